@@ -73,6 +73,11 @@ class Settings:
         """The name of the systemd unit, `NAME.service`."""
         return f"{self.name}.service"
 
+    @property
+    def parallel_size(self) -> int:
+        """How many GPUs the service takes: tensor times pipeline parallelism."""
+        return (self.tensor_parallel_size or 1) * (self.pipeline_parallel_size or 1)
+
     def shares_gpu_with(self, other: Settings) -> bool:
         """Tell whether both may touch one GPU, so that their starts must not overlap."""
         if "all" in self.gpus or "all" in other.gpus:
@@ -143,3 +148,25 @@ class ServicePolicy:
     settings: Settings
     expect: Expectations = field(default_factory=Expectations)
     recovery: Recovery = field(default_factory=Recovery)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """[metrics]: where the agent's own metrics are served; `host` and `port` are `listen` split."""
+
+    host: str = "127.0.0.1"
+    port: int = 9836
+    web_config_file: str = ""
+
+    @property
+    def listen(self) -> str:
+        """The address as the file has it, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole of agent.toml with defaults filled in; `services` by name, in the file's order."""
+
+    services: Mapping[str, ServicePolicy] = field(default_factory=lambda: MappingProxyType({}))
+    metrics: Metrics = field(default_factory=Metrics)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readers of the values that only a vLLM service has: model, GPUs, extra arguments, environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from agent.config.values import SECRET_VALUE, WrongValueError, absolute_path, shown, text
+from agent.core.command_line import FLAGS, SHORT_FLAGS
+
+_HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+_GPU = re.compile(r"[0-9]{1,3}|(?:GPU|MIG)-[0-9A-Fa-f/-]+")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|API_KEY|SECRET|PASSWORD|PASSWD|ACCESS_KEY|SECRET_KEY|CREDENTIALS)$"
+)
+_NOT_SECRET = frozenset({"HF_HUB_DISABLE_IMPLICIT_TOKEN"})
+
+_KEY_OF_FLAG = {**{flag: key for key, flag in FLAGS.items()}, **SHORT_FLAGS}
+_REFUSED_FLAGS = {
+    "--api-key": "everyone on the host would see the key in ps; "
+    "set VLLM_API_KEY from a file of mode 0600 with `systemctl edit` (EnvironmentFile=)",
+    "--hf-token": "everyone on the host would see the token in ps; use hf_token_file",
+    "--uds": "llmagent reaches vLLM by host and port only",
+    "--ssl-keyfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",
+    "--ssl-certfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",
+    "--root-path": "llmagent reaches vLLM's paths as they are; rewrite them in a proxy before it",
+}
+_OWNED_VARIABLES = {
+    "CUDA_VISIBLE_DEVICES": "use gpus",
+    "CUDA_DEVICE_ORDER": "it is always PCI_BUS_ID, the order of nvidia-smi",
+    "HF_TOKEN_PATH": "use hf_token_file",
+}
+
+
+def model(value: object) -> str:
+    """Read a hub id "org/name" or the absolute path of a local model."""
+    name = text(value)
+    if name.startswith("/") or _HUB_ID.fullmatch(name):
+        return name
+    raise WrongValueError(
+        f'{shown(name)} is neither a hub id "org/name" nor the absolute path of a model'
+    )
+
+
+def user(value: object) -> str:
+    """Read the name of an unprivileged system user."""
+    name = text(value)
+    if not _USER.fullmatch(name):
+        raise WrongValueError(f"{shown(name)} is not the name of a system user")
+    if name == "root":
+        raise WrongValueError("vLLM must not run as root; name an unprivileged user")
+    return name
+
+
+def gpus(value: object) -> tuple[str, ...]:
+    """Read "all" or a list of indices and UUIDs, as `nvidia-smi -L` prints them."""
+    if value == "all":
+        return ("all",)
+    if not isinstance(value, list) or not value:
+        raise WrongValueError(
+            f'{shown(value)} is neither "all" nor a list of GPU indices or UUIDs, as [0, 1]'
+        )
+    names: list[str] = []
+    for item in value:
+        name = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
+        if not isinstance(name, str) or not _GPU.fullmatch(name):
+            raise WrongValueError(
+                f"{shown(item)} is neither a GPU index nor a UUID (nvidia-smi -L)"
+            )
+        if name in names:
+            raise WrongValueError(f"{shown(item)} is listed twice")
+        names.append(name)
+    return tuple(names)
+
+
+def extra_args(value: object) -> tuple[str, ...]:
+    """Read vLLM's own arguments, refusing those that have a key here or would show a secret."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise WrongValueError(f'{shown(value)} is not a list of strings, as ["--seed", "1"]')
+    wrong = [reason for item in value if (reason := _refusal(item))]
+    if wrong:
+        raise WrongValueError("; ".join(wrong))
+    return tuple(value)
+
+
+def _refusal(argument: str) -> str | None:
+    if "\x00" in argument:
+        return "an argument cannot hold a NUL character"
+    if SECRET_VALUE.search(argument):
+        return "an argument looks like a secret, which everyone on the host would see in ps"
+    flag = _flag_of(argument)
+    if flag in _REFUSED_FLAGS:
+        return f"{flag}: {_REFUSED_FLAGS[flag]}"
+    positive = f"--{flag[5:]}" if flag.startswith("--no-") else flag
+    key = _KEY_OF_FLAG.get(positive)
+    return f"{flag} has a key of its own here: {key}" if key else None
+
+
+def _flag_of(argument: str) -> str:
+    """Return the flag as vLLM's parser reads it: no value, dashes for underscores, "" if none."""
+    if not argument.startswith("-"):
+        return ""
+    flag = argument.split("=", 1)[0]
+    return flag.replace("_", "-") if flag.startswith("--") else flag
+
+
+def environment(value: object) -> Mapping[str, str]:
+    """Read environment variables, refusing those that hold a secret or belong to another key."""
+    if not isinstance(value, dict):
+        raise WrongValueError(f"{shown(value)} is not a table of strings")
+    wrong = [reason for name, item in value.items() if (reason := _variable_refusal(name, item))]
+    if wrong:
+        raise WrongValueError("; ".join(wrong))
+    return MappingProxyType(dict(value))
+
+
+def _variable_refusal(name: str, value: object) -> str | None:
+    if not _VARIABLE.fullmatch(name):
+        return f"{name!r} is not the name of an environment variable"
+    if not isinstance(value, str):
+        return f"{name}: {shown(value)} is not a string; put it in quotes"
+    if "\x00" in value:
+        return f"{name}: a value cannot hold a NUL character"
+    if name in _OWNED_VARIABLES:
+        return f"{name} belongs to llmagent: {_OWNED_VARIABLES[name]}"
+    if name in _NOT_SECRET:
+        return None
+    if name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        return f"{name} would be readable for everyone; put the token in a file: hf_token_file"
+    if _SECRET_NAME.search(name.upper()) or SECRET_VALUE.search(value):
+        return (
+            f"{name} looks like a secret, and a unit is readable for everyone; set it from a file "
+            f"of mode 0600 with `systemctl edit` (EnvironmentFile= or LoadCredential=)"
+        )
+    return None
+
+
+def token_file(value: object) -> str:
+    """Read the path of the file that holds the Hugging Face token."""
+    if isinstance(value, str) and SECRET_VALUE.fullmatch(value):
+        raise WrongValueError("holds a token; put the token in a file of mode 0600 and name that")
+    return absolute_path(value)

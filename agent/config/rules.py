@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold between keys and between services, once each value is right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from agent.config.values import Mistake
+from agent.core.settings import Config, Settings
+
+EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+VLLM_DEFAULT_UTILIZATION = 0.9
+"""What a service takes that asks for nothing (0.9 up to vLLM 0.19, 0.92 since)."""
+
+
+def check_together(config: Config) -> Iterator[Mistake]:
+    """Find what cannot work together: ports, GPUs and their memory."""
+    settings = [policy.settings for policy in config.services.values()]
+    yield from _ports(config, settings)
+    for one in settings:
+        yield from _enough_gpus(one)
+    yield from _memory(settings)
+
+
+def _ports(config: Config, settings: list[Settings]) -> Iterator[Mistake]:
+    for one, other in combinations(settings, 2):
+        if one.port == other.port and _overlap(one.host, other.host):
+            text = f"{other.port} is taken by service.{one.name}; give each service its own port"
+            yield Mistake(("service", other.name, "port"), text)
+    for one in settings:
+        if one.port == config.metrics.port and _overlap(one.host, config.metrics.host):
+            text = f"{config.metrics.listen} is where service.{one.name} listens"
+            yield Mistake(("metrics", "listen"), text)
+
+
+def _overlap(one: str, other: str) -> bool:
+    if one in EVERYWHERE or other in EVERYWHERE or one == other:
+        return True
+    return one in LOOPBACK and other in LOOPBACK
+
+
+def _enough_gpus(settings: Settings) -> Iterator[Mistake]:
+    needed = settings.parallel_size
+    if settings.gpus != ("all",) and needed > len(settings.gpus):
+        text = f"{len(settings.gpus)} listed, but tensor x pipeline parallelism needs {needed}"
+        yield Mistake(("service", settings.name, "gpus"), text)
+
+
+def _memory(settings: list[Settings]) -> Iterator[Mistake]:
+    """Two services on one GPU share its memory: the second cannot start when they ask above 1."""
+    seen: set[frozenset[str]] = set()
+    cards = {gpu for one in settings for gpu in one.gpus}
+    for card in sorted(cards):
+        sharing = [one for one in settings if card in one.gpus or "all" in one.gpus]
+        names = frozenset(one.name for one in sharing)
+        asked = [one.gpu_memory_utilization or VLLM_DEFAULT_UTILIZATION for one in sharing]
+        if len(sharing) < 2 or names in seen or sum(asked) <= 1:
+            continue
+        seen.add(names)
+        others = ", ".join(f"service.{one.name}" for one in sharing[:-1])
+        text = (
+            f"shares a GPU with {others}, and together they ask for {sum(asked):.2f} of its memory "
+            f"(unset counts as {VLLM_DEFAULT_UTILIZATION}); lower it or give them different gpus"
+        )
+        yield Mistake(("service", sharing[-1].name, "gpu_memory_utilization"), text)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings -> the whole text of the unit that runs vLLM.
+
+The directives are those that real vLLM 0.32 was measured to run under (systemd 252 and 257).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from agent.core.command_line import Engine, command_line
+from agent.core.settings import Sandbox, Settings
+from agent.core.unit_sandbox import sandbox_lines
+from agent.core.unit_syntax import argument, assignment, comment, value
+
+RESTART_SECONDS = 30
+"""How long systemd waits before it restarts vLLM by itself: far above the agent's own reaction."""
+
+DRAIN_MARGIN_SECONDS = 15
+"""What vLLM needs to stop after its last request (RUN 0.32: 11 s at most), before SIGKILL."""
+
+HF_TOKEN_CREDENTIAL = "hf_token"  # noqa: S105
+
+SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the unit depends on and only the host knows.
+
+    `groups` are those of video and render that exist (a missing one ends the start with 216/GROUP).
+    `nvidia_devices` tells whether NVIDIA's driver is there. `read_paths` are directories outside
+    the system's own that vLLM must read: its virtual environment, that one's base interpreter.
+    """
+
+    groups: frozenset[str] = frozenset()
+    nvidia_devices: bool = False
+    read_paths: tuple[str, ...] = ()
+
+
+def render_unit(
+    settings: Settings, engine: Engine, host: HostFacts, notes: tuple[str, ...] = ()
+) -> str:
+    """Return the text of NAME.service; `notes` say what differs from agent.toml, and why."""
+    sections = (
+        _head(settings, notes),
+        "[Unit]\n" + _lines(_unit_lines(settings)),
+        "[Service]\n"
+        + _lines(_process_lines(settings, engine, host))
+        + _lines(f"Environment={assignment(*item)}" for item in environment_of(settings).items())
+        + _lines(sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))),
+        "[Install]\nWantedBy=multi-user.target\n",
+    )
+    return "\n".join(sections)
+
+
+def state_directory(settings: Settings) -> str:
+    """Return the directory under /var/lib for models, one for all services of one user.
+
+    systemd changes the owner of the whole tree to the unit's user, so users cannot share one.
+    """
+    return "vllm" if settings.user == "vllm" else f"vllm-{settings.user}"
+
+
+def cache_directory(settings: Settings) -> str:
+    """Return the directory under /var/cache for what this service compiles."""
+    return f"{state_directory(settings)}/{settings.name}"
+
+
+def loopback_only(settings: Settings) -> bool:
+    """Tell whether the service needs no other address: nothing to fetch, nobody to serve.
+
+    More than one GPU process may talk over the host's own address, so that is left open.
+    """
+    local = settings.model.startswith("/") and (settings.tokenizer or "/").startswith("/")
+    loopback = settings.host in ("127.0.0.1", "localhost", "::1")
+    return local and loopback and settings.parallel_size == 1
+
+
+def environment_of(settings: Settings) -> Mapping[str, str]:
+    """Return the environment of the service: ours first, then what the operator asked for."""
+    state = f"/var/lib/{state_directory(settings)}"
+    cache = f"/var/cache/{cache_directory(settings)}"
+    ours = {
+        "PATH": f"{settings.python.rpartition('/')[0]}:{SYSTEM_PATH}",
+        "HOME": state,
+        "HF_HOME": f"{state}/huggingface",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "XDG_CACHE_HOME": cache,
+        "XDG_CONFIG_HOME": f"{cache}/config",
+        "VLLM_CACHE_ROOT": f"{cache}/vllm",
+        "TRITON_CACHE_DIR": f"{cache}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
+        "FLASHINFER_WORKSPACE_BASE": cache,
+        "CUDA_CACHE_PATH": f"{cache}/nv",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "NO_COLOR": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    if settings.gpus != ("all",):
+        ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)
+    if settings.sandbox is Sandbox.STRICT and loopback_only(settings):
+        # vLLM would talk to itself over the address of the default route, which is closed to it.
+        ours["VLLM_HOST_IP"] = "127.0.0.1"
+    return ours | dict(settings.environment)
+
+
+def _head(settings: Settings, notes: tuple[str, ...]) -> str:
+    lines = (
+        f"Written by llmagent from [service.{settings.name}] of its agent.toml, and written anew",
+        "whenever that changes. Settings: /etc/llmagent/agent.toml, `systemctl reload llmagent`.",
+        f"All else: `systemctl edit {settings.unit}`; that drop-in of yours is kept.",
+        *notes,
+    )
+    return "".join(comment(line) for line in lines)
+
+
+def _unit_lines(settings: Settings) -> Iterator[str]:
+    yield f"Description={value(f'vLLM serving {settings.model}, kept by llmagent')}"
+    yield "Documentation=man:llmagent(1)"
+    yield "After=network-online.target nvidia-persistenced.service"
+    yield "Wants=network-online.target"
+    yield "StartLimitIntervalSec=0"
+
+
+def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
+    yield "Type=exec"
+    if host.nvidia_devices:
+        # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
+        yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
+    yield f"ExecStart={_exec(command_line(settings, engine))}"
+    yield f"User={settings.user}"
+    if host.groups:
+        yield f"SupplementaryGroups={' '.join(sorted(host.groups))}"
+    yield "Restart=always"
+    yield f"RestartSec={RESTART_SECONDS}"
+    yield "KillMode=control-group"
+    yield "TimeoutStartSec=infinity"
+    yield f"TimeoutStopSec={settings.shutdown_timeout + DRAIN_MARGIN_SECONDS}"
+    yield f"StateDirectory={state_directory(settings)}"
+    yield "StateDirectoryMode=0750"
+    yield f"CacheDirectory={cache_directory(settings)}"
+    yield "CacheDirectoryMode=0750"
+    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
+    yield "UMask=0077"
+    yield f"SyslogIdentifier={settings.name}"
+    yield "LogRateLimitIntervalSec=30s"
+    yield "LogRateLimitBurst=1000000"
+    yield "LimitNOFILE=1048576"
+    yield "LimitMEMLOCK=infinity"
+    yield "LimitCORE=0"
+    yield "TasksMax=infinity"
+    yield "OOMPolicy=stop"
+    yield "OOMScoreAdjust=500"
+    if settings.hf_token_file is not None:
+        yield f"LoadCredential={HF_TOKEN_CREDENTIAL}:{value(settings.hf_token_file)}"
+        yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"
+
+
+def _exec(argv: tuple[str, ...]) -> str:
+    """Return the command line with one flag a line, for those who read it."""
+    first, *rest = argv
+    new_line = " \\\n    "
+    return argument(first) + "".join(
+        f"{new_line if word.startswith('--') else ' '}{argument(word)}" for word in rest
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
