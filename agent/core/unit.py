@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from agent.core.command_line import Engine, command_line
-from agent.core.settings import Sandbox, Settings
+from agent.core.command_line import command_line
+from agent.core.engine import Engine
+from agent.core.settings import Sandbox, Settings, Tunable
 from agent.core.unit_sandbox import sandbox_lines
 from agent.core.unit_syntax import argument, assignment, comment, value
 
@@ -53,6 +54,20 @@ def render_unit(
         "[Install]\nWantedBy=multi-user.target\n",
     )
     return "\n".join(sections)
+
+
+def override_notes(
+    settings: Settings, overrides: Mapping[str, Tunable], reasons: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return a note for each learned value that differs from the configured one."""
+    notes = []
+    for name, running in overrides.items():
+        asked = getattr(settings, name)
+        if asked != running:
+            asked_text = "vLLM's default" if asked is None else asked
+            why = f": {reasons[name]}" if name in reasons else ""
+            notes.append(f"{name}: asked {asked_text}, running {running}{why}")
+    return tuple(notes)
 
 
 def state_directory(settings: Settings) -> str:
