@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM's /metrics text to the few numbers that tell whether it lives (vLLM 0.6..0.32)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What one scrape says, summed over engines and labels; None where vLLM has no such metric.
+
+    `kv_cache_usage` is a share 0..1 and that of the fullest engine. `iteration_tokens_count` counts
+    engine steps. Token and request numbers only grow until the engine restarts.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    prompt_tokens: float = 0.0
+    generation_tokens: float = 0.0
+    iteration_tokens_count: float = 0.0
+    requests_success: float = 0.0
+    preemptions: float | None = None
+    kv_cache_usage: float | None = None
+    prefix_cache_queries: float | None = None
+    prefix_cache_hits: float | None = None
+    cache_config: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+
+    @property
+    def work(self) -> float:
+        """A number that grows whenever the engine does anything: tokens in, tokens out, steps."""
+        return self.prompt_tokens + self.generation_tokens + self.iteration_tokens_count
+
+
+def scan(text: bytes) -> Counters | None:
+    """Read the Prometheus text of vLLM; None when it holds neither a queue nor a token counter.
+
+    Looks up the wanted names only, which costs a fraction of a full parse. Names by version:
+    `gpu_cache_usage_perc` 0.6..0.11, `kv_cache_usage_perc` from 0.9; `gpu_prefix_cache_*`
+    0.7..0.11, `prefix_cache_*` from 0.9; where both are there, the newer one counts.
+    """
+    running = _values(text, b"vllm:num_requests_running")
+    prompt = _values(text, b"vllm:prompt_tokens_total")
+    if not running and not prompt:
+        return None
+    usage = _values(text, b"vllm:kv_cache_usage_perc") or _values(
+        text, b"vllm:gpu_cache_usage_perc"
+    )
+    return Counters(
+        running=int(math.fsum(running)),
+        waiting=int(math.fsum(_values(text, b"vllm:num_requests_waiting"))),
+        prompt_tokens=math.fsum(prompt),
+        generation_tokens=math.fsum(_values(text, b"vllm:generation_tokens_total")),
+        iteration_tokens_count=math.fsum(_values(text, b"vllm:iteration_tokens_total_count")),
+        requests_success=math.fsum(_values(text, b"vllm:request_success_total")),
+        preemptions=_sum(_values(text, b"vllm:num_preemptions_total")),
+        kv_cache_usage=max(usage, default=None),
+        prefix_cache_queries=_either(text, b"prefix_cache_queries_total"),
+        prefix_cache_hits=_either(text, b"prefix_cache_hits_total"),
+        cache_config=_cache_config(text),
+    )
+
+
+def _either(text: bytes, name: bytes) -> float | None:
+    return _sum(_values(text, b"vllm:" + name) or _values(text, b"vllm:gpu_" + name))
+
+
+def _sum(values: list[float]) -> float | None:
+    return math.fsum(values) if values else None
+
+
+def _samples(text: bytes, name: bytes) -> Iterator[bytes]:
+    """Yield what follows `name` on each line that is a sample of exactly this name."""
+    start = 0
+    while (start := text.find(name, start)) != -1:
+        begin = start
+        start += len(name)
+        if begin and text[begin - 1] != 0x0A:
+            continue
+        if text[start : start + 1] not in (b"{", b" ", b"\t"):
+            continue
+        end = text.find(b"\n", start)
+        yield text[start:] if end == -1 else text[start:end]
+
+
+def _values(text: bytes, name: bytes) -> list[float]:
+    found = []
+    for sample in _samples(text, name):
+        parts = sample.rpartition(b"}")[2].split(None, 1)
+        try:
+            value = float(parts[0])
+        except (IndexError, ValueError):
+            continue
+        if math.isfinite(value):
+            found.append(value)
+    return found
+
+
+def _cache_config(text: bytes) -> Mapping[str, str]:
+    for sample in _samples(text, b"vllm:cache_config_info"):
+        labels = dict(_LABEL.findall(sample.decode("utf-8", "replace")))
+        return MappingProxyType({key: _ESCAPE.sub(_unescape, raw) for key, raw in labels.items()})
+    return _NO_LABELS
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return "\n" if match[1] == "n" else match[1]
