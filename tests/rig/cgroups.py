@@ -11,45 +11,57 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Final
+
+WANTED: Final = ("name=systemd", "memory")
 
 
-def _hierarchies() -> list[Path]:
-    """Returns our own group's directory in each hierarchy that systemd keeps its units in."""
+def _hierarchies() -> dict[str, Path]:
+    """Returns our own group's directory by hierarchy, of those that a container needs.
+
+    "name=systemd" and "" (version 2) are where systemd keeps its units, "memory" is version 1's
+    memory controller.
+    """
     mounts: dict[str, str] = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, target, kind, options, *_ = line.split()
         if kind == "cgroup2":
             mounts[""] = target
-        elif kind == "cgroup" and "name=systemd" in options.split(","):
-            mounts["name=systemd"] = target
-    found = []
+        elif kind == "cgroup":
+            mounts |= {name: target for name in WANTED if name in options.split(",")}
+    found = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers in mounts:
-            found.append(Path(mounts[controllers]) / group.lstrip("/"))
+            found[controllers] = Path(mounts[controllers]) / group.lstrip("/")
     return found
 
 
 class Cgroup:
-    """A group below our own, by one name in each hierarchy."""
+    """A group below our own, by one name in each hierarchy; memory_limit in bytes, 0 for none."""
 
-    def __init__(self, name: str) -> None:
-        self._directories = [hierarchy / name for hierarchy in _hierarchies()]
+    def __init__(self, name: str, memory_limit: int = 0) -> None:
+        self._limit = memory_limit
+        self._directories = {key: top / name for key, top in _hierarchies().items()}
 
     def make(self) -> None:
-        """Makes it; it may be there."""
-        for directory in self._directories:
+        """Makes it; it may be there. RuntimeError where the kernel cannot limit memory."""
+        for directory in self._directories.values():
             directory.mkdir(exist_ok=True)
+        if self._limit:
+            if "memory" not in self._directories:
+                raise RuntimeError("a memory limit needs the version 1 memory controller here")
+            (self._directories["memory"] / "memory.limit_in_bytes").write_text(str(self._limit))
 
     def enter(self) -> list[str]:
         """Returns the words that, before a command, run that command in the group."""
-        files = [str(directory / "cgroup.procs") for directory in self._directories]
+        files = [str(directory / "cgroup.procs") for directory in self._directories.values()]
         script = 'while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift; exec "$@"'
         return ["sh", "-c", script, "enter", *files, "--"]
 
     def remove(self) -> None:
         """Removes it and the groups below; the kernel lets go of dying members a little later."""
-        for directory in self._directories:
+        for directory in self._directories.values():
             for _ in range(100):
                 for below, _, _ in os.walk(directory, topdown=False):
                     with contextlib.suppress(OSError):

@@ -78,7 +78,8 @@ class HttpAnswer:
 class Container:
     """A machine to boot, break and throw away; use it as a context manager."""
 
-    def __init__(self, suite: Suite, *, binds: Sequence[Bind] = ()) -> None:
+    def __init__(self, suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0) -> None:
+        """Makes its disk. memory_limit: bytes that its processes and page cache get, 0 for all."""
         self.suite = suite
         self._binds = tuple(binds)
         self._lower = paths.part(suite)
@@ -87,7 +88,7 @@ class Container:
         for name in ("upper", "work", "root"):
             (self._here / name).mkdir(parents=True, mode=0o755)
         self._console = self._here / "console.log"
-        self._cgroup = Cgroup(self._here.name)
+        self._cgroup = Cgroup(self._here.name, memory_limit)
         self._outer: subprocess.Popen[bytes] | None = None
         self.leader = 0
         """PID of the container's systemd, as the host sees it; 0 while it is off."""
@@ -332,7 +333,9 @@ def sweep() -> None:
 def _children(pid: int) -> list[int]:
     """Returns the child processes of a process; none if it is gone."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except (FileNotFoundError, ProcessLookupError):
         return []
 

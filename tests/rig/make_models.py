@@ -155,7 +155,9 @@ def write_json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def make_model(directory: Path, tensors: dict[str, torch.Tensor], awq: dict[str, object] | None) -> None:
+def make_model(
+    directory: Path, tensors: dict[str, torch.Tensor], awq: dict[str, object] | None
+) -> None:
     """Writes one complete checkpoint, readable by every user."""
     directory.mkdir(parents=True)
     make_config(directory, make_tokenizer(directory), awq)
@@ -172,7 +174,13 @@ def main(directory: Path) -> None:
     quantized = {key: tensor.to(torch.float16) for key, tensor in other.items()}
     for name, weight in linear.items():
         quantized |= quantize(name, weight)
-    awq = {"quant_method": "awq", "bits": 4, "group_size": GROUP, "zero_point": True, "version": "gemm"}
+    awq = {
+        "quant_method": "awq",
+        "bits": 4,
+        "group_size": GROUP,
+        "zero_point": True,
+        "version": "gemm",
+    }
     make_model(directory / "tiny-llama-awq", quantized, awq)
 
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+.DEFAULT_GOAL := help
+SETUP := tests/rig/setup
+PYTEST := .venv/bin/pytest
+
+.PHONY: help setup demo test test-unit test-container test-vllm bench deb clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
+
+setup: ## everything that the rest needs (downloads about 1.5 GB, once)
+	@$(SETUP) all
+
+demo: ## the main job from a .deb to a served model, on this machine, in a container
+	@$(SETUP) all
+	@tests/rig/demo
+
+test: ## all tests, as CI runs them
+	@$(SETUP) all
+	$(PYTEST)
+
+test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
+	@$(SETUP) venv
+	$(PYTEST) tests/unit
+
+test-container: ## tests on booted Debian machines: minutes, root
+	@$(SETUP) venv bookworm trixie
+	$(PYTEST) tests/container
+
+test-vllm: ## tests with real vLLM: minutes, root
+	@$(SETUP) all
+	$(PYTEST) tests/vllm
+
+bench: ## what the agent costs and how fast it reacts
+	@$(SETUP) all
+	$(PYTEST) -s tests/benchmarks
+
+deb: ## the Debian package, in dist/
+	@$(SETUP) apt
+	@packaging/build-deb
+
+clean: ## removes what was built here; the cache outside the repository stays
+	rm -rf .venv build dist debian .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find agent tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that boot machines, and the marks that tell which tests need them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from tests.rig.container import Bind, Container, Suite, sweep
+
+LIVE: Final[list[Container]] = []
+"""The machines that are on, to be asked what they logged when a test fails."""
+MARKS: Final = {"container": "container", "vllm": "vllm"}
+"""Mark by directory of tests/."""
+
+
+class Boot(Protocol):
+    """Boots machines for as long as the fixture lives."""
+
+    def __call__(
+        self, suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0
+    ) -> Container:
+        """Returns a machine that is up; memory_limit in bytes, 0 for none."""
+
+
+@contextmanager
+def _machines() -> Iterator[Boot]:
+    if os.geteuid() != 0:
+        # A suite that skips its containers in CI would pass having proven little.
+        tell = pytest.fail if os.environ.get("CI") else pytest.skip
+        tell("containers need root")
+    with ExitStack() as machines:
+
+        def boot(suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0) -> Container:
+            machine = machines.enter_context(
+                Container(suite, binds=binds, memory_limit=memory_limit)
+            )
+            LIVE.append(machine)
+            machines.callback(LIVE.remove, machine)
+            return machine
+
+        yield boot
+
+
+@pytest.fixture
+def boot() -> Iterator[Boot]:
+    """Boots machines for one test."""
+    with _machines() as boots:
+        yield boots
+
+
+@pytest.fixture(scope="module")
+def boot_for_module() -> Iterator[Boot]:
+    """Boots machines that the tests of one module share."""
+    with _machines() as boots:
+        yield boots
+
+
+@pytest.fixture
+def bookworm(boot: Boot) -> Container:
+    """Returns a fresh Debian 12 for one test."""
+    return boot("bookworm")
+
+
+@pytest.fixture
+def trixie(boot: Boot) -> Container:
+    """Returns a fresh Debian 13 for one test."""
+    return boot("trixie")
+
+
+def pytest_sessionstart() -> None:
+    """Clears away what killed test runs have left."""
+    sweep()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by the directory that they are in."""
+    here = Path(__file__).parent
+    for item in items:
+        if mark := MARKS.get(item.path.relative_to(here).parts[0]):
+            item.add_marker(mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the end of each machine's journal to the report of a test that failed."""
+    report = yield
+    if report.failed:
+        for machine in LIVE:
+            report.sections.append((f"journal of the {machine.suite} machine", machine.tail()))
+    return report

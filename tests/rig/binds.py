@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of this machine a container is shown, and where; all of it read-only."""
+
+from __future__ import annotations
+
+from tests.rig import paths
+from tests.rig.container import Bind
+
+
+def agent_code() -> Bind:
+    """Returns the agent as the package would install it; not beside an installed package."""
+    return Bind(paths.REPO / "agent", "/usr/lib/llmagent/agent")
+
+
+def vllm() -> Bind:
+    """Returns the environment of real vLLM; its python is /opt/vllm/bin/python."""
+    return Bind(paths.part("vllm"), "/opt/vllm")
+
+
+def models() -> Bind:
+    """Returns /srv/models with tiny-llama (BF16) and tiny-llama-awq."""
+    return Bind(paths.part("models"), "/srv/models")
+
+
+def scripted_engine() -> Bind:
+    """Returns the scripted engine; its python is tests.rig.scripted.PYTHON."""
+    return Bind(paths.RIG / "scripted_engine", "/opt/scripted-engine")
