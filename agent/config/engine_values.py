@@ -21,8 +21,7 @@ _NOT_SECRET = frozenset({"HF_HUB_DISABLE_IMPLICIT_TOKEN"})
 
 _KEY_OF_FLAG = {**{flag: key for key, flag in FLAGS.items()}, **SHORT_FLAGS}
 _REFUSED_FLAGS = {
-    "--api-key": "everyone on the host would see the key in ps; "
-    "set VLLM_API_KEY from a file of mode 0600 with `systemctl edit` (EnvironmentFile=)",
+    "--api-key": "everyone on the host would see the key in ps; let a proxy before vLLM ask for it",
     "--hf-token": "everyone on the host would see the token in ps; use hf_token_file",
     "--uds": "llmagent reaches vLLM by host and port only",
     "--ssl-keyfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",

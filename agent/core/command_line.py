@@ -9,6 +9,8 @@ from types import MappingProxyType
 from agent.core.engine import Engine
 from agent.core.settings import Settings
 
+__all__ = ["FLAGS", "SHORT_FLAGS", "Engine", "command_line"]
+
 FLAGS: Mapping[str, str] = MappingProxyType(
     {
         "model": "--model",

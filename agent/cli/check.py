@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent check`: every mistake in agent.toml, and what of it this host cannot do.
+
+--format json prints {"file", "ok", "services": [name], "mistakes": [sentence],
+"findings": [{"path", "severity": "error" | "warning", "text"}]}. Exit status 0, or 2 when there is
+a mistake or an error; warnings alone do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.checks import Finding, HelpReader, Severity, check_config
+from agent.config import Config, load
+from agent.core.engine import EngineInstall
+from agent.errors import ConfigError
+from agent.host.engine_help import cache_directory, known_flags, read_help
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found in one file; `config` is empty when the file holds mistakes."""
+
+    file: Path
+    config: Config
+    mistakes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether llmagent can run with it."""
+        errors = [item for item in self.findings if item.severity is Severity.ERROR]
+        return not self.mistakes and not errors
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `llmagent`."""
+    parser = subparsers.add_parser("check", help="validate agent.toml: all mistakes at once")
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, default=CONFIG_FILE)
+    parser.add_argument(
+        "--no-engine",
+        action="store_true",
+        help="do not ask the installed vLLM for its flags (the first time takes up to 30 s)",
+    )
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the file and print what was found."""
+    report = _check(args.file, None if args.no_engine else _ask_engine)
+    print(_json(report) if args.format == "json" else _human(report))
+    return 0 if report.ok else ConfigError.exit_status
+
+
+def _check(file: Path, run_engine_help: HelpReader | None) -> Report:
+    try:
+        config = load(file)
+    except ConfigError as error:
+        return Report(file, Config(), mistakes=error.mistakes)
+    return Report(file, config, findings=check_config(config, run_engine_help=run_engine_help))
+
+
+def _ask_engine(install: EngineInstall, user: str) -> str:
+    cache = cache_directory()
+    if known_flags(install, cache) is None:
+        print(f"asking {install.python} for its flags ...", file=sys.stderr)
+    return read_help(install, user, cache)
+
+
+def _json(report: Report) -> str:
+    shown = {
+        "file": str(report.file),
+        "ok": report.ok,
+        "services": list(report.config.services),
+        "mistakes": list(report.mistakes),
+        "findings": [
+            {"path": item.path, "severity": item.severity, "text": item.text}
+            for item in report.findings
+        ],
+    }
+    return json.dumps(shown, indent=2)
+
+
+def _human(report: Report) -> str:
+    lines = [f"{report.file}: {mistake}" for mistake in report.mistakes]
+    lines += [f"{report.file}: {finding}" for finding in report.findings]
+    if report.ok:
+        lines.append(f"{report.file}: ok, {_services(report.config)}")
+    return "\n".join(lines)
+
+
+def _services(config: Config) -> str:
+    if not config.services:
+        return "but no service is configured, so nothing would run"
+    return ", ".join(
+        f"{policy.settings.unit} on {policy.settings.host}:{policy.settings.port}"
+        for policy in config.services.values()
+    )

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent render`: the units that the configuration makes, or how they differ from those there.
+
+--format json prints {"units": [{"service", "path", "text", "installed": text or null,
+"differs": bool}]}. Exit status 0; with --diff 1 when one differs; 2 for a broken agent.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.config import load
+from agent.core.settings import TUNABLES, Config, Settings, Tunable
+from agent.core.unit import override_notes, render_unit
+from agent.errors import HostLacksError, UsageError
+from agent.host.engine_help import cache_directory, known_flags
+from agent.host.engine_install import inspect
+from agent.host.unit_facts import unit_facts
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+UNITS = Path("/etc/llmagent/units")
+STATUS_FILE = Path("/run/llmagent/status.json")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedUnit:
+    """One unit: its text as rendered now, and as installed (None when it is not)."""
+
+    service: str
+    path: Path
+    text: str
+    installed: str | None
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether what is installed is not what would be written."""
+        return self.text != self.installed
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `llmagent`."""
+    parser = subparsers.add_parser("render", help="print the unit(s) that llmagent would write")
+    parser.add_argument("service", metavar="SERVICE", nargs="?", help="its name in agent.toml")
+    parser.add_argument("--diff", action="store_true", help="compare with the installed unit")
+    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render and print; raises ConfigError, UsageError, and HostLacksError without a vLLM."""
+    config = load(args.config)
+    units = [_rendered(settings) for settings in _chosen(config, args.service)]
+    if args.format == "json":
+        print(_json(units))
+    elif args.diff:
+        print("".join(line for unit in units for line in _diff(unit)), end="")
+    else:
+        print("\n".join(f"# {unit.path}\n{unit.text}" for unit in units), end="")
+    return 1 if args.diff and any(unit.differs for unit in units) else 0
+
+
+def _chosen(config: Config, service: str | None) -> list[Settings]:
+    if service is None:
+        return [policy.settings for policy in config.services.values()]
+    name = service.removesuffix(".service")
+    if name not in config.services:
+        names = ", ".join(config.services) or "none"
+        raise UsageError(f"no [service.{name}] in the configuration; there are: {names}")
+    return [config.services[name].settings]
+
+
+def _rendered(asked: Settings) -> RenderedUnit:
+    install = inspect(asked.python)
+    if install.problems:
+        raise HostLacksError("\n".join(install.problems))
+    learned = _learned(asked.name)
+    overrides: Mapping[str, Tunable] = {
+        name: value for name, value in learned.get("overrides", {}).items() if name in TUNABLES
+    }
+    text = render_unit(
+        asked.with_overrides(overrides),
+        install.engine(known_flags(install, cache_directory())),
+        unit_facts(install.read_paths),
+        override_notes(asked, overrides, learned.get("override_reasons", {})),
+    )
+    path = UNITS / asked.unit
+    return RenderedUnit(asked.name, path, text, _read(path))
+
+
+def _learned(service: str) -> dict[str, Any]:
+    """Return what the daemon says of the service; nothing when no daemon has said anything."""
+    status = _read(STATUS_FILE)
+    if status is None:
+        return {}
+    try:
+        known = json.loads(status)["services"].get(service, {})
+    except (ValueError, KeyError, AttributeError) as error:
+        raise HostLacksError(f"{STATUS_FILE} is not a status of llmagent: {error}") from error
+    return known if isinstance(known, dict) else {}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostLacksError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _diff(unit: RenderedUnit) -> Iterator[str]:
+    return difflib.unified_diff(
+        (unit.installed or "").splitlines(keepends=True),
+        unit.text.splitlines(keepends=True),
+        fromfile="/dev/null" if unit.installed is None else str(unit.path),
+        tofile=f"{unit.path} (as it would be)",
+    )
+
+
+def _json(units: list[RenderedUnit]) -> str:
+    shown = [
+        {
+            "service": unit.service,
+            "path": str(unit.path),
+            "text": unit.text,
+            "installed": unit.installed,
+            "differs": unit.differs,
+        }
+        for unit in units
+    ]
+    return json.dumps({"units": shown}, indent=2)

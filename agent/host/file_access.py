@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a user may read a file: asked of the kernel as that user, so that ACLs count too."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+DEADLINE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """Owner, permission bits and size in bytes of a regular file."""
+
+    owner: int
+    mode: int
+    size: int
+
+
+def file_facts(path: str) -> FileFacts | None:
+    """Return the facts of a regular file, None when there is none.
+
+    Raises PermissionError when a directory above it may not be searched.
+    """
+    try:
+        status = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return FileFacts(status.st_uid, stat.S_IMODE(status.st_mode), status.st_size)
+
+
+def user_id(user: str) -> int | None:
+    """Return the id of a user, None when there is no such user."""
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
+
+
+def first_unreadable(directory: str, user: str) -> str | None:
+    """Return a file or directory that `user` cannot read: `directory` or what is directly in it.
+
+    None also when it cannot be known, as only root can ask for another user, and when the answer
+    takes longer than `DEADLINE_SECONDS` (a dead network file system).
+    """
+    entry = pwd.getpwnam(user)
+    if os.geteuid() not in (0, entry.pw_uid):
+        return None
+    root = os.geteuid() == 0
+    try:
+        done = subprocess.run(
+            ["find", "-L", directory, "-maxdepth", "1", "!", "-readable", "-print", "-quit"],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEADLINE_SECONDS,
+            cwd="/",
+            user=entry.pw_uid if root else None,
+            group=entry.pw_gid if root else None,
+            extra_groups=os.getgrouplist(user, entry.pw_gid) if root else None,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if done.stdout:
+        return done.stdout.splitlines()[0]
+    return directory if done.returncode != 0 else None
