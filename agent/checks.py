@@ -10,11 +10,12 @@ from pathlib import Path
 
 from agent.core.command_line import command_line
 from agent.core.engine import EngineInstall
-from agent.core.engine_flags import UnknownFlag, parse_help, unknown_by_version, unknown_flags
+from agent.core.engine_flags import parse_help, unknown_by_version, unknown_flags
 from agent.core.settings import Config, Metrics, Settings
+from agent.core.unit_sandbox import opens
 from agent.errors import HostLacksError
 from agent.host.engine_install import inspect
-from agent.host.file_access import file_facts, first_unreadable, user_id
+from agent.host.file_access import file_facts, first_unreadable, first_unreadable_below, user_id
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -81,7 +82,7 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
     for key in ("model", "tokenizer", "chat_template"):
         value = getattr(settings, key)
         if value is not None and value.startswith("/"):
-            yield from _local_files(user, value, f"{path}.{key}")
+            yield from _local_files(settings, user, value, f"{path}.{key}")
     if settings.hf_token_file is not None:
         yield from _token(settings, settings.hf_token_file, f"{path}.hf_token_file")
     yield from _exposure(settings, path)
@@ -100,10 +101,8 @@ def _flags(
     settings: Settings, install: EngineInstall, path: str, run_engine_help: HelpReader | None
 ) -> Iterator[Finding]:
     argv = command_line(settings, install.engine(flags=None))
-    unknown: tuple[UnknownFlag, ...] = ()
-    if run_engine_help is None:
-        unknown = unknown_by_version(argv, install.version) if install.version else ()
-    else:
+    unknown = unknown_by_version(argv, install.version) if install.version else ()
+    if run_engine_help is not None:
         try:
             unknown = unknown_flags(argv, parse_help(run_engine_help(install, settings.user)))
         except HostLacksError as error:
@@ -126,7 +125,7 @@ def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[
         yield _warning(f"{path}.environment", text)
 
 
-def _local_files(user: str | None, file: str, path: str) -> Iterator[Finding]:
+def _local_files(settings: Settings, user: str | None, file: str, path: str) -> Iterator[Finding]:
     try:
         if not Path(file).exists():
             yield _error(path, f"{file} does not exist")
@@ -138,7 +137,8 @@ def _local_files(user: str | None, file: str, path: str) -> Iterator[Finding]:
     except PermissionError as error:
         yield _warning(path, f"{file} cannot be looked at: {error.strerror}; run check as root")
         return
-    if user and (hidden := first_unreadable(file, user)):
+    unreadable = first_unreadable_below if opens(settings, file) else first_unreadable
+    if user and (hidden := unreadable(file, user)):
         text = f"user {user} cannot read {hidden}; as root: chmod -R a+rX {file}"
         yield _error(path, f"{text}, and a+x on the directories above it")
 

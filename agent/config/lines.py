@@ -27,7 +27,8 @@ def line_numbers(text: str) -> dict[tuple[str, ...], int]:
             continue
         if header := _HEADER.match(line):
             table = _path(header.group(1))
-            found.setdefault(table, number)
+            for length in range(1, len(table) + 1):
+                found.setdefault(table[:length], number)
         elif assignment := _ASSIGNMENT.match(line):
             found.setdefault((*table, *_path(assignment.group(1))), number)
         fence = _opened(line)

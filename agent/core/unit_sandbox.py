@@ -94,11 +94,28 @@ def sandbox_lines(
             assert_never(never)
 
 
+def opens(settings: Settings, path: str) -> bool:
+    """Tell whether the unit shows `path` apart, so that no directory above it needs to be open."""
+    match settings.sandbox:
+        case Sandbox.OFF:
+            return False
+        case Sandbox.BASIC:
+            return _below(path, _HIDDEN_TEMPORARY)
+        case Sandbox.STRICT:
+            return _below(path, _MOUNTED_OVER)
+        case _ as never:
+            assert_never(never)
+
+
+def _below(path: str, directories: tuple[str, ...]) -> bool:
+    return any(path.startswith(f"{directory}/") for directory in directories)
+
+
 def _own_hub_cache(settings: Settings) -> Iterator[str]:
     """Open the operator's own place for downloads, which lies outside our state directory."""
     if (path := settings.environment.get("HF_HOME", "")).startswith("/"):
-        hidden = any(path.startswith(f"{top}/") for top in _MOUNTED_OVER)
-        yield f"{'BindPaths' if hidden else 'ReadWritePaths'}={path_in_list(f'-{path}')}"
+        directive = "BindPaths" if _below(path, _MOUNTED_OVER) else "ReadWritePaths"
+        yield f"{directive}={path_in_list(f'-{path}')}"
 
 
 def _shown(
@@ -106,6 +123,6 @@ def _shown(
 ) -> Iterator[str]:
     asked = (settings.model, settings.tokenizer, settings.chat_template, *read_paths)
     for path in dict.fromkeys(path for path in asked if path is not None):
-        if any(path.startswith(f"{top}/") for top in hidden):
+        if _below(path, hidden):
             # A path that is not there is vLLM's to report, better than systemd's 226/NAMESPACE.
             yield f"BindReadOnlyPaths={path_in_list(f'-{path}')}"

@@ -88,27 +88,37 @@ def _run(python: str, command: tuple[str, ...], user: str, deadline: float) -> t
         identity = _identity(user)
         if identity is not None:
             os.chown(home, *identity)
-        uid, gid = identity or (None, None)
-        process = subprocess.Popen(
-            [python, "-m", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=home,
-            env=_environment(python, home),
-            user=uid,
-            group=gid,
-            extra_groups=None if gid is None else [gid],
-            start_new_session=True,
-        )
+        try:
+            return _communicate([python, "-m", *command], home, identity, deadline)
+        except subprocess.TimeoutExpired:
+            return "", f"it was not done after {deadline:g} s"
+        except OSError as error:
+            return "", f"user {user} cannot run it: {error.strerror}"
+
+
+def _communicate(
+    argv: list[str], home: str, identity: tuple[int, int] | None, deadline: float
+) -> tuple[str, str]:
+    uid, gid = identity or (None, None)
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd=home,
+        env=_environment(argv[0], home),
+        user=uid,
+        group=gid,
+        extra_groups=None if gid is None else [gid],
+        start_new_session=True,
+    ) as process:
         try:
             text, errors = process.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return "", f"it was not done after {deadline:g} s"
+            raise
     lines = errors.strip().splitlines()
     return text, lines[-1] if lines else ""
 

@@ -44,25 +44,38 @@ def user_id(user: str) -> int | None:
         return None
 
 
-def first_unreadable(directory: str, user: str) -> str | None:
-    """Return a file or directory that `user` cannot read: `directory` or what is directly in it.
+def first_unreadable(path: str, user: str) -> str | None:
+    """Return a file or directory that `user` cannot read: `path` or what is directly in it.
 
     None also when it cannot be known, as only root can ask for another user, and when the answer
     takes longer than `DEADLINE_SECONDS` (a dead network file system).
     """
+    return _find_unreadable(path, "/", user)
+
+
+def first_unreadable_below(path: str, user: str) -> str | None:
+    """Like `first_unreadable`, with every directory above `path` taken for open."""
+    directory = path if Path(path).is_dir() else str(Path(path).parent)
+    name = "." if directory == path else f"./{Path(path).name}"
+    found = _find_unreadable(name, directory, user)
+    return None if found is None else str(Path(directory) / found)
+
+
+def _find_unreadable(name: str, directory: str, user: str) -> str | None:
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):
         return None
     root = os.geteuid() == 0
     try:
+        # The child enters the directory while it is still root.
         done = subprocess.run(
-            ["find", "-L", directory, "-maxdepth", "1", "!", "-readable", "-print", "-quit"],
+            ["find", "-L", name, "-maxdepth", "1", "!", "-readable", "-print", "-quit"],
             check=False,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=DEADLINE_SECONDS,
-            cwd="/",
+            cwd=directory,
             user=entry.pw_uid if root else None,
             group=entry.pw_gid if root else None,
             extra_groups=os.getgrouplist(user, entry.pw_gid) if root else None,
@@ -71,4 +84,4 @@ def first_unreadable(directory: str, user: str) -> str | None:
         return None
     if done.stdout:
         return done.stdout.splitlines()[0]
-    return directory if done.returncode != 0 else None
+    return name if done.returncode != 0 else None
