@@ -13,6 +13,7 @@ from typing import Any, assert_never
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from agent.core.api_facts import Completion, ServedModel
 from agent.core.vllm_metrics import Counters, scan
 from agent.host.deadline_http import Deadline, DeadlineAdapter
 
@@ -71,26 +72,6 @@ class HealthStatus(StrEnum):
     STRANGE = "strange"
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One entry of /v1/models; `max_model_len` is the effective one, in tokens."""
-
-    id: str
-    root: str | None
-    max_model_len: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One answer of the model; `seconds` from request to last byte."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str | None
-    seconds: float
-
-
 def service_url(host: str, port: int) -> str:
     """Return the address at which a server that listens on `host`, maybe a wildcard, is reached."""
     match host:
@@ -145,7 +126,7 @@ class VllmApi:
             return body
         return scan(body) or ApiFailure(FailureKind.GARBAGE, "/metrics holds no vLLM counter")
 
-    def models(self) -> tuple[Model, ...] | ApiFailure:
+    def models(self) -> tuple[ServedModel, ...] | ApiFailure:
         """List /v1/models."""
         match self._json("GET", "/v1/models"):
             case ApiFailure() as failure:
@@ -265,9 +246,9 @@ def _read(response: requests.Response, cap: int) -> bytes | None:
     return bytes(body)
 
 
-def _model(entry: dict[str, object]) -> Model:
+def _model(entry: dict[str, object]) -> ServedModel:
     root, length = entry.get("root"), entry.get("max_model_len")
-    return Model(
+    return ServedModel(
         id=str(entry.get("id", "")),
         root=root if isinstance(root, str) else None,
         max_model_len=length if isinstance(length, int) else None,

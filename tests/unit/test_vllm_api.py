@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.core.api_facts import Completion, ServedModel
 from agent.core.vllm_metrics import Counters
 from agent.host.vllm_api import (
     ApiFailure,
-    Completion,
     FailureKind,
     HealthStatus,
-    Model,
     VllmApi,
     service_url,
 )
@@ -113,7 +112,7 @@ def test_an_endless_body_is_cut_off(server: FakeServer, api: VllmApi) -> None:
 def test_the_models_carry_the_effective_context(server: FakeServer, api: VllmApi) -> None:
     entry = {"id": "llama", "object": "model", "root": "/srv/llama", "max_model_len": 4096}
     server.replies["GET /v1/models"] = says(json.dumps({"object": "list", "data": [entry]}))
-    assert api.models() == (Model("llama", "/srv/llama", 4096),)
+    assert api.models() == (ServedModel("llama", "/srv/llama", 4096),)
 
 
 def test_the_version_is_a_string(server: FakeServer, api: VllmApi) -> None:

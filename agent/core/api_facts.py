@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a live vLLM said of itself over HTTP; the raw material of verification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One entry of /v1/models; `max_model_len` is the effective one, in tokens."""
+
+    id: str
+    root: str | None = None
+    max_model_len: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of the model; `seconds` from request to last byte."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why something is not known; `broken` when the server was asked and failed to do its work."""
+
+    why: str
+    broken: bool = False
+
+
+NOT_ASKED = NoAnswer("not asked")
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixProbe:
+    """The prefix-cache hit counter around the second sending of one prompt.
+
+    `others` when foreign requests ran meanwhile, so that the hits may be theirs.
+    """
+
+    prompt_tokens: int
+    hits_before: float
+    hits_after: float
+    others: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFacts:
+    """The answers to one round of questions; `cache_config` are vllm:cache_config_info's labels."""
+
+    version: str | None = None
+    models: tuple[ServedModel, ...] | NoAnswer = NOT_ASKED
+    cache_config: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    completion: Completion | NoAnswer = NOT_ASKED
+    prefix: PrefixProbe | NoAnswer = NOT_ASKED
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model completed a request."""
+        return isinstance(self.completion, Completion)
