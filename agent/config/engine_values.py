@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agent.config.values import SECRET_VALUE, WrongValueError, absolute_path, shown, text
+from agent.config.values import SECRET_VALUE, WrongValueError, plain_path, shown, text
 from agent.core.command_line import FLAGS, SHORT_FLAGS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
@@ -142,4 +142,4 @@ def token_file(value: object) -> str:
     """Read the path of the file that holds the Hugging Face token."""
     if isinstance(value, str) and SECRET_VALUE.fullmatch(value):
         raise WrongValueError("holds a token; put the token in a file of mode 0600 and name that")
-    return absolute_path(value)
+    return plain_path(value)
