@@ -37,6 +37,10 @@ class NoAnswer:
     why: str
     broken: bool = False
 
+    def __str__(self) -> str:
+        """Return the reason alone."""
+        return self.why
+
 
 NOT_ASKED = NoAnswer("not asked")
 

@@ -11,7 +11,7 @@ import pytest
 from agent.core.api_facts import Completion, NoAnswer, PrefixProbe
 from agent.core.settings import Settings
 from agent.host.vllm_api import VllmApi
-from agent.verification import collect
+from agent.verification import canary, collect
 from tests.unit.fake_http import FakeServer, says, serving, unused_port
 
 ASKED = Settings(name="vllm", model="llama")
@@ -19,7 +19,7 @@ ASKED = Settings(name="vllm", model="llama")
 
 @dataclass
 class Engine:
-    """Counts like vLLM: hits are whole blocks of a prompt that came before, never its last token."""
+    """Counts like vLLM: hits are whole blocks of an earlier prompt, never its last token."""
 
     block: int = 16
     caching: bool = True
@@ -128,3 +128,11 @@ def test_a_server_error_is_broken_and_a_pooling_models_refusal_is_not(
     assert isinstance(facts.completion, NoAnswer)
     assert facts.completion.broken is broken
     assert isinstance(facts.prefix, NoAnswer)
+
+
+def test_a_canary_asks_for_one_token_under_the_served_name(server: FakeServer) -> None:
+    named = Settings(name="vllm", model="/srv/llama", served_model_name="llama")
+    assert isinstance(canary(api(server), named, 5.0), Completion)
+    [(_, asked)] = server.asked
+    assert json.loads(asked)["max_tokens"] == 1
+    assert json.loads(asked)["model"] == "llama"
