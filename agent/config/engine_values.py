@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agent.config.values import SECRET_VALUE, WrongValueError, plain_path, shown, text
+from agent.config.values import (
+    SECRET_VALUE,
+    WrongValueError,
+    absolute_path,
+    plain_path,
+    shown,
+    text,
+)
 from agent.core.command_line import FLAGS, SHORT_FLAGS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
@@ -38,7 +45,9 @@ _OWNED_VARIABLES = {
 def model(value: object) -> str:
     """Read a hub id "org/name" or the absolute path of a local model."""
     name = text(value)
-    if name.startswith("/") or _HUB_ID.fullmatch(name):
+    if name.startswith("/"):
+        return absolute_path(name)
+    if _HUB_ID.fullmatch(name):
         return name
     raise WrongValueError(
         f'{shown(name)} is neither a hub id "org/name" nor the absolute path of a model'

@@ -20,6 +20,7 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_@+,./-]*")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]*")
 _LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_QUOTING = re.compile(r"[\"'\\]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -183,6 +184,8 @@ def absolute_path(value: object) -> str:
     path = text(value)
     if not path.startswith("/"):
         raise WrongValueError(f"{shown(path)} is not an absolute path")
+    if _QUOTING.search(path):
+        raise WrongValueError(f"{shown(path)} holds a quote or a backslash; rename it")
     return path
 
 

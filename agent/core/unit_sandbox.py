@@ -42,6 +42,7 @@ _STRICT = (
     "ProtectControlGroups=yes",
     "ProtectClock=yes",
     "ProtectHostname=yes",
+    "PrivateMounts=yes",
     "ProtectProc=invisible",
     "ProcSubset=all",
     "RestrictNamespaces=yes",
@@ -83,6 +84,9 @@ def sandbox_lines(
             shown = (*_shown(settings, read_paths, _MOUNTED_OVER), *_own_hub_cache(settings))
             # Below "yes" nothing can be shown again, below an empty tmpfs it can.
             yield f"ProtectHome={'tmpfs' if shown else 'yes'}"
+            if any("-/root/" in line for line in shown):
+                # The empty /root of systemd 257 is closed to all but root.
+                yield "TemporaryFileSystem=/root:ro,mode=0755"
             yield from shown
             if settings.parallel_size > 1:
                 # PyTorch shares memory between the processes of several GPUs with it.

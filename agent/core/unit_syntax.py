@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@:=+,./~^-]+")
+_NOT_IN_LISTS = re.compile(r"[\"'\\\x00-\x1f\x7f]")
 _NAMED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -23,8 +24,14 @@ def assignment(name: str, value: str) -> str:
 
 
 def path_in_list(path: str) -> str:
-    """Quote one path of a list, as of BindReadOnlyPaths=, where a colon would end it."""
-    return _quoted(path.replace("\\", "\\\\").replace(":", "\\:"))
+    """Quote one path of a list, as of BindReadOnlyPaths=, where a colon or a space would end it.
+
+    Raises ValueError for quotes, backslashes and control characters, which systemd 252 and 257 read
+    differently there.
+    """
+    if _NOT_IN_LISTS.search(path):
+        raise ValueError(f"the path {path!r} cannot stand in a list of paths")
+    return f'"{path.replace("%", "%%")}"'
 
 
 def value(text: str) -> str:

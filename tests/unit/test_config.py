@@ -180,6 +180,7 @@ def test_an_option_of_vllm_without_a_key_is_sent_to_extra_args() -> None:
         ('host = "http://x"', "is not an IP address or a host name"),
         ("tensor_parallel_size = 2\ngpus = [0]", "needs 2"),
         ('served_model_name = "a\\nb"', "holds a control character"),
+        ("chat_template = '/a\"b'", "holds a quote or a backslash"),
         ('revision = ""', "must not be empty"),
         ('extra_args = "--seed 1"', "is not a list of strings"),
         ("environment = { A = 1 }", "is not a string; put it in quotes"),

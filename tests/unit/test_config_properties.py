@@ -15,11 +15,14 @@ from agent.errors import ConfigError
 
 WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 LINES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).filter(str.strip)
+PATHS = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\"'\\")).map(
+    lambda text: f"/srv/{text}"
+)
 COUNTS = st.integers(1, 10**7)
 SHARES = st.floats(0.5, 0.97)
 
 GOOD = st.fixed_dictionaries(
-    {"model": st.one_of(st.just("org/name"), LINES.map(lambda text: f"/srv/{text}"))},
+    {"model": st.one_of(st.just("org/name"), PATHS)},
     optional={
         "served_model_name": LINES,
         "quantization": WORDS,

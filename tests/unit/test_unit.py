@@ -157,7 +157,7 @@ def test_the_operators_environment_comes_last() -> None:
     settings = replace(HUB, environment={"HF_HOME": "/data/hf", "NO_COLOR": ""})
     assert environment(rendered(settings))["HF_HOME"] == "/data/hf"
     assert environment(rendered(settings))["NO_COLOR"] == ""
-    assert values_of(rendered(settings), "ReadWritePaths") == ["-/data/hf"]
+    assert values_of(rendered(settings), "ReadWritePaths") == ['"-/data/hf"']
 
 
 def test_only_a_service_that_fetches_nothing_is_cut_off_from_the_network() -> None:
@@ -175,17 +175,17 @@ def test_only_a_service_that_fetches_nothing_is_cut_off_from_the_network() -> No
         assert "VLLM_HOST_IP" not in environment(rendered(open_one))
 
 
-@pytest.mark.parametrize("path", ["/home/ann/model", "/root/m", "/tmp/m", "/var/tmp/m:1 x"])
+@pytest.mark.parametrize("path", ["/home/ann/model", "/root/m", "/tmp/m", "/var/tmp/m:1 x%"])
 def test_a_model_that_the_sandbox_would_hide_is_shown_to_vllm(path: str) -> None:
     unit = rendered(replace(LOCAL, model=path))
     (shown,) = values_of(unit, "BindReadOnlyPaths")
-    assert words(shown) == ["-" + path.replace(":", "\\:")]
+    assert words(shown) == [f"-{path}"]
     assert values_of(unit, "ProtectHome") == ["tmpfs"]
 
 
 def test_a_virtual_environment_in_a_home_is_shown_to_vllm() -> None:
     unit = rendered(LOCAL, HostFacts(read_paths=("/home/ann/venv", "/usr")))
-    assert values_of(unit, "BindReadOnlyPaths") == ["-/home/ann/venv"]
+    assert values_of(unit, "BindReadOnlyPaths") == ['"-/home/ann/venv"']
 
 
 def test_homes_are_closed_when_nothing_of_ours_is_in_them() -> None:
