@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from agent.config.values import (
     SECRET_VALUE,
+    Reader,
     WrongValueError,
     absolute_path,
     plain_path,
@@ -135,6 +136,8 @@ def _variable_refusal(name: str, value: object) -> str | None:
         return f"{name}: a value cannot hold a NUL character"
     if name in _OWNED_VARIABLES:
         return f"{name} belongs to llmagent: {_OWNED_VARIABLES[name]}"
+    if name == "HF_HOME":
+        return _refused_by(plain_path, value, name)
     if name in _NOT_SECRET:
         return None
     if name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
@@ -144,6 +147,14 @@ def _variable_refusal(name: str, value: object) -> str | None:
             f"{name} looks like a secret, and a unit is readable for everyone; set it from a file "
             f"of mode 0600 with `systemctl edit` (EnvironmentFile= or LoadCredential=)"
         )
+    return None
+
+
+def _refused_by(reader: Reader, value: object, name: str) -> str | None:
+    try:
+        reader(value)
+    except WrongValueError as wrong:
+        return f"{name}: {wrong}"
     return None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.core.engine import EngineInstall
 
 _VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]|^__version__ = ['"]([^'"]+)""")
+_QUOTING = frozenset("\"'\\")
 _SETUP = "python3 -m venv DIR; DIR/bin/pip install vllm"
 
 
@@ -85,10 +86,10 @@ def _system_directories(prefix: Path) -> list[Path]:
 
 
 def _named_in_pth(place: Path) -> Iterator[Path]:
-    """Yield the directories that .pth files add to the path, one level deep as Python does."""
+    """Yield the directories that .pth files add to the path, one level deep; none with a quote in its name."""
     for file in sorted(place.glob("*.pth")):
         for line in file.read_text(errors="replace").splitlines():
-            if line.startswith("/") and Path(line).is_dir():
+            if line.startswith("/") and not set(line) & _QUOTING and Path(line).is_dir():
                 yield Path(line)
 
 

@@ -185,6 +185,7 @@ def test_an_option_of_vllm_without_a_key_is_sent_to_extra_args() -> None:
         ('extra_args = "--seed 1"', "is not a list of strings"),
         ("environment = { A = 1 }", "is not a string; put it in quotes"),
         ('environment = { "A B" = "1" }', "is not the name of an environment variable"),
+        ('environment = { HF_HOME = "models" }', "is not an absolute path"),
         ('environment = { CUDA_VISIBLE_DEVICES = "0" }', "use gpus"),
         ('sandbox = "stric"', "did you mean strict?"),
     ],
