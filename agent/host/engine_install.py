@@ -86,7 +86,7 @@ def _system_directories(prefix: Path) -> list[Path]:
 
 
 def _named_in_pth(place: Path) -> Iterator[Path]:
-    """Yield the directories that .pth files add to the path, one level deep; none with a quote in its name."""
+    """Yield the directories that .pth files add, one level deep; none with a quote in its name."""
     for file in sorted(place.glob("*.pth")):
         for line in file.read_text(errors="replace").splitlines():
             if line.startswith("/") and not set(line) & _QUOTING and Path(line).is_dir():
