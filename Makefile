@@ -17,7 +17,7 @@ demo: ## the main job from a .deb to a served model, on this machine, in a conta
 
 test: ## all tests, as CI runs them
 	@$(SETUP) all
-	$(PYTEST)
+	$(PYTEST) tests/unit tests/container tests/vllm
 
 test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	@$(SETUP) venv

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 import pytest
 
-from tests.rig.container import Bind, Container, Suite, sweep
+from tests.rig.container import Bind, Container, Suite
+from tests.rig.nspawn import sweep
 
 LIVE: Final[list[Container]] = []
 """The machines that are on, to be asked what they logged when a test fails."""

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Boot
-from tests.rig import paths
-from tests.rig.container import SCRATCH, SCRATCH_PREFIX, Bind, Container, Suite, sweep
+from tests.rig import binds, paths, scripted
+from tests.rig.container import Bind, Container, Suite
+from tests.rig.nspawn import SCRATCH, SCRATCH_PREFIX, sweep
 
 SUITES = pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 MIB = 2**20
@@ -105,3 +106,31 @@ def test_nothing_outlives_a_test_run_that_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
     sweep()
     assert not list(SCRATCH.glob(f"{SCRATCH_PREFIX}{run.pid}-*"))
+
+
+def test_the_scripted_engine_runs_as_a_sandboxed_service(boot: Boot) -> None:
+    box = boot("bookworm", binds=[binds.scripted_engine()])
+    scripted.set_scenario(box, {"free_gib": 15.0}, {})
+    argv = [scripted.PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", "/m"]
+    for _ in range(2):
+        box.run(
+            [
+                *("systemd-run", "--unit=vllm", "--property=DynamicUser=yes", "--collect"),
+                *("--property=StateDirectory=vllm", "--property=ProtectSystem=strict", *argv),
+            ]
+        )
+        box.wait_for(
+            lambda: (
+                box.http_get(8000, "/health").status == 200
+                or box.show("vllm.service", "ActiveState")["ActiveState"] in ("failed", "inactive")
+            ),
+            20,
+            "the engine to be ready or to fail",
+        )
+    log = box.journal("vllm.service")
+    assert "Free memory on device cuda:0 (15.0/23.53 GiB) on startup is less than" in log
+    assert scripted.starts(box)[-1].value("--model") == "/m"
+    scripted.cue(box, "engine-dead")
+    box.wait_for(
+        lambda: box.show("vllm.service", "ActiveState")["ActiveState"] == "inactive", 20, "exit 0"
+    )

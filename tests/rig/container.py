@@ -10,57 +10,28 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
-import shutil
 import subprocess
 import tarfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self, TypeVar
 
-from tests.rig import paths
-from tests.rig.cgroups import Cgroup
+from tests.rig.nspawn import BOOT_SECONDS, Bind, Nspawn, Suite, wait
 
-Suite = Literal["bookworm", "trixie"]
+__all__ = ["Bind", "Container", "HttpAnswer", "Suite"]
+
+
 T = TypeVar("T")
 Argument = str | os.PathLike[str]
 
-BOOT_SECONDS: Final = 60
-_POLL_SECONDS: Final = 0.05
 _ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-# Runs in a mount namespace of its own, so that the overlay and nspawn's /run vanish with it.
-_BOOT: Final = """
-set -e
-lower=$1 here=$2; shift 2
-mount --make-rprivate /
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/nspawn
-mount -t overlay overlay -o "lowerdir=$lower,upperdir=$here/upper,workdir=$here/work" "$here/root"
-exec systemd-nspawn -D "$here/root" --boot --register=no --keep-unit --console=pipe \
-    --private-network --resolv-conf=off --timezone=off --link-journal=no "$@"
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """A directory or file of the host that the container sees, read-only unless writable."""
-
-    source: Path
-    target: str
-    writable: bool = False
-
-    def option(self) -> str:
-        """Returns it as systemd-nspawn's option."""
-        kind = "--bind" if self.writable else "--bind-ro"
-        return f"{kind}={self.source}:{self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +52,12 @@ class Container:
     def __init__(self, suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0) -> None:
         """Makes its disk. memory_limit: bytes that its processes and page cache get, 0 for all."""
         self.suite = suite
-        self._binds = tuple(binds)
-        self._lower = paths.part(suite)
-        # nspawn takes the name for a machine name, which may hold no underscore.
-        self._here = SCRATCH / f"{SCRATCH_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        for name in ("upper", "work", "root"):
-            (self._here / name).mkdir(parents=True, mode=0o755)
-        self._console = self._here / "console.log"
-        self._cgroup = Cgroup(self._here.name, memory_limit)
-        self._outer: subprocess.Popen[bytes] | None = None
-        self.leader = 0
+        self._nspawn = Nspawn(suite, binds, memory_limit)
+
+    @property
+    def leader(self) -> int:
         """PID of the container's systemd, as the host sees it; 0 while it is off."""
+        return self._nspawn.leader
 
     def __enter__(self) -> Self:
         try:
@@ -111,32 +77,8 @@ class Container:
 
     def boot(self) -> None:
         """Switches it on and waits until systemd says that start-up is over."""
-        self._cgroup.make()
-        # A PID namespace around nspawn: its end, by kill9 or with our own, is the end of all.
-        enter = ["setpriv", "--pdeathsig", "KILL"]
-        enter += ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        script = ["bash", "-c", _BOOT, "boot", str(self._lower), str(self._here)]
-        options = [f"--machine={self._here.name}", *(bind.option() for bind in self._binds)]
-        with self._console.open("ab") as console:
-            self._outer = subprocess.Popen(
-                [*self._cgroup.enter(), *enter, *script, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                start_new_session=True,
-            )
-        self.leader = self._wait(self._find_leader, BOOT_SECONDS, "systemd as PID 1")
+        self._nspawn.start()
         self.wait_for(self._is_up, BOOT_SECONDS, "the end of start-up")
-
-    def _find_leader(self) -> int:
-        assert self._outer is not None
-        if self._outer.poll() is not None:
-            raise AssertionError(f"the container did not boot:\n{self._console.read_text()}")
-        for nspawn in _children(self._outer.pid):
-            for leader in _children(nspawn):
-                if _command(leader) == "systemd":
-                    return leader
-        return 0
 
     def _is_up(self) -> bool:
         state = self.run(["systemctl", "is-system-running"], check=False).stdout.strip()
@@ -262,24 +204,14 @@ class Container:
     def wait_for(self, predicate: Callable[[], T], timeout: float, what: str) -> T:
         """Returns the first true value of the predicate; after timeout s, AssertionError."""
         try:
-            return self._wait(predicate, timeout, what)
+            return wait(predicate, timeout, what)
         except TimeoutError as late:
             raise AssertionError(f"{late}\n{self.tail()}") from late
-
-    @staticmethod
-    def _wait(predicate: Callable[[], T], timeout: float, what: str) -> T:
-        end = time.monotonic() + timeout
-        while True:
-            if value := predicate():
-                return value
-            if time.monotonic() > end:
-                raise TimeoutError(f"waited {timeout} s in vain for {what}")
-            time.sleep(_POLL_SECONDS)
 
     def tail(self, lines: int = 60) -> str:
         """Returns the end of the journal, to explain a failed test; the console's if it is off."""
         if not self.leader:
-            return self._console.read_text(errors="replace")[-4000:]
+            return self._nspawn.console()
         argv = ["journalctl", "--no-pager", "--all", "-o", "short-precise", "-n", str(lines)]
         return self.run(argv, check=False).stdout
 
@@ -291,63 +223,15 @@ class Container:
     def poweroff(self, timeout: float = 120) -> None:
         """Shuts down cleanly, and leaves the disk for another boot."""
         self.run(["systemctl", "poweroff", "--no-block"], check=False)
-        assert self._outer is not None
-        self._outer.wait(timeout)
-        self._gone()
+        self._nspawn.wait_until_off(timeout)
 
     def kill9(self) -> None:
         """Pulls the plug: every process is gone at once; the disk stays for another boot."""
-        assert self._outer is not None
-        self._outer.kill()
-        self._outer.wait(10)
-        self._gone()
-
-    def _gone(self) -> None:
-        # The kernel ends the processes of a PID namespace with its PID 1, but not at once.
-        leader, self.leader = self.leader, 0
-        if leader:
-            self._wait(lambda: not _command(leader), 30, "the end of every process")
-        self._outer = None
-        self._cgroup.remove()
+        self._nspawn.kill()
 
     def close(self) -> None:
         """Ends it, however it is, and removes its disk."""
-        if self._outer is not None:
-            self.kill9()
-        shutil.rmtree(self._here, ignore_errors=True)
-
-
-SCRATCH: Final = Path("/var/tmp")
-SCRATCH_PREFIX: Final = "llmagent-test-"
-
-
-def sweep() -> None:
-    """Removes what test runs that were killed have left on the disk."""
-    for directory in SCRATCH.glob(f"{SCRATCH_PREFIX}*"):
-        owner = directory.name.removeprefix(SCRATCH_PREFIX).split("-")[0]
-        if not Path(f"/proc/{owner}").exists():
-            Cgroup(directory.name).remove()
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def _children(pid: int) -> list[int]:
-    """Returns the child processes of a process; none if it is gone."""
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _command(pid: int) -> str:
-    """Returns the name of a live process, "" when there is none (a zombie is none)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    name, _, rest = stat.partition("(")[2].rpartition(")")
-    return "" if rest.split()[0] == "Z" else name
+        self._nspawn.remove()
 
 
 def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:

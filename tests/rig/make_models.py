@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import tokenizers
-import torch
-from safetensors.torch import save_file
+import tokenizers  # type: ignore[import-not-found, unused-ignore]
+import torch  # type: ignore[import-not-found, unused-ignore]
+from safetensors.torch import save_file  # type: ignore[import-not-found, unused-ignore]
 
 HIDDEN: Final = 256
 HEAD_DIM: Final = 64

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine while it serves, and what can be made to happen to it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from engine import words
+from engine.core_link import CoreLink
+from engine.counters import Counters, exposition
+from engine.memory import Memory
+from engine.scenario import Scenario
+from engine.words import API, Speaker, line
+
+
+class Serving:
+    """Everything that the HTTP side asks of the engine."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, scenario: Scenario, memory: Memory, core: CoreLink
+    ) -> None:
+        self.arguments = arguments
+        self.scenario = scenario
+        self.memory = memory
+        self.core = core
+        self.model = str(arguments.served_model_name or arguments.model)
+        self.block = 16 if scenario.device == "cuda" else 128
+        self.counters = Counters()
+        self.dead = False
+        self.stopping = False
+        self.status: int | None = None
+        """Exit status, once the end has come."""
+        self.ended = threading.Event()
+        self.slow_seconds = 0.0
+        core.on_background = self.counters.background
+
+    def start(self) -> None:
+        """Begins to watch the engine core, and to wait for the scenario's own cues."""
+        threading.Thread(target=self.watch, daemon=True).start()
+        for own in self.scenario.cues:
+            timer = threading.Timer(float(own.get("after", 0)), self.cue, [own])
+            timer.daemon = True
+            timer.start()
+
+    def watch(self) -> None:
+        """Ends as vLLM does when its engine core is gone: errors for a while, then status 0."""
+        self.core.process.wait()
+        if self.stopping:
+            return
+        self.dead = True
+        words.engine_is_dead()
+        time.sleep(self.scenario.death_seconds)
+        self.end(0)
+
+    def end(self, status: int) -> None:
+        """Lets the process end."""
+        self.status = status
+        self.ended.set()
+
+    def metrics(self) -> str:
+        """Returns the text of /metrics."""
+        return exposition(self.counters, self.arguments, self.memory, self.model, self.block)
+
+    def generate(self, prompt: list[int], wanted: int) -> bool:
+        """Makes tokens; False when the engine is gone."""
+        if self.dead:
+            return False
+        self.counters.begin(
+            prompt,
+            self.block,
+            hits=self.scenario.prefix_hits,
+            caching=bool(self.arguments.enable_prefix_caching),
+        )
+        seconds = self.slow_seconds + wanted * self.scenario.token_seconds
+        if self.core.generate(seconds, lambda: self.dead or self.ended.is_set()):
+            self.counters.finish(len(prompt), wanted)
+            return True
+        self.counters.abort()
+        return False
+
+    def cue(self, cue: dict[str, Any]) -> None:
+        """Makes something happen; see README for the names."""
+        engine = Speaker("EngineCore", self.core.process.pid)
+        match cue.get("cue"):
+            case "engine-dead":
+                self.core.process.kill()
+            case "worker-dead":
+                os.kill(self.core.worker_pid, signal.SIGKILL)
+            case "oom-runtime":
+                total = self.scenario.total_gib
+                error = words.cuda_out_of_memory(0.3, total, 0.1, total - 0.1)
+                code = "model_output = self.model_runner.execute_model(scheduler_output)"
+                where = ("vllm/v1/engine/core.py", 1500, "run_busy_loop", code, error)
+                fatal = ["EngineCore encountered a fatal error.", *words.traceback(*where)]
+                engine.error("core.py:1512", fatal)
+                self.core.process.kill()
+            case "hang":
+                self.core.send({"hang": True})
+            case "busy":
+                self.counters.running = int(cue.get("running", 8))
+                self.counters.waiting = int(cue.get("waiting", 100))
+                self.slow_seconds = float(cue.get("seconds", 30))
+                self.core.send({"rate": float(cue.get("tokens_per_second", 20))})
+            case "calm":
+                self.counters.running = self.counters.waiting = 0
+                self.slow_seconds = 0.0
+                self.core.send({"rate": 0})
+            case "flood":
+                for number in range(int(cue["lines"])):
+                    line(f"{engine.prefix} INFO flood line {number}")
+            case "lines":
+                for text in cue["lines"]:
+                    line(text)
+            case "exit":
+                self.stopping = True
+                self.core.process.kill()
+                self.end(int(cue["status"]))
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case _:
+                line(f"scripted engine: no such cue: {cue}")
+
+    def stop(self) -> None:
+        """Stops on SIGTERM: requests in flight get --shutdown-timeout seconds to end."""
+        if self.stopping or self.scenario.sigterm_while_serving == "ignore":
+            return
+        self.stopping = True
+        API.info("launcher.py:254", "[shutdown] API server: shutdown triggered")
+        drain = int(self.arguments.shutdown_timeout)
+        mode = "drain" if drain else "abort"
+        API.info(
+            "launcher.py:270",
+            f"[shutdown] API server: stopping engine client mode={mode} timeout={drain}s",
+        )
+        until = time.monotonic() + drain
+        while self.counters.in_flight and time.monotonic() < until:
+            time.sleep(0.02)
+        with contextlib.suppress(OSError):
+            self.core.process.kill()
+        words.output_handler_failed()
+        self.end(0)

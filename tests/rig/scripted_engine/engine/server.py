@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP side: vLLM's endpoints, and POST /scripted/cue."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from engine.cues import Serving
+from engine.words import line
+
+
+class Server(ThreadingHTTPServer):
+    """Bound at once, as vLLM binds before its engine starts; listens when that is ready."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        super().__init__((arguments.host, arguments.port), Handler, bind_and_activate=False)
+        self.quiet = set((arguments.disable_access_log_for_endpoints or "").split(","))
+        self.server_bind()
+
+    def serve(self, serving: Serving) -> None:
+        """Answers until shutdown."""
+        self.serving = serving
+        self.server_activate()
+        self.serve_forever(poll_interval=0.05)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        serving = self.server.serving
+        match self.path.split("?")[0]:
+            case "/health" | "/ping":
+                self.answer(503 if serving.dead else 200, b"", "text/plain")
+            case "/version":
+                self.answer_json(200, {"version": "0.32.0"})
+            case "/metrics":
+                self.answer(200, serving.metrics().encode(), "text/plain; version=0.0.4")
+            case "/v1/models":
+                card = {
+                    "id": serving.model,
+                    "object": "model",
+                    "created": int(time.time()),
+                    "owned_by": "vllm",
+                    "root": serving.arguments.model,
+                    "parent": None,
+                    "max_model_len": serving.memory.max_model_len,
+                }
+                self.answer_json(200, {"object": "list", "data": [card]})
+            case _:
+                self.answer_json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        match self.path:
+            case "/scripted/cue":
+                self.answer_json(200, {"cue": body.get("cue")})
+                self.server.serving.cue(body)
+            case "/v1/completions":
+                self.complete(body)
+            case _:
+                self.answer_json(404, {"detail": "Not Found"})
+
+    def complete(self, body: dict[str, Any]) -> None:
+        """Answers a completion once the engine has made its tokens."""
+        serving = self.server.serving
+        if body.get("model", serving.model) != serving.model:
+            message = f"The model `{body['model']}` does not exist."
+            self.answer_json(404, {"error": {"message": message, "code": 404}})
+            return
+        prompt = tokens_of(body.get("prompt", ""))
+        wanted = int(body.get("max_tokens", 16))
+        if len(prompt) + wanted > serving.memory.max_model_len:
+            limit = f"This model's maximum context length is {serving.memory.max_model_len} tokens."
+            self.answer_json(400, {"error": {"message": limit, "code": 400}})
+            return
+        if not serving.generate(prompt, wanted):
+            gone = {"message": "EngineCore encountered an issue.", "code": 500}
+            self.answer_json(500, {"error": gone})
+            return
+        usage = {
+            "prompt_tokens": len(prompt),
+            "completion_tokens": wanted,
+            "total_tokens": len(prompt) + wanted,
+        }
+        choice = {"index": 0, "text": " word" * wanted, "finish_reason": "length"}
+        self.answer_json(
+            200,
+            {
+                "id": "cmpl-scripted",
+                "object": "text_completion",
+                "created": int(time.time()),
+                "model": serving.model,
+                "choices": [choice],
+                "usage": usage,
+            },
+        )
+
+    def answer_json(self, status: int, content: object) -> None:
+        """Sends JSON."""
+        self.answer(status, json.dumps(content).encode(), "application/json")
+
+    def answer(self, status: int, body: bytes, kind: str) -> None:
+        """Sends an answer; a client that has gone is no error."""
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002
+        if self.path.split("?")[0] in self.server.quiet:
+            return
+        status = {200: "200 OK", 503: "503 Service Unavailable"}.get(int(code), str(int(code)))
+        host, port = self.client_address[:2]
+        line(f'INFO:     {host}:{port} - "{self.requestline}" {status}')
+
+
+def tokens_of(prompt: str | list[int] | list[str]) -> list[int]:
+    """Returns a prompt as token ids; text has one token for four characters."""
+    if isinstance(prompt, list) and all(isinstance(token, int) for token in prompt):
+        return [int(token) for token in prompt]
+    text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+    return [hash(text[at : at + 4]) for at in range(0, len(text), 4)] or [0]
