@@ -62,9 +62,13 @@ def read_help(
         if len(parse_help(text)) >= FEWEST_FLAGS:
             _keep(file, text)
             return text
-    raise HostLacksError(
-        f"{install.python} prints no help of vLLM, so its flags cannot be checked: "
-        f"{said or 'it printed nothing'}; try: {install.python} -m {' '.join(_COMMANDS[0])}"
+    raise _no_help([install.python, "-m", *_COMMANDS[0]], said or "it printed nothing")
+
+
+def _no_help(argv: list[str], said: str) -> HostLacksError:
+    return HostLacksError(
+        f"{argv[0]} prints no help of vLLM, so its flags cannot be checked: {said}; "
+        f"try: {' '.join(argv)}"
     )
 
 
@@ -84,14 +88,15 @@ def _keep(file: Path, text: str) -> None:
 
 def _run(python: str, command: tuple[str, ...], user: str, deadline: float) -> tuple[str, str]:
     """Return what the engine prints, and the last line that it says if it fails."""
+    argv = [python, "-m", *command]
     with tempfile.TemporaryDirectory(prefix="llmagent-help-") as home:
         identity = _identity(user)
         if identity is not None:
             os.chown(home, *identity)
         try:
-            return _communicate([python, "-m", *command], home, identity, deadline)
-        except subprocess.TimeoutExpired:
-            return "", f"it was not done after {deadline:g} s"
+            return _communicate(argv, home, identity, deadline)
+        except subprocess.TimeoutExpired as error:
+            raise _no_help(argv, f"it was not done after {deadline:g} s") from error
         except OSError as error:
             return "", f"user {user} cannot run it: {error.strerror}"
 
