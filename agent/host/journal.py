@@ -14,6 +14,7 @@ from agent.host.journal_entry import (
     decode_entry,
     suppressed_messages,
 )
+from agent.host.journal_position import Position
 from agent.host.journal_reader import JournalError, RawReader
 
 __all__ = ["JournalEntry", "JournalError", "JournalFollower"]
@@ -34,7 +35,6 @@ class JournalFollower:
         is no cursor.
         """
         self._unit = unit
-        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._reader = RawReader(
             (
                 (f"_SYSTEMD_UNIT={unit}",),
@@ -44,12 +44,14 @@ class JournalFollower:
                 _DROPPED_SOMETHING,
             )
         )
-        self._seen_cursor: str | None = None
+        start = cursor if cursor is not None else _newest_cursor()
+        self._position = Position(start, start_is_passed=True)
+        self._position.seek(self._reader)
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.suppressed = 0
         """Lines of the unit that journald says it dropped, since this follower was made."""
         self.damaged = 0
         """Entries that could not be read from disk."""
-        self._go_behind(cursor if cursor is not None else _newest_cursor())
 
     def close(self) -> None:
         """Closes the journal; no method may be called after it."""
@@ -77,18 +79,17 @@ class JournalFollower:
             first = reader.cursor() if reader.next() else None
         finally:
             reader.close()
-        if first is None:
-            self._go_behind(newest)
-            return False
-        self._seen_cursor = None
-        self._reader.seek_cursor(first)
-        return True
+        start = first if first is not None else newest
+        self._position = Position(start, start_is_passed=first is None)
+        self._position.seek(self._reader)
+        return first is not None
 
     def wait(self, timeout_seconds: float) -> bool:
         """Sleeps until the journal changed or `wake` was called; False when the time is over.
 
-        journald announces changes at most every 250 ms; entries can be read 1 ms after they were
-        written, so call `drain` as soon as anything else hints at news.
+        It goes on saying so until `drain` has reached the end. journald announces changes at most
+        every 250 ms; entries can be read 1 ms after they were written, so call `drain` as soon as
+        anything else hints at news.
         """
         poll = select.poll()
         poll.register(self._reader.descriptor, self._reader.poll_events)
@@ -96,8 +97,6 @@ class JournalFollower:
         ready = [descriptor for descriptor, _ in poll.poll(timeout_seconds * 1000)]
         if self._waker in ready:
             os.eventfd_read(self._waker)
-        if self._reader.descriptor in ready:
-            self._reader.acknowledge()
         return bool(ready)
 
     def drain(self, limit: int) -> list[JournalEntry]:
@@ -112,14 +111,15 @@ class JournalFollower:
             elif looked_for_files:
                 break
             else:
-                # After a rotation the next entry is in a file that only this notices.
-                self._reader.acknowledge()
+                # Not before the end: it also lets go of vacuumed files, with what is unread there.
+                if self._reader.acknowledge():
+                    self._position.seek(self._reader)
                 looked_for_files = True
         return entries
 
     def _current(self) -> JournalEntry | None:
-        seen, self._seen_cursor = self._seen_cursor, None
-        if seen is not None and self._reader.is_at(seen):
+        cursor = self._reader.cursor()
+        if not self._position.passes(cursor):
             return None
         fields = self._reader.fields()
         if fields is None:
@@ -129,20 +129,15 @@ class JournalFollower:
         if suppressed is not None:
             self.suppressed += suppressed
             return None
-        return decode_entry(fields, self._reader.cursor(), self._reader.realtime_seconds())
-
-    def _go_behind(self, cursor: str | None) -> None:
-        # seek_tail() is no way to start "now": with a match that has no entry yet, it lost the
-        # first 1,700 lines that came (systemd 252).
-        self._seen_cursor = cursor
-        if cursor is None:
-            self._reader.seek_head()
-        else:
-            self._reader.seek_cursor(cursor)
+        return decode_entry(fields, cursor, self._reader.realtime_seconds())
 
 
 def _newest_cursor() -> str | None:
-    """Returns the cursor of the newest entry of all; None when the journal is empty."""
+    """Returns the cursor of the newest entry of all; None when the journal is empty.
+
+    Going behind that entry is how to start "now": seek_tail() with a match that has no entry yet
+    lost the first 1,700 lines that came (systemd 252).
+    """
     reader = RawReader(())
     try:
         reader.seek_tail()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from systemd.journal import Reader
+from systemd.journal import INVALIDATE, Reader
 
 from agent.errors import HostLacksError
 from agent.host.journal_entry import RawFields
@@ -49,10 +49,13 @@ class RawReader:
         """The events to poll for."""
         return int(self._reader.get_events())
 
-    def acknowledge(self) -> None:
-        """Takes note of what made the descriptor ready; opens new files, closes removed ones."""
+    def acknowledge(self) -> bool:
+        """Takes note of what made the descriptor ready; opens new files, closes removed ones.
+
+        Tells whether there were such files.
+        """
         try:
-            self._reader.process()
+            return bool(self._reader.process() == INVALIDATE)
         except OSError as failure:
             raise _journal_error("follow", failure) from failure
 
@@ -71,12 +74,8 @@ class RawReader:
         """
         try:
             self._reader.seek_cursor(cursor)
-        except OSError as failure:
+        except (OSError, ValueError) as failure:
             raise ValueError(f"not a journal cursor: {cursor!r}") from failure
-
-    def is_at(self, cursor: str) -> bool:
-        """Tells whether the current entry is the cursor's."""
-        return bool(self._reader.test_cursor(cursor))
 
     def next(self) -> bool:
         """Goes to the next entry; False when there is none yet. Sees entries once written."""
