@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small HTTP/1.1 server for GET, with a bound on connections, sizes and every wait.
+
+http.server has none of these, and spends more time on parsing a request's headers with the e-mail
+parser than the agent needs for its answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from agent.errors import AgentError
+
+_HEAD_BYTES = 16 << 10
+_METHODS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times in seconds: `request` from connection to request and for an answer, `idle` between."""
+
+    connections: int = 32
+    request: float = 10.0
+    idle: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request without its body; the names of `headers` are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer; `headers` beside the content's type and length."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    sock: socket.socket
+    deadline: float
+    waiting: bool = True
+    rest: bytes = field(default=b"")
+
+    def hang_up(self) -> None:
+        # Not SSLSocket's own method: it would change the state under the thread that reads.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class HttpServer:
+    """Serves on one address from threads of its own; `answer` is called from several at once.
+
+    When all connections are taken, the one that has waited longest for a request gives way, so
+    that idle or dribbling clients cannot keep a scraper out.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        answer: Callable[[Request], Response],
+        tls: Callable[[], ssl.SSLContext | None],
+        limits: Limits = Limits(),
+    ) -> None:
+        """Listen at once. Raises AgentError when the address cannot be had."""
+        self._answer = answer
+        self._tls = tls
+        self._limits = limits
+        self._listener = _listen(host, port)
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._open: set[_Connection] = set()
+        self._thread = threading.Thread(target=self._accept, name="metrics", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where 0 was asked for."""
+        return int(self._listener.getsockname()[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and hang up on everybody, within milliseconds."""
+        os.eventfd_write(self._waker, 1)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._listener.close()
+        os.close(self._waker)
+        with self._lock:
+            for connection in self._open:
+                connection.hang_up()
+
+    def _accept(self) -> None:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._waker, select.POLLIN)
+        while True:
+            tick = self._limits.request * 500 if self._open else None
+            ready = [descriptor for descriptor, _ in poll.poll(tick)]
+            if self._waker in ready:
+                return
+            self._hang_up_late_ones()
+            if ready:
+                self._accept_one()
+
+    def _hang_up_late_ones(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for connection in self._open:
+                if connection.deadline <= now:
+                    connection.hang_up()
+
+    def _accept_one(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            # The client is gone already, or no descriptor is left: do not spin on the latter.
+            time.sleep(0.01)
+            return
+        sock.settimeout(None)
+        connection = _Connection(sock, time.monotonic() + self._limits.request)
+        with self._lock:
+            if len(self._open) >= self._limits.connections:
+                self._give_way()
+            self._open.add(connection)
+        serve = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        try:
+            serve.start()
+        except RuntimeError:
+            self._forget(connection)
+
+    def _give_way(self) -> None:
+        waiting = [connection for connection in self._open if connection.waiting]
+        longest = min(waiting or self._open, key=lambda connection: connection.deadline)
+        longest.hang_up()
+        self._open.discard(longest)
+
+    def _forget(self, connection: _Connection) -> None:
+        with self._lock:
+            self._open.discard(connection)
+        with contextlib.suppress(OSError):
+            connection.sock.close()
+
+    def _serve(self, connection: _Connection) -> None:
+        try:
+            context = self._tls()
+            if context is not None:
+                wrapped = context.wrap_socket(
+                    connection.sock, server_side=True, do_handshake_on_connect=False
+                )
+                connection.sock = wrapped
+                wrapped.do_handshake()
+            while self._serve_one(connection):
+                connection.waiting = True
+                connection.deadline = time.monotonic() + self._limits.idle
+        except OSError:
+            # The client hung up, dawdled or does not speak TLS.
+            pass
+        finally:
+            self._forget(connection)
+
+    def _serve_one(self, connection: _Connection) -> bool:
+        """Answer one request; tell whether the connection stays."""
+        head = _read_head(connection)
+        connection.waiting = False
+        connection.deadline = time.monotonic() + self._limits.request
+        if head is None:
+            return False
+        request = parse_head(head)
+        stays = request is not None and _stays(head, request)
+        response = self._respond(request)
+        body = b"" if request is not None and request.method == "HEAD" else response.body
+        connection.sock.sendall(_head(response, stays) + body)
+        return stays
+
+    def _respond(self, request: Request | None) -> Response:
+        if request is None:
+            return plain(HTTPStatus.BAD_REQUEST)
+        if request.method not in _METHODS:
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", ", ".join(_METHODS)))
+        return self._answer(request)
+
+
+def plain(status: HTTPStatus, *headers: tuple[str, str]) -> Response:
+    """Return an answer that only says its status."""
+    return Response(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
+
+
+def parse_head(head: bytes) -> Request | None:
+    """Read a request's first line and headers; None when they are none."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or not words[1]:
+        return None
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            return None
+        headers[name.lower()] = value.strip()
+    return Request(words[0], words[1].partition("?")[0], headers)
+
+
+def _read_head(connection: _Connection) -> bytes | None:
+    while b"\r\n\r\n" not in connection.rest:
+        if len(connection.rest) > _HEAD_BYTES:
+            return b""
+        received = connection.sock.recv(4096)
+        if not received:
+            return None
+        connection.rest += received
+    head, _, connection.rest = connection.rest.partition(b"\r\n\r\n")
+    return head
+
+
+def _stays(head: bytes, request: Request) -> bool:
+    """Tell whether more requests may follow; a body is not read, so nothing follows one."""
+    has_body = "transfer-encoding" in request.headers or (
+        request.headers.get("content-length", "0") != "0"
+    )
+    wishes = request.headers.get("connection", "").lower()
+    is_old = head.partition(b"\r\n")[0].endswith(b"HTTP/1.0")
+    return not has_body and "close" not in wishes and not is_old
+
+
+def _head(response: Response, stays: bool) -> bytes:
+    lines = [
+        f"HTTP/1.1 {response.status.value} {response.status.phrase}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(response.body)}",
+        *(f"{name}: {value}" for name, value in response.headers),
+    ]
+    if not stays:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise AgentError(f"[metrics] listen: {shown}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(64)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise AgentError(
+            f"[metrics] listen: cannot listen on {shown}: {error.strerror}; free the port "
+            f"(ss -ltnp 'sport = :{port}' names who has it) or choose another"
+        ) from error
+    return listener

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's metrics: the snapshot as Prometheus metric families, nothing else is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from agent.core.check import Verdict
+from agent.core.snapshot import ServiceView, SettingValue, Snapshot
+
+Value = tuple[tuple[str, ...], float]
+"""Label values, then the value."""
+
+
+class SnapshotCollector(Collector):
+    """Shows the latest snapshot; a service's numbers that are not known have no sample."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Return no metric in advance: the registry must not scrape to learn the names."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family of the snapshot."""
+        snapshot = self._snapshot()
+        yield from _agent(snapshot)
+        yield from _service_phases(snapshot)
+        yield from _service_settings(snapshot.services)
+        yield from _service_work(snapshot.services)
+
+
+def _agent(snapshot: Snapshot) -> Iterator[Metric]:
+    version = {"version": snapshot.version}
+    yield InfoMetricFamily("llmagent_build", "The llmagent that runs.", version)
+    yield _gauge(
+        "llmagent_config_valid",
+        "Whether agent.toml, as it is on disk since the last start or reload, is valid.",
+        (),
+        [((), snapshot.config_valid)],
+    )
+    yield _gauge(
+        "llmagent_last_decision_timestamp_seconds",
+        "When the agent last decided something.",
+        (),
+        [((), snapshot.last_decision_seconds)],
+    )
+    yield _gauge(
+        "llmagent_source_up",
+        "Whether a source of observations works.",
+        ("source",),
+        [((source.name,), source.up) for source in snapshot.sources],
+    )
+    yield _gauge(
+        "llmagent_source_last_timestamp_seconds",
+        "When a source of observations last worked.",
+        ("source",),
+        [((source.name,), source.last_seconds) for source in snapshot.sources],
+    )
+
+
+def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
+    services = snapshot.services
+    yield _gauge(
+        "llmagent_service_phase",
+        "What the agent is about with a service: 1 for the phase that it is in.",
+        ("service", "phase"),
+        [((s.name, phase), s.phase == phase) for s in services for phase in snapshot.phases],
+    )
+    yield _gauge(
+        "llmagent_service_phase_start_timestamp_seconds",
+        "When a service came into the phase that it is in.",
+        ("service",),
+        [((s.name,), s.since_seconds) for s in services],
+    )
+    yield _counter(
+        "llmagent_service_phase_seconds",
+        "Time that a service has spent in each phase.",
+        ("service", "phase"),
+        [
+            ((s.name, phase), _seconds_in(s, phase, snapshot.at_seconds))
+            for s in services
+            for phase in snapshot.phases
+        ],
+    )
+    yield _counter(
+        "llmagent_service_restarts",
+        "Restarts by the class of the failure that they answered.",
+        ("service", "class"),
+        [((s.name, kind), count) for s in services for kind, count in s.restarts.items()],
+    )
+    yield _gauge(
+        "llmagent_service_held",
+        "Whether a service is stopped until a person helps.",
+        ("service",),
+        [((s.name,), s.held is not None) for s in services],
+    )
+    yield _gauge(
+        "llmagent_service_start_duration_seconds",
+        "How long the last start took until the service was ready.",
+        ("service",),
+        [((s.name,), s.start_seconds) for s in services if s.start_seconds is not None],
+    )
+
+
+def _service_settings(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
+    labels = ("service", "setting")
+    yield _gauge(
+        "llmagent_service_setting",
+        "A numeric setting in force, in vLLM's unit; switches are 0 or 1.",
+        labels,
+        [((s.name, name), value) for s in services for name, value in _numbers(s.running)],
+    )
+    yield _gauge(
+        "llmagent_service_setting_asked",
+        "A numeric setting as agent.toml has it, in vLLM's unit; switches are 0 or 1.",
+        labels,
+        [((s.name, name), value) for s in services for name, value in _numbers(s.asked)],
+    )
+    yield _gauge(
+        "llmagent_service_verification",
+        "What the evidence says of each item that was asked for: 1 for its verdict.",
+        ("service", "item", "verdict"),
+        [
+            ((s.name, check.item, verdict.value), check.verdict is verdict)
+            for s in services
+            for check in s.verification
+            for verdict in Verdict
+        ],
+    )
+
+
+def _service_work(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
+    live = [(s.name, s.api) for s in services if s.api is not None]
+    label = ("service",)
+    yield _gauge(
+        "llmagent_service_requests_running",
+        "Requests that the engine works on.",
+        label,
+        [((name,), api.running) for name, api in live],
+    )
+    yield _gauge(
+        "llmagent_service_requests_waiting",
+        "Requests that wait for the engine.",
+        label,
+        [((name,), api.waiting) for name, api in live],
+    )
+    yield _gauge(
+        "llmagent_service_kv_cache_usage_ratio",
+        "Share of the KV cache in use, of the fullest engine.",
+        label,
+        [((name,), api.kv_cache_usage) for name, api in live if api.kv_cache_usage is not None],
+    )
+    yield _counter(
+        "llmagent_service_prompt_tokens",
+        "Prompt tokens since the engine started.",
+        label,
+        [((name,), api.prompt_tokens) for name, api in live],
+    )
+    yield _counter(
+        "llmagent_service_generation_tokens",
+        "Generated tokens since the engine started.",
+        label,
+        [((name,), api.generation_tokens) for name, api in live],
+    )
+
+
+def _seconds_in(service: ServiceView, phase: str, now: float) -> float:
+    before = service.phase_seconds.get(phase, 0.0)
+    if phase != service.phase:
+        return before
+    return before + max(0.0, now - service.since_seconds)
+
+
+def _numbers(settings: Mapping[str, SettingValue]) -> Iterator[tuple[str, float]]:
+    for name, value in settings.items():
+        if isinstance(value, (int, float)):
+            yield name, value
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Iterable[Value]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, float(value))
+    return family
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Iterable[Value]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, float(value))
+    return family

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP basic authentication against bcrypt hashes, at the price of one hash a password."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Mapping
+
+_REMEMBERED = 64
+_BCRYPT_BYTES = 72
+"""bcrypt never looked further; its Python library raises beyond that from 5.0 on."""
+
+
+class PasswordBook:
+    """Compares passwords; one that was right is remembered, as bcrypt costs a core 50 ms and more.
+
+    Remembered is a keyed digest of user, password and hash, so that a changed hash counts at once.
+    Only one comparison runs at a time: strangers who guess cannot take more than one core, and
+    whoever is known does not wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._known: set[bytes] = set()
+        self._one_at_a_time = threading.Lock()
+
+    def admits(self, authorization: str, users: Mapping[str, bytes]) -> bool:
+        """Tell whether the header names one of `users`, which maps names to bcrypt hashes."""
+        claim = _claim(authorization)
+        if claim is None:
+            return False
+        user, password = claim
+        if user not in users:
+            # A stranger costs a comparison too, so that the time tells nobody which names exist.
+            _matches(password, next(iter(users.values()), b""), self._one_at_a_time)
+            return False
+        digest = self._digest(user.encode(), password, users[user])
+        if digest in self._known:
+            return True
+        if not _matches(password, users[user], self._one_at_a_time):
+            return False
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known.add(digest)
+        return True
+
+    def _digest(self, *parts: bytes) -> bytes:
+        message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.new(self._key, message, hashlib.sha256).digest()
+
+
+def _matches(password: bytes, stored: bytes, lock: threading.Lock) -> bool:
+    import bcrypt
+
+    with lock:
+        try:
+            return bool(bcrypt.checkpw(password[:_BCRYPT_BYTES], stored))
+        except ValueError:
+            # A NUL in the password, which no hash can stand for.
+            return False
+
+
+def _claim(authorization: str) -> tuple[str, bytes] | None:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True)
+        user, colon, password = decoded.partition(b":")
+        return (user.decode(), password) if colon else None
+    except (binascii.Error, ValueError):
+        return None
