@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,9 +22,9 @@ ENVIRONMENT = (
 
 
 @pytest.fixture(scope="module")
-def box(boot_for_module: Boot) -> Iterator[Container]:
+def box(boot_for_module: Boot) -> Container:
     """Returns a machine of 6 GiB, whatever this one has."""
-    yield boot_for_module("bookworm", binds=[binds.vllm(), binds.models()], memory_limit=6 * GIB)
+    return boot_for_module("bookworm", binds=[binds.vllm(), binds.models()], memory_limit=6 * GIB)
 
 
 def start(box: Container, utilization: float) -> str:
