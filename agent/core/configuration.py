@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a start of the agent, a reboot of the host and a new agent.toml mean for the services."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.changes import restart_needed
+from agent.core.lifecycle import RUNS, after_restart_of_agent
+from agent.core.model import (
+    AgentStarted,
+    ConfigLoaded,
+    ConfigRefused,
+    HostPolicy,
+    Live,
+    Phase,
+    ServiceState,
+)
+from agent.core.settings import TUNABLES
+from agent.core.turn import Turn
+
+AGENT = ""
+"""The service name of news about the agent itself."""
+
+
+def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None:
+    """Go on where the last process of the agent stopped, or start over after a reboot."""
+    turn.boot(started.boot_id)
+    rebooted = bool(known_boot) and known_boot != started.boot_id
+    turn.tell(AGENT, "agent", "the host was rebooted" if rebooted else "the agent started")
+    for s in tuple(turn.services.values()):
+        turn.put(_after_reboot(turn, s) if rebooted else after_restart_of_agent(turn, s))
+
+
+def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
+    if s.phase is not Phase.WAITING:
+        s = turn.enter(s, Phase.WAITING, "reboot", "the host was rebooted: start")
+    return replace(
+        s,
+        asked=None,
+        died=None,
+        invocation_id="",
+        retry_at=turn.at,
+        recent_starts=(),
+        last_down_at=0.0,
+        what_to_do="",
+        live=Live(activity_at=turn.at, tokens_at=turn.at),
+    )
+
+
+def on_config_refused(turn: Turn, refused: ConfigRefused) -> None:
+    """Keep the old configuration in force and say what is wrong with the new one."""
+    count = len(refused.mistakes)
+    what = (
+        refused.mistakes[0] if count == 1 else f"{count} mistakes, the first: {refused.mistakes[0]}"
+    )
+    turn.tell(
+        AGENT,
+        "refused",
+        f"agent.toml is refused, the old one stays in force: {what}",
+        mistakes=list(refused.mistakes),
+    )
+
+
+def on_config_loaded(turn: Turn, loaded: ConfigLoaded) -> None:
+    """Bring every service to the policy that is now in force."""
+    for change in loaded.changes:
+        turn.tell(AGENT, "reload", change)
+    for name in tuple(turn.services):
+        if name not in turn.policy.services:
+            turn.drop(name)
+            why = f"{name}.service is no longer in agent.toml: left as it is, not watched any more"
+            turn.tell(name, "forgotten", why)
+    for name in turn.policy.services:
+        s = turn.services.get(name)
+        if s is None:
+            s = ServiceState(name, since=turn.at, reason="start: configured in agent.toml")
+            turn.tell(name, "configured", f"{name}.service is in agent.toml")
+        s = _forget_what_was_learned_elsewhere(turn, s)
+        s = _apply(turn, s, reload=loaded.reload)
+        turn.put(s)
+        if s.phase is not Phase.WAITING:
+            turn.write_unit(s)
+
+
+def learn_key(policy: HostPolicy, name: str) -> str:
+    """Return what learned settings depend on; they are forgotten when any part of it changes."""
+    settings = policy.services[name].settings
+    configured = [f"{tunable}={getattr(settings, tunable)}" for tunable in TUNABLES]
+    parts = (
+        settings.model,
+        settings.revision,
+        policy.engines[name].version,
+        ",".join(settings.gpus),
+        settings.quantization,
+        settings.kv_cache_dtype,
+        settings.kv_cache_memory_bytes,
+        settings.tensor_parallel_size,
+        settings.pipeline_parallel_size,
+        " ".join(settings.extra_args),
+        *configured,
+    )
+    return "|".join(str(part) for part in parts)
+
+
+def _forget_what_was_learned_elsewhere(turn: Turn, s: ServiceState) -> ServiceState:
+    key = learn_key(turn.policy, s.name)
+    if key == s.learn_key:
+        return s
+    if s.overrides:
+        names = ", ".join(s.overrides)
+        turn.tell(s.name, "forgotten", f"{names}: learned for another model, engine or setting")
+    return replace(s, learn_key=key, overrides={}, bounds={}, spent={}, attempts=0)
+
+
+def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
+    wanted = turn.policy_of(s).settings
+    edited = s.configured is not None and bool(restart_needed(s.configured, wanted))
+    s = replace(s, configured=wanted)
+    if not reload:
+        return s
+    if s.phase in RUNS and s.running is not None:
+        # What was edited while the agent was away counts too: the operator asks for it now.
+        changed = restart_needed(s.running, turn.effective(s))
+        return _start_anew(turn, s, ", ".join(changed)) if changed else s
+    if s.phase is Phase.HELD and edited:
+        return _start_anew(turn, s, "agent.toml was changed")
+    if s.phase is Phase.WAITING and edited:
+        return replace(s, retry_at=turn.at, recent_starts=(), attempts=0, spent={})
+    return s
+
+
+def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
+    s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
+    return replace(s, retry_at=turn.at, asked=None, what_to_do="", attempts=0, spent={})

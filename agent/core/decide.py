@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""decide(state, observation, policy) -> Decision: the one place where anything is decided.
+
+Pure: the same state, observation and policy always give the same decision. What is asked of the
+unit is part of the returned state, so that it can be recorded before it is done.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from agent.core import configuration, lifecycle, liveness, recovery
+from agent.core.model import (
+    ActionDone,
+    AgentStarted,
+    ApiSeen,
+    CanaryDone,
+    ConfigLoaded,
+    ConfigRefused,
+    Decision,
+    HostPolicy,
+    HostState,
+    LogConcluded,
+    LogProgress,
+    Observation,
+    ServiceObservation,
+    ServiceState,
+    Tick,
+    UnitSeen,
+    Verified,
+)
+from agent.core.turn import Turn
+
+
+def decide(state: HostState, observation: Observation, policy: HostPolicy) -> Decision:
+    """Return the next state, the actions and the history lines that `observation` leads to."""
+    turn = Turn(state, policy, observation.at)
+    match observation:
+        case Tick():
+            for s in tuple(turn.services.values()):
+                turn.put(liveness.on_tick(turn, lifecycle.on_tick(turn, s)))
+        case AgentStarted():
+            configuration.on_agent_started(turn, state.boot_id, observation)
+        case ConfigLoaded():
+            configuration.on_config_loaded(turn, observation)
+        case ConfigRefused():
+            configuration.on_config_refused(turn, observation)
+        case _:
+            s = turn.services.get(observation.service)
+            if s is not None:
+                turn.put(_on_service(turn, s, observation))
+    lifecycle.start_what_may(turn)
+    lifecycle.stop_what_must_not_come_back(turn)
+    return turn.decision()
+
+
+def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) -> ServiceState:
+    match observation:
+        case UnitSeen():
+            return lifecycle.on_unit(turn, s, observation)
+        case ActionDone():
+            return lifecycle.on_action_done(turn, s, observation)
+        case LogConcluded():
+            return recovery.on_log_concluded(turn, s, observation)
+    if observation.invocation_id != s.invocation_id:
+        return s  # stale news of an earlier run
+    match observation:
+        case LogProgress():
+            return liveness.on_log_progress(turn, s, observation)
+        case ApiSeen():
+            return liveness.on_api(turn, s, observation)
+        case CanaryDone():
+            return liveness.on_canary(turn, s, observation)
+        case Verified():
+            return liveness.on_verified(turn, s, observation)
+        case _:
+            assert_never(observation)

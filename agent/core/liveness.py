@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alive means tokens; starting means progress.
+
+/health answers 200 for ever while the engine hangs (vLLM 0.8..0.32), so a serving engine is judged
+by its token counters and, when they stand still, by a one-token request. A long queue and a long
+prefill are busy, not dead. A starting engine is judged by whether its log still moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.failures import EnginePhase, FailureClass
+from agent.core.model import (
+    ApiSeen,
+    Asked,
+    Canary,
+    CanaryDone,
+    LogProgress,
+    Phase,
+    ServiceState,
+    Then,
+    Verified,
+    Verify,
+)
+from agent.core.settings import OnMismatch
+from agent.core.turn import Turn
+from agent.core.verify import Check, Verdict
+
+MISSES_WHEN_IDLE = 2
+"""Failed one-token requests in a row that make an idle engine a hung one."""
+
+VERIFY_AGAIN_SECONDS = 10.0
+VERIFY_LOST_SECONDS = 300.0
+"""After this long without a result the verification is asked for again."""
+
+
+def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceState:
+    """Note how far the start has come."""
+    moved = seen.activity != s.live.activity or seen.engine_phase is not s.live.engine_phase
+    live = replace(
+        s.live,
+        engine_phase=seen.engine_phase,
+        progress=seen.progress,
+        activity=seen.activity,
+        activity_at=turn.at if moved else s.live.activity_at,
+        facts=seen.facts,
+    )
+    first_facts = s.live.facts is None and s.phase is Phase.VERIFYING
+    s = replace(s, live=live)
+    return _ask_verify(turn, s) if first_facts and not live.verify_pending else s
+
+
+def on_api(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
+    """Judge an answer of vLLM's HTTP side."""
+    match s.phase:
+        case Phase.STARTING if seen.healthy and s.asked is None:
+            return _ready(turn, s)
+        case Phase.SERVING | Phase.VERIFYING:
+            return _count_tokens(turn, s, seen)
+        case _:
+            return s
+
+
+def _ready(turn: Turn, s: ServiceState) -> ServiceState:
+    took = turn.at - s.started_at
+    s = turn.enter(
+        s, Phase.VERIFYING, "ready", f"/health answers 200, {took:.0f} s after the start"
+    )
+    live = replace(s.live, engine_phase=EnginePhase.SERVING, tokens_at=turn.at, verify_at=turn.at)
+    s = replace(s, start_seconds=took, live=live)
+    # Without the log's facts (a server adopted a moment ago) most items would be unknown: wait.
+    return s if live.facts is None else _ask_verify(turn, s)
+
+
+def _ask_verify(turn: Turn, s: ServiceState) -> ServiceState:
+    assert s.running is not None
+    turn.do(Verify(s.name, s.invocation_id, turn.policy_of(s), s.running, s.live.facts))
+    return replace(s, live=replace(s.live, verify_pending=True, verify_at=turn.at))
+
+
+def _count_tokens(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
+    live = s.live
+    if seen.counters is None:
+        return s
+    before = live.counters
+    moved = before is None or before.work != seen.counters.work
+    tokens_at = turn.at if moved else live.tokens_at
+    misses = 0 if moved else live.canary_misses
+    return replace(
+        s, live=replace(live, counters=seen.counters, tokens_at=tokens_at, canary_misses=misses)
+    )
+
+
+def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
+    """Judge the end of a one-token request."""
+    live = replace(s.live, canary_pending=False)
+    if s.phase is not Phase.SERVING:
+        return replace(s, live=live)
+    if done.answered:
+        return replace(s, live=replace(live, canary_misses=0, tokens_at=turn.at))
+    if live.tokens_at >= live.canary_at:
+        return replace(s, live=live)  # tokens moved meanwhile: busy, not dead
+    s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
+    working = live.counters is not None and live.counters.running + live.counters.waiting > 0
+    enough = 1 if working else MISSES_WHEN_IDLE
+    idle_for = turn.at - live.tokens_at
+    if s.live.canary_misses < enough or idle_for < turn.policy_of(s).recovery.hang_seconds:
+        return s
+    why = f"no token for {idle_for:.0f} s and a one-token request failed ({done.detail})"
+    return _kill(turn, s, FailureClass.ENGINE_HUNG, why)
+
+
+def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
+    """Take the verification's result into service, or act on it."""
+    s = replace(s, checks=done.checks, live=replace(s.live, verify_pending=False))
+    if s.phase is not Phase.VERIFYING:
+        return s
+    if not done.answered:
+        return _not_answered(turn, s, done.detail)
+    wrong = [check for check in done.checks if check.verdict is Verdict.CONTRADICTED]
+    if wrong and turn.policy_of(s).expect.on_mismatch is OnMismatch.STOP:
+        return _stop_for_mismatch(turn, s, wrong)
+    s = turn.enter(s, Phase.SERVING, "serving", _verified_sentence(done.checks))
+    for check in wrong:
+        turn.tell(s.name, "mismatch", mismatch_sentence(check), item=check.item)
+    # A canary proves nothing that the verification has not just proven.
+    return replace(s, live=replace(s.live, tokens_at=turn.at, canary_at=turn.at))
+
+
+def _not_answered(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
+    recovery = turn.policy_of(s).recovery
+    waited = turn.at - s.since
+    if waited < recovery.hang_seconds + recovery.canary_seconds:
+        return replace(s, live=replace(s.live, verify_at=turn.at))
+    why = f"ready for {waited:.0f} s, but the model completed no request ({detail})"
+    return _kill(turn, s, FailureClass.ENGINE_HUNG, why)
+
+
+def _stop_for_mismatch(turn: Turn, s: ServiceState, wrong: list[Check]) -> ServiceState:
+    why = "; ".join(mismatch_sentence(check) for check in wrong)
+    s = turn.stop(s, why, then=Then.HOLD)
+    do = f'Correct [service.{s.name}] in agent.toml, or set expect.on_mismatch = "alert".'
+    s = turn.enter(s, Phase.STOPPING, "mismatch", f"stopped, as on_mismatch says: {why}")
+    return replace(s, what_to_do=do)
+
+
+def mismatch_sentence(check: Check) -> str:
+    """Return one contradicted item as a sentence."""
+    return f"{check.item}: asked {check.asked}, got {check.got}" + (
+        f" ({check.note})" if check.note else ""
+    )
+
+
+def _verified_sentence(checks: tuple[Check, ...]) -> str:
+    count = {v: sum(check.verdict is v for check in checks) for v in Verdict}
+    return "serving: " + ", ".join(f"{count[v]} {v.value}" for v in Verdict)
+
+
+def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
+    """Judge what did not happen in time."""
+    if s.name not in turn.policy.services or s.asked is not None:
+        return s
+    match s.phase:
+        case Phase.STARTING:
+            return _watch_start(turn, s)
+        case Phase.VERIFYING:
+            return _watch_verification(turn, s)
+        case Phase.SERVING:
+            return _settle(turn, _watch_tokens(turn, s))
+        case _:
+            return s
+
+
+def _watch_start(turn: Turn, s: ServiceState) -> ServiceState:
+    recovery = turn.policy_of(s).recovery
+    downloading = s.live.engine_phase is EnginePhase.DOWNLOADING
+    limit = recovery.download_stall_seconds if downloading else recovery.start_stall_seconds
+    still = turn.at - s.live.activity_at
+    if still <= limit:
+        return s
+    why = f"no progress for {still:.0f} s while {s.live.engine_phase.value}"
+    return _kill(turn, s, FailureClass.START_STALLED, why)
+
+
+def _watch_verification(turn: Turn, s: ServiceState) -> ServiceState:
+    patience = VERIFY_LOST_SECONDS if s.live.verify_pending else VERIFY_AGAIN_SECONDS
+    return _ask_verify(turn, s) if turn.at - s.live.verify_at >= patience else s
+
+
+def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
+    recovery, live = turn.policy_of(s).recovery, s.live
+    # A canary has its own deadline; one that is lost with its lane is not waited for for ever.
+    if live.canary_pending and turn.at - live.canary_at < 2 * recovery.canary_seconds:
+        return s
+    still = turn.at - max(live.tokens_at, live.canary_at)
+    working = live.counters is not None and live.counters.running + live.counters.waiting > 0
+    suspicious = working or live.canary_misses > 0
+    if still < (recovery.hang_seconds if suspicious else recovery.canary_every_seconds):
+        return s
+    assert s.running is not None
+    turn.do(Canary(s.name, s.invocation_id, s.running, recovery.canary_seconds))
+    return replace(s, live=replace(live, canary_pending=True, canary_at=turn.at))
+
+
+def _settle(turn: Turn, s: ServiceState) -> ServiceState:
+    settle_seconds = turn.policy_of(s).recovery.settle_seconds
+    if s.settled or s.phase is not Phase.SERVING or turn.at - s.since < settle_seconds:
+        return s
+    if s.attempts:
+        why = f"served for {settle_seconds:.0f} s: the {s.attempts} failures before are forgotten"
+        turn.tell(s.name, "settled", why)
+    return replace(s, settled=True, attempts=0, spent={})
+
+
+def _kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
+    s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
+    s = turn.stop(s, why, then=Then.RECOVER, kill=True)
+    asked = s.asked
+    assert isinstance(asked, Asked)
+    return replace(s, asked=replace(asked, failure=failure))

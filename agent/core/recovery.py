@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""After a death: name the class, spend a remedy, say why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core import remedies
+from agent.core.diagnosis import Diagnosis
+from agent.core.failures import FailureClass, Outcome
+from agent.core.model import (
+    Died,
+    Failure,
+    LogConcluded,
+    Override,
+    Phase,
+    ServiceState,
+)
+from agent.core.numbers import Numbers
+from agent.core.remedies import Case, Change, Hold, Retry, StartOver, Wait
+from agent.core.turn import Turn
+
+SYSTEMD_EXIT_STATUS = {
+    200: ("CHDIR", "the working directory of the unit cannot be entered"),
+    203: ("EXEC", "`python` cannot be executed: check service.{name}.python"),
+    216: ("GROUP", "a group of the unit does not exist: check drop-ins of {name}.service"),
+    217: ("USER", "the user of the unit does not exist: check service.{name}.user"),
+    218: ("CAPABILITIES", "systemd could not drop capabilities: check drop-ins"),
+    226: ("NAMESPACE", "a path of the sandbox is missing: check the model's path and drop-ins"),
+    228: ("SECCOMP", "the system call filter was refused: set service.{name}.sandbox"),
+    238: ("STATE_DIRECTORY", "/var/lib/vllm cannot be made: is the file system full or read-only?"),
+    239: ("CACHE_DIRECTORY", "/var/cache/vllm cannot be made: is the file system full?"),
+    243: ("CREDENTIALS", "the token file cannot be read: check service.{name}.hf_token_file"),
+}
+"""Exit statuses that systemd itself gives before vLLM runs (systemd.exec(5)), and what to do."""
+
+NO_NUMBERS = Numbers()
+
+
+def on_log_concluded(turn: Turn, s: ServiceState, concluded: LogConcluded) -> ServiceState:
+    """Act on what the dead run's log says."""
+    if s.phase is not Phase.EXAMINING or concluded.invocation_id != s.invocation_id:
+        return s
+    return _judge(turn, s, concluded.diagnosis)
+
+
+def recover_without_log(turn: Turn, s: ServiceState) -> ServiceState:
+    """Act on a death whose log could not be read."""
+    return _judge(turn, s, None)
+
+
+def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceState:
+    died = s.died or Died(turn.at, Phase.STARTING, "unknown", 0, 0)
+    by_systemd = SYSTEMD_EXIT_STATUS.get(died.exec_main_status)
+    if by_systemd is not None and died.result == "exit-code":
+        return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
+    return _recover(turn, s, _class_of(diagnosis, died), diagnosis)
+
+
+def _class_of(diagnosis: Diagnosis | None, died: Died) -> FailureClass:
+    tells = diagnosis is not None and diagnosis.outcome is not Outcome.STOPPED
+    named = diagnosis.failure if diagnosis is not None and tells else None
+    vague = (None, FailureClass.ENGINE_DEAD, FailureClass.WORKER_DIED, FailureClass.UNKNOWN)
+    if died.result == "oom-kill" and named in vague:
+        return FailureClass.HOST_OOM_KILLED
+    if named is not None:
+        return named
+    served = died.phase in (Phase.SERVING, Phase.VERIFYING)
+    return FailureClass.ENGINE_DEAD if served else FailureClass.UNKNOWN
+
+
+def recover_from_kill(turn: Turn, s: ServiceState, failure: FailureClass | None) -> ServiceState:
+    """Act after the end of a run that the agent itself killed as hung or stalled."""
+    return _recover(turn, s, failure or FailureClass.UNKNOWN, None)
+
+
+def recover_from_refused_start(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
+    """Act on a start that never got as far as a process."""
+    s = turn.enter(s, Phase.EXAMINING, "died", f"{s.name}.service could not be started: {detail}")
+    return _recover(turn, s, FailureClass.UNKNOWN, None, (detail,))
+
+
+def _hold_by_systemd(turn: Turn, s: ServiceState, status: int, name: str, do: str) -> ServiceState:
+    why = f"systemd could not run {s.name}.service (status {status}/{name})"
+    return _hold(turn, _note(turn, s, FailureClass.UNKNOWN, None, (why,)), why, do)
+
+
+def _recover(
+    turn: Turn,
+    s: ServiceState,
+    failure: FailureClass,
+    diagnosis: Diagnosis | None,
+    evidence: tuple[str, ...] = (),
+) -> ServiceState:
+    case = _case(turn, s, failure, diagnosis)
+    s = _note(turn, s, failure, diagnosis, evidence)
+    remedy = remedies.propose(case)
+    s = replace(s, bounds=remedies.bounds_after(case))
+    match remedy:
+        case Change():
+            return _change(turn, s, failure, remedy)
+        case Wait():
+            return _wait(turn, s, failure, remedy.seconds, remedy.why, spend=True)
+        case Retry():
+            return _wait(turn, s, failure, _backoff(turn, s), remedy.why, spend=False)
+        case StartOver():
+            s = replace(s, overrides={}, bounds={}, spent={})
+            turn.tell(s.name, "forgotten", f"learned settings: {remedy.why}")
+            return _wait(turn, s, failure, _backoff(turn, s), remedy.why, spend=False)
+        case Hold():
+            return _hold(turn, s, f"{failure.value}: {remedy.why}", remedy.what_to_do)
+
+
+def _case(turn: Turn, s: ServiceState, failure: FailureClass, diagnosis: Diagnosis | None) -> Case:
+    gap = s.started_at - s.last_down_at if s.last_down_at and s.started_at else None
+    return Case(
+        failure=failure,
+        numbers=diagnosis.numbers if diagnosis is not None else NO_NUMBERS,
+        running=s.running or turn.effective(s),
+        recovery=turn.policy_of(s).recovery,
+        bounds=s.bounds,
+        spent=s.spent.get(failure, 0),
+        gap_seconds=gap,
+        vllm_version=turn.policy.engines[s.name].version,
+    )
+
+
+def _note(
+    turn: Turn,
+    s: ServiceState,
+    failure: FailureClass,
+    diagnosis: Diagnosis | None,
+    evidence: tuple[str, ...],
+) -> ServiceState:
+    phase = diagnosis.phase if diagnosis is not None else s.live.engine_phase
+    lines = diagnosis.evidence if diagnosis is not None else evidence
+    shown = lines[0] if lines else "no line of the log says why"
+    turn.tell(
+        s.name,
+        "failure",
+        f"{failure.value} while {phase.value}: {shown}",
+        **{"class": failure.value, "engine_phase": phase.value, "evidence": list(lines)},
+    )
+    return replace(
+        s,
+        failure=Failure(turn.at, failure, phase, lines, ""),
+        attempts=s.attempts + 1,
+        last_down_at=turn.at,
+    )
+
+
+def _change(turn: Turn, s: ServiceState, failure: FailureClass, change: Change) -> ServiceState:
+    configured = getattr(turn.policy_of(s).settings, change.setting)
+    why = f"{failure.value}: {change.why}"
+    learned = Override(configured, change.value, turn.at, why)
+    s = replace(s, overrides={**s.overrides, change.setting: learned})
+    turn.tell(s.name, "learned", f"{change.setting} = {change.value} from now on: {why}")
+    return _wait(turn, s, failure, 0.0, f"{change.setting}: {change.why}", spend=True)
+
+
+def _wait(
+    turn: Turn, s: ServiceState, failure: FailureClass, seconds: float, why: str, *, spend: bool
+) -> ServiceState:
+    retry_at = max(turn.at + seconds, _end_of_budget(turn, s))
+    when = f"start again in {retry_at - turn.at:.0f} s" if retry_at > turn.at else "start again"
+    sentence = f"{failure.value}: {when}: {why}"
+    s = turn.enter(s, Phase.WAITING, "remedy", sentence)
+    spent = {**s.spent, failure: s.spent.get(failure, 0) + 1} if spend else s.spent
+    return replace(
+        _remedied(s, sentence),
+        retry_at=retry_at,
+        spent=spent,
+        restarts={**s.restarts, failure: s.restarts.get(failure, 0) + 1},
+        asked=None,
+        what_to_do="",
+    )
+
+
+def _hold(turn: Turn, s: ServiceState, why: str, do: str) -> ServiceState:
+    s = turn.enter(s, Phase.HELD, "held", f"held: {why}. {do}")
+    return replace(_remedied(s, why), what_to_do=do, asked=None)
+
+
+def _remedied(s: ServiceState, sentence: str) -> ServiceState:
+    assert s.failure is not None
+    return replace(s, failure=replace(s.failure, remedy=sentence))
+
+
+def _backoff(turn: Turn, s: ServiceState) -> float:
+    """Return the wait before the next try: none for the first failure, then doubling."""
+    recovery = turn.policy_of(s).recovery
+    if s.attempts <= 1:
+        return 0.0
+    doublings = min(s.attempts - 2, 20)
+    return float(min(recovery.backoff_min_seconds * 2**doublings, recovery.backoff_max_seconds))
+
+
+def _end_of_budget(turn: Turn, s: ServiceState) -> float:
+    """Return when the hour's budget of starts allows the next one."""
+    most = turn.policy_of(s).recovery.max_starts_per_hour
+    recent = [t for t in s.recent_starts if t > turn.at - 3600]
+    return recent[-most] + 3600 if len(recent) >= most else turn.at

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The phases that may follow each other, and why: the table that tests and README are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.core.model import Phase
+
+P = Phase
+TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
+    (P.WAITING, P.STARTING): "its time has come and no other start is on its GPU",
+    (P.STARTING, P.VERIFYING): "/health answers 200",
+    (P.STARTING, P.EXAMINING): "the process ends unasked",
+    (P.STARTING, P.STOPPING): "no progress within the stall limit",
+    (P.STARTING, P.STOPPED): "the operator stops the unit",
+    (P.STARTING, P.WAITING): "a new configuration, or the host was rebooted",
+    (P.VERIFYING, P.SERVING): "the list was run and the model answered",
+    (P.VERIFYING, P.EXAMINING): "the process ends unasked",
+    (P.VERIFYING, P.STOPPING): "the model never answers, or a mismatch with on_mismatch = stop",
+    (P.VERIFYING, P.STARTING): "the operator restarts the unit",
+    (P.VERIFYING, P.STOPPED): "the operator stops the unit",
+    (P.VERIFYING, P.WAITING): "a new configuration, or the host was rebooted",
+    (P.SERVING, P.EXAMINING): "the process ends unasked",
+    (P.SERVING, P.STOPPING): "no tokens though there is work, and a one-token request fails",
+    (P.SERVING, P.STARTING): "the operator restarts the unit",
+    (P.SERVING, P.STOPPED): "the operator stops the unit",
+    (P.SERVING, P.WAITING): "a new configuration, or the host was rebooted",
+    (P.EXAMINING, P.WAITING): "the remedy is a change, a wait or another try",
+    (P.EXAMINING, P.HELD): "only a person can help",
+    (P.EXAMINING, P.STARTING): "systemd or the operator started it first",
+    (P.EXAMINING, P.STOPPED): "the operator stops the unit",
+    (P.STOPPING, P.WAITING): "the hung run is gone, or the host was rebooted",
+    (P.STOPPING, P.HELD): "stopped because of a mismatch",
+    (P.STOPPING, P.STARTING): "the operator restarts the unit",
+    (P.STOPPED, P.STARTING): "the operator starts the unit",
+    (P.STOPPED, P.WAITING): "the host was rebooted",
+    (P.HELD, P.STARTING): "the operator starts the unit",
+    (P.HELD, P.WAITING): "a new configuration, or the host was rebooted",
+}
+
+
+def state_diagram() -> str:
+    """Return the table as a mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> waiting"]
+    lines += [f"    {old} --> {new}: {why}" for (old, new), why in TRANSITIONS.items()]
+    return "\n".join(lines)
