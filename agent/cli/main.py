@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one module a command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from agent.cli import check, diagnose, events, render, run, status, verify
+from agent.errors import AgentError
+from agent.version import VERSION
+
+COMMANDS = (run, check, render, status, verify, events, diagnose)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; every error is one message on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="llmagent",
+        description="Keeps vLLM serving, as configured and proven, on a GPU server.",
+        epilog="exit status: 0 as asked, 1 the answer is no, 2 mistake in agent.toml or the "
+        "command line, 3 the daemon is away, 4 the host lacks something. See llmagent(1).",
+    )
+    parser.add_argument("--version", action="version", version=f"llmagent {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except AgentError as error:
+        print(f"llmagent {args.command}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) went away; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

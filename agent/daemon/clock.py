@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Agent time: seconds since the epoch that never jump while the agent runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+
+
+def agent_clock() -> Clock:
+    """Return a clock that starts at the wall clock and goes on monotonically.
+
+    It counts while the host sleeps (CLOCK_BOOTTIME) and ignores every later step of the wall
+    clock, so that deadlines hold across NTP's first correction.
+    """
+    offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return lambda: offset + time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follows one service's journal, feeds the log reader of the present run, concludes dead runs."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+from agent.core.diagnosis import LogReader
+from agent.core.model import LogConcluded, LogProgress
+from agent.core.signatures import SignatureSet
+from agent.daemon.clock import Clock
+from agent.daemon.sources import Emit
+from agent.host.journal import JournalFollower
+
+BATCH = 5000
+IDLE_SECONDS = 5.0
+TELL_SECONDS = 0.5
+LAST_WORDS_SECONDS = 0.4
+"""How long to wait for the manager's line about the end, behind which the run writes no more."""
+
+
+class JournalSource:
+    """Goes on behind `cursor` in a run that serves, else begins at the head of the known run.
+
+    Lines belong to a run by their InvocationID, so that a late line of the old run cannot be taken
+    for one of the new. A run that was still starting is read again from its head, which rebuilds
+    what the last process of the agent knew of it; a run that serves may have weeks of lines, and
+    the agent knows all it needs of its start. `cursor` tells how far this process has read.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        invocation_id: str,
+        cursor: str | None,
+        signatures: SignatureSet,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self.name = f"journal:{service}"
+        self._service = service
+        self._invocation_id = invocation_id
+        self.cursor = cursor
+        self._signatures = signatures
+        self._emit = emit
+        self._clock = clock
+        self._follower: JournalFollower | None = None
+        self._reader = LogReader(signatures) if cursor is None else LogReader.serving(signatures)
+        self._ended: set[str] = set()
+        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._told: tuple[object, ...] = ()
+        self._told_at = 0.0
+
+    def conclude(self, invocation_id: str) -> None:
+        """Ask for the conclusion of a dead run. From any thread."""
+        self._asked.put(invocation_id)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look soon. From any thread."""
+        if self._follower is not None:
+            self._follower.wake()
+
+    def look(self) -> None:
+        """Wait for lines or a question, read what is there, tell what is new."""
+        follower = self._open()
+        moved = self._asked.empty() and follower.wait(IDLE_SECONDS)
+        if moved or not self._asked.empty():
+            self._read(follower)
+        while not self._asked.empty():
+            self._conclude(follower, self._asked.get_nowait())
+        self._tell()
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self._follower is not None:
+            self._follower.close()
+
+    def _open(self) -> JournalFollower:
+        if self._follower is None:
+            follower = JournalFollower(f"{self._service}.service", self.cursor)
+            if self._invocation_id and self.cursor is None:
+                follower.from_invocation(self._invocation_id)
+            self._follower = follower
+            self._read(follower)
+        return self._follower
+
+    def _read(self, follower: JournalFollower) -> None:
+        while True:
+            entries = follower.drain(BATCH)
+            for entry in entries:
+                if entry.invocation_id and entry.invocation_id != self._invocation_id:
+                    if entry.invocation_id in self._ended:
+                        continue
+                    self._begin(entry.invocation_id)
+                if entry.from_manager:
+                    self._note_end(entry.message, entry.invocation_id)
+                else:
+                    self._reader.feed(entry.message)
+            if entries:
+                self.cursor = entries[-1].cursor
+            if len(entries) < BATCH:
+                return
+            self._tell()
+
+    def _begin(self, invocation_id: str) -> None:
+        self._ended = {self._invocation_id}
+        self._invocation_id = invocation_id
+        self._reader = LogReader(self._signatures)
+        self._told = ()
+
+    def _note_end(self, message: str, invocation_id: str) -> None:
+        if "Main process exited" in message or "Deactivated successfully" in message:
+            self._ended.add(invocation_id)
+
+    def _conclude(self, follower: JournalFollower, invocation_id: str) -> None:
+        if invocation_id != self._invocation_id:
+            self._go_back(follower, invocation_id)
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        while invocation_id not in self._ended and time.monotonic() < deadline:
+            time.sleep(0.005)
+            self._read(follower)
+        self._read(follower)
+        diagnosis = self._reader.diagnosis()
+        self._emit(LogConcluded(self._clock(), self._service, invocation_id, diagnosis))
+
+    def _go_back(self, follower: JournalFollower, invocation_id: str) -> None:
+        self._ended = set()
+        self._invocation_id = invocation_id
+        self._reader = LogReader(self._signatures)
+        follower.from_invocation(invocation_id)
+
+    def _tell(self) -> None:
+        reader = self._reader
+        state = (self._invocation_id, reader.phase, reader.activity, reader.progress, reader.facts)
+        now = time.monotonic()
+        if state == self._told or not self._invocation_id:
+            return
+        if now - self._told_at < TELL_SECONDS:
+            time.sleep(TELL_SECONDS - (now - self._told_at))
+        self._told, self._told_at = state, time.monotonic()
+        self._emit(
+            LogProgress(
+                self._clock(),
+                self._service,
+                self._invocation_id,
+                reader.phase,
+                reader.activity,
+                reader.progress,
+                reader.facts,
+            )
+        )

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deciding thread: observation in, decision recorded, actions out, snapshot published."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agent.config import load
+from agent.core.changes import changes
+from agent.core.decide import decide
+from agent.core.model import (
+    Action,
+    AgentStarted,
+    ConfigLoaded,
+    ConfigRefused,
+    Decision,
+    HostPolicy,
+    HostState,
+    LogConcluded,
+    News,
+    Observation,
+    Tick,
+)
+from agent.core.settings import Config
+from agent.daemon.clock import Clock
+from agent.daemon.memory import Memory
+from agent.daemon.policy_loader import policy_of
+from agent.errors import ConfigError
+from agent.host import notify
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+CURSOR_SECONDS = 30.0
+PRUNE_SECONDS = 86400.0
+LOUD = frozenset({"failure", "held", "mismatch", "refused", "kill", "died", "effector"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The operator wants agent.toml read again (SIGHUP)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """The agent shall end (SIGTERM)."""
+
+
+Message = Observation | Reload | Quit
+
+
+class Loop:
+    """Owns the state; everything else only sends messages or reads what is published."""
+
+    def __init__(
+        self,
+        messages: queue.SimpleQueue[Message],
+        memory: Memory,
+        config_file: Path,
+        config: Config,
+        clock: Clock,
+        submit: Callable[[Action], None],
+        publish: Callable[[HostState, HostPolicy, tuple[str, ...]], None],
+        watch: Callable[[HostState], None],
+        cursors: Callable[[], dict[str, str]],
+    ) -> None:
+        self._messages = messages
+        self._memory = memory
+        self._config_file = config_file
+        self._config = config
+        self._policy = policy_of(config)
+        self._clock = clock
+        self._submit = submit
+        self._publish = publish
+        self._watch = watch
+        self._cursors = cursors
+        self._state, self._problems = memory.load()
+        self._config_mistakes: tuple[str, ...] = ()
+        self._cursors_at = self._prune_at = 0.0
+        self._told_status = ""
+        self._watching = False
+
+    def begin(self, boot_id: str, mistakes: tuple[str, ...]) -> None:
+        """Take over what the last process of the agent left, then the configuration."""
+        for problem in self._problems:
+            self._carry_out(Decision(self._state, (), (News("", "damaged", problem),)))
+        self._handle(AgentStarted(self._clock(), boot_id))
+        self._handle(ConfigLoaded(self._clock(), reload=False))
+        if mistakes:
+            self._config_mistakes = mistakes
+            self._handle(ConfigRefused(self._clock(), mistakes))
+
+    def run(self) -> None:
+        """Handle messages until told to quit."""
+        tick_at = time.monotonic()
+        while True:
+            try:
+                message = self._messages.get(timeout=max(0.0, tick_at - time.monotonic()))
+            except queue.Empty:
+                message = Tick(self._clock())
+            match message:
+                case Quit():
+                    return
+                case Reload():
+                    self._reload()
+                case Tick():
+                    tick_at = time.monotonic() + TICK_SECONDS
+                    self._handle(message)
+                    self._keep_house(message.at)
+                    notify.watchdog()
+                case _:
+                    if isinstance(message, LogConcluded):
+                        self._look_at_engines()
+                    self._handle(message)
+
+    def _handle(self, observation: Observation) -> None:
+        self._carry_out(decide(self._state, observation, self._policy))
+
+    def _carry_out(self, decision: Decision) -> None:
+        old, self._state = self._state, decision.state
+        self._memory.record(old, decision.state, decision.news, self._clock())
+        for line in decision.news:
+            say = log.warning if line.kind in LOUD else log.info
+            say(line.message, service=line.service, kind=line.kind)
+        if not self._watching or old.services.keys() != self._state.services.keys():
+            self._watching = True
+            self._watch(self._state)
+        for action in decision.actions:
+            self._submit(action)
+        self._publish(self._state, self._policy, self._config_mistakes)
+
+    def _look_at_engines(self) -> None:
+        """Notice that vLLM was upgraded in place before the next start is decided."""
+        policy = policy_of(self._config)
+        if policy != self._policy:
+            self._policy = policy
+            self._handle(ConfigLoaded(self._clock(), reload=False))
+
+    def _reload(self) -> None:
+        notify.reloading()
+        try:
+            config = load(self._config_file)
+        except ConfigError as error:
+            self._config_mistakes = error.mistakes
+            self._handle(ConfigRefused(self._clock(), error.mistakes))
+        else:
+            differences = changes(self._config, config) or ("agent.toml was read: nothing changed",)
+            self._config, self._config_mistakes = config, ()
+            self._memory.keep_config(self._config_file)
+            self._policy = policy_of(config)
+            self._handle(ConfigLoaded(self._clock(), reload=True, changes=differences))
+        notify.ready(self._status())
+
+    def _status(self) -> str:
+        services = self._state.services.values()
+        return ", ".join(f"{s.name}: {s.phase.value}" for s in services) or "no service configured"
+
+    def _keep_house(self, now: float) -> None:
+        status = self._status()
+        if status != self._told_status:
+            self._told_status = status
+            notify.status(status)
+        if now >= self._cursors_at:
+            self._cursors_at = now + CURSOR_SECONDS
+            self._memory.record(self._state, self._state, (), now, self._cursors())
+        if now >= self._prune_at:
+            self._prune_at = now + PRUNE_SECONDS
+            self._memory.prune(now)

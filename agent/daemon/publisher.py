@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frozen view that everybody else reads: built from the loop's latest state when asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent.core.changes import restart_needed
+from agent.core.command_line import FLAGS
+from agent.core.model import HostPolicy, HostState, Phase, ServiceState
+from agent.core.settings import Settings
+from agent.core.snapshot import (
+    FailureView,
+    HeldView,
+    OverrideView,
+    ProgressView,
+    ServiceView,
+    SettingValue,
+    Snapshot,
+    SourceView,
+    to_json,
+)
+from agent.daemon.clock import Clock
+from agent.daemon.sources import SourceHealth
+from agent.host.vllm_api import service_url
+from agent.version import VERSION
+
+PHASES = tuple(phase.value for phase in Phase)
+WRITE_SECONDS = 1.0
+SHOWN = tuple(name for name in FLAGS if name not in ("host", "port"))
+
+
+class Publisher:
+    """`publish` belongs to the loop; `snapshot` may be called from any thread."""
+
+    def __init__(self, file: Path, clock: Clock) -> None:
+        self._file = file
+        self._clock = clock
+        self._health: list[SourceHealth] = []
+        self._mistakes: tuple[str, ...] = ()
+        self._decided_at = 0.0
+        self._written_at = 0.0
+        self._phases: Mapping[str, Phase] = {}
+        self.latest: tuple[HostState, HostPolicy] = (HostState(), HostPolicy({}, {}))
+
+    def watch_health(self, health: SourceHealth) -> None:
+        """Show this source from now on."""
+        self._health = [*self._health, health]
+
+    def forget_health(self, service: str) -> None:
+        """Show the service's sources no longer."""
+        self._health = [h for h in self._health if h.name.partition(":")[2] != service]
+
+    def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> None:
+        """Make this what everybody sees; the file follows at once when a phase changed."""
+        self.latest = (state, policy)
+        self._mistakes = mistakes
+        self._decided_at = now = self._clock()
+        phases = {name: s.phase for name, s in state.services.items()}
+        if phases != self._phases or now - self._written_at >= WRITE_SECONDS:
+            self._phases, self._written_at = phases, now
+            self._write()
+
+    def snapshot(self) -> Snapshot:
+        """Return the view of this moment."""
+        state, policy = self.latest
+        return Snapshot(
+            at_seconds=self._clock(),
+            version=VERSION,
+            phases=PHASES,
+            config_valid=not self._mistakes,
+            config_error="; ".join(self._mistakes),
+            services=tuple(_service(s, policy) for s in state.services.values()),
+            sources=tuple(SourceView(h.name, h.up, h.last_seconds, h.detail) for h in self._health),
+            last_decision_seconds=self._decided_at,
+        )
+
+    def _write(self) -> None:
+        # Written to a tmpfs for anyone to read: no fsync, and a full /run costs the view only.
+        beside = self._file.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            beside.write_text(json.dumps(to_json(self.snapshot())))
+            beside.chmod(0o644)
+            os.replace(beside, self._file)  # noqa: PTH105
+
+
+def _service(s: ServiceState, policy: HostPolicy) -> ServiceView:
+    configured = policy.services[s.name].settings if s.name in policy.services else s.running
+    running = s.running or configured
+    live, unit = s.live, s.live.unit
+    return ServiceView(
+        name=s.name,
+        unit=f"{s.name}.service",
+        phase=s.phase.value,
+        since_seconds=s.since,
+        reason=s.reason,
+        url=service_url(running.host, running.port) if running is not None else "",
+        engine_phase=live.engine_phase.value,
+        progress=_progress(s),
+        main_pid=unit.main_pid if unit is not None else 0,
+        invocation_id=s.invocation_id,
+        restarts={failure.value: count for failure, count in s.restarts.items()},
+        asked=_settings(configured),
+        running=_settings(s.running),
+        overrides={
+            name: OverrideView(o.asked, o.running, o.since, o.why)
+            for name, o in s.overrides.items()
+        },
+        verification=s.checks,
+        failure=_failure(s),
+        held=HeldView(s.reason, s.what_to_do) if s.phase is Phase.HELD else None,
+        start_seconds=s.start_seconds,
+        phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
+        drop_ins=unit.drop_ins if unit is not None else (),
+        pending_restart=_pending(s, policy),
+        api=live.counters if s.phase in (Phase.SERVING, Phase.VERIFYING) else None,
+    )
+
+
+def _progress(s: ServiceState) -> ProgressView | None:
+    progress = s.live.progress
+    if progress is None or s.phase is not Phase.STARTING:
+        return None
+    return ProgressView(progress.what, progress.done, progress.detail)
+
+
+def _failure(s: ServiceState) -> FailureView | None:
+    if s.failure is None:
+        return None
+    f = s.failure
+    return FailureView(f.failure.value, f.evidence, f.remedy, f.at)
+
+
+def _settings(settings: Settings | None) -> dict[str, SettingValue]:
+    if settings is None:
+        return {}
+    values = {name: getattr(settings, name) for name in SHOWN}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _pending(s: ServiceState, policy: HostPolicy) -> tuple[str, ...]:
+    if s.running is None or s.name not in policy.services:
+        return ()
+    learned = {name: override.running for name, override in s.overrides.items()}
+    return restart_needed(s.running, policy.services[s.name].settings.with_overrides(learned))

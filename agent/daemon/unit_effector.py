@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a unit file to what was decided and starts, stops or kills the unit."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+from agent.core.model import ActionDone, Observation, Start, Stop, WriteUnit
+from agent.core.settings import Settings
+from agent.core.unit import render_unit
+from agent.daemon.clock import Clock
+from agent.host.engine_help import cache_directory, known_flags
+from agent.host.engine_install import inspect
+from agent.host.systemd import JobResult, SystemdBus
+from agent.host.unit_facts import unit_facts
+from agent.host.unit_files import write_if_changed
+
+UnitAction = WriteUnit | Start | Stop
+
+START_SECONDS = 30.0
+DRAIN_MARGIN_SECONDS = 20.0
+
+
+class UnitEffector:
+    """Serves one lane, so that its bus has one thread. Each step may be repeated after a crash."""
+
+    def __init__(self, units: Path, looked_at: Callable[[], None], clock: Clock) -> None:
+        self._units = units
+        self._looked_at = looked_at
+        self._clock = clock
+        self._bus = SystemdBus()
+
+    def carry_out(self, action: UnitAction) -> Observation | None:
+        """Do it; the unit source is woken so that the result shows at once."""
+        match action:
+            case WriteUnit():
+                self._write(action.settings, action.notes)
+                return None
+            case Start():
+                self._write(action.settings, action.notes)
+                patience = START_SECONDS + action.settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
+                return self._done(action, self._bus.restart(action.settings.unit, patience))
+            case Stop():
+                unit = f"{action.service}.service"
+                if action.kill:
+                    self._bus.kill(unit, "all", signal.SIGKILL)
+                return self._done(action, self._bus.stop(unit, START_SECONDS))
+            case _:
+                assert_never(action)
+
+    def failed(self, action: UnitAction, detail: str) -> Observation:
+        """Return what to tell when `carry_out` raised."""
+        action_id = 0 if isinstance(action, WriteUnit) else action.action_id
+        return ActionDone(self._clock(), action.service, action_id, succeeded=False, detail=detail)
+
+    def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
+        install = inspect(settings.python)
+        engine = install.engine(known_flags(install, cache_directory()))
+        text = render_unit(settings, engine, unit_facts(install.read_paths), notes)
+        path = self._units / settings.unit
+        changed = write_if_changed(path, text)
+        state = self._bus.read(settings.unit)
+        linked = bool(state.fragment_path) and Path(state.fragment_path).resolve() == path.resolve()
+        if not linked:
+            self._bus.link(path)
+        # A crash between the write and the reload shows as NeedDaemonReload.
+        if changed or not linked or state.need_daemon_reload:
+            self._bus.daemon_reload()
+
+    def _done(self, action: Start | Stop, result: JobResult) -> Observation:
+        self._looked_at()
+        # A failed start job has run the unit; its state tells more than the job's result does.
+        ran = result in (JobResult.DONE, JobResult.FAILED, JobResult.PENDING)
+        return ActionDone(
+            self._clock(),
+            action.service,
+            action.action_id,
+            succeeded=ran,
+            canceled=result is JobResult.CANCELED,
+            detail="" if ran else f"systemd's job ended as {result.value}",
+        )

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the daemon together: which threads there are, and who may call whom."""
+
+from __future__ import annotations
+
+import queue
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from agent import config as configuration
+from agent.core.model import Action, Canary, HostState, ReadLog, Verify
+from agent.core.settings import Config
+from agent.daemon.api_effector import ApiAction, ApiEffector
+from agent.daemon.api_source import ApiSource, Watched
+from agent.daemon.clock import Clock, agent_clock
+from agent.daemon.exporter import Exporter
+from agent.daemon.journal_source import JournalSource
+from agent.daemon.lanes import Lane
+from agent.daemon.loop import Loop, Message, Quit, Reload
+from agent.daemon.memory import Memory
+from agent.daemon.publisher import Publisher
+from agent.daemon.sources import SourceThread
+from agent.daemon.unit_effector import UnitAction, UnitEffector
+from agent.daemon.unit_source import UnitSource
+from agent.errors import ConfigError
+from agent.host import notify
+from agent.host.instance_lock import InstanceLock
+from agent.host.signature_files import load_signatures
+from agent.host.store import Store
+from agent.host.vllm_api import service_url
+
+log = structlog.get_logger()
+
+JOIN_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the daemon's files are; the defaults are the package's."""
+
+    config: Path = Path("/etc/llmagent/agent.toml")
+    units: Path = Path("/etc/llmagent/units")
+    state: Path = Path("/var/lib/llmagent")
+    runtime: Path = Path("/run/llmagent")
+
+
+@dataclass(slots=True)
+class ServiceThreads:
+    """What runs for one service."""
+
+    journal: JournalSource
+    sources: tuple[SourceThread, ...]
+    unit_lane: Lane[UnitAction]
+    api_lane: Lane[ApiAction]
+
+
+@dataclass(slots=True)
+class Daemon:
+    """All threads but the deciding one; the loop calls it to watch, to act and to publish."""
+
+    places: Places
+    clock: Clock
+    messages: queue.SimpleQueue[Message]
+    memory: Memory
+    publisher: Publisher
+    unit_source: UnitSource = field(init=False)
+    unit_thread: SourceThread = field(init=False)
+    services: dict[str, ServiceThreads] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.signatures = load_signatures()
+        self.unit_source = UnitSource((), self.messages.put, self.clock)
+        self.unit_thread = SourceThread(self.unit_source, self.clock)
+        self.publisher.watch_health(self.unit_thread.health)
+        self.publisher.watch_health(self.memory.health)
+        self.unit_thread.start()
+
+    def watch(self, state: HostState) -> None:
+        """Have exactly these services looked after."""
+        for name in set(self.services) - set(state.services):
+            self._close(self.services.pop(name))
+            self.publisher.forget_health(name)
+        for name, s in state.services.items():
+            if name not in self.services:
+                self.services[name] = self._open(name, s.invocation_id)
+        self.unit_source.watch(tuple(state.services))
+
+    def submit(self, action: Action) -> None:
+        """Hand an action to who carries it out."""
+        if action.service not in self.services:
+            return
+        threads = self.services[action.service]
+        match action:
+            case ReadLog():
+                threads.journal.conclude(action.invocation_id)
+            case Verify() | Canary():
+                threads.api_lane.submit(action)
+            case _:
+                threads.unit_lane.submit(action)
+
+    def cursors(self) -> dict[str, str]:
+        """Return how far each journal has been read."""
+        known = {name: threads.journal.cursor for name, threads in self.services.items()}
+        return {name: cursor for name, cursor in known.items() if cursor}
+
+    def close(self) -> None:
+        """End all threads within a second; what hangs is left behind."""
+        self.unit_thread.ask_to_stop()
+        for threads in self.services.values():
+            for source in threads.sources:
+                source.ask_to_stop()
+        for threads in self.services.values():
+            self._close(threads)
+        self.unit_thread.join(JOIN_SECONDS)
+
+    def _open(self, name: str, invocation_id: str) -> ServiceThreads:
+        journal = JournalSource(
+            name,
+            invocation_id,
+            self.memory.cursor(name),
+            self.signatures,
+            self.messages.put,
+            self.clock,
+        )
+        api = ApiSource(name, lambda: self._watched(name), self.messages.put, self.clock)
+        sources = (SourceThread(journal, self.clock), SourceThread(api, self.clock))
+        unit = UnitEffector(self.places.units, self.unit_source.wake, self.clock)
+        http = ApiEffector(self.clock)
+        threads = ServiceThreads(
+            journal,
+            sources,
+            Lane(f"unit:{name}", unit.carry_out, unit.failed, self.messages.put),
+            Lane(f"http:{name}", http.carry_out, http.failed, self.messages.put),
+        )
+        for source in sources:
+            self.publisher.watch_health(source.health)
+            source.start()
+        return threads
+
+    def _close(self, threads: ServiceThreads) -> None:
+        for source in threads.sources:
+            source.ask_to_stop()
+        threads.unit_lane.close()
+        threads.api_lane.close()
+        for source in threads.sources:
+            source.join(JOIN_SECONDS)
+
+    def _watched(self, name: str) -> Watched | None:
+        state, policy = self.publisher.latest
+        s = state.services.get(name)
+        if s is None or not s.invocation_id or s.running is None:
+            return None
+        seconds = policy.services[name].recovery.poll_seconds if name in policy.services else 5.0
+        url = service_url(s.running.host, s.running.port)
+        return Watched(s.phase, s.invocation_id, url, seconds)
+
+
+def run(places: Places) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit status.
+
+    Raises ConfigError when agent.toml is broken and no earlier one is known, AgentError when the
+    metrics address is taken or another llmagent runs.
+    """
+    clock = agent_clock()
+    with InstanceLock(places.runtime / "lock"):
+        store, problem = Store.open(places.state / "llmagent.db")
+        if problem:
+            log.error(problem)
+        with store:
+            memory = Memory(store)
+            config, mistakes = _load(places.config, memory)
+            _run(places, clock, memory, config, mistakes)
+    return 0
+
+
+def _load(file: Path, memory: Memory) -> tuple[Config, tuple[str, ...]]:
+    try:
+        config = configuration.load(file)
+    except ConfigError as error:
+        known = memory.last_good_config()
+        if known is None:
+            raise
+        return configuration.parse(known, f"the last good {file.name}"), error.mistakes
+    memory.keep_config(file)
+    return config, ()
+
+
+def _run(
+    places: Places, clock: Clock, memory: Memory, config: Config, mistakes: tuple[str, ...]
+) -> None:
+    messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    publisher = Publisher(places.runtime / "status.json", clock)
+    exporter = Exporter(publisher.snapshot, config.metrics)
+    daemon = Daemon(places, clock, messages, memory, publisher)
+    loop = Loop(
+        messages,
+        memory,
+        places.config,
+        config,
+        clock,
+        submit=daemon.submit,
+        publish=publisher.publish,
+        watch=daemon.watch,
+        cursors=daemon.cursors,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: messages.put(Quit()))
+    signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))
+    signal.signal(signal.SIGHUP, lambda *_: messages.put(Reload()))
+    loop.begin(_boot_id(), mistakes)
+    exporter.start()
+    notify.ready(f"{len(config.services)} services" if config.services else "no service configured")
+    if not config.services:
+        log.info(f"no service is configured: write one into {places.config}, then reload")
+    try:
+        loop.run()
+    finally:
+        notify.stopping()
+        exporter.close()
+        daemon.close()
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
