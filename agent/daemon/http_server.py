@@ -133,12 +133,12 @@ class HttpServer:
     def _accept_one(self) -> None:
         try:
             sock, _ = self._listener.accept()
+            # Otherwise an answer behind TLS 1.3's session tickets waits 40 ms for a delayed ACK.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             # The client is gone already, or no descriptor is left: do not spin on the latter.
             time.sleep(0.01)
             return
-        # Otherwise an answer behind TLS 1.3's session tickets waits 40 ms for their delayed ACK.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(sock, time.monotonic() + self._limits.request)
         with self._lock:
             if len(self._open) >= self._limits.connections:
