@@ -22,6 +22,9 @@ __all__ = ["JournalEntry", "JournalError", "JournalFollower"]
 _DROPPED_SOMETHING: Final = (f"MESSAGE_ID={SUPPRESSED_MESSAGE_ID}", "_TRANSPORT=driver")
 
 
+_FLOWING_SECONDS: Final = 0.02
+
+
 class JournalFollower:
     """Reads a unit's lines, each once and in order, across rotation, vacuum and journald's death.
 
@@ -48,6 +51,7 @@ class JournalFollower:
         self._position = Position(start, start_is_passed=True)
         self._position.seek(self._reader)
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._flows = False
         self.suppressed = 0
         """Lines of the unit that journald says it dropped, since this follower was made."""
         self.damaged = 0
@@ -85,19 +89,20 @@ class JournalFollower:
         return first is not None
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleeps until the journal changed or `wake` was called; False when the time is over.
+        """Sleeps until there may be something to drain or `wake` was called; False if neither.
 
         It goes on saying so until `drain` has reached the end. journald announces changes at most
         every 250 ms; entries can be read 1 ms after they were written, so call `drain` as soon as
-        anything else hints at news.
+        anything else hints at news. While lines flow, `wait` ends after 20 ms.
         """
+        seconds = min(timeout_seconds, _FLOWING_SECONDS) if self._flows else timeout_seconds
         poll = select.poll()
         poll.register(self._reader.descriptor, self._reader.poll_events)
         poll.register(self._waker, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll(timeout_seconds * 1000)]
+        ready = [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
         if self._waker in ready:
             os.eventfd_read(self._waker)
-        return bool(ready)
+        return bool(ready) or self._flows
 
     def drain(self, limit: int) -> list[JournalEntry]:
         """Returns at most `limit` entries that are in the journal now, oldest first."""
@@ -115,6 +120,7 @@ class JournalFollower:
                 if self._reader.acknowledge():
                     self._position.seek(self._reader)
                 looked_for_files = True
+        self._flows = bool(entries)
         return entries
 
     def _current(self) -> JournalEntry | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,11 @@ from agent.host.unit_state import CommandLines, UnitState, read_unit
 T = TypeVar("T")
 
 _MODE: Final = b"replace"
+_NOT_STARTABLE: Final = {
+    "not-found": (errno.ENOENT, "there is no such unit file"),
+    "bad-setting": (errno.ENOEXEC, "its unit file has a bad setting"),
+    "masked": (errno.EPERM, "it is masked (`systemctl unmask` ends that)"),
+}
 
 
 class JobResult(StrEnum):
@@ -104,12 +110,13 @@ class SystemdBus:
         A start job for a unit that waits for its automatic restart just waits for the same timer
         (systemd 252; 257 starts at once), so the automatic restart is superseded by a restart job.
         """
-        state = self.read(unit)
+        state = self._startable(unit)
         ends = state.awaits_automatic_restart or state.active_state == "deactivating"
         return self._run_job("RestartUnit" if ends else "StartUnit", unit, deadline_seconds)
 
     def restart(self, unit: str, deadline_seconds: float) -> JobResult:
         """Stops the unit if it runs, starts it, and waits for the job's end."""
+        self._startable(unit)
         return self._run_job("RestartUnit", unit, deadline_seconds)
 
     def stop(self, unit: str, deadline_seconds: float) -> JobResult:
@@ -142,6 +149,16 @@ class SystemdBus:
     def unlink(self, unit: str) -> None:
         """Removes the unit's links from /etc/systemd/system; drop-ins stay."""
         self._call("DisableUnitFiles", b"asb", [unit.encode()], False)
+
+    def _startable(self, unit: str) -> UnitState:
+        # systemd would refuse just so, but each refused call leaks the connection's 9 KiB.
+        state = self.read(unit)
+        if state.load_state != "loaded":
+            number, why = _NOT_STARTABLE.get(state.load_state, (errno.EIO, state.load_state))
+            raise SystemdError(
+                f"systemd: {unit} cannot start: {why}; `systemctl status {unit}` says more", number
+            )
+        return state
 
     def _call(self, method: str, signature: bytes = b"", *arguments: object) -> None:
         self._ask(lambda connection: connection.call(method, signature, *arguments))

@@ -347,12 +347,44 @@ tell([entry.message for piece in pieces for entry in piece if not entry.from_man
     assert told[1] == [str(n) for n in range(10)]
 
 
+def test_all_lines_of_a_dead_process_are_there_once_journald_was_asked_to_finish(
+    box: Container,
+) -> None:
+    speaker(
+        box,
+        "victim",
+        "import os\nfor n in range(3000): print(n)\nos.kill(os.getpid(), 9)",
+        "LogRateLimitBurst=1000000\n",
+    )
+    told = ask(
+        box,
+        """
+from agent.host.journal_sync import synchronize
+for _ in range(5):
+    follow("victim.service")
+    subprocess.run(["systemctl", "start", "victim.service"], capture_output=True)
+    tell([synchronize(20), lines() == [str(n) for n in range(3000)]])
+""",
+    )
+    assert told == [[True, True]] * 5
+
+
+def test_a_journald_that_is_away_cannot_finish(box: Container) -> None:
+    told = tell_inside(
+        box,
+        "from agent.host.journal_sync import synchronize\ntell(synchronize(20))",
+        within=["unshare", "--mount", "sh", "-c", 'mount -t tmpfs t /run && exec "$@"', "sh"],
+    )
+    assert told is False
+
+
 def test_another_thread_can_end_the_wait(box: Container) -> None:
     told = ask(
         box,
         """
 follow("silent.service")
-lines()
+while follower.wait(0.5):
+    lines()
 threading.Timer(0.2, follower.wake).start()
 woken = follower.wait(600)
 tell(woken)

@@ -81,7 +81,25 @@ except SystemdError as failure:
     assert told[1] == "done"
     number, sentence = told[2]
     assert number == 2
-    assert "Unit absent.service not found" in sentence
+    assert "absent.service cannot start: there is no such unit file" in sentence
+
+
+def test_a_masked_or_mistaken_unit_file_is_an_error_that_says_so(box: Container) -> None:
+    unit(box, "mistaken.service", "[Service]\nType=exec\n")
+    box.run(["ln", "-sf", "/dev/null", "/etc/systemd/system/masked.service"])
+    box.run(["systemctl", "daemon-reload"])
+    told = ask(
+        box,
+        """
+for name in ("mistaken.service", "masked.service"):
+    try:
+        bus.restart(name, 10)
+    except SystemdError as failure:
+        tell(str(failure))
+""",
+    )
+    assert "its unit file has a bad setting" in told[0]
+    assert "it is masked" in told[1]
 
 
 JOBS: Final = {
