@@ -12,11 +12,12 @@ from agent.core.api_facts import ApiFacts, Completion, NoAnswer, PrefixProbe
 from agent.core.check import Check, Seen, Verdict, Wanted, compare, shown, unknown
 from agent.core.engine_names import same_kv_dtype, same_quantization
 from agent.core.facts import Facts
+from agent.core.model_shape import ModelShape
 from agent.core.settings import Expectations, Settings
 from agent.core.verify_kernel import linear_kernel
-from agent.core.verify_kv import ModelShape, kv_bytes_per_token
+from agent.core.verify_kv import kv_bytes_per_token
 
-__all__ = ["Check", "ModelShape", "Verdict", "verify"]
+__all__ = ["Check", "Verdict", "verify"]
 
 T = TypeVar("T")
 

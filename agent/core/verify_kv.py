@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.core.check import NOT_ASKED, Check, Verdict, unknown
 from agent.core.engine_names import dtype_bytes
 from agent.core.facts import Facts
+from agent.core.model_shape import ModelShape
 from agent.core.settings import Settings
 
 ITEM = "kv_bytes_per_token"
@@ -18,21 +19,6 @@ _PRINTED_GIB = 0.005
 _CLOSE = 0.05
 _FAR = 0.4
 """The next narrower or wider dtype is a factor of 2 away: this much off is another dtype."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """What config.json says of the attention; `dtype_bytes` are the weights' own.
-
-    `uniform` is False for models with sliding windows, latent attention, recurrent layers or
-    layers that share a cache: there tokens and bytes have no fixed ratio.
-    """
-
-    layers: int
-    kv_heads: int
-    head_dim: int
-    dtype_bytes: int
-    uniform: bool = True
 
 
 def kv_bytes_per_token(

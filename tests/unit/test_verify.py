@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from agent.core.api_facts import ApiFacts, Completion, NoAnswer, PrefixProbe, ServedModel
 from agent.core.facts import Facts
+from agent.core.model_shape import ModelShape
 from agent.core.settings import Expectations, Settings
-from agent.core.verify import Check, ModelShape, Verdict, verify
+from agent.core.verify import Check, Verdict, verify
 
 ASKED = Settings(
     name="vllm",

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent verify`: asked against got, from the live service, with the evidence for each item.
+
+--format json prints {"services": {NAME: {"unit", "url", "answered": bool, "verified": bool,
+"pending": [setting], "checks": [{"item", "asked", "got", "verdict": "proven" | "contradicted" |
+"unknown", "evidence", "note"}]}}}. Exit status 0 when every service answers and nothing is
+contradicted, else 1; 3 when the daemon is away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agent import verification
+from agent.cli import status
+from agent.config import load
+from agent.core.check import Check, Verdict
+from agent.core.diagnosis import LogReader
+from agent.core.facts import Facts
+from agent.core.failure_classes import EnginePhase
+from agent.core.model_shape import shape_of
+from agent.core.settings import TUNABLES, ServicePolicy
+from agent.core.unit import environment_of
+from agent.core.verify import verify
+from agent.errors import UsageError
+from agent.host.journal import JournalFollower
+from agent.host.model_config import read_model_config
+from agent.host.signature_files import load_signatures
+from agent.host.vllm_api import VllmApi
+
+CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+COLOUR = {Verdict.PROVEN: 32, Verdict.CONTRADICTED: 31, Verdict.UNKNOWN: 33}
+BATCH = 5000
+WIDEST = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verification of one service; `pending` are settings that the next start brings."""
+
+    service: str
+    unit: str
+    url: str
+    answered: bool
+    checks: tuple[Check, ...]
+    pending: tuple[str, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether the service answers and nothing that was asked is contradicted."""
+        return self.answered and not any(
+            check.verdict is Verdict.CONTRADICTED for check in self.checks
+        )
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("verify", help="asked against got, with evidence for each item")
+    parser.add_argument("service", nargs="?", metavar="SERVICE", help="only this service")
+    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.add_argument("--file", type=Path, default=status.FILE, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the live services and print what they prove."""
+    services = load(args.config).services
+    if args.service is not None and args.service not in services:
+        known = ", ".join(services) or "none"
+        raise UsageError(f'there is no service "{args.service}"; configured: {known}')
+    views = status.read(args.file)["services"]
+    names = [args.service] if args.service is not None else list(services)
+    reports = [_report(services[name], views.get(name, {})) for name in names]
+    if args.format == "json":
+        print(as_json(reports))
+    else:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n\n".join(as_text(report, colour=colour) for report in reports))
+    return 0 if all(report.verified for report in reports) else 1
+
+
+def _report(policy: ServicePolicy, view: dict[str, Any]) -> Report:
+    settings = policy.settings
+    learned = {
+        name: override["running"]
+        for name, override in view.get("overrides", {}).items()
+        if name in TUNABLES
+    }
+    running = settings.with_overrides(learned)
+    url = view.get("url", "")
+    log = _log_facts(settings.unit, view.get("invocation_id", ""))
+    answers = verification.collect(VllmApi(url), running)
+    config = read_model_config(
+        settings.model, settings.revision, environment_of(settings)["HF_HOME"]
+    )
+    checks = verify(
+        settings,
+        policy.expect,
+        log,
+        answers,
+        running=running,
+        shape=None if config is None else shape_of(config),
+    )
+    pending = tuple(view.get("pending_restart", ()))
+    return Report(settings.name, settings.unit, url, answers.answered, checks, pending)
+
+
+def _log_facts(unit: str, invocation_id: str) -> Facts:
+    """Read the run's journal up to where it serves: what comes later tells no more of its start."""
+    reader = LogReader(load_signatures())
+    if not invocation_id:
+        return reader.facts
+    follower = JournalFollower(unit, None)
+    try:
+        known = follower.from_invocation(invocation_id)
+        while known and reader.phase is not EnginePhase.SERVING:
+            entries = follower.drain(BATCH)
+            for entry in entries:
+                if entry.invocation_id == invocation_id and not entry.from_manager:
+                    reader.feed(entry.message)
+            known = len(entries) == BATCH
+    finally:
+        follower.close()
+    return reader.facts
+
+
+def as_json(reports: Sequence[Report]) -> str:
+    """Return the reports as one JSON document."""
+    return json.dumps(
+        {
+            "services": {
+                report.service: {
+                    "unit": report.unit,
+                    "url": report.url,
+                    "answered": report.answered,
+                    "verified": report.verified,
+                    "pending": list(report.pending),
+                    "checks": [asdict(check) for check in report.checks],
+                }
+                for report in reports
+            }
+        },
+        indent=2,
+    )
+
+
+def as_text(report: Report, *, colour: bool) -> str:
+    """Return one report for a person: the table, then the verdict in one line."""
+    lines = [f"{report.unit} at {report.url or 'no address'}"]
+    lines.append(render_table(report.checks, colour=colour))
+    lines += [f"{name}: in force at the next start" for name in report.pending]
+    lines.append(_summary(report))
+    return "\n".join(lines)
+
+
+def _summary(report: Report) -> str:
+    if not report.answered:
+        return "not verified: the model answers no request"
+    count = {
+        verdict: sum(check.verdict is verdict for check in report.checks) for verdict in Verdict
+    }
+    numbers = ", ".join(f"{number} {verdict}" for verdict, number in count.items())
+    return f"{'verified' if report.verified else 'not verified'}: {numbers}"
+
+
+def render_table(checks: Sequence[Check], *, colour: bool) -> str:
+    """Return verdict, item, asked and got in columns, below each the evidence and the note."""
+    rows = [(check.verdict.value, check.item, check.asked, check.got) for check in checks]
+    head = ("VERDICT", "ITEM", "ASKED", "GOT")
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(3)]
+    lines = [_row(head, widths)]
+    for check, row in zip(checks, rows, strict=True):
+        text = _row(row, widths)
+        if colour:
+            painted = f"\x1b[{COLOUR[check.verdict]}m{row[0]}\x1b[0m"
+            text = painted + text[len(row[0]) :]
+        lines.append(text)
+        indent = " " * (widths[0] + 2)
+        if check.evidence:
+            lines.append(f"{indent}| {_shortened(check.evidence)}")
+        if check.note:
+            lines.append(f"{indent}{check.note}")
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    *padded, last = cells
+    return "  ".join([*(f"{cell:<{w}}" for cell, w in zip(padded, widths, strict=True)), last])
+
+
+def _shortened(text: str) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= WIDEST else f"{one_line[: WIDEST - 3]}..."

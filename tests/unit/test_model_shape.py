@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.model_shape import ModelShape, shape_of
+from agent.host.model_config import read_model_config
+
+LLAMA_8B = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 32,
+    "torch_dtype": "bfloat16",
+}
+
+
+def test_llama_has_grouped_heads_of_hidden_over_heads() -> None:
+    assert shape_of(LLAMA_8B) == ModelShape(32, 8, 128, 2)
+
+
+def test_head_dim_is_taken_where_it_is_given() -> None:
+    shape = shape_of({**LLAMA_8B, "head_dim": 64, "dtype": "float32"})
+    assert shape == ModelShape(32, 8, 64, 4)
+
+
+def test_the_text_part_of_a_multimodal_model_counts() -> None:
+    nested = {"model_type": "gemma3", "hidden_size": 1, "text_config": LLAMA_8B}
+    assert shape_of(nested) == ModelShape(32, 8, 128, 2)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"sliding_window": 4096},
+        {"kv_lora_rank": 512},
+        {"layer_types": ["full_attention", "linear_attention"]},
+        {"layers_block_type": ["mamba", "attention"]},
+        {"num_kv_shared_layers": 15},
+    ],
+)
+def test_layers_that_keep_something_else_make_a_model_not_uniform(extra: dict[str, object]) -> None:
+    shape = shape_of({**LLAMA_8B, **extra})
+    assert shape is not None
+    assert not shape.uniform
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"sliding_window": None},
+        {"sliding_window": 4096, "use_sliding_window": False},
+        {"layer_types": ["full_attention"] * 32},
+    ],
+)
+def test_a_window_that_is_not_used_changes_nothing(extra: dict[str, object]) -> None:
+    shape = shape_of({**LLAMA_8B, **extra})
+    assert shape is not None
+    assert shape.uniform
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*LLAMA_8B, "text_config", "layer_types", "head_dim"]),
+        st.none() | st.booleans() | st.integers() | st.text() | st.just({}) | st.just([1]),
+    )
+)
+def test_a_config_of_any_content_is_read_or_refused(config: dict[str, object]) -> None:
+    shape = shape_of(config)
+    assert shape is None or min(shape.layers, shape.kv_heads, shape.dtype_bytes) > 0
+
+
+def test_the_config_of_a_directory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_8B))
+    assert read_model_config(str(tmp_path), None, "/nowhere") == LLAMA_8B
+
+
+def test_the_config_in_the_hubs_cache_is_that_of_the_revision(tmp_path: Path) -> None:
+    cached = tmp_path / "hub" / "models--org--llama"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("abc123")
+    for commit, layers in (("abc123", 32), ("def456", 16)):
+        (cached / "snapshots" / commit).mkdir(parents=True)
+        config = {**LLAMA_8B, "num_hidden_layers": layers}
+        (cached / "snapshots" / commit / "config.json").write_text(json.dumps(config))
+    newest = read_model_config("org/llama", None, str(tmp_path))
+    pinned = read_model_config("org/llama", "def456", str(tmp_path))
+    assert newest is not None
+    assert pinned is not None
+    assert (newest["num_hidden_layers"], pinned["num_hidden_layers"]) == (32, 16)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_a_broken_config_is_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert read_model_config(str(tmp_path), None, "/nowhere") is None
+    assert read_model_config("org/none", None, str(tmp_path)) is None
