@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follows the tracebacks of all processes that share a log: where they were, what they ended in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from agent.core.failures import EnginePhase
+from agent.core.log_lines import Line
+from agent.core.signatures import Match, SignatureKind
+
+MAX_PROCESSES = 64
+"""Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""
+
+MAX_TEXT = 400
+
+_EXCEPTION = re.compile(
+    r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort)\b(?::|$)"
+)
+_NOT_A_CAUSE = re.compile(
+    r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
+)
+_HARMLESS = ("Exception in thread", "Exception ignored", "--- Logging error ---")
+_NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
+
+
+@dataclass(slots=True)
+class Traceback:
+    """The traceback that a process prints now: ids of known frames and what they were doing."""
+
+    frames: set[str] = field(default_factory=set)
+    phase: EnginePhase | None = None
+    open: bool = False
+    harmless: bool = False
+    fatal: bool = False
+
+
+@dataclass(slots=True)
+class Tracebacks:
+    """Tracebacks by process; `deadly` is the last exception of the first process that died."""
+
+    deadly: str | None = None
+    _process: str = ""
+    _unfinished: bool = False
+    _by_process: dict[str, Traceback] = field(default_factory=dict)
+
+    def of(self, process: str) -> Traceback:
+        """Return the traceback that the process is printing, or printed last."""
+        if process not in self._by_process and len(self._by_process) >= MAX_PROCESSES:
+            process = ""
+        return self._by_process.setdefault(process, Traceback())
+
+    def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> None:
+        """Follow one line; before `ready` every uncaught exception ends the run."""
+        text = line.text
+        if self._unfinished and self.deadly is not None:
+            self.deadly = f"{self.deadly} {text.strip()}"[:MAX_TEXT]
+            self._unfinished = False
+        trace = self.of(line.process)
+        if text.startswith(_HARMLESS):
+            trace.harmless = True
+        if "Traceback (most recent call last)" in text:
+            trace.frames.clear()
+            trace.phase = None
+            trace.open = True
+        for match in matches:
+            if match.signature.kind is SignatureKind.FRAME:
+                trace.frames.add(match.signature.id)
+                trace.phase = match.signature.phase or trace.phase
+            elif match.signature.kind is SignatureKind.WRAPPER:
+                trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
+        if trace.open and _EXCEPTION.match(text) is not None:
+            self._end(line, trace, matches, ready=ready)
+
+    def _end(
+        self, line: Line, trace: Traceback, matches: tuple[Match, ...], *, ready: bool
+    ) -> None:
+        kinds = {match.signature.kind for match in matches}
+        named = kinds & {SignatureKind.WRAPPER, SignatureKind.NOISE, SignatureKind.ASKED}
+        caught = trace.harmless or line.level in _NOT_DEADLY or (ready and not trace.fatal)
+        trace.open = trace.harmless = False
+        if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
+            return
+        if self.deadly is None or self._process == line.process:
+            self.deadly, self._process = line.text.strip()[:MAX_TEXT], line.process
+            self._unfinished = "validation error" in line.text
+
+    def survived(self) -> None:
+        """Forget what was printed so far: the run went on."""
+        self.deadly = None
+        for trace in self._by_process.values():
+            trace.fatal = False
