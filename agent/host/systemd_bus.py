@@ -124,16 +124,26 @@ class SystemdBus:
         state = self.read(unit)
         if state.load_state == "not-found" and state.active_state == "inactive":
             return JobResult.DONE
-        return self._run_job("StopUnit", unit, deadline_seconds)
+        try:
+            return self._run_job("StopUnit", unit, deadline_seconds)
+        except SystemdError as failure:
+            if failure.errno != errno.ENOENT:
+                raise
+            return JobResult.DONE  # dropped from memory meanwhile, as idle units are
 
     def kill(self, unit: str, who: str, signal_number: int) -> None:
         """Sends a signal to the unit's processes; who: main, control or all."""
         self._call("KillUnit", b"ssi", unit.encode(), who.encode(), signal_number)
 
     def reset_failed(self, unit: str) -> None:
-        """Forgets that the unit failed, and its start rate."""
-        if self.read(unit).load_state != "not-found":
+        """Forgets that the unit failed, and its start rate; nothing to do if it is not loaded."""
+        if self.read(unit).load_state == "not-found":
+            return
+        try:
             self._call("ResetFailedUnit", b"s", unit.encode())
+        except SystemdError as failure:
+            if failure.errno != errno.ENOENT:
+                raise
 
     def daemon_reload(self) -> None:
         """Makes systemd read all unit files again; costs PID 1 80 to 300 ms."""

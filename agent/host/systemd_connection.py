@@ -126,10 +126,8 @@ class Connection:
             callback(body if isinstance(body, list) else [body])
 
         self._callbacks.append(handle)
-        # PID 1's private socket has no bus names, so a match on the sender would never hit there.
-        sender = None if self.is_private else _DESTINATION
         try:
-            self._bus.match_signal(sender, path, interface, member.encode(), handle)
+            self._bus.match_signal(_DESTINATION, path, interface, member.encode(), handle)
         except DBusBaseError as failure:
             raise _error(f"watching {member}", _number(failure), _words(failure)) from failure
 

@@ -375,6 +375,23 @@ tell(bus.read("steady.service").sub_state)
     assert told == [news, restarted, news, [], restarted, news, "dead"]
 
 
+def test_an_idle_unit_can_be_stopped_and_reset_without_the_system_bus(box: Container) -> None:
+    unit(box, "idle.service", SLEEPER)
+    told = ask(
+        box,
+        """
+systemctl("stop", "dbus.socket", "dbus.service")
+try:
+    tell(bus.stop("idle.service", 10))
+    bus.reset_failed("idle.service")
+    tell(bus.read("idle.service").active_state)
+finally:
+    systemctl("start", "dbus.socket", "dbus.service")
+""",
+    )
+    assert told == ["done", "inactive"]
+
+
 def test_work_goes_on_when_systemd_re_executes_itself(box: Container) -> None:
     unit(box, "steady.service", SLEEPER)
     told = ask(
