@@ -33,7 +33,7 @@ from agent.errors import UsageError
 from agent.host.journal import JournalFollower
 from agent.host.model_config import read_model_config
 from agent.host.signature_files import load_signatures
-from agent.host.vllm_api import VllmApi
+from agent.host.vllm_api import VllmApi, service_url
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 COLOUR = {Verdict.PROVEN: 32, Verdict.CONTRADICTED: 31, Verdict.UNKNOWN: 33}
@@ -95,7 +95,7 @@ def _report(policy: ServicePolicy, view: dict[str, Any]) -> Report:
         if name in TUNABLES
     }
     running = settings.with_overrides(learned)
-    url = view.get("url", "")
+    url = view.get("url") or service_url(running.host, running.port)
     log = _log_facts(settings.unit, view.get("invocation_id", ""))
     answers = verification.collect(VllmApi(url), running)
     config = read_model_config(
@@ -154,7 +154,7 @@ def as_json(reports: Sequence[Report]) -> str:
 
 def as_text(report: Report, *, colour: bool) -> str:
     """Return one report for a person: the table, then the verdict in one line."""
-    lines = [f"{report.unit} at {report.url or 'no address'}"]
+    lines = [f"{report.unit} at {report.url}"]
     lines.append(render_table(report.checks, colour=colour))
     lines += [f"{name}: in force at the next start" for name in report.pending]
     lines.append(_summary(report))

@@ -166,7 +166,8 @@ def _utilization(log: Facts, api: ApiFacts) -> list[Seen[float]]:
             seen.append(Seen(float(label.value), label.evidence))
         except ValueError:
             continue
-    return seen + _said(log, "gpu_memory_utilization", log.gpu_memory_utilization)
+    # What the log has is only what was asked of vLLM.
+    return seen or _said(log, "gpu_memory_utilization", log.gpu_memory_utilization)
 
 
 def _served_length(api: ApiFacts) -> list[Seen[int]]:

@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import argparse
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from agent.cli import verify
 from agent.cli.verify import Report, as_json, as_text, render_table
 from agent.core.check import Check, Verdict
+from agent.errors import DaemonAwayError, UsageError
+from tests.unit.fake_http import FakeServer, says, serving
 from tests.unit.some_snapshot import CHECKS
 
 PROVEN, CONTRADICTED, UNKNOWN = CHECKS
@@ -61,3 +70,80 @@ def test_the_json_has_every_part_of_every_check() -> None:
     assert [Check(**{**one, "verdict": Verdict(one["verdict"])}) for one in service["checks"]] == [
         *CHECKS
     ]
+
+
+CONFIG = """\
+[service.vllm]
+model = "/srv/models/llama"
+max_model_len = 1024
+gpu_memory_utilization = 0.95
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    model = {"id": "/srv/models/llama", "root": "/srv/models/llama", "max_model_len": 1024}
+    answer = {
+        "choices": [{"text": " Paris", "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 16},
+    }
+    metrics = (
+        "vllm:num_requests_running 0\n"
+        'vllm:cache_config_info{gpu_memory_utilization="0.86",block_size="16"} 1\n'
+    )
+    with serving() as fake:
+        fake.replies["GET /v1/models"] = says(json.dumps({"data": [model]}))
+        fake.replies["POST /v1/completions"] = says(json.dumps(answer))
+        fake.replies["GET /metrics"] = says(metrics, kind="text/plain")
+        yield fake
+
+
+def asked(tmp_path: Path, service: str | None = None) -> argparse.Namespace:
+    (tmp_path / "agent.toml").write_text(CONFIG)
+    return argparse.Namespace(
+        service=service,
+        config=tmp_path / "agent.toml",
+        format="json",
+        file=tmp_path / "status.json",
+    )
+
+
+def write_status(tmp_path: Path, url: str) -> None:
+    learned = {"gpu_memory_utilization": {"asked": 0.95, "running": 0.86}}
+    # Without a run's id there is no journal to read.
+    view = {"url": url, "invocation_id": "", "overrides": learned, "pending_restart": []}
+    status = {"at_seconds": time.time(), "services": {"vllm": view}}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+
+
+def test_a_live_service_is_verified_with_its_learned_settings(
+    tmp_path: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_status(tmp_path, server.url)
+    assert verify.run(asked(tmp_path)) == 0
+    checks = json.loads(capsys.readouterr().out)["services"]["vllm"]["checks"]
+    [utilization] = [check for check in checks if check["item"] == "gpu_memory_utilization"]
+    assert utilization["verdict"] == "proven"
+    assert utilization["note"] == "asked 0.95, running 0.86: learned"
+
+
+def test_a_contradiction_or_a_silent_service_is_exit_status_1(
+    tmp_path: Path, server: FakeServer
+) -> None:
+    write_status(tmp_path, server.url)
+    other = {"id": "/srv/models/llama", "max_model_len": 512}
+    server.replies["GET /v1/models"] = says(json.dumps({"data": [other]}))
+    assert verify.run(asked(tmp_path)) == 1
+    server.replies["POST /v1/completions"] = says("", 500)
+    assert verify.run(asked(tmp_path)) == 1
+
+
+def test_without_a_daemon_the_error_is_that_of_a_daemon_away(tmp_path: Path) -> None:
+    with pytest.raises(DaemonAwayError) as raised:
+        verify.run(asked(tmp_path))
+    assert raised.value.exit_status == 3
+
+
+def test_a_service_that_is_not_configured_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match='there is no service "embed"; configured: vllm'):
+        verify.run(asked(tmp_path, "embed"))
