@@ -46,8 +46,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
         case ConfigRefused():
             configuration.on_config_refused(turn, observation)
         case _:
-            s = turn.services.get(observation.service)
-            if s is not None:
+            if observation.service in turn.services:
+                s = turn.services[observation.service]
                 turn.put(_on_service(turn, s, observation))
     lifecycle.start_what_may(turn)
     lifecycle.stop_what_must_not_come_back(turn)

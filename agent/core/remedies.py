@@ -115,7 +115,7 @@ Rung = Callable[[Case], Change | None]
 
 
 def default_utilization(vllm_version: str | None) -> float:
-    """vLLM's default gpu_memory_utilization: 0.9 up to 0.19, 0.92 from 0.20."""
+    """Return the gpu_memory_utilization that vLLM takes unasked: 0.9 up to 0.19, then 0.92."""
     parts = (vllm_version or "").split(".")
     if len(parts) >= 2 and parts[0] == "0" and parts[1].isdigit() and int(parts[1]) < 20:
         return 0.9

@@ -91,7 +91,8 @@ class Turn:
         settings = self.effective(s)
         action_id = self._take_id()
         self.do(Start(s.name, action_id, settings, notes_of(s), why))
-        s = self.enter(s, Phase.STARTING, "start", why)
+        self.tell(s.name, "start", f"start {settings.unit}", phase=Phase.STARTING.value)
+        s = s.enter(Phase.STARTING, self.at, why)
         return replace(
             s,
             asked=Asked(action_id, self.at, stop=False),

@@ -14,6 +14,9 @@ from agent.daemon.sources import Emit
 from agent.host.journal import JournalFollower
 
 BATCH = 5000
+SAID_BEFORE_THE_CURSOR = "INFO:     Application startup complete."
+"""What every vLLM says once it serves (uvicorn's words, vLLM 0.6..0.32)."""
+
 IDLE_SECONDS = 5.0
 TELL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 0.4
@@ -46,11 +49,14 @@ class JournalSource:
         self._emit = emit
         self._clock = clock
         self._follower: JournalFollower | None = None
-        self._reader = LogReader(signatures) if cursor is None else LogReader.serving(signatures)
+        self._reader = LogReader(signatures)
+        if cursor is not None:
+            self._reader.feed(SAID_BEFORE_THE_CURSOR)
         self._ended: set[str] = set()
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
+        self._untold = False
 
     def conclude(self, invocation_id: str) -> None:
         """Ask for the conclusion of a dead run. From any thread."""
@@ -65,7 +71,7 @@ class JournalSource:
     def look(self) -> None:
         """Wait for lines or a question, read what is there, tell what is new."""
         follower = self._open()
-        moved = self._asked.empty() and follower.wait(IDLE_SECONDS)
+        moved = self._asked.empty() and follower.wait(self._patience())
         if moved or not self._asked.empty():
             self._read(follower)
         while not self._asked.empty():
@@ -76,6 +82,12 @@ class JournalSource:
         """Close the journal."""
         if self._follower is not None:
             self._follower.close()
+
+    def _patience(self) -> float:
+        """Return how long to wait for lines: less when something is still to be told."""
+        if not self._untold:
+            return IDLE_SECONDS
+        return max(0.0, self._told_at + TELL_SECONDS - time.monotonic())
 
     def _open(self) -> JournalFollower:
         if self._follower is None:
@@ -135,11 +147,10 @@ class JournalSource:
         reader = self._reader
         state = (self._invocation_id, reader.phase, reader.activity, reader.progress, reader.facts)
         now = time.monotonic()
-        if state == self._told or not self._invocation_id:
+        self._untold = state != self._told and bool(self._invocation_id)
+        if not self._untold or now - self._told_at < TELL_SECONDS:
             return
-        if now - self._told_at < TELL_SECONDS:
-            time.sleep(TELL_SECONDS - (now - self._told_at))
-        self._told, self._told_at = state, time.monotonic()
+        self._told, self._told_at, self._untold = state, now, False
         self._emit(
             LogProgress(
                 self._clock(),

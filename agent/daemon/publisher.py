@@ -55,15 +55,17 @@ class Publisher:
         """Show the service's sources no longer."""
         self._health = [h for h in self._health if h.name.partition(":")[2] != service]
 
-    def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> None:
-        """Make this what everybody sees; the file follows at once when a phase changed."""
+    def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> bool:
+        """Make this what everybody sees; True when a phase changed, and then the file follows."""
         self.latest = (state, policy)
         self._mistakes = mistakes
         self._decided_at = now = self._clock()
         phases = {name: s.phase for name, s in state.services.items()}
-        if phases != self._phases or now - self._written_at >= WRITE_SECONDS:
+        changed = phases != self._phases
+        if changed or now - self._written_at >= WRITE_SECONDS:
             self._phases, self._written_at = phases, now
             self._write()
+        return changed
 
     def snapshot(self) -> Snapshot:
         """Return the view of this moment."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threads that look at the world and put observations on the queue; a hung one hurts itself only."""
+"""Threads that look at the world and emit observations; a hung one hurts itself only."""
 
 from __future__ import annotations
 

@@ -11,8 +11,18 @@ from pathlib import Path
 import structlog
 
 from agent import config as configuration
-from agent.core.model import Action, Canary, HostState, ReadLog, Verify
+from agent.core.model import (
+    Action,
+    Canary,
+    HostPolicy,
+    HostState,
+    Phase,
+    ReadLog,
+    ServiceState,
+    Verify,
+)
 from agent.core.settings import Config
+from agent.core.signatures import SignatureSet
 from agent.daemon.api_effector import ApiAction, ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
 from agent.daemon.clock import Clock, agent_clock
@@ -52,6 +62,7 @@ class ServiceThreads:
     """What runs for one service."""
 
     journal: JournalSource
+    api: ApiSource
     sources: tuple[SourceThread, ...]
     unit_lane: Lane[UnitAction]
     api_lane: Lane[ApiAction]
@@ -66,6 +77,7 @@ class Daemon:
     messages: queue.SimpleQueue[Message]
     memory: Memory
     publisher: Publisher
+    signatures: SignatureSet = field(init=False)
     unit_source: UnitSource = field(init=False)
     unit_thread: SourceThread = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
@@ -85,8 +97,14 @@ class Daemon:
             self.publisher.forget_health(name)
         for name, s in state.services.items():
             if name not in self.services:
-                self.services[name] = self._open(name, s.invocation_id)
+                self.services[name] = self._open(s)
         self.unit_source.watch(tuple(state.services))
+
+    def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> None:
+        """Show the state; a new phase changes what the services' HTTP sides are asked."""
+        if self.publisher.publish(state, policy, mistakes):
+            for threads in self.services.values():
+                threads.api.wake()
 
     def submit(self, action: Action) -> None:
         """Hand an action to who carries it out."""
@@ -116,24 +134,21 @@ class Daemon:
             self._close(threads)
         self.unit_thread.join(JOIN_SECONDS)
 
-    def _open(self, name: str, invocation_id: str) -> ServiceThreads:
-        journal = JournalSource(
-            name,
-            invocation_id,
-            self.memory.cursor(name),
-            self.signatures,
-            self.messages.put,
-            self.clock,
-        )
-        api = ApiSource(name, lambda: self._watched(name), self.messages.put, self.clock)
+    def _open(self, s: ServiceState) -> ServiceThreads:
+        name = s.name
+        cursor = self.memory.cursor(name) if s.phase is Phase.SERVING else None
+        emit = self.messages.put
+        journal = JournalSource(name, s.invocation_id, cursor, self.signatures, emit, self.clock)
+        api = ApiSource(name, lambda: self._watched(name), emit, self.clock)
         sources = (SourceThread(journal, self.clock), SourceThread(api, self.clock))
         unit = UnitEffector(self.places.units, self.unit_source.wake, self.clock)
         http = ApiEffector(self.clock)
         threads = ServiceThreads(
             journal,
+            api,
             sources,
-            Lane(f"unit:{name}", unit.carry_out, unit.failed, self.messages.put),
-            Lane(f"http:{name}", http.carry_out, http.failed, self.messages.put),
+            Lane(f"unit:{name}", unit.carry_out, unit.failed, emit),
+            Lane(f"http:{name}", http.carry_out, http.failed, emit),
         )
         for source in sources:
             self.publisher.watch_health(source.health)
@@ -202,7 +217,7 @@ def _run(
         config,
         clock,
         submit=daemon.submit,
-        publish=publisher.publish,
+        publish=daemon.publish,
         watch=daemon.watch,
         cursors=daemon.cursors,
     )
