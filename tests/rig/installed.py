@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The installed agent as tests use it: configure it, ask it, wait for what it does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.rig import paths, scripted
+from tests.rig.container import Container
+
+CONFIG = "/etc/llmagent/agent.toml"
+QUICK = """\
+poll_seconds = 0.5
+settle_seconds = 20
+hang_seconds = 4
+canary_seconds = 2
+canary_every_seconds = 30
+backoff_min_seconds = 0.5
+backoff_max_seconds = 2
+max_starts_per_hour = 100
+"""
+"""Recovery limits under which a test does not wait for minutes."""
+
+
+@cache
+def deb() -> Path:
+    """Builds the package of this tree, once a run."""
+    subprocess.run([paths.REPO / "packaging/build-deb"], check=True, capture_output=True)
+    built = (paths.REPO / "dist").glob("llmagent_*_all.deb")
+    return max(built, key=lambda file: file.stat().st_mtime)
+
+
+def service_table(name: str = "vllm", port: int = 8000, recovery: str = "", **settings: Any) -> str:
+    """Returns a [service.NAME] of the scripted engine with quick recovery limits."""
+    values = {"model": "/srv/models/llama", "python": scripted.PYTHON, "port": port, **settings}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join([f"[service.{name}]", *lines, f"[service.{name}.recovery]", QUICK + recovery])
+
+
+class Agent:
+    """The package in a machine; what it says is read through its own commands."""
+
+    def __init__(self, box: Container) -> None:
+        self.box = box
+
+    def install(self) -> None:
+        """Installs with apt and makes a model folder that the scripted engine never reads."""
+        self.box.install(deb())
+        self.box.run(["mkdir", "-p", "/srv/models/llama"])
+        self.box.write("/srv/models/llama/config.json", "{}")
+
+    def configure(self, *tables: str) -> None:
+        """Writes agent.toml and has it read."""
+        self.box.write(CONFIG, "\n".join(tables))
+        self.box.run(["systemctl", "reload-or-restart", "llmagent"])
+
+    def begin_anew(self) -> None:
+        """Forgets all services and all that was learned, as after a purge and a new install."""
+        self.box.run(["systemctl", "stop", "llmagent"])
+        units = self.box.run(["find", "/etc/llmagent/units", "-name", "*.service"]).stdout.split()
+        for unit in units:
+            self.box.run(["systemctl", "disable", "--now", Path(unit).name], check=False)
+            self.box.run(["rm", "-f", unit])
+        self.box.run(["find", "/var/lib/llmagent", "-mindepth", "1", "-delete"])
+        self.box.run(["find", "/var/lib/vllm", "-name", scripted.STARTS, "-delete"], check=False)
+        self.box.run(["rm", "-rf", "/run/scripted-engine"])
+        self.box.run(["systemctl", "daemon-reload"])
+        self.box.write(CONFIG, "")
+        self.box.run(["systemctl", "start", "llmagent"])
+
+    def status(self, service: str = "vllm") -> dict[str, Any]:
+        """Returns the service's part of `llmagent status --format json`, {} when there is none."""
+        said = self.box.run(["llmagent", "status", "--format", "json"], check=False).stdout
+        found: dict[str, Any] = json.loads(said)["services"].get(service, {}) if said else {}
+        return found
+
+    def wait(self, phase: str, service: str = "vllm", seconds: float = 40) -> dict[str, Any]:
+        """Waits for a phase and returns the status then."""
+
+        def reached() -> dict[str, Any] | None:
+            seen = self.status(service)
+            return seen if seen.get("phase") == phase else None
+
+        found = self.box.wait_for(reached, seconds, f"{service} to be {phase}")
+        assert found is not None
+        return found
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Returns the history, oldest first."""
+        said = self.box.run(["llmagent", "events", "--format", "json"]).stdout
+        events = [json.loads(line) for line in said.splitlines()]
+        return [event for event in events if kind in (None, event["kind"])]
+
+    def metrics(self) -> str:
+        """Returns a scrape."""
+        return self.box.http_get(9836, "/metrics").body
+
+    def pid(self, unit: str) -> int:
+        """Returns the main process of a unit, 0 for none."""
+        return int(self.box.show(unit, "MainPID")["MainPID"])
