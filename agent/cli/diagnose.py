@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent diagnose [FILE|-]`: what a vLLM log shows, whoever wrote, carried or cut it.
+
+--format json prints {"vllm_version", "outcome", "class", "phase", "evidence": [line], "remedy":
+{"action", "why", ...}, "transient": true | false | null, "also": [class], "numbers": {name:
+number}, "facts": {name: value | null}, "progress": {"what", "done", "detail"} | null}. Exit status
+0, or 1 when nothing was recognised, or no cause.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from agent.core.diagnosis import Diagnosis, LogReader
+from agent.core.failures import FailureClass, Group, Outcome, group_of, what_to_do
+from agent.core.remedies import Case, Change, Hold, Remedy, Retry, StartOver, Wait, propose
+from agent.core.settings import Settings
+from agent.errors import UsageError
+from agent.host.signature_files import load_signatures
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+CHUNK = 65_536
+"""Bytes read of one line at a time; a longer line is looked at in parts."""
+
+_CARRIERS = (b'"MESSAGE"', b'"log"', b'"message"')
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `llmagent`."""
+    parser = subparsers.add_parser("diagnose", help="say what a vLLM log shows")
+    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="'-' reads a pipe")
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the log and print what it shows."""
+    reader = LogReader(load_signatures())
+    if args.file == "-":
+        _read(sys.stdin.buffer, reader)
+    else:
+        try:
+            with Path(args.file).open("rb") as stream:
+                _read(stream, reader)
+        except OSError as error:
+            message = (
+                f"{args.file}: {error.strerror or error}; name a readable log, or - for a pipe"
+            )
+            raise UsageError(message) from error
+    diagnosis = reader.diagnosis()
+    print(json_of(diagnosis) if args.format == "json" else human(diagnosis))
+    nothing = diagnosis.outcome is Outcome.UNKNOWN or diagnosis.failure is FailureClass.UNKNOWN
+    return 1 if nothing else 0
+
+
+def _read(stream: BinaryIO, reader: LogReader) -> None:
+    while chunk := stream.readline(CHUNK):
+        for line in _unpack(chunk):
+            reader.feed(line)
+
+
+def _unpack(chunk: bytes) -> Iterator[str]:
+    """Give the text of a line; `journalctl -o json` and docker's json-file carry it as JSON."""
+    if chunk.startswith(b"{") and any(key in chunk for key in _CARRIERS):
+        try:
+            record = json.loads(chunk)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict):
+            message = record.get("MESSAGE", record.get("log", record.get("message")))
+            if isinstance(message, str):
+                yield from message.splitlines()
+                return
+            if isinstance(message, list) and all(isinstance(byte, int) for byte in message):
+                yield from bytes(b & 255 for b in message).decode(errors="replace").split("\n")
+                return
+    yield chunk.decode(errors="replace").rstrip("\n")
+
+
+def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
+    """Return what cures the failure: "action", "why", and the numbers that it rests on."""
+    failure = diagnosis.failure
+    if failure is None:
+        return {"action": "none", "why": "the log shows nothing to cure"}
+    if diagnosis.outcome is Outcome.STOPPED:
+        return {"action": "none", "why": what_to_do(failure)}
+    if group_of(failure) is Group.FALLBACK or diagnosis.outcome is Outcome.DEGRADED:
+        return {"action": "report", "why": what_to_do(failure)}
+    facts = diagnosis.facts
+    running = Settings(
+        name="vllm",
+        model=facts.model or "",
+        gpu_memory_utilization=facts.gpu_memory_utilization,
+        max_model_len=facts.max_model_len,
+        max_num_seqs=facts.max_num_seqs,
+        max_num_batched_tokens=facts.max_num_batched_tokens,
+        enforce_eager=facts.enforce_eager,
+    )
+    case = Case(failure, diagnosis.numbers, running, vllm_version=diagnosis.vllm_version)
+    return {**_remedy(propose(case), failure, running), **diagnosis.numbers.printed()}
+
+
+def _remedy(remedy: Remedy, failure: FailureClass, running: Settings) -> dict[str, object]:
+    match remedy:
+        case Change(setting, value, why):
+            before = getattr(running, setting, None)
+            raised = setting == "gpu_memory_utilization" and failure in _RAISED
+            verb = "set" if isinstance(value, bool) else "raise" if raised else "lower"
+            return {"action": verb, "setting": setting, "value": value, "from": before, "why": why}
+        case Retry(why) | StartOver(why):
+            return {"action": "restart", "why": f"{why}; {what_to_do(failure)}"}
+        case Wait(seconds, why):
+            return {"action": "wait", "seconds": seconds, "why": why}
+        case Hold(why, advice):
+            return {"action": "hold", "why": f"{why}. {advice}"}
+
+
+_RAISED = frozenset({FailureClass.OOM_KV_NONE, FailureClass.OOM_KV_TOO_SMALL_FOR_MAXLEN})
+
+
+def json_of(diagnosis: Diagnosis) -> str:
+    """Return the documented JSON."""
+    progress = diagnosis.progress
+    shape = {
+        "vllm_version": diagnosis.vllm_version,
+        "outcome": diagnosis.outcome,
+        "class": diagnosis.failure,
+        "phase": diagnosis.phase,
+        "evidence": list(diagnosis.evidence),
+        "remedy": remedy_of(diagnosis),
+        "transient": diagnosis.transient,
+        "also": list(diagnosis.also),
+        "numbers": diagnosis.numbers.printed(),
+        "facts": diagnosis.facts.values(),
+        "progress": None
+        if progress is None
+        else {"what": progress.what, "done": progress.done, "detail": progress.detail},
+    }
+    return json.dumps(shape, indent=2, ensure_ascii=False)
+
+
+def human(diagnosis: Diagnosis) -> str:
+    """Return the same for a person: the cause first, then what to do, then what proves it."""
+    version = (
+        f"vLLM {diagnosis.vllm_version}" if diagnosis.vllm_version else "vLLM, version unknown"
+    )
+    lines = [f"{version}: {diagnosis.outcome} (phase {diagnosis.phase})"]
+    if diagnosis.failure is not None:
+        lines.append(f"{'class':<10}{diagnosis.failure}")
+        remedy = remedy_of(diagnosis)
+        setting = f" {remedy['setting']} to {remedy['value']}" if "setting" in remedy else ""
+        lines.append(f"{'remedy':<10}{remedy['action']}{setting}: {remedy['why']}")
+    if diagnosis.progress is not None:
+        done = "" if diagnosis.progress.done is None else f" {diagnosis.progress.done:.0%}"
+        lines.append(f"{'progress':<10}{diagnosis.progress.what}{done} {diagnosis.progress.detail}")
+    if diagnosis.also:
+        lines.append(f"{'also':<10}{', '.join(diagnosis.also)}")
+    lines += [f"{'evidence':<10}{line}" for line in diagnosis.evidence]
+    said = {k: v for k, v in diagnosis.facts.values().items() if k in diagnosis.facts.proofs}
+    said.pop("non_default_args", None)
+    lines += [f"{'fact':<10}{name} = {value}" for name, value in said.items()]
+    return "\n".join(lines)
