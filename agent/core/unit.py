@@ -18,8 +18,8 @@ from agent.core.unit_syntax import argument, assignment, comment, value
 RESTART_SECONDS = 30
 """How long systemd waits before it restarts vLLM by itself: far above the agent's own reaction."""
 
-DRAIN_MARGIN_SECONDS = 15
-"""What vLLM needs to stop after its last request (RUN 0.32: 11 s at most), before SIGKILL."""
+STOP_MARGIN_SECONDS = 15
+"""What a stop may take besides the requests in flight (RUN 0.32: 3 s) before systemd ends it."""
 
 HF_TOKEN_CREDENTIAL = "hf_token"  # noqa: S105
 
@@ -145,14 +145,16 @@ def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
         # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
         yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
     yield f"ExecStart={_exec(command_line(settings, engine))}"
+    yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
+    yield "KillMode=control-group"
+    yield "KillSignal=SIGKILL"
     yield f"User={settings.user}"
     if host.groups:
         yield f"SupplementaryGroups={' '.join(sorted(host.groups))}"
     yield "Restart=always"
     yield f"RestartSec={RESTART_SECONDS}"
-    yield "KillMode=control-group"
     yield "TimeoutStartSec=infinity"
-    yield f"TimeoutStopSec={settings.shutdown_timeout + DRAIN_MARGIN_SECONDS}"
+    yield f"TimeoutStopSec={settings.shutdown_timeout + STOP_MARGIN_SECONDS}"
     yield f"StateDirectory={state_directory(settings)}"
     yield "StateDirectoryMode=0750"
     yield f"CacheDirectory={cache_directory(settings)}"
@@ -171,6 +173,23 @@ def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
     if settings.hf_token_file is not None:
         yield f"LoadCredential={HF_TOKEN_CREDENTIAL}:{value(settings.hf_token_file)}"
         yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"
+
+
+def _stop_script(settings: Settings) -> str:
+    """Return the script that asks a serving vLLM to stop; whatever is left is killed after it.
+
+    RUN 0.32: SIGTERM to the main process alone lets the requests in flight end; sent to all, as
+    KillMode=control-group would, it ends the workers and the requests with them. While the engine
+    starts, it is swallowed by all but the workers. vLLM listens only once it serves.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    looks = 5 * (settings.shutdown_timeout + STOP_MARGIN_SECONDS // 2)
+    return (
+        f"(: <>/dev/tcp/{host}/{settings.port}) 2>/dev/null || exit 0; "
+        "kill -TERM $MAINPID; "
+        f"for ((i = 0; i < {looks}; i++)); do "
+        "kill -0 $MAINPID 2>/dev/null || exit 0; sleep 0.2; done"
+    )
 
 
 def _exec(argv: tuple[str, ...]) -> str:

@@ -21,7 +21,16 @@ UNIT = "/etc/llmagent/units/vllm.service"
 
 # Tells what it was started with, then waits as a server would.
 ENGINE_SCRIPT = """#!/usr/bin/python3
-import json, os, pathlib, sys, time
+import json, os, pathlib, signal, socket, sys, time
+if "--deaf" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if "--serving" in sys.argv:
+    listener = socket.create_server(("127.0.0.1", 8000))
+    def drain(number, frame):
+        time.sleep(1)
+        print("drained", flush=True)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, drain)
 token = os.environ.get("HF_TOKEN_PATH", "")
 seen = {
     "argv": sys.argv,
@@ -196,6 +205,22 @@ def test_the_engine_runs_unprivileged_and_can_write_only_where_it_should(
     assert "Seccomp:\t2" in status
     for path in ("/var/lib/vllm", "/var/cache/vllm/vllm"):
         assert box.run(["stat", "-c", "%U %a", path]).stdout == "vllm 750\n"
+
+
+def test_a_serving_engine_is_given_the_time_to_drain(box: Container, settings: Settings) -> None:
+    start(box, replace(settings, extra_args=("--serving",)))
+    box.run(["systemctl", "stop", "vllm.service"])
+    assert box.show("vllm.service", "Result") == {"Result": "success"}
+    assert box.journal("vllm.service").endswith("engine is up\ndrained\n")
+
+
+def test_an_engine_that_is_deaf_while_it_starts_is_killed_at_once(
+    box: Container, settings: Settings
+) -> None:
+    start(box, replace(settings, extra_args=("--deaf",)))
+    box.run(["systemctl", "stop", "vllm.service"])
+    assert box.show("vllm.service", "Result") == {"Result": "signal"}
+    box.run(["systemctl", "reset-failed", "vllm.service"])
 
 
 def test_an_exit_with_status_0_is_restarted_by_systemd_alone(

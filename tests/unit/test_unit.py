@@ -106,6 +106,17 @@ def test_systemd_waits_longer_for_a_stop_than_vllm_drains() -> None:
     assert int(seconds) >= 120 + 15
 
 
+def test_a_serving_vllm_is_asked_to_stop_alone_so_that_its_workers_can_drain() -> None:
+    (stop,) = values_of(rendered(replace(HUB, host="0.0.0.0", port=8100)), "ExecStop")
+    assert stop.startswith("-/bin/bash -c ")
+    assert "/dev/tcp/127.0.0.1/8100" in stop
+    assert "kill -TERM $$MAINPID" in stop
+
+
+def test_what_is_left_after_a_stop_is_killed_as_it_may_swallow_a_sigterm() -> None:
+    assert values_of(rendered(HUB), "KillSignal") == ["SIGKILL"]
+
+
 @pytest.mark.parametrize("groups", [frozenset(), frozenset({"video"}), frozenset({"render"})])
 def test_only_groups_that_exist_are_named(groups: frozenset[str]) -> None:
     unit = rendered(HUB, HostFacts(groups=groups))
