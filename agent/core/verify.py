@@ -82,7 +82,7 @@ def _checks(
     yield compare(
         "max_num_seqs",
         _wanted("max_num_seqs", expect.max_num_seqs, settings, running),
-        _said(log, "max_num_seqs", log.max_num_seqs),
+        _taken(log, "max_num_seqs", log.max_num_seqs),
         operator.eq,
         "the log does not name it, and no metric does",
     )
@@ -139,6 +139,14 @@ def _said(log: Facts, name: str, value: T | None) -> list[Seen[T]]:
     return [] if value is None or not evidence else [Seen(value, evidence)]
 
 
+def _taken(log: Facts, name: str, value: T | None) -> list[Seen[T]]:
+    """Return an argument as vLLM took it; its line holds all others too, secrets among them."""
+    return [
+        Seen(seen.value, f"non-default args: ... '{name}': {seen.value} ...")
+        for seen in _said(log, name, value)
+    ]
+
+
 def _quantization(log: Facts) -> list[Seen[str]]:
     evidence = log.evidence_for("quantization")
     return [Seen(log.quantization or NO_QUANTIZATION, evidence)] if evidence else []
@@ -167,7 +175,7 @@ def _utilization(log: Facts, api: ApiFacts) -> list[Seen[float]]:
         except ValueError:
             continue
     # What the log has is only what was asked of vLLM.
-    return seen or _said(log, "gpu_memory_utilization", log.gpu_memory_utilization)
+    return seen or _taken(log, "gpu_memory_utilization", log.gpu_memory_utilization)
 
 
 def _served_length(api: ApiFacts) -> list[Seen[int]]:

@@ -250,6 +250,13 @@ def test_a_comparison_that_cannot_be_made_is_unknown(shape: ModelShape | None, l
     assert verdict("kv_bytes_per_token", shape=shape, log=log) is Verdict.UNKNOWN
 
 
+def test_the_line_of_all_arguments_is_not_shown_as_it_may_hold_secrets() -> None:
+    line = "non-default args: {'api_key': ['sk-1'], 'max_num_seqs': 8}"
+    found = check("max_num_seqs", log=replace(LOG, proofs={**LOG.proofs, "max_num_seqs": line}))
+    assert found is not None
+    assert found.evidence == "non-default args: ... 'max_num_seqs': 8 ..."
+
+
 def test_a_learned_setting_is_judged_by_what_runs_and_shown_with_what_was_asked() -> None:
     settings = replace(ASKED, gpu_memory_utilization=0.95)
     found = check("gpu_memory_utilization", settings, running=ASKED)
