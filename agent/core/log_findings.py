@@ -28,8 +28,10 @@ SHOWN = 400
 
 WRAPPER_WEIGHT = 3.0
 NOTE_WEIGHT = 4.0
+CODE_WEIGHT = 0.3
+"""Added where a traceback quotes the code that raises: the exception itself follows."""
 
-_RANKS = {Rank.CAUSE: 1.0, Rank.SYMPTOM: 2.0, Rank.WRAPPER: WRAPPER_WEIGHT}
+_RANKS = {Rank.ROOT: 0.8, Rank.CAUSE: 1.0, Rank.SYMPTOM: 2.0, Rank.WRAPPER: WRAPPER_WEIGHT}
 _XID_RANKS = {
     XidAction.REBOOT: 0.0,
     XidAction.HOLD: 0.2,
@@ -114,11 +116,12 @@ def finding_of(
     failure = _class_of(match, trace, phase)
     if failure is None:
         return None
-    soft = line.level in _SOFT_LEVELS and signature.rank is Rank.CAUSE
+    code = trace.open and line.text.startswith(" ")
+    soft = line.level in _SOFT_LEVELS and signature.rank in (Rank.ROOT, Rank.CAUSE)
     numbers = read_numbers(match.captures)
     guessed = bool(signature.by_phase) and trace.phase is None and phase is None
     shown = line.text.strip()[:SHOWN]
-    weight = _weight(signature, numbers, soft=soft)
+    weight = _weight(signature, numbers, soft=soft) + (CODE_WEIGHT if code else 0.0)
     return Finding(failure, weight, order, shown, numbers, line.stamp, guessed, soft)
 
 

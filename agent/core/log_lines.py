@@ -26,6 +26,11 @@ _HEADER = re.compile(
     r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)? "
     r"\[?([\w./<>-]+):(\d+)\] ?"
 )
+_RESIDUE = re.compile(
+    r"(?:\d\d:\d\d:\d\d )?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[[\w./]+\.py:\d+\] "
+)
+"""What is left of vLLM's prefix where a person or a log shipper cut the date out."""
+
 _TRANSPORT = re.compile(
     r"(?:"
     # docker compose, kubectl --prefix, stern; CRI and docker timestamps
@@ -96,6 +101,9 @@ def _clean(piece: str) -> Line:
         begin = header.start()
     else:
         begin = start = _after_transport(piece)
+        residue = _RESIDUE.match(piece, start) if ".py:" in piece else None
+        if residue is not None:
+            start = residue.end()
     return Line(
         piece[start:].rstrip(), piece[begin:].rstrip(), process, level, stamp, source, len(piece)
     )

@@ -49,6 +49,7 @@ class SignatureKind(StrEnum):
 class Rank(StrEnum):
     """How near to the root a failure line is; the nearest wins, then the earliest."""
 
+    ROOT = "root"
     CAUSE = "cause"
     SYMPTOM = "symptom"
     WRAPPER = "wrapper"
@@ -147,13 +148,32 @@ class SignatureSet:
         return tuple(matches)
 
 
+_COMMON = frozenset(
+    {"vllm", "model", "engine", "shutdown", "backend", "found", "failed", "worker", "process"}
+    | {"server", "version", "function", "runtime", "expected", "config", "weights", "cache"}
+    | {"error", "Error", "available", "memory", "supported", "attention", "torch", "request"}
+)
+_COMMON_COSTS = 6
+_EDGE_COSTS = 1
+
+
 def _anchor(literal: str) -> str:
-    """Choose the word of a literal to index it by: a long one, whole on both sides."""
+    """Choose the word of a literal to index it by: a long and rare one, not at its edge.
+
+    A word at the edge is trusted to be whole: a literal must not begin or end within a word, unless
+    it has a longer one inside.
+    """
     words = list(_WORD.finditer(literal))
     if not words:
         raise SignatureError(f"the literal {literal!r} has no word in it")
-    whole = [w for w in words if w.start() > 0 and w.end() < len(literal)]
-    return max(whole or words, key=lambda w: w.end() - w.start()).group()
+    return max(words, key=lambda word: _rarity(word, literal)).group()
+
+
+def _rarity(word: re.Match[str], literal: str) -> int:
+    edge = word.start() == 0 or word.end() == len(literal)
+    common = word.group() in _COMMON
+    length = min(word.end() - word.start(), 10)
+    return length - (_COMMON_COSTS if common else 0) - (_EDGE_COSTS if edge else 0)
 
 
 _KEYS = frozenset(
