@@ -15,7 +15,13 @@ from agent.core.settings import Config, Metrics, Settings
 from agent.core.unit_sandbox import opens
 from agent.errors import HostLacksError
 from agent.host.engine_install import inspect
-from agent.host.file_access import file_facts, first_unreadable, first_unreadable_below, user_id
+from agent.host.file_access import (
+    exists,
+    file_facts,
+    first_unreadable,
+    first_unreadable_below,
+    user_id,
+)
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -127,7 +133,7 @@ def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[
 
 def _local_files(settings: Settings, user: str | None, file: str, path: str) -> Iterator[Finding]:
     try:
-        if not Path(file).exists():
+        if not exists(file):
             yield _error(path, f"{file} does not exist")
             return
         is_model = path.endswith(".model") and Path(file).is_dir()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.config import load
-from agent.core.settings import TUNABLES, Config, Settings, Tunable
-from agent.core.unit import override_notes, render_unit
+from agent.core.settings import TUNABLES, Config, Settings
+from agent.core.unit import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import inspect
@@ -84,29 +84,36 @@ def _rendered(asked: Settings) -> RenderedUnit:
     if install.problems:
         raise HostLacksError("\n".join(install.problems))
     learned = _learned(asked.name)
-    overrides: Mapping[str, Tunable] = {
-        name: value for name, value in learned.get("overrides", {}).items() if name in TUNABLES
-    }
     text = render_unit(
-        asked.with_overrides(overrides),
+        asked.with_overrides({name: item["running"] for name, item in learned.items()}),
         install.engine(known_flags(install, cache_directory())),
         unit_facts(install.read_paths),
-        override_notes(asked, overrides, learned.get("override_reasons", {})),
+        tuple(
+            override_note(name, item["asked"], item["running"], item["why"])
+            for name, item in learned.items()
+        ),
     )
     path = UNITS / asked.unit
     return RenderedUnit(asked.name, path, text, _read(path))
 
 
-def _learned(service: str) -> dict[str, Any]:
-    """Return what the daemon says of the service; nothing when no daemon has said anything."""
+def _learned(service: str) -> dict[str, dict[str, Any]]:
+    """Return what recovery has changed, by setting: {"asked", "running", "why"}.
+
+    Nothing when no daemon has said anything.
+    """
     status = _read(STATUS_FILE)
     if status is None:
         return {}
     try:
         known = json.loads(status)["services"].get(service, {})
-    except (ValueError, KeyError, AttributeError) as error:
-        raise HostLacksError(f"{STATUS_FILE} is not a status of llmagent: {error}") from error
-    return known if isinstance(known, dict) else {}
+        overrides = {
+            name: {key: item[key] for key in ("asked", "running", "why")}
+            for name, item in known.get("overrides", {}).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HostLacksError(f"{STATUS_FILE} is not a status of llmagent: {error!r}") from error
+    return {name: item for name, item in overrides.items() if name in TUNABLES}
 
 
 def _read(path: Path) -> str | None:

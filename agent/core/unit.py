@@ -56,18 +56,21 @@ def render_unit(
     return "\n".join(sections)
 
 
-def override_notes(
-    settings: Settings, overrides: Mapping[str, Tunable], reasons: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Return a note for each learned value that differs from the configured one."""
-    notes = []
-    for name, running in overrides.items():
-        asked = getattr(settings, name)
-        if asked != running:
-            asked_text = "vLLM's default" if asked is None else asked
-            why = f": {reasons[name]}" if name in reasons else ""
-            notes.append(f"{name}: asked {asked_text}, running {running}{why}")
-    return tuple(notes)
+def override_note(name: str, asked: Tunable | None, running: Tunable, why: str) -> str:
+    """Return the sentence about a learned value, as the unit's comment and status show it."""
+    return f"{name}: asked {_shown(asked)}, running {_shown(running)}: {why}"
+
+
+def _shown(value: Tunable | None) -> str:
+    match value:
+        case None:
+            return "default"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case int():
+            return str(value)
 
 
 def state_directory(settings: Settings) -> str:

@@ -18,12 +18,13 @@ _SETUP = "python3 -m venv DIR; DIR/bin/pip install vllm"
 
 def inspect(python: str) -> EngineInstall:
     """Look for vLLM in the packages that the interpreter `python` would import."""
-    if not Path(python).exists():
-        return _nothing(python, f"{python} does not exist; create it ({_SETUP}) or set python")
-    if not os.access(python, os.X_OK):
-        return _nothing(python, f"{python} is not an executable file; set python")
     try:
+        Path(python).stat()
+        if not os.access(python, os.X_OK):
+            return _nothing(python, f"{python} is not an executable file; set python")
         return _inspect(python)
+    except (FileNotFoundError, NotADirectoryError):
+        return _nothing(python, f"{python} does not exist; create it ({_SETUP}) or set python")
     except PermissionError as error:
         return _nothing(python, f"{error.filename} cannot be read: {error.strerror}; run as root")
 

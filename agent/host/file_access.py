@@ -36,6 +36,18 @@ def file_facts(path: str) -> FileFacts | None:
     return FileFacts(status.st_uid, stat.S_IMODE(status.st_mode), status.st_size)
 
 
+def exists(path: str) -> bool:
+    """Tell whether there is anything at `path`; a broken link is nothing.
+
+    Raises PermissionError when that cannot be known (Python 3.13's own exists() says False).
+    """
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def user_id(user: str) -> int | None:
     """Return the id of a user, None when there is no such user."""
     try:

@@ -13,9 +13,13 @@ from agent.core.engine import Engine
 from agent.core.settings import Settings
 from agent.core.unit import HostFacts, render_unit
 from tests.conftest import Boot
+from tests.rig import paths
+from tests.rig.binds import agent_code
 from tests.rig.container import Container, Suite
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
+METADATA = "Name: vllm\nVersion: 0.32.0\n\n"
+CONFIG = '[service.vllm]\nmodel = "/srv/models/m"\npython = "/opt/engine/bin/python"\n'
 TOKEN = "hf_MustNotBeSeenAnywhere"
 UNIT = "/etc/llmagent/units/vllm.service"
 
@@ -69,7 +73,8 @@ NASTY = (
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
 def box(request: pytest.FixtureRequest, boot_for_module: Boot) -> Iterator[Container]:
-    machine = boot_for_module(cast("Suite", request.param))
+    machine = boot_for_module(cast("Suite", request.param), binds=[agent_code()])
+    machine.put(paths.REPO / "packaging/bin/llmagent", "/usr/bin/llmagent")
     machine.run(["useradd", "--system", "--no-create-home", "vllm"])
     machine.write("/opt/engine/bin/python", ENGINE_SCRIPT, mode=0o755)
     machine.write("/etc/llmagent/hf_token", f"{TOKEN}\n", mode=0o600)
@@ -205,6 +210,32 @@ def test_the_engine_runs_unprivileged_and_can_write_only_where_it_should(
     assert "Seccomp:\t2" in status
     for path in ("/var/lib/vllm", "/var/cache/vllm/vllm"):
         assert box.run(["stat", "-c", "%U %a", path]).stdout == "vllm 750\n"
+
+
+def test_render_tells_what_differs_from_the_installed_unit(
+    box: Container, settings: Settings
+) -> None:
+    render = ["llmagent", "render", "vllm"]
+    box.write("/opt/engine/lib/python3.11/site-packages/vllm-0.32.0.dist-info/METADATA", METADATA)
+    box.write("/etc/llmagent/agent.toml", CONFIG)
+    box.write(UNIT, "".join(box.run(render).stdout.partition("\n")[2:]))
+    assert box.run([*render, "--diff"]).stdout == ""
+
+    override = {"asked": None, "running": 4, "since": 0, "why": "9 did not fit"}
+    status = {"services": {"vllm": {"overrides": {"max_num_seqs": override}}}}
+    box.write("/run/llmagent/status.json", json.dumps(status))
+    done = box.run([*render, "--diff"], check=False)
+    assert done.returncode == 1
+    changed = [line for line in done.stdout.splitlines() if line[0] in "+-"]
+    assert changed == [
+        f"--- {UNIT}",
+        f"+++ {UNIT} (as it would be)",
+        "+# max_num_seqs: asked default, running 4: 9 did not fit",
+        "+    --max-num-seqs=4 \\",
+    ]
+    box.write("/run/llmagent/status.json", "{}")
+    assert box.run([*render, "--diff"], check=False).returncode == 4
+    box.run(["rm", "/run/llmagent/status.json"])
 
 
 def test_a_serving_engine_is_given_the_time_to_drain(box: Container, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agent.core.command_line import command_line
 from agent.core.engine import Engine
 from agent.core.settings import Sandbox, Settings
-from agent.core.unit import HostFacts, environment_of, override_notes, render_unit
+from agent.core.unit import HostFacts, environment_of, override_note, render_unit
 from agent.core.unit_syntax import argument, assignment
 from tests.unit.unit_reader import argv, environment, settings_of, values_of, words
 
@@ -66,21 +66,18 @@ def test_the_first_lines_say_who_wrote_it_and_where_to_change_things() -> None:
 
 
 def test_learned_values_are_told_in_the_unit_with_their_reason() -> None:
-    asked = replace(HUB, gpu_memory_utilization=0.95)
-    notes = override_notes(
-        asked,
-        {"gpu_memory_utilization": 0.86, "max_num_seqs": 64},
-        {"gpu_memory_utilization": "13.2 of 15.6 GiB were free"},
-    )
-    unit = render_unit(asked, ENGINE, HOST, notes)
-    assert (
-        "# gpu_memory_utilization: asked 0.95, running 0.86: 13.2 of 15.6 GiB were free\n" in unit
-    )
-    assert "# max_num_seqs: asked vLLM's default, running 64\n" in unit
+    note = override_note("gpu_memory_utilization", 0.95, 0.86, "13.2 of 15.6 GiB were free")
+    assert f"# {note}\n" in render_unit(HUB, ENGINE, HOST, (note,))
+    assert note == "gpu_memory_utilization: asked 0.95, running 0.86: 13.2 of 15.6 GiB were free"
 
 
-def test_an_override_equal_to_what_was_asked_needs_no_note() -> None:
-    assert override_notes(replace(HUB, max_num_seqs=8), {"max_num_seqs": 8}, {}) == ()
+def test_a_note_tells_numbers_and_switches_as_the_file_has_them() -> None:
+    assert override_note("max_model_len", 1310720, 1048576, "x").startswith(
+        "max_model_len: asked 1310720, running 1048576:"
+    )
+    assert override_note("enforce_eager", None, running=True, why="x").startswith(
+        "enforce_eager: asked default, running true:"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import Boot
-from tests.rig import binds
+from tests.rig import binds, paths
 from tests.rig.container import Container
 
 MODEL = "/srv/models/tiny-llama-awq"
@@ -22,12 +22,12 @@ gpu_memory_utilization = 0.2
 enforce_eager = true
 """
 START_SECONDS = 400
-LLMAGENT = ("env", "PYTHONPATH=/usr/lib/llmagent", "python3", "-m", "agent.cli.main")
 
 
 @pytest.fixture(scope="module")
 def box(boot_for_module: Boot) -> Container:
     machine = boot_for_module("bookworm", binds=[binds.vllm(), binds.models(), binds.agent_code()])
+    machine.put(paths.REPO / "packaging/bin/llmagent", "/usr/bin/llmagent")
     machine.run(["useradd", "--system", "--no-create-home", "vllm"])
     # As on a server: an address and a default route, which vLLM prefers for talking to itself.
     machine.run(["ip", "address", "add", "10.9.9.9/24", "dev", "lo"])
@@ -39,7 +39,7 @@ def box(boot_for_module: Boot) -> Container:
 @pytest.fixture(scope="module")
 def serving(box: Container) -> Iterator[Container]:
     """The machine once real vLLM serves, started by what `llmagent render` printed."""
-    unit = box.run([*LLMAGENT, "render", "vllm"], timeout=60).stdout
+    unit = box.run(["llmagent", "render", "vllm"], timeout=60).stdout
     box.write("/etc/llmagent/units/vllm.service", unit)
     box.run(["systemctl", "link", "/etc/llmagent/units/vllm.service"])
     box.run(["systemctl", "start", "vllm.service"])
@@ -96,10 +96,10 @@ def test_everything_it_keeps_is_in_its_own_directories(serving: Container) -> No
 
 def test_check_refuses_a_flag_that_this_vllm_does_not_have(serving: Container) -> None:
     serving.write("/root/wrong.toml", f'{CONFIG}extra_args = ["--max-num-sequence=3"]\n')
-    done = serving.run([*LLMAGENT, "check", "/root/wrong.toml"], check=False, timeout=300)
+    done = serving.run(["llmagent", "check", "/root/wrong.toml"], check=False, timeout=300)
     assert done.returncode == 2
     assert "no --max-num-sequence: did you mean --max-num-seqs?" in done.stdout
-    good = serving.run([*LLMAGENT, "check"], check=False, timeout=60)
+    good = serving.run(["llmagent", "check"], check=False, timeout=60)
     assert (good.returncode, good.stdout) == (
         0,
         "/etc/llmagent/agent.toml: ok, vllm.service on 127.0.0.1:8000\n",
