@@ -43,12 +43,6 @@ def collect(api: VllmApi, settings: Settings, *, seconds: float = 60.0) -> ApiFa
     )
 
 
-def canary(api: VllmApi, settings: Settings, seconds: float) -> Completion | ApiFailure:
-    """Ask for one token within `seconds`: the only sign of life that a hung engine cannot give."""
-    model = settings.served_model_name or settings.model
-    return api.complete(model, PROMPT, max_tokens=1, timeout=seconds)
-
-
 def _probe_prefix_cache(
     api: VllmApi,
     settings: Settings,

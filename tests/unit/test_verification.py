@@ -11,7 +11,7 @@ import pytest
 from agent.core.api_facts import Completion, NoAnswer, PrefixProbe
 from agent.core.settings import Settings
 from agent.host.vllm_api import VllmApi
-from agent.verification import canary, collect
+from agent.verification import collect
 from tests.unit.fake_http import FakeServer, says, serving, unused_port
 
 ASKED = Settings(name="vllm", model="llama")
@@ -128,11 +128,3 @@ def test_a_server_error_is_broken_and_a_pooling_models_refusal_is_not(
     assert isinstance(facts.completion, NoAnswer)
     assert facts.completion.broken is broken
     assert isinstance(facts.prefix, NoAnswer)
-
-
-def test_a_canary_asks_for_one_token_under_the_served_name(server: FakeServer) -> None:
-    named = Settings(name="vllm", model="/srv/llama", served_model_name="llama")
-    assert isinstance(canary(api(server), named, 5.0), Completion)
-    [(_, asked)] = server.asked
-    assert json.loads(asked)["max_tokens"] == 1
-    assert json.loads(asked)["model"] == "llama"
