@@ -83,6 +83,7 @@ def exposition(
         ("counter", "prefix_cache_queries", "_total", counters.queries),
         ("counter", "prefix_cache_hits", "_total", counters.hits),
         ("counter", "num_preemptions", "_total", 0),
+        ("counter", "request_success", "_total", counters.requests),
         ("histogram", "iteration_tokens_total", "_count", counters.iterations),
     ]
     lines = []
