@@ -44,7 +44,7 @@ class Publisher:
         self._mistakes: tuple[str, ...] = ()
         self._decided_at = 0.0
         self._written_at = 0.0
-        self._phases: Mapping[str, Phase] = {}
+        self._phases: Mapping[str, tuple[Phase, str]] = {}
         self.latest: tuple[HostState, HostPolicy] = (HostState(), HostPolicy({}, {}))
 
     def watch_health(self, health: SourceHealth) -> None:
@@ -56,11 +56,11 @@ class Publisher:
         self._health = [h for h in self._health if h.name.partition(":")[2] != service]
 
     def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> bool:
-        """Make this what everybody sees; True when a phase changed, and then the file follows."""
+        """Make this what everybody sees; True when a phase or run is new, and then the file follows."""
         self.latest = (state, policy)
         self._mistakes = mistakes
         self._decided_at = now = self._clock()
-        phases = {name: s.phase for name, s in state.services.items()}
+        phases = {name: (s.phase, s.invocation_id) for name, s in state.services.items()}
         changed = phases != self._phases
         if changed or now - self._written_at >= WRITE_SECONDS:
             self._phases, self._written_at = phases, now

@@ -45,7 +45,7 @@ class UnitEffector:
                 return self._done(action, self._bus.restart(action.settings.unit, patience))
             case Stop():
                 unit = f"{action.service}.service"
-                if action.kill:
+                if action.kill and self._bus.read(unit).main_pid:
                     self._bus.kill(unit, "all", signal.SIGKILL)
                 return self._done(action, self._bus.stop(unit, START_SECONDS))
             case _:

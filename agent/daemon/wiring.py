@@ -238,4 +238,10 @@ def _run(
 
 
 def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """Return what differs after each boot: the kernel's boot id and the start time of PID 1.
+
+    A container sees its host's boot id in a service with a /proc of its own; PID 1 is its own.
+    """
+    kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    start_time = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{kernel}:{start_time}"
