@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package's files agree with each other, with the code and with what pyproject.toml says."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, Final
+
+import pytest
+
+from agent.config import METRICS, parse
+from agent.config.service import EXPECT, RECOVERY, SETTINGS
+from agent.config.values import Keys
+from agent.core.settings import Expectations, Metrics, Recovery, Settings
+from agent.version import VERSION
+from tests.rig.paths import REPO
+
+SHIPPED: Final = REPO / "etc/agent.toml"
+DEBIAN: Final = REPO / "packaging/debian"
+MAN: Final = REPO / "packaging/man"
+
+DEBIAN_NAMES: Final = {
+    "systemd-python": "python3-systemd",
+    "pyyaml": "python3-yaml",
+}
+"""Debian's packages of modules where the name is not python3-NAME."""
+
+EXPOSURE: Final = 22
+"""Ten times the score of `systemd-analyze security` that llmagent.service has reached."""
+
+TABLES: Final[Mapping[str, tuple[Keys, Any]]] = {
+    "[service.NAME]": (SETTINGS, Settings(name="", model="")),
+    "[service.NAME.expect]": (EXPECT, Expectations()),
+    "[service.NAME.recovery]": (RECOVERY, Recovery()),
+    "[metrics]": (METRICS, Metrics()),
+}
+"""By title of the manual's section: the keys that are read, and the defaults that follow."""
+
+
+def test_there_is_one_version() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
+    packaged = re.match(r"llmagent \(([^)]+)\)", (DEBIAN / "changelog").read_text())
+    told = re.search(r"^## \[([^]]+)\] - ", (REPO / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert packaged is not None
+    assert told is not None
+    assert {project, packaged[1], told[1]} == {VERSION}
+
+
+def test_the_package_depends_on_what_the_project_depends_on() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    control = (DEBIAN / "control").read_text()
+    depends = control.partition("\nDepends: ")[2].partition("\nSuggests")[0]
+    packaged = dict(re.findall(r"(python3\S*?)(?: \(>= ([^)]+)\))?,\s", depends))
+    assert packaged.pop("python3") == project["requires-python"].removeprefix(">=")
+    wanted = dict(dependency.lower().split(">=") for dependency in project["dependencies"])
+    names = {DEBIAN_NAMES.get(name, f"python3-{name}"): floor for name, floor in wanted.items()}
+    assert packaged.keys() == names.keys()
+    floors = {name: floor for name, floor in packaged.items() if floor}
+    assert floors.items() <= names.items()
+
+
+def test_the_shipped_configuration_is_valid_and_starts_nothing() -> None:
+    assert parse(SHIPPED.read_text(), str(SHIPPED)).services == {}
+
+
+def test_every_example_of_the_shipped_configuration_is_valid_without_its_comment_sign() -> None:
+    uncommented = re.sub(r"(?m)^# (?=\[|[a-z_]+ = )", "", SHIPPED.read_text())
+    config = parse(uncommented, str(SHIPPED))
+    assert list(config.services) == ["vllm"]
+    assert config.metrics.web_config_file
+
+
+def test_what_the_shipped_configuration_calls_a_default_is_one() -> None:
+    uncommented = re.sub(r"(?m)^# (?=\[|[a-z_]+ = )", "", SHIPPED.read_text())
+    raw = tomllib.loads(uncommented)
+    for key, value in raw["service"]["vllm"]["recovery"].items():
+        assert value == getattr(Recovery(), key), key
+    assert raw["metrics"]["listen"] == Metrics().listen
+
+
+def test_every_example_of_the_manual_is_valid() -> None:
+    for name, page in (("agent.toml.5", "agent.toml.5"),):
+        text = (MAN / page).read_text()
+        examples = re.findall(r"(?s)\.Bd -literal -offset indent\n(.*?)\.Ed", text)
+        assert examples
+        for example in examples:
+            parse(example, name)
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_the_manual_has_each_key_with_its_default(title: str) -> None:
+    keys, defaults = TABLES[title]
+    documented = dict(_keys_of_manual(title))
+    assert documented.keys() == keys.keys()
+    for key, default in documented.items():
+        assert default == _default(key, defaults), f"{title} {key}"
+
+
+def _keys_of_manual(title: str) -> Iterator[tuple[str, Any]]:
+    """Yields each key of a section with its default, None where it has none."""
+    page = (MAN / "agent.toml.5").read_text().replace(r"\(dq", '"')
+    section = page.partition(f"\n.Ss {title}\n")[2]
+    section = re.split(r"(?m)^\.S[sh] ", section)[0]
+    for key, rest in re.findall(r"(?m)^\.It Ic (\w+) No = (.*)$", section):
+        default = re.search(r"Pq default: Li (.*)$", rest)
+        yield key, tomllib.loads(f"x = {default[1]}")["x"] if default else None
+
+
+def _default(key: str, defaults: Any) -> Any:
+    if key in ("model", "listen"):
+        return defaults.listen if key == "listen" else None
+    value = getattr(defaults, key)
+    if key == "gpus":
+        return value[0]
+    match value:
+        case tuple():
+            return list(value)
+        case Mapping():
+            return dict(value)
+        case _:
+            return value
+
+
+def test_every_key_that_is_read_is_a_setting() -> None:
+    for keys, defaults in TABLES.values():
+        known = {field.name for field in fields(defaults)} | {"listen"}
+        assert keys.keys() <= known
+
+
+@cache
+def _commands() -> Mapping[str, argparse.ArgumentParser]:
+    from agent.cli.main import COMMANDS
+
+    parsers = argparse.ArgumentParser().add_subparsers()
+    for command in COMMANDS:
+        command.add_parser(parsers)
+    return dict(parsers.choices)
+
+
+def test_the_manual_has_each_command_with_its_options() -> None:
+    page = (MAN / "llmagent.1").read_text()
+    synopsis = page.partition(".Sh SYNOPSIS")[2].partition(".Sh ")[0]
+    parts = re.findall(r"(?s)\.Nm\n\.Cm (\w+)(.*?)(?=\.Nm|$)", synopsis)
+    documented = {name: set(re.findall(r"Fl -([a-z-]+)", part)) for name, part in parts}
+    assert documented == {name: _options(parser) for name, parser in _commands().items()}
+    explained = page.partition(".Sh OPTIONS")[2].partition(".Sh ")[0]
+    for options in documented.values():
+        for option in options:
+            assert f".It Fl -{option}" in explained
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    return {
+        option.removeprefix("--")
+        for action in parser._actions
+        if action.help is not argparse.SUPPRESS
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+
+
+def test_the_agents_unit_is_no_more_exposed_than_it_was() -> None:
+    unit = REPO / "units/llmagent.service"
+    argv = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", str(unit)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
