@@ -15,13 +15,11 @@ from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.container import Container, Suite
 from tests.rig.paths import REPO
+from tests.unit.test_packaging import EXPOSURE
 
 BUILD: Final = REPO / "packaging/build-deb"
 SUITES: Final[tuple[Suite, ...]] = ("bookworm", "trixie")
 NEXT: Final = "0.1.1~next"
-
-EXPOSURE: Final = 22
-"""Ten times the score of `systemd-analyze security` that llmagent.service has reached."""
 
 MODEL: Final = "/srv/models/some"
 CONFIG: Final = f"""
@@ -135,15 +133,9 @@ def test_a_fresh_install_makes_an_unprivileged_user_and_private_state(installed:
     passwd = installed.run(["getent", "passwd", "vllm"]).stdout.strip().split(":")
     assert int(passwd[2]) < 1000
     assert passwd[5:] == ["/var/lib/vllm", "/usr/sbin/nologin"]
-    stat = [
-        "stat",
-        "--format",
-        "%a %U",
-        "/var/lib/llmagent",
-        "/run/llmagent",
-        "/etc/llmagent/units",
-    ]
-    assert installed.run(stat).stdout.splitlines() == ["700 root", "755 root", "755 root"]
+    directories = ("/var/lib/llmagent", "/run/llmagent", "/etc/llmagent/units")
+    stat = installed.run(["stat", "--format", "%a %U", *directories])
+    assert stat.stdout.splitlines() == ["700 root", "755 root", "755 root"]
     as_vllm = ["setpriv", "--reuid=vllm", "--regid=vllm", "--clear-groups"]
     assert installed.run([*as_vllm, "llmagent", "status"]).returncode == 0
 
