@@ -118,6 +118,9 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
     }
     if settings.gpus != ("all",):
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)
+    if settings.parallel_size == 1:
+        # PyTorch would ask the name servers for our own name: 120 s if none answers (RUN 0.32).
+        ours["GLOO_SOCKET_IFNAME"] = "lo"
     if settings.sandbox is Sandbox.STRICT and loopback_only(settings):
         # vLLM would talk to itself over the address of the default route, which is closed to it.
         ours["VLLM_HOST_IP"] = "127.0.0.1"

@@ -183,6 +183,12 @@ def test_only_a_service_that_fetches_nothing_is_cut_off_from_the_network() -> No
         assert "VLLM_HOST_IP" not in environment(rendered(open_one))
 
 
+def test_a_start_on_one_gpu_waits_for_no_name_server() -> None:
+    assert environment(rendered(HUB))["GLOO_SOCKET_IFNAME"] == "lo"
+    several = rendered(replace(HUB, tensor_parallel_size=2))
+    assert "GLOO_SOCKET_IFNAME" not in environment(several)
+
+
 @pytest.mark.parametrize("path", ["/home/ann/model", "/root/m", "/tmp/m", "/var/tmp/m:1 x%"])
 def test_a_model_that_the_sandbox_would_hide_is_shown_to_vllm(path: str) -> None:
     unit = rendered(replace(LOCAL, model=path))
