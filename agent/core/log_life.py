@@ -36,6 +36,7 @@ class Life:
     book: FactBook = field(default_factory=FactBook)
     tracebacks: Tracebacks = field(default_factory=Tracebacks)
     version: str | None = None
+    stamp: str = ""
     phase: EnginePhase = EnginePhase.STARTING
     phase_line: str = ""
     started: bool = False
@@ -76,6 +77,7 @@ class Life:
     def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
         """Add a clean line; returns whether it shows progress of the start."""
         self.lines += 1
+        self.stamp = line.stamp or self.stamp
         if not self.stopping:
             self.tracebacks.take(line, matches, ready=self.ready)
         if not matches:
@@ -162,7 +164,7 @@ class Life:
         if self.ready:
             return False
         self.ready = True
-        self.ready_stamp, self.ready_line = line.stamp, line.text[:SHOWN]
+        self.ready_stamp, self.ready_line = self.stamp, line.text[:SHOWN]
         self.phase = EnginePhase.SERVING
         self.phase_line = line.text[:SHOWN]
         self.findings.survived_start()
@@ -209,7 +211,7 @@ class Life:
         elif self.asked is None or signature.failure is FailureClass.SHUTDOWN_DRAIN:
             self.asked = signature.failure
             self.asked_line = line.text[:SHOWN]
-            self.asked_stamp = line.stamp
+            self.asked_stamp = self.stamp
             self._forgive_those_who_died_of_the_stop(line.stamp)
         if self.ready and self.stopping:
             self.phase = EnginePhase.STOPPING

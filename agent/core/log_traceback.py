@@ -60,7 +60,7 @@ class Tracebacks:
         trace = self.of(line.process)
         if text.startswith(_HARMLESS):
             trace.harmless = True
-        if "Traceback (most recent call last)" in text:
+        if "Traceback (most" in text:
             trace.frames.clear()
             trace.phase = None
             trace.open = True
@@ -70,7 +70,7 @@ class Tracebacks:
                 trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
-        if trace.open and _EXCEPTION.match(text) is not None:
+        if (trace.open or trace.fatal) and _EXCEPTION.match(text) is not None:
             self._end(line, trace, matches, ready=ready)
 
     def _end(
