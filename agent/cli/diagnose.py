@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from agent.core.case import Case, Change, Hold, Remedy, Retry, StartOver, Wait
 from agent.core.diagnosis import Diagnosis, LogReader
 from agent.core.failures import FailureClass, Group, Outcome, group_of, what_to_do
-from agent.core.remedies import Case, Change, Hold, Remedy, Retry, StartOver, Wait, propose
+from agent.core.remedies import propose
 from agent.core.settings import Settings
 from agent.errors import UsageError
 from agent.host.signature_files import load_signatures

@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM."""
     # Imported here: the daemon's libraries are not worth loading for the short commands.
-    from agent.daemon import log, wiring  # noqa: PLC0415
+    from agent.daemon import log, wiring
 
     log.configure()
     return wiring.run(wiring.Places(config=args.config))

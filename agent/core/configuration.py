@@ -7,17 +7,11 @@ from dataclasses import replace
 
 from agent.core.changes import restart_needed
 from agent.core.lifecycle import RUNS, after_restart_of_agent
-from agent.core.model import (
-    AgentStarted,
-    ConfigLoaded,
-    ConfigRefused,
-    HostPolicy,
-    Live,
-    Phase,
-    ServiceState,
-)
+from agent.core.observations import AgentStarted, ConfigLoaded, ConfigRefused
 from agent.core.settings import TUNABLES
+from agent.core.state import HostPolicy, Live, ServiceState
 from agent.core.turn import Turn
+from agent.core.vocabulary import Phase
 
 AGENT = ""
 """The service name of news about the agent itself."""

@@ -10,25 +10,22 @@ from __future__ import annotations
 from typing import assert_never
 
 from agent.core import configuration, lifecycle, liveness, recovery
-from agent.core.model import (
+from agent.core.observations import (
     ActionDone,
     AgentStarted,
     ApiSeen,
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
-    Decision,
-    HostPolicy,
-    HostState,
     LogConcluded,
     LogProgress,
     Observation,
     ServiceObservation,
-    ServiceState,
     Tick,
     UnitSeen,
     Verified,
 )
+from agent.core.state import Decision, HostPolicy, HostState, ServiceState
 from agent.core.turn import Turn
 
 

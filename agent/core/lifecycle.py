@@ -12,19 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core import recovery
+from agent.core.actions import ReadLog
 from agent.core.command_line import command_line
-from agent.core.model import (
-    ActionDone,
-    Died,
-    Live,
-    Phase,
-    ReadLog,
-    ServiceState,
-    Then,
-    UnitFacts,
-    UnitSeen,
-)
+from agent.core.observations import ActionDone, UnitSeen
+from agent.core.state import Died, Live, ServiceState
 from agent.core.turn import Turn
+from agent.core.vocabulary import Phase, Then, UnitFacts
 
 RUNS = frozenset({Phase.STARTING, Phase.VERIFYING, Phase.SERVING})
 NEEDS_THE_GPU_ALONE = frozenset({Phase.STARTING, Phase.VERIFYING})

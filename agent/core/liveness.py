@@ -10,22 +10,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.actions import Canary, Verify
 from agent.core.failures import EnginePhase, FailureClass
-from agent.core.model import (
-    ApiSeen,
-    Asked,
-    Canary,
-    CanaryDone,
-    LogProgress,
-    Phase,
-    ServiceState,
-    Then,
-    Verified,
-    Verify,
-)
+from agent.core.observations import ApiSeen, CanaryDone, LogProgress, Verified
 from agent.core.settings import OnMismatch
+from agent.core.state import Asked, ServiceState
 from agent.core.turn import Turn
 from agent.core.verify import Check, Verdict
+from agent.core.vocabulary import Phase, Then
 
 MISSES_WHEN_IDLE = 2
 """Failed one-token requests in a row that make an idle engine a hung one."""

@@ -6,19 +6,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core import remedies
+from agent.core.case import Case, Change, Hold, Retry, StartOver, Wait
 from agent.core.diagnosis import Diagnosis
 from agent.core.failures import FailureClass, Outcome
-from agent.core.model import (
-    Died,
-    Failure,
-    LogConcluded,
-    Override,
-    Phase,
-    ServiceState,
-)
 from agent.core.numbers import Numbers
-from agent.core.remedies import Case, Change, Hold, Retry, StartOver, Wait
+from agent.core.observations import LogConcluded
+from agent.core.state import Died, Failure, Override, ServiceState
 from agent.core.turn import Turn
+from agent.core.vocabulary import Phase
 
 SYSTEMD_EXIT_STATUS = {
     200: ("CHDIR", "the working directory of the unit cannot be entered"),

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from agent.core.case import Bound, Case, Change, Hold, Remedy, Retry, StartOver, Wait
 from agent.core.failures import FailureClass, Kind, kind_of, what_to_do
-from agent.core.numbers import Numbers
-from agent.core.settings import Recovery, Settings, Tunable
+from agent.core.settings import Recovery
 
 MAX_CHANGES_PER_CLASS = 6
 """Changes of settings that one class may cause before the service has settled again."""
@@ -32,94 +31,7 @@ ROUND_LEN = 256
 """max_model_len is shortened to a multiple of this, above every block size in use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What was tried of one setting: the lowest value that was too high, the highest too low.
-
-    `shared`: it was too high because somebody else held a part of the card, which may end.
-    """
-
-    too_high: float | None = None
-    too_low: float | None = None
-    shared: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A failure of a run with the settings `running`.
-
-    `spent` counts the changes already made for this class, `gap_seconds` is how long after the
-    end of our own previous run the failed one was started (None: there was none).
-    """
-
-    failure: FailureClass
-    numbers: Numbers
-    running: Settings
-    recovery: Recovery = field(default_factory=Recovery)
-    bounds: Mapping[str, Bound] = field(default_factory=dict)
-    spent: int = 0
-    gap_seconds: float | None = None
-    vllm_version: str | None = None
-
-    @property
-    def utilization(self) -> float:
-        """The gpu_memory_utilization of the run: printed, asked, or vLLM's default."""
-        if self.numbers.utilization is not None:
-            return self.numbers.utilization
-        if self.running.gpu_memory_utilization is not None:
-            return self.running.gpu_memory_utilization
-        return default_utilization(self.vllm_version)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Start again with one setting changed."""
-
-    setting: str
-    value: Tunable
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Start again with the same settings, after the back-off that the attempts so far ask for."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Start again with the same settings after a time that the cause itself asks for."""
-
-    seconds: float
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartOver:
-    """Forget what was learned and start as configured, after the back-off."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Nothing but a person can help."""
-
-    why: str
-    what_to_do: str
-
-
-Remedy = Change | Retry | Wait | StartOver | Hold
 Rung = Callable[[Case], Change | None]
-
-
-def default_utilization(vllm_version: str | None) -> float:
-    """Return the gpu_memory_utilization that vLLM takes unasked: 0.9 up to 0.19, then 0.92."""
-    parts = (vllm_version or "").split(".")
-    if len(parts) >= 2 and parts[0] == "0" and parts[1].isdigit() and int(parts[1]) < 20:
-        return 0.9
-    return 0.92
 
 
 def _floor2(value: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.core.model import Phase
+from agent.core.vocabulary import Phase
 
 P = Phase
 TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {

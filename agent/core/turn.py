@@ -6,22 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.core.model import (
-    Action,
-    Asked,
-    Decision,
-    HostPolicy,
-    HostState,
-    Live,
-    News,
-    Phase,
-    ServiceState,
-    Start,
-    Stop,
-    Then,
-    WriteUnit,
-)
+from agent.core.actions import Action, Start, Stop, WriteUnit
 from agent.core.settings import ServicePolicy, Settings
+from agent.core.state import Asked, Decision, HostPolicy, HostState, Live, News, ServiceState
+from agent.core.vocabulary import Phase, Then
 
 
 class Turn:

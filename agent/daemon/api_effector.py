@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from agent.core.actions import Canary, Verify
 from agent.core.api_facts import Completion, NoAnswer
 from agent.core.facts import Facts
-from agent.core.model import Canary, CanaryDone, Observation, Verified, Verify
+from agent.core.model_shape import shape_of
+from agent.core.observations import CanaryDone, Observation, Verified
 from agent.core.settings import Settings
+from agent.core.unit import environment_of
 from agent.core.verify import verify
 from agent.daemon.clock import Clock
+from agent.host.model_config import read_model_config
 from agent.host.vllm_api import ApiFailure, FailureKind, VllmApi, service_url
 from agent.verification import collect
 
@@ -50,12 +54,15 @@ class ApiEffector:
     def _verify(self, action: Verify) -> Observation:
         running = action.running
         api = collect(_client(running), running)
+        hf_home = environment_of(running)["HF_HOME"]
+        config = read_model_config(running.model, running.revision, hf_home)
         checks = verify(
             action.policy.settings,
             action.policy.expect,
             action.facts or Facts(),
             api,
             running=running,
+            shape=None if config is None else shape_of(config),
         )
         broken = isinstance(api.completion, NoAnswer) and api.completion.broken
         detail = api.completion.why if isinstance(api.completion, NoAnswer) else ""

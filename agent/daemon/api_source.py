@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.core.model import ApiSeen, Phase
+from agent.core.observations import ApiSeen
 from agent.core.vllm_metrics import Counters
+from agent.core.vocabulary import Phase
 from agent.daemon.clock import Clock
 from agent.daemon.sources import Emit
 from agent.host.vllm_api import HealthStatus, VllmApi

@@ -7,7 +7,7 @@ import queue
 import time
 
 from agent.core.diagnosis import LogReader
-from agent.core.model import LogConcluded, LogProgress
+from agent.core.observations import LogConcluded, LogProgress
 from agent.core.signatures import SignatureSet
 from agent.daemon.clock import Clock
 from agent.daemon.sources import Emit

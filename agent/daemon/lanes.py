@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from agent.core.model import Observation
+from agent.core.observations import Observation
 
 log = structlog.get_logger()
 

@@ -12,22 +12,19 @@ from pathlib import Path
 import structlog
 
 from agent.config import load
+from agent.core.actions import Action
 from agent.core.changes import changes
 from agent.core.decide import decide
-from agent.core.model import (
-    Action,
+from agent.core.observations import (
     AgentStarted,
     ConfigLoaded,
     ConfigRefused,
-    Decision,
-    HostPolicy,
-    HostState,
     LogConcluded,
-    News,
     Observation,
     Tick,
 )
 from agent.core.settings import Config
+from agent.core.state import Decision, HostPolicy, HostState, News
 from agent.daemon.clock import Clock
 from agent.daemon.memory import Memory
 from agent.daemon.policy_loader import policy_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from agent.core.codec import decode, encode
-from agent.core.model import HostState, Live, News, ServiceState
+from agent.core.state import HostState, Live, News, ServiceState
 from agent.daemon.sources import SourceHealth
 from agent.host.store import Event, Store, StoreError
 

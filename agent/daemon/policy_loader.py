@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from agent.core.model import HostPolicy
 from agent.core.settings import Config
+from agent.core.state import HostPolicy
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import inspect
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from agent.core.changes import restart_needed
 from agent.core.command_line import FLAGS
-from agent.core.model import HostPolicy, HostState, Phase, ServiceState
 from agent.core.settings import Settings
 from agent.core.snapshot import (
     FailureView,
@@ -24,6 +23,8 @@ from agent.core.snapshot import (
     SourceView,
     to_json,
 )
+from agent.core.state import HostPolicy, HostState, ServiceState
+from agent.core.vocabulary import Phase
 from agent.daemon.clock import Clock
 from agent.daemon.sources import SourceHealth
 from agent.host.vllm_api import service_url
@@ -56,7 +57,7 @@ class Publisher:
         self._health = [h for h in self._health if h.name.partition(":")[2] != service]
 
     def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> bool:
-        """Make this what everybody sees; True when a phase or run is new, and then the file follows."""
+        """Make this what everybody sees; True when a phase or a run is new: the file follows."""
         self.latest = (state, policy)
         self._mistakes = mistakes
         self._decided_at = now = self._clock()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from agent.core.model import Observation
+from agent.core.observations import Observation
 from agent.daemon.clock import Clock
 
 Emit = Callable[[Observation], None]

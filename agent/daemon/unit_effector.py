@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from agent.core.model import ActionDone, Observation, Start, Stop, WriteUnit
+from agent.core.actions import Start, Stop, WriteUnit
+from agent.core.observations import ActionDone, Observation
 from agent.core.settings import Settings
 from agent.core.unit import render_unit
 from agent.daemon.clock import Clock

@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from agent.core.model import UnitFacts, UnitSeen
+from agent.core.observations import UnitSeen
+from agent.core.vocabulary import UnitFacts
 from agent.daemon.clock import Clock
 from agent.daemon.sources import Emit
 from agent.host.systemd import SystemdBus, UnitState, UnitWatch

@@ -11,18 +11,11 @@ from pathlib import Path
 import structlog
 
 from agent import config as configuration
-from agent.core.model import (
-    Action,
-    Canary,
-    HostPolicy,
-    HostState,
-    Phase,
-    ReadLog,
-    ServiceState,
-    Verify,
-)
+from agent.core.actions import Action, Canary, ReadLog, Verify
 from agent.core.settings import Config
 from agent.core.signatures import SignatureSet
+from agent.core.state import HostPolicy, HostState, ServiceState
+from agent.core.vocabulary import Phase
 from agent.daemon.api_effector import ApiAction, ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
 from agent.daemon.clock import Clock, agent_clock

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""All input and output; each adapter stands alone and gets plain values."""

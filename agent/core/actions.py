@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What decide wants done. A decision is recorded before its actions are carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.facts import Facts
+from agent.core.settings import ServicePolicy, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WriteUnit:
+    """Bring the unit file on disk to these settings; nothing is started or stopped."""
+
+    service: str
+    settings: Settings
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Write the unit when it differs, make systemd load it, and (re)start it."""
+
+    service: str
+    action_id: int
+    settings: Settings
+    notes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the unit; `kill` sends SIGKILL to all its processes instead of asking."""
+
+    service: str
+    action_id: int
+    kill: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read what the dead run still wrote and conclude from it."""
+
+    service: str
+    invocation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Run the verification list against the live service."""
+
+    service: str
+    invocation_id: str
+    policy: ServicePolicy
+    running: Settings
+    facts: Facts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Ask for one token."""
+
+    service: str
+    invocation_id: str
+    running: Settings
+    deadline_seconds: float
+
+
+Action = WriteUnit | Start | Stop | ReadLog | Verify | Canary

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What decide is told.
+
+Each observation carries the agent time `at` in seconds, and, where it is about one run of the
+engine, that run's InvocationID, so that stale news can be told from new.
+
+Agent time: seconds since the epoch taken once at start plus a monotonic clock, so that it never
+jumps inside one process and still means something after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.check import Check
+from agent.core.diagnosis import Diagnosis, Progress
+from agent.core.facts import Facts
+from agent.core.failures import EnginePhase
+from agent.core.vllm_metrics import Counters
+from agent.core.vocabulary import UnitFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStarted:
+    """The agent (re)started; a new `boot_id` means that the host was rebooted."""
+
+    at: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigLoaded:
+    """A valid configuration came into force; `reload` when the operator asked for it.
+
+    `changes` are sentences that say what differs from the one before.
+    """
+
+    at: float
+    reload: bool
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRefused:
+    """A broken configuration was refused; the old one stays in force."""
+
+    at: float
+    mistakes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSeen:
+    """The unit's state was read."""
+
+    at: float
+    service: str
+    unit: UnitFacts
+
+
+@dataclass(frozen=True, slots=True)
+class LogProgress:
+    """The engine's log moved on; `activity` rises with each sign of start-up progress."""
+
+    at: float
+    service: str
+    invocation_id: str
+    engine_phase: EnginePhase
+    activity: int
+    progress: Progress | None
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class LogConcluded:
+    """The log of a run that ended was read to its end."""
+
+    at: float
+    service: str
+    invocation_id: str
+    diagnosis: Diagnosis
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSeen:
+    """vLLM's HTTP side was asked; `counters` is None when /metrics gave nothing in time."""
+
+    at: float
+    service: str
+    invocation_id: str
+    healthy: bool
+    counters: Counters | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryDone:
+    """A one-token request ended."""
+
+    at: float
+    service: str
+    invocation_id: str
+    answered: bool
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The verification list was run; `answered` tells whether the model completed a request."""
+
+    at: float
+    service: str
+    invocation_id: str
+    checks: tuple[Check, ...]
+    answered: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDone:
+    """An effector finished `action_id`; `canceled` when somebody else's job took its place."""
+
+    at: float
+    service: str
+    action_id: int
+    succeeded: bool
+    canceled: bool = False
+    detail: str = ""
+
+
+ServiceObservation = (
+    UnitSeen | LogProgress | LogConcluded | ApiSeen | CanaryDone | Verified | ActionDone
+)
+Observation = Tick | AgentStarted | ConfigLoaded | ConfigRefused | ServiceObservation

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of each service, and what a decision is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from agent.core.actions import Action
+from agent.core.case import Bound
+from agent.core.check import Check
+from agent.core.diagnosis import Progress
+from agent.core.engine import Engine
+from agent.core.facts import Facts
+from agent.core.failures import EnginePhase, FailureClass
+from agent.core.settings import ServicePolicy, Settings, Tunable
+from agent.core.vllm_metrics import Counters
+from agent.core.vocabulary import Phase, Then, UnitFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the agent asked systemd for; recorded before it asks."""
+
+    action_id: int
+    at: float
+    stop: bool
+    then: Then = Then.RECOVER
+    failure: FailureClass | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A learned setting: runs instead of the configured value."""
+
+    asked: Tunable | None
+    running: Tunable
+    since: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failure: its class, the lines that show it, and what was done about it."""
+
+    at: float
+    failure: FailureClass
+    engine_phase: EnginePhase
+    evidence: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """How a run ended that nobody here asked to end; `phase` is what the agent was about then."""
+
+    at: float
+    phase: Phase
+    result: str
+    exec_main_code: int
+    exec_main_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is only true of this process's view of the present run; never stored."""
+
+    unit: UnitFacts | None = None
+    engine_phase: EnginePhase = EnginePhase.STARTING
+    progress: Progress | None = None
+    activity: int = 0
+    activity_at: float = 0.0
+    facts: Facts | None = None
+    counters: Counters | None = None
+    tokens_at: float = 0.0
+    canary_at: float = 0.0
+    canary_pending: bool = False
+    canary_misses: int = 0
+    verify_at: float = 0.0
+    verify_pending: bool = False
+
+
+NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """All that is remembered of one service.
+
+    `configured` are the settings as last read from agent.toml, `running` those of the present or
+    last run. `attempts` counts failures since the service last settled, `spent` the changes of
+    settings per failure class since then; `recent_starts` are the times of the last hour's starts.
+    """
+
+    name: str
+    phase: Phase = Phase.WAITING
+    since: float = 0.0
+    reason: str = "configured"
+    invocation_id: str = ""
+    asked: Asked | None = None
+    configured: Settings | None = None
+    running: Settings | None = None
+    retry_at: float = 0.0
+    learn_key: str = ""
+    overrides: Mapping[str, Override] = field(default_factory=lambda: NO_OVERRIDES)
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    spent: Mapping[FailureClass, int] = field(default_factory=dict)
+    attempts: int = 0
+    recent_starts: tuple[float, ...] = ()
+    settled: bool = False
+    died: Died | None = None
+    failure: Failure | None = None
+    what_to_do: str = ""
+    checks: tuple[Check, ...] = ()
+    restarts: Mapping[FailureClass, int] = field(default_factory=dict)
+    started_at: float = 0.0
+    start_seconds: float | None = None
+    phase_seconds: Mapping[Phase, float] = field(default_factory=dict)
+    last_down_at: float = 0.0
+    live: Live = field(default_factory=Live)
+
+    def enter(self, phase: Phase, at: float, reason: str) -> ServiceState:
+        """Return the state in another phase, the time in the old one accounted for."""
+        spent = max(0.0, at - self.since) if self.since else 0.0
+        seconds = {**self.phase_seconds, self.phase: self.phase_seconds.get(self.phase, 0) + spent}
+        return replace(self, phase=phase, since=at, reason=reason, phase_seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """The state of everything the agent looks after."""
+
+    boot_id: str = ""
+    next_action_id: int = 1
+    services: Mapping[str, ServiceState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPolicy:
+    """The configuration in force: each service's policy and the engine that is installed for it."""
+
+    services: Mapping[str, ServicePolicy]
+    engines: Mapping[str, Engine]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One line of the history: what happened or was decided, with its reason."""
+
+    service: str
+    kind: str
+    message: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next state, what to do now, and what to tell."""
+
+    state: HostState
+    actions: tuple[Action, ...] = ()
+    news: tuple[News, ...] = ()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words that observations, actions and state share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """What the agent is about with one service."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    VERIFYING = "verifying"
+    SERVING = "serving"
+    EXAMINING = "examining"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    HELD = "held"
+
+
+class Then(StrEnum):
+    """What follows a stop or kill that the agent asked for."""
+
+    WAIT = "wait"
+    HOLD = "hold"
+    RECOVER = "recover"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFacts:
+    """A systemd unit as D-Bus shows it; `command_line` is the main process's argv."""
+
+    active_state: str
+    sub_state: str
+    result: str = "success"
+    exec_main_code: int = 0
+    exec_main_status: int = 0
+    main_pid: int = 0
+    invocation_id: str = ""
+    n_restarts: int = 0
+    load_state: str = "loaded"
+    command_line: tuple[str, ...] = ()
+    drop_ins: tuple[str, ...] = ()
+
+    @property
+    def pending_restart(self) -> bool:
+        """Whether systemd's own Restart= timer is running: the main process died by itself."""
+        return self.sub_state == "auto-restart"
+
+    @property
+    def running(self) -> bool:
+        """Whether a main process is there or being started."""
+        return self.active_state in {"active", "activating", "reloading"} and (
+            not self.pending_restart
+        )
+
+    @property
+    def down(self) -> bool:
+        """Whether no process is left and nothing is being stopped."""
+        return self.pending_restart or self.active_state in {"inactive", "failed"}
