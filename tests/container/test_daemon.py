@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.rig import binds, scripted
 from tests.rig.container import Container
 from tests.rig.installed import CONFIG, Agent, service_table
 
-OURS = {"gpu_memory_utilization": 0.9, "max_model_len": 4096}
+OURS: dict[str, Any] = {"gpu_memory_utilization": 0.9, "max_model_len": 4096}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_without_a_service_the_agent_runs_and_says_so(agent: Agent) -> None:
 def test_a_memory_failure_is_named_and_cured_by_its_own_numbers(
     agent: Agent,
     scenario: dict[str, object],
-    asked: dict[str, object],
+    asked: dict[str, Any],
     failure: str,
     setting: str,
     expected: float | None,
@@ -316,7 +317,9 @@ def test_status_says_that_the_daemon_is_away(agent: Agent) -> None:
 
 def test_status_json_is_public_and_parses(agent: Agent) -> None:
     text = agent.box.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        + ["cat", "/run/llmagent/status.json"]
+        [
+            *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+            *("cat", "/run/llmagent/status.json"),
+        ]
     ).stdout
     assert json.loads(text)["config_valid"] is True

@@ -38,6 +38,8 @@ linear_kernel = "marlin"          # what a GPU would run; this CPU cannot
 min_max_model_len = 512
 """
 LIMIT_SECONDS = 420
+WIDTH = 150
+"""Evidence lines are shown as far as a terminal has room; `llmagent events` has them whole."""
 METRICS = (
     "llmagent_build_info",
     'phase="serving"',
@@ -123,7 +125,7 @@ class Follower:
             who = event["service"] or "llmagent"
             self._show.line(f"{who}: {event['message']}", EVENT_COLOUR.get(kind, 0))
             for line in event["data"].get("evidence", [])[1:3]:
-                self._show.output(f"| {line}")
+                self._show.output(f"| {line[:WIDTH]}")
             if kind == "serving" and event["id"] > after_event:
                 serving = event["id"]
         return serving
@@ -148,11 +150,9 @@ def main() -> int:
     subprocess.run([paths.REPO / "packaging/build-deb"], check=True, stdout=subprocess.DEVNULL)
     deb = max((paths.REPO / "dist").glob("llmagent_*_all.deb"), key=lambda f: f.stat().st_mtime)
     show.line(f"built dist/{deb.name}, {deb.stat().st_size / 1024:.0f} KiB")
-    with Container(
-        "bookworm", binds=[binds.vllm(), binds.models()], memory_limit=6 * GIB
-    ) as box:
+    with Container("bookworm", binds=[binds.vllm(), binds.models()], memory_limit=4 * GIB) as box:
         version = box.run(["systemctl", "--version"]).stdout.splitlines()[0]
-        show.line(f"a Debian 12 machine of 6 GiB booted: {version}")
+        show.line(f"a Debian 12 machine of 4 GiB booted: {version}")
         play(show, box, deb)
     show.title(f"Done in {time.monotonic() - show.began:.0f} s; the machine is gone again")
     return 0

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host in virtual time: systemd's unit, a GPU's memory and an engine, driven by decide's actions.
-
-The engine's arithmetic is vLLM's own (0.9..0.32): it refuses to start when less is free than it is
-allowed to take, and what is left after weights and activations is the KV cache.
-"""
+"""A host in virtual time: systemd's units and engines, driven by decide's actions."""
 
 from __future__ import annotations
 
@@ -11,102 +7,37 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from agent.core.diagnosis import Diagnosis
-
+from agent.core.actions import Action, Canary, ReadLog, Start, Stop, Verify
 from agent.core.check import Check
 from agent.core.codec import decode, encode
 from agent.core.command_line import command_line
 from agent.core.decide import decide
+from agent.core.diagnosis import Diagnosis
 from agent.core.engine import Engine
 from agent.core.facts import Facts
-from agent.core.failures import EnginePhase, FailureClass, Outcome, transient
-from agent.core.model import (
-    Action,
+from agent.core.failures import EnginePhase, FailureClass
+from agent.core.numbers import Numbers
+from agent.core.observations import (
     ActionDone,
     AgentStarted,
     ApiSeen,
-    Canary,
     CanaryDone,
     ConfigLoaded,
-    Decision,
-    HostPolicy,
-    HostState,
     LogConcluded,
     LogProgress,
-    News,
     Observation,
-    Phase,
-    ReadLog,
-    ServiceState,
-    Start,
-    Stop,
     Tick,
-    UnitFacts,
     UnitSeen,
     Verified,
-    Verify,
 )
-from agent.core.numbers import Numbers
 from agent.core.settings import ServicePolicy, Settings
+from agent.core.state import Decision, HostPolicy, HostState, News, ServiceState
 from agent.core.transitions import TRANSITIONS
 from agent.core.vllm_metrics import Counters
+from agent.core.vocabulary import Phase, UnitFacts
+from tests.unit.simulated_engine import Card, diagnosis_of, failure_at_start
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
-F = FailureClass
-
-
-@dataclass
-class Card:
-    """A GPU: sizes in GiB; `others` is what strangers hold."""
-
-    total: float = 24.0
-    others: float = 0.5
-    weights: float = 15.0
-    activation: float = 1.5
-    kv_gib_per_1024_tokens: float = 0.125
-
-
-def failure_at_start(card: Card, settings: Settings) -> tuple[FailureClass, Numbers] | None:
-    """Return how vLLM's start with these settings ends on this card, None when it succeeds."""
-    utilization = settings.gpu_memory_utilization or 0.92
-    free, wanted = card.total - card.others, utilization * card.total
-    if free < wanted:
-        numbers = Numbers(
-            free_gib=free, total_gib=card.total, utilization=utilization, wanted_gib=wanted
-        )
-        return F.OOM_FREE_MEM_STARTUP, numbers
-    if card.weights > free:
-        return F.OOM_WEIGHTS_LOAD, Numbers(total_gib=card.total)
-    kv = wanted - card.weights - card.activation
-    if kv <= 0:
-        return F.OOM_KV_NONE, Numbers(available_kv_gib=kv, total_gib=card.total)
-    needed = (settings.max_model_len or 32768) / 1024 * card.kv_gib_per_1024_tokens
-    if needed > kv:
-        estimate = int(kv / card.kv_gib_per_1024_tokens * 1024)
-        numbers = Numbers(
-            needed_kv_gib=needed,
-            available_kv_gib=kv,
-            estimated_max_model_len=estimate,
-            max_model_len=settings.max_model_len or 32768,
-            total_gib=card.total,
-        )
-        return F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers
-    return None
-
-
-def diagnosis_of(failure: FailureClass | None, numbers: Numbers, phase: EnginePhase) -> Diagnosis:
-    return Diagnosis(
-        vllm_version="0.32.0",
-        outcome=Outcome.FAILED if failure is not None else Outcome.UNKNOWN,
-        failure=failure,
-        phase=phase,
-        evidence=(f"the line that shows {failure}",),
-        transient=None if failure is None else transient(failure),
-        numbers=numbers,
-        facts=Facts(),
-        also=(),
-        progress=None,
-    )
 
 
 @dataclass

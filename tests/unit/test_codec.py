@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.case import Bound
 from agent.core.check import Check, Verdict
 from agent.core.codec import decode, encode
 from agent.core.failures import EnginePhase, FailureClass
-from agent.core.model import Asked, Bound, Died, Failure, Override, Phase, ServiceState, Then
 from agent.core.settings import Settings
+from agent.core.state import Asked, Died, Failure, Override, ServiceState
+from agent.core.vocabulary import Phase, Then
 
 times = st.floats(0, 4e9)
 texts = st.text(max_size=20)
@@ -55,9 +57,7 @@ states = st.builds(
     spent=st.dictionaries(classes, st.integers(0), max_size=3),
     recent_starts=st.lists(times, max_size=4).map(tuple),
     died=st.none()
-    | st.builds(
-        Died, times, st.sampled_from(Phase), texts, st.integers(0, 6), st.integers(0, 255)
-    ),
+    | st.builds(Died, times, st.sampled_from(Phase), texts, st.integers(0, 6), st.integers(0, 255)),
     failure=st.none()
     | st.builds(
         Failure,

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import pytest
 
+from agent.core.actions import Start, Stop
 from agent.core.check import Check, Verdict
 from agent.core.failures import FailureClass
-from agent.core.model import CanaryDone, Phase, Start, Stop, UnitFacts, UnitSeen
 from agent.core.numbers import Numbers
+from agent.core.observations import CanaryDone, UnitSeen
 from agent.core.settings import Expectations, OnMismatch, Recovery, ServicePolicy, Settings
-from tests.unit.simulated_host import Card, SimulatedHost
+from agent.core.vocabulary import Phase, UnitFacts
+from tests.unit.simulated_engine import Card
+from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass
 

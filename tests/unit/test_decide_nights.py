@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.actions import Action
 from agent.core.failures import FailureClass, Kind, kind_of
-from agent.core.model import Action, Phase
 from agent.core.numbers import Numbers
 from agent.core.settings import Recovery, ServicePolicy, Settings
-from tests.unit.simulated_host import Card, SimulatedHost
+from agent.core.vocabulary import Phase
+from tests.unit.simulated_engine import Card
+from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass
 RECOVERY = Recovery(max_starts_per_hour=12)

@@ -7,11 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.failures import FailureClass, Kind, kind_of
-from agent.core.numbers import Numbers
-from agent.core.remedies import (
-    LADDERS,
-    MAX_CHANGES_PER_CLASS,
+from agent.core.case import (
     Bound,
     Case,
     Change,
@@ -20,10 +16,11 @@ from agent.core.remedies import (
     Retry,
     StartOver,
     Wait,
-    bounds_after,
     default_utilization,
-    propose,
 )
+from agent.core.failures import FailureClass, Kind, kind_of
+from agent.core.numbers import Numbers
+from agent.core.remedies import LADDERS, MAX_CHANGES_PER_CLASS, bounds_after, propose
 from agent.core.settings import TUNABLES, Recovery, Settings
 
 F = FailureClass

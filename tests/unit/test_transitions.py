@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.core.model import Phase
 from agent.core.transitions import TRANSITIONS, state_diagram
+from agent.core.vocabulary import Phase
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GPU's memory and vLLM's arithmetic on it.
+
+The engine refuses to start when less is free than it is allowed to take, and what is left after
+weights and activations is the KV cache (vLLM 0.9..0.32).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.diagnosis import Diagnosis
+from agent.core.facts import Facts
+from agent.core.failures import EnginePhase, FailureClass, Outcome, transient
+from agent.core.numbers import Numbers
+from agent.core.settings import Settings
+
+F = FailureClass
+
+
+@dataclass
+class Card:
+    """A GPU: sizes in GiB; `others` is what strangers hold."""
+
+    total: float = 24.0
+    others: float = 0.5
+    weights: float = 15.0
+    activation: float = 1.5
+    kv_gib_per_1024_tokens: float = 0.125
+
+
+def failure_at_start(card: Card, settings: Settings) -> tuple[FailureClass, Numbers] | None:
+    """Return how vLLM's start with these settings ends on this card, None when it succeeds."""
+    utilization = settings.gpu_memory_utilization or 0.92
+    free, wanted = card.total - card.others, utilization * card.total
+    if free < wanted:
+        numbers = Numbers(
+            free_gib=free, total_gib=card.total, utilization=utilization, wanted_gib=wanted
+        )
+        return F.OOM_FREE_MEM_STARTUP, numbers
+    if card.weights > free:
+        return F.OOM_WEIGHTS_LOAD, Numbers(total_gib=card.total)
+    kv = wanted - card.weights - card.activation
+    if kv <= 0:
+        return F.OOM_KV_NONE, Numbers(available_kv_gib=kv, total_gib=card.total)
+    needed = (settings.max_model_len or 32768) / 1024 * card.kv_gib_per_1024_tokens
+    if needed > kv:
+        estimate = int(kv / card.kv_gib_per_1024_tokens * 1024)
+        numbers = Numbers(
+            needed_kv_gib=needed,
+            available_kv_gib=kv,
+            estimated_max_model_len=estimate,
+            max_model_len=settings.max_model_len or 32768,
+            total_gib=card.total,
+        )
+        return F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers
+    return None
+
+
+def diagnosis_of(failure: FailureClass | None, numbers: Numbers, phase: EnginePhase) -> Diagnosis:
+    return Diagnosis(
+        vllm_version="0.32.0",
+        outcome=Outcome.FAILED if failure is not None else Outcome.UNKNOWN,
+        failure=failure,
+        phase=phase,
+        evidence=(f"the line that shows {failure}",),
+        transient=None if failure is None else transient(failure),
+        numbers=numbers,
+        facts=Facts(),
+        also=(),
+        progress=None,
+    )
