@@ -31,6 +31,12 @@ def v1(text: str, process: str = "EngineCore pid=42", level: str = "INFO") -> st
     return "\n".join(head + line for line in text.strip("\n").split("\n"))
 
 
+def failed(text: str) -> str:
+    """Return the log of an engine that died at start with this exception."""
+    death = f"EngineCore failed to start.\nTraceback (most recent call last):\n{text}"
+    return v1(death, level="ERROR")
+
+
 STARTING = """
 (APIServer pid=1) INFO 11-21 03:05:00 [api_utils.py:1] non-default args: {'model': '/srv/m', 'gpu_memory_utilization': 0.9, 'max_num_seqs': 64}
 (EngineCore pid=42) INFO 11-21 03:05:10 [core.py:97] Initializing a V1 LLM engine (v0.28.0) with config: model='/srv/m', dtype=torch.bfloat16, max_seq_len=8192, tensor_parallel_size=1, quantization=None, enforce_eager=False, kv_cache_dtype=auto, device_config=cuda, seed=0, served_model_name=m, enable_prefix_caching=True, enable_chunked_prefill=True
