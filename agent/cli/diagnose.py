@@ -104,7 +104,13 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
         max_num_batched_tokens=facts.max_num_batched_tokens,
         enforce_eager=facts.enforce_eager,
     )
-    case = Case(failure, diagnosis.numbers, running, vllm_version=diagnosis.vllm_version)
+    case = Case(
+        failure,
+        diagnosis.numbers,
+        running,
+        vllm_version=diagnosis.vllm_version,
+        host_memory=diagnosis.facts.device == "cpu",
+    )
     return {**_remedy(propose(case), failure, running), **diagnosis.numbers.printed()}
 
 

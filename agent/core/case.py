@@ -27,6 +27,7 @@ class Bound:
 class Case:
     """A failure of a run with the settings `running`.
 
+    `host_memory`: the engine runs in the host's own memory, where page cache counts as used.
     `spent` counts the changes already made for this class, `gap_seconds` is how long after the
     end of our own previous run the failed one was started (None: there was none).
     """
@@ -39,6 +40,7 @@ class Case:
     spent: int = 0
     gap_seconds: float | None = None
     vllm_version: str | None = None
+    host_memory: bool = False
 
     @property
     def utilization(self) -> float:

@@ -117,6 +117,7 @@ def _case(turn: Turn, s: ServiceState, failure: FailureClass, diagnosis: Diagnos
         spent=s.spent.get(failure, 0),
         gap_seconds=gap,
         vllm_version=turn.policy.engines[s.name].version,
+        host_memory=diagnosis is not None and diagnosis.facts.device == "cpu",
     )
 
 

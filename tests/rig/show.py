@@ -150,9 +150,9 @@ def main() -> int:
     subprocess.run([paths.REPO / "packaging/build-deb"], check=True, stdout=subprocess.DEVNULL)
     deb = max((paths.REPO / "dist").glob("llmagent_*_all.deb"), key=lambda f: f.stat().st_mtime)
     show.line(f"built dist/{deb.name}, {deb.stat().st_size / 1024:.0f} KiB")
-    with Container("bookworm", binds=[binds.vllm(), binds.models()], memory_limit=4 * GIB) as box:
+    with Container("bookworm", binds=[binds.vllm(), binds.models()], memory_limit=6 * GIB) as box:
         version = box.run(["systemctl", "--version"]).stdout.splitlines()[0]
-        show.line(f"a Debian 12 machine of 4 GiB booted: {version}")
+        show.line(f"a Debian 12 machine of 6 GiB booted: {version}")
         play(show, box, deb)
     show.title(f"Done in {time.monotonic() - show.began:.0f} s; the machine is gone again")
     return 0

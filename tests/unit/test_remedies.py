@@ -64,6 +64,14 @@ def test_less_free_than_wanted_lowers_but_no_cache_blocks_raises() -> None:
     assert "20.3 of 24" in less.why
 
 
+def test_in_host_memory_more_is_left_free_as_page_cache_counts_as_used() -> None:
+    numbers = Numbers(free_gib=4.35, total_gib=6.0, utilization=0.95)
+    running = Settings("vllm", "/srv/m", gpu_memory_utilization=0.95)
+    found = propose(Case(F.OOM_FREE_MEM_STARTUP, numbers, running, host_memory=True))
+    assert isinstance(found, Change)
+    assert found.value == 0.6  # (4.35 - 0.5 - 0.04 * 6) / 6
+
+
 def test_too_little_for_one_request_raises_if_that_is_enough_else_shortens() -> None:
     numbers = Numbers(
         needed_kv_gib=4.0,
