@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines a second of the log reader, beside `grep -E` with the same patterns, in one run.
+
+Usage: python -m tests.benchmarks.diagnose [LINES] [LOG...]. Without logs it reads lines of its own:
+a start, then mostly access lines and statistics, as a busy server writes them.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+from agent.core.diagnosis import LogReader
+from agent.core.signatures import SignatureSet
+from agent.host.signature_files import load_signatures
+
+LINES = 200_000
+
+
+def busy_server() -> Iterator[str]:
+    """Give the lines of a server under load, for ever."""
+    stats = (
+        "(APIServer pid=1) INFO 11-21 03:10:00 [loggers.py:127] Engine 000: Avg prompt throughput: "
+        "812.2 tokens/s, Avg generation throughput: 640.3 tokens/s, Running: 12 reqs, Waiting: 0 "
+        "reqs, GPU KV cache usage: 4.1%, Prefix cache hit rate: 31.0%"
+    )
+    request = 'INFO:     10.0.0.{}:{} - "POST /v1/chat/completions HTTP/1.1" 200 OK'
+    refused = [
+        "(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2] Error in preprocessing prompt input",
+        "(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2] Traceback (most recent call last):",
+        '(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2]   File "serving.py", line 9, in run',
+        "(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2]     return await self.prepare(text)",
+        "(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2] ValueError: bad request",
+    ]
+    for number in cycle(range(60_000)):
+        yield request.format(number % 250, number)
+        if number % 50 == 0:
+            yield stats
+        if number % 400 == 0:
+            yield from refused
+
+
+def for_grep(signatures: SignatureSet) -> str:
+    """Return all patterns as one extended regular expression; grep has no lookaround."""
+    parts = []
+    for signature in signatures.signatures:
+        text = _without_lookahead(signature.pattern.pattern)
+        text = re.sub(r"\(\?P<\w+>|\(\?:", "(", text)
+        text = re.sub(r"\[((?:[^\]\\]|\\.)*)\]", _bracket, text).replace(r"\d", "[0-9]")
+        parts.append(re.sub(r"([*+?}])\?", r"\1", text))
+    return "\n".join(parts)
+
+
+def _without_lookahead(text: str) -> str:
+    while (start := text.find("(?!")) >= 0:
+        depth, end = 1, start + 3
+        while depth:
+            depth += {"(": 1, ")": -1}.get(text[end], 0) if text[end - 1] != "\\" else 0
+            end += 1
+        text = text[:start] + text[end:]
+    return text
+
+
+def _bracket(found: re.Match[str]) -> str:
+    inside = found.group(1).replace(r"\w", "[:alnum:]_").replace(r"\s", "[:space:]")
+    inside = inside.replace(r"\d", "0-9").replace("\\", "")
+    return f"[{inside}]"
+
+
+def main(argv: list[str]) -> int:
+    """Run both and print the figures."""
+    count = int(argv[0]) if argv else LINES
+    signatures = load_signatures()
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory) / "vllm.log"
+        sources = [Path(name).read_text(errors="replace").split("\n") for name in argv[1:]]
+        lines = cycle(line for source in sources for line in source) if sources else busy_server()
+        with log.open("w") as out:
+            out.writelines(f"{line}\n" for line in islice(lines, count))
+        reader = LogReader(signatures)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begin = time.process_time()
+        with log.open(errors="replace") as stream:
+            for line in stream:
+                reader.feed(line.rstrip("\n"))
+        diagnosis = reader.diagnosis()
+        ours = time.process_time() - begin
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        patterns = Path(directory) / "patterns"
+        patterns.write_text(for_grep(signatures))
+        begin_children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            ["grep", "-E", "-c", "-f", patterns, log], check=False, capture_output=True, text=True
+        )
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+        theirs = end.ru_utime + end.ru_stime - begin_children.ru_utime - begin_children.ru_stime
+        if done.returncode > 1:
+            print(done.stderr, file=sys.stderr)
+            return 1
+    print(f"lines                    {count:>12,}")
+    print(f"log reader, lines/CPU s  {count / ours:>12,.0f}   grew by {grown / 1024:.1f} MiB")
+    print(
+        f"grep -E, lines/CPU s     {count / theirs:>12,.0f}   {done.stdout.strip()} lines matched"
+    )
+    print(f"ratio                    {theirs / ours:>12.2f}   above 1 the reader is faster")
+    print(f"diagnosis                {diagnosis.outcome} {diagnosis.failure or ''}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
