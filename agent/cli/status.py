@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agent.core.recovery import shortened
 from agent.errors import DaemonAwayError, UsageError
 
 FILE = Path("/run/llmagent/status.json")
@@ -124,7 +125,7 @@ def _service(s: dict[str, Any], now: float, *, colour: bool) -> Iterator[str]:
         at = f"{datetime.fromtimestamp(f['at_seconds']).astimezone():%Y-%m-%d %H:%M:%S}"
         yield f"  failure   {f['class']} at {at}: {f['remedy']}"
         for line in f["evidence"][:3]:
-            yield f"            | {line}"
+            yield f"            | {shortened(line)}"
     for check in s["verification"]:
         verdict = _paint(f"{check['verdict']:<12}", check["verdict"], colour=colour)
         note = f"  ({check['note']})" if check["note"] else ""

@@ -200,7 +200,7 @@ def _settle(turn: Turn, s: ServiceState) -> ServiceState:
     if s.settled or s.phase is not Phase.SERVING or turn.at - s.since < settle_seconds:
         return s
     if s.attempts:
-        why = f"served for {settle_seconds:.0f} s: the {s.attempts} failures before are forgotten"
+        why = f"served for {settle_seconds:.0f} s: the {s.attempts} tries before are forgotten"
         turn.tell(s.name, "settled", why)
     return replace(s, settled=True, attempts=0, spent={})
 

@@ -30,6 +30,7 @@ SYSTEMD_EXIT_STATUS = {
 """Exit statuses that systemd itself gives before vLLM runs (systemd.exec(5)), and what to do."""
 
 NO_NUMBERS = Numbers()
+SHOWN_CHARACTERS = 200
 
 
 def on_log_concluded(turn: Turn, s: ServiceState, concluded: LogConcluded) -> ServiceState:
@@ -50,6 +51,11 @@ def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceS
     if by_systemd is not None and died.result == "exit-code":
         return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
     return _recover(turn, s, _class_of(diagnosis, died), diagnosis)
+
+
+def shortened(line: str) -> str:
+    """Return a log line as far as a sentence has room for it."""
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
 
 
 def _class_of(diagnosis: Diagnosis | None, died: Died) -> FailureClass:
@@ -97,9 +103,10 @@ def _recover(
         case Wait():
             return _wait(turn, s, failure, remedy.seconds, remedy.why, spend=True)
         case Retry():
+            s = replace(s, attempts=s.attempts + 1)
             return _wait(turn, s, failure, _backoff(turn, s), remedy.why, spend=False)
         case StartOver():
-            s = replace(s, overrides={}, bounds={}, spent={})
+            s = replace(s, overrides={}, bounds={}, spent={}, attempts=s.attempts + 1)
             turn.tell(s.name, "forgotten", f"learned settings: {remedy.why}")
             return _wait(turn, s, failure, _backoff(turn, s), remedy.why, spend=False)
         case Hold():
@@ -130,7 +137,7 @@ def _note(
 ) -> ServiceState:
     phase = diagnosis.phase if diagnosis is not None else s.live.engine_phase
     lines = diagnosis.evidence if diagnosis is not None else evidence
-    shown = lines[0] if lines else "no line of the log says why"
+    shown = shortened(lines[0]) if lines else "no line of the log says why"
     turn.tell(
         s.name,
         "failure",
@@ -140,7 +147,6 @@ def _note(
     return replace(
         s,
         failure=Failure(turn.at, failure, phase, lines, ""),
-        attempts=s.attempts + 1,
         last_down_at=turn.at,
     )
 
@@ -183,7 +189,7 @@ def _remedied(s: ServiceState, sentence: str) -> ServiceState:
 
 
 def _backoff(turn: Turn, s: ServiceState) -> float:
-    """Return the wait before the next try: none for the first failure, then doubling."""
+    """Return the wait before the next try: none for the first, then doubling."""
     recovery = turn.policy_of(s).recovery
     if s.attempts <= 1:
         return 0.0

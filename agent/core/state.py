@@ -89,8 +89,9 @@ class ServiceState:
     """All that is remembered of one service.
 
     `configured` are the settings as last read from agent.toml, `running` those of the present or
-    last run. `attempts` counts failures since the service last settled, `spent` the changes of
-    settings per failure class since then; `recent_starts` are the times of the last hour's starts.
+    last run. `attempts` counts the tries without a change since the service last settled, `spent`
+    the changes of settings per failure class since then; `recent_starts` are the times of the last
+    hour's starts.
     """
 
     name: str
