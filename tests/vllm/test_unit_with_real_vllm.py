@@ -3,7 +3,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,16 +56,11 @@ def running(box: Container) -> bool:
     return box.show("vllm.service", "SubState")["SubState"] == "running"
 
 
-def complete(box: Container, tokens: int, count: int = 1) -> tuple[int, str]:
-    asked = {"model": MODEL, "prompt": "hello", "max_tokens": tokens, "n": count}
-    answer = box.http_post(8000, "/v1/completions", {**asked, "ignore_eos": True}, timeout=120)
-    return answer.status, answer.body
-
-
 def test_it_answers_a_completion(serving: Container) -> None:
-    status, body = complete(serving, tokens=4)
-    assert status == 200
-    assert json.loads(body)["usage"]["completion_tokens"] == 4
+    asked = {"model": MODEL, "prompt": "hello", "max_tokens": 4, "ignore_eos": True}
+    answer = serving.http_post(8000, "/v1/completions", asked, timeout=120)
+    assert answer.status == 200
+    assert json.loads(answer.body)["usage"]["completion_tokens"] == 4
 
 
 def test_what_was_configured_is_what_the_engine_says_it_runs(serving: Container) -> None:
@@ -109,11 +103,15 @@ def test_check_refuses_a_flag_that_this_vllm_does_not_have(serving: Container) -
 
 
 def test_a_stop_lets_requests_in_flight_end(serving: Container) -> None:
-    with ThreadPoolExecutor() as background:
-        answer = background.submit(complete, serving, tokens=400, count=24)
-        serving.wait_for(lambda: in_flight(serving) > 0, 30, "a request in flight")
+    asked = {"model": MODEL, "prompt": "hello", "max_tokens": 400, "n": 64, "ignore_eos": True}
+    body = json.dumps({**asked, "stream": True})
+    curl = ["curl", "-sN", "-o", "/root/answer", "-H", "Content-Type: application/json"]
+    with serving.popen([*curl, "-d", body, "http://127.0.0.1:8000/v1/completions"]) as client:
+        begun = ["grep", "-q", "^data: {", "/root/answer"]
+        serving.wait_for(lambda: serving.run(begun, check=False).returncode == 0, 60, "tokens")
         serving.run(["systemctl", "stop", "vllm.service"], timeout=120)
-        assert answer.result()[0] == 200
+        assert client.wait(60) == 0
+    assert serving.read("/root/answer").rstrip().endswith("data: [DONE]")
     assert serving.show("vllm.service", "Result", "ActiveState") == {
         "Result": "success",
         "ActiveState": "inactive",
@@ -141,12 +139,3 @@ def this_run(box: Container) -> str:
         f"_SYSTEMD_INVOCATION_ID={invocation}",
     ]
     return box.run(argv).stdout
-
-
-def in_flight(box: Container) -> float:
-    metrics = box.http_get(8000, "/metrics").body.splitlines()
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in metrics
-        if line.startswith("vllm:num_requests_running{")
-    )
