@@ -2,9 +2,8 @@
 """The rendered unit, as real systemd takes it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -72,7 +71,7 @@ NASTY = (
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
-def box(request: pytest.FixtureRequest, boot_for_module: Boot) -> Iterator[Container]:
+def box(request: pytest.FixtureRequest, boot_for_module: Boot) -> Container:
     machine = boot_for_module(cast("Suite", request.param), binds=[agent_code()])
     machine.put(paths.REPO / "packaging/bin/llmagent", "/usr/bin/llmagent")
     machine.run(["useradd", "--system", "--no-create-home", "vllm"])
@@ -97,14 +96,13 @@ def install(box: Container, settings: Settings) -> None:
     box.run(["systemctl", "daemon-reload"])
 
 
-def start(box: Container, settings: Settings) -> dict[str, dict[str, str]]:
+def start(box: Container, settings: Settings) -> Any:
     """Install and start the unit; return what the engine saw."""
     install(box, settings)
     box.run(["rm", "-f", "/var/lib/vllm/seen.json"])
     box.run(["systemctl", "restart", "vllm.service"])
     box.wait_for(lambda: box.exists("/var/lib/vllm/seen.json"), 20, "the engine's own report")
-    seen: dict[str, dict[str, str]] = json.loads(box.read("/var/lib/vllm/seen.json"))
-    return seen
+    return json.loads(box.read("/var/lib/vllm/seen.json"))
 
 
 def test_systemd_starts_exactly_what_was_asked_whatever_the_strings(

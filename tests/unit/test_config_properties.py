@@ -14,15 +14,17 @@ from agent.core.settings import Expectations
 from agent.errors import ConfigError
 
 WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,12}", fullmatch=True)
-LINES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).filter(str.strip)
-PATHS = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\"'\\")).map(
+LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)
+PATHS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\"'\\")).map(
     lambda text: f"/srv/{text}"
 )
 COUNTS = st.integers(1, 10**7)
 SHARES = st.floats(0.5, 0.97)
 
+MODEL: dict[str, st.SearchStrategy[Any]] = {"model": st.one_of(st.just("org/name"), PATHS)}
+
 GOOD = st.fixed_dictionaries(
-    {"model": st.one_of(st.just("org/name"), PATHS)},
+    MODEL,
     optional={
         "served_model_name": LINES,
         "quantization": WORDS,
@@ -36,7 +38,7 @@ GOOD = st.fixed_dictionaries(
         "shutdown_timeout": st.integers(0, 3600),
         "gpus": st.lists(st.integers(0, 7).map(str), min_size=1, unique=True),
         "extra_args": st.lists(
-            st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))).filter(
+            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(
                 lambda text: not text.startswith("-") and "hf_" not in text and "sk-" not in text
             )
         ),
@@ -58,11 +60,11 @@ ANY_VALUE = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.text(st.characters(exclude_categories=("Cs",)))
+    | st.text(st.characters(exclude_categories=["Cs"]))
     | st.dates(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(st.characters(exclude_categories=("Cs",))), inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -107,7 +109,7 @@ def test_any_text_is_a_configuration_or_a_told_mistake(text: str) -> None:
 @given(
     st.dictionaries(
         st.sampled_from(sorted({*SETTINGS, "expect", "recovery"}))
-        | st.text(st.characters(exclude_categories=("Cs",))),
+        | st.text(st.characters(exclude_categories=["Cs"])),
         ANY_VALUE
         | st.dictionaries(st.sampled_from(sorted({*EXPECT, *RECOVERY})), ANY_VALUE, max_size=4),
         max_size=6,

@@ -18,7 +18,7 @@ ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
 HOST = HostFacts(groups=frozenset({"video", "render"}), nvidia_devices=True)
 HUB = Settings(name="vllm", model="org/name")
 LOCAL = Settings(name="vllm", model="/srv/models/m")
-ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
 def rendered(settings: Settings, host: HostFacts = HOST) -> str:
