@@ -133,10 +133,12 @@ class LogReader:
             return
         self._tail.append(line.shown.strip()[:TAIL_CHARACTERS])
         matches = self._signatures.find(line.text)
+        whole = line.text
         if self._wrapped and not line.level and not matches:
-            line, matches = self._joined(line)
+            whole, matches = self._joined(line.text)
+            line = replace(line, text=whole) if matches else line
         only_failures = all(m.signature.kind is SignatureKind.FAILURE for m in matches)
-        self._wrapped = line.text[-WRAPPED_TEXT:] if line.width in WRAP and only_failures else ""
+        self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and only_failures else ""
         if any(m.signature.kind is SignatureKind.START for m in matches):
             self._start_anew()
         if matches or line.text.startswith("Traceback") or _EXCEPTION_WORD.search(line.text):
@@ -146,15 +148,15 @@ class LogReader:
             if self._life.version is None and line.source.startswith("core.py:"):
                 self._name_version_by_line(line, matches)
 
-    def _joined(self, line: Line) -> tuple[Line, tuple[Match, ...]]:
+    def _joined(self, rest: str) -> tuple[str, tuple[Match, ...]]:
         """Try the line as the rest of one that was broken at the edge of a terminal."""
         head = self._wrapped
         for glue in ("", " "):
-            text = f"{head}{glue}{line.text.lstrip()}"
+            text = f"{head}{glue}{rest.lstrip()}"
             matches = tuple(m for m in self._signatures.find(text) if m.end > len(head))
             if matches:
-                return replace(line, text=text), matches
-        return replace(line, text=f"{head}{line.text.lstrip()}"), ()
+                return text, matches
+        return f"{head}{rest.lstrip()}", ()
 
     def _start_anew(self) -> None:
         old = self._life

@@ -15,6 +15,9 @@ from agent.core.signatures import Match, Signature, SignatureKind, When
 SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""
 
+_ONLY_TOLD = frozenset({"DEBUG", "INFO"})
+"""Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
+
 
 @dataclass(slots=True)
 class Served:
@@ -153,6 +156,8 @@ class Life:
     def _fail(self, line: Line, match: Match) -> bool:
         if self.stopping or (match.signature.when is When.START and self.ready):
             return False
+        if self.ready and line.level in _ONLY_TOLD:
+            return False
         shown = self.phase if self.phase_line else None
         trace = self.tracebacks.of(line.process)
         finding = finding_of(line, match, self.lines, trace, shown)
@@ -177,9 +182,9 @@ class Life:
         path, status = match.captures["path"] or "", match.captures["status"] or ""
         if status.startswith("2") and not self.over:
             self._become_ready(line)
-        if path.startswith(("/health", "/ping", "/metrics")):
+        if path.startswith(("/health", "/ping")):
             self.served.probes += status.startswith("2")
-        elif not path.startswith("/v1/models"):
+        elif path.startswith("/v1/") and path != "/v1/models":
             self.served.answers_ever += 1
             if status.startswith("2"):
                 self.served.answers += 1

@@ -23,7 +23,7 @@ PROBES = 12
 """Health probes at least one per PROBE_SECONDS without one answered request, then a stop: somebody
 watched an engine that gave nothing."""
 
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 2.0
 
 _DEGRADING = frozenset({FailureClass.CHAT_TEMPLATE_MISSING})
 _SILENT_ACCESS_LOG = ("disable_uvicorn_access_log", "uvicorn_log_level", "disable_access_log")

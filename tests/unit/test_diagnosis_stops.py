@@ -125,6 +125,21 @@ def test_systemd_tells_of_a_process_that_was_killed() -> None:
     assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_DEAD)
 
 
+def test_an_interrupt_during_start_is_a_stop_though_the_engine_then_fails() -> None:
+    found = diagnose(f"{PROFILING}\nKeyboardInterrupt{DEATH_AT_START}")
+    assert (found.outcome, found.failure) == (Outcome.STOPPED, F.SHUTDOWN_SIGTERM)
+
+
+def test_a_prompt_that_quotes_a_failure_is_none() -> None:
+    quoted = (
+        "\n(APIServer pid=1) INFO 11-21 03:07:00 [logger.py:2] Received request cmpl-1: prompt: "
+        f"'why {ALLOCATION}'\n"
+        "(APIServer pid=1) INFO 11-21 03:07:00 [x.py:2] output: CUDA error: device-side assert "
+        "triggered"
+    )
+    assert diagnose(SERVING + quoted).failure is None
+
+
 # --- hangs -----------------------------------------------------------------------------------
 
 
