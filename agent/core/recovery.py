@@ -83,7 +83,8 @@ def recover_from_refused_start(turn: Turn, s: ServiceState, detail: str) -> Serv
 
 def _hold_by_systemd(turn: Turn, s: ServiceState, status: int, name: str, do: str) -> ServiceState:
     why = f"systemd could not run {s.name}.service (status {status}/{name})"
-    return _hold(turn, _note(turn, s, FailureClass.UNKNOWN, None, (why,)), why, do)
+    s = _note(turn, s, FailureClass.UNKNOWN, None, (why,))
+    return _hold(turn, s, why, do.format(name=s.name))
 
 
 def _recover(
@@ -179,7 +180,9 @@ def _wait(
 
 
 def _hold(turn: Turn, s: ServiceState, why: str, do: str) -> ServiceState:
-    s = turn.enter(s, Phase.HELD, "held", f"held: {why}. {do}")
+    why = f"held: {why}"
+    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
+    s = s.enter(Phase.HELD, turn.at, why)
     return replace(_remedied(s, why), what_to_do=do, asked=None)
 
 

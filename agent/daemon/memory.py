@@ -31,10 +31,12 @@ KEEP_SECONDS = 400 * 86400.0
 class Memory:
     """Writes only what changed; a store that fails is told once and does not stop the agent."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, volatile: str = "") -> None:
+        """`volatile` says why the store is lost at the next boot, "" when it is not."""
         self._store = store
         self._known = store.load_state()
-        self.health = SourceHealth("store", up=True, detail="")
+        self._volatile = volatile
+        self.health = SourceHealth("store", up=not volatile, detail=volatile)
 
     def load(self) -> tuple[HostState, tuple[str, ...]]:
         """Return the state as last recorded, and a sentence for each part that was unreadable."""
@@ -97,7 +99,7 @@ class Memory:
             self.health.up, self.health.detail = False, str(error)
             return False
         self._known.update(changed)
-        self.health.up, self.health.detail = True, ""
+        self.health.up, self.health.detail = not self._volatile, self._volatile
         return True
 
     def prune(self, now: float) -> None:

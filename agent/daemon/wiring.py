@@ -19,7 +19,7 @@ from agent.core.vocabulary import Phase
 from agent.daemon.api_effector import ApiAction, ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
 from agent.daemon.clock import Clock, agent_clock
-from agent.daemon.exporter import Exporter
+from agent.daemon.exporter_source import ExporterSource
 from agent.daemon.journal_source import JournalSource
 from agent.daemon.lanes import Lane
 from agent.daemon.loop import Loop, Message, Quit, Reload
@@ -32,12 +32,13 @@ from agent.errors import ConfigError
 from agent.host import notify
 from agent.host.instance_lock import InstanceLock
 from agent.host.signature_files import load_signatures
-from agent.host.store import Store
+from agent.host.store import Store, StoreError
 from agent.host.vllm_api import service_url
 
 log = structlog.get_logger()
 
 JOIN_SECONDS = 0.3
+STORE = "llmagent.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +170,31 @@ class Daemon:
 def run(places: Places) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit status.
 
-    Raises ConfigError when agent.toml is broken and no earlier one is known, AgentError when the
-    metrics address is taken or another llmagent runs.
+    Raises ConfigError when agent.toml is broken and no earlier one is known, AgentError when
+    another llmagent runs.
     """
     clock = agent_clock()
     with InstanceLock(places.runtime / "lock"):
-        store, problem = Store.open(places.state / "llmagent.db")
-        if problem:
-            log.error(problem)
+        store, volatile = _open_store(places)
         with store:
-            memory = Memory(store)
+            memory = Memory(store, volatile)
             config, mistakes = _load(places.config, memory)
             _run(places, clock, memory, config, mistakes)
     return 0
+
+
+def _open_store(places: Places) -> tuple[Store, str]:
+    """Open the store; with a full or broken disk one that is lost at the next boot, and say so."""
+    try:
+        store, problem = Store.open(places.state / STORE)
+    except StoreError as error:
+        store, _ = Store.open(places.runtime / STORE)
+        volatile = f"{error}; what happens is only remembered until the next boot"
+        log.error(volatile)
+        return store, volatile
+    if problem:
+        log.error(problem)
+    return store, ""
 
 
 def _load(file: Path, memory: Memory) -> tuple[Config, tuple[str, ...]]:
@@ -201,7 +214,8 @@ def _run(
 ) -> None:
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     publisher = Publisher(places.runtime / "status.json", clock)
-    exporter = Exporter(publisher.snapshot, config.metrics)
+    exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics), clock)
+    publisher.watch_health(exporter.health)
     daemon = Daemon(places, clock, messages, memory, publisher)
     loop = Loop(
         messages,
@@ -226,8 +240,9 @@ def _run(
         loop.run()
     finally:
         notify.stopping()
-        exporter.close()
+        exporter.ask_to_stop()
         daemon.close()
+        exporter.join(JOIN_SECONDS)
 
 
 def _boot_id() -> str:

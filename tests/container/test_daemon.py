@@ -307,6 +307,57 @@ def test_the_watchdog_restarts_an_agent_that_hangs(agent: Agent) -> None:
     agent.box.wait_for(lambda: agent.pid("llmagent") not in (0, before), 90, "a new agent")
 
 
+def test_a_taken_metrics_port_does_not_leave_vllm_unattended(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    stranger = agent.box.popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", "9999"])
+    agent.box.wait_for(lambda: agent.box.http_get(9999, "/").status == 200, 10, "the stranger")
+    agent.configure(service_table(**OURS), '[metrics]\nlisten = "127.0.0.1:9999"')
+    agent.box.run(["systemctl", "restart", "llmagent"])
+    agent.wait("serving")
+    assert "source exporter is down" in agent.box.run(["llmagent", "status"]).stdout
+    stranger.kill()
+    stranger.communicate()
+    agent.box.wait_for(
+        lambda: "llmagent_build_info" in agent.box.http_get(9999, "/metrics").body, 40, "metrics"
+    )
+
+
+def test_a_disk_that_cannot_be_written_does_not_leave_vllm_unattended(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    agent.configure(service_table(**OURS))
+    before = agent.wait("serving")["main_pid"]
+    agent.box.run(["systemctl", "stop", "llmagent"])
+    agent.box.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", "/var/lib/llmagent"])
+    agent.box.run(["dd", "if=/dev/zero", "of=/var/lib/llmagent/full", "bs=1k"], check=False)
+    agent.box.run(["systemctl", "start", "llmagent"])
+    status = agent.wait("serving")
+    said = agent.box.run(["llmagent", "status"]).stdout
+    agent.box.run(["systemctl", "stop", "llmagent"])
+    agent.box.run(["umount", "/var/lib/llmagent"])
+    assert status["main_pid"] == before
+    assert "source store is down" in said
+    assert "No space left" in said or "full" in said
+
+
+def test_a_python_that_is_not_there_is_held_with_systemds_own_reason(agent: Agent) -> None:
+    agent.box.write(
+        CONFIG, '[service.vllm]\nmodel = "/srv/models/llama"\npython = "/opt/no/python"'
+    )
+    agent.box.run(["systemctl", "reload", "llmagent"], check=False)
+    status = agent.wait("held")
+    assert "203/EXEC" in status["held"]["why"]
+    assert "service.vllm.python" in status["held"]["what_to_do"]
+
+
+def test_on_mismatch_stop_takes_a_contradicted_service_down(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {"kv_cache_dtype": "auto"})
+    table = service_table(**OURS, kv_cache_dtype="fp8")
+    agent.configure(table, '[service.vllm.expect]\non_mismatch = "stop"')
+    status = agent.wait("held")
+    assert "kv_cache_dtype" in status["held"]["why"]
+    assert agent.box.show("vllm", "ActiveState")["ActiveState"] == "inactive"
+
+
 def test_status_says_that_the_daemon_is_away(agent: Agent) -> None:
     agent.box.run(["systemctl", "stop", "llmagent"])
     away = agent.box.run(["llmagent", "status"], check=False)
