@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the signatures that are shipped with the package, and those that a host adds."""
+"""Reads the signatures that are shipped with the package."""
 
 from __future__ import annotations
 
 import tomllib
 from importlib import resources
-from pathlib import Path
+from importlib.abc import Traversable
 
 from agent.core.signatures import Signature, SignatureError, SignatureSet, signature_from_table
 from agent.errors import HostLacksError
 
 
-def load_signatures(directory: Path | None = None) -> SignatureSet:
-    """Return all signatures of the package, or of `directory`; raises HostLacksError."""
-    source = resources.files("agent.signatures") if directory is None else directory
+def load_signatures() -> SignatureSet:
+    """Return all signatures of the package; raises HostLacksError when a file cannot be used."""
+    return read_signatures(resources.files("agent.signatures"))
+
+
+def read_signatures(directory: Traversable) -> SignatureSet:
+    """Return the signatures of all TOML files in a directory; raises HostLacksError."""
     signatures: list[Signature] = []
     versions: dict[int, str] = {}
-    for entry in sorted(source.iterdir(), key=lambda found: found.name):
+    for entry in sorted(directory.iterdir(), key=lambda found: found.name):
         if not entry.name.endswith(".toml"):
             continue
         try:
@@ -28,5 +32,5 @@ def load_signatures(directory: Path | None = None) -> SignatureSet:
             message = f"{entry.name}: {error}; reinstall the package or correct the file"
             raise HostLacksError(message) from error
     if not signatures:
-        raise HostLacksError(f"{source}: no signatures found; reinstall the package")
+        raise HostLacksError(f"{directory}: no signatures found; reinstall the package")
     return SignatureSet(signatures, versions)

@@ -28,7 +28,7 @@ from agent.core.signatures import (
     signature_from_table,
 )
 from agent.errors import HostLacksError
-from agent.host.signature_files import load_signatures
+from agent.host.signature_files import read_signatures
 from tests.unit.engine_logs import SIGNATURES, diagnose
 
 EXAMPLES = [
@@ -164,12 +164,12 @@ def test_a_literal_without_a_word_cannot_be_indexed() -> None:
 def test_a_broken_file_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[[signature]\n")
     with pytest.raises(HostLacksError, match=r"bad\.toml"):
-        load_signatures(tmp_path)
+        read_signatures(tmp_path)
 
 
 def test_a_directory_without_signatures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HostLacksError, match="no signatures"):
-        load_signatures(tmp_path)
+        read_signatures(tmp_path)
 
 
 def test_a_new_file_is_all_that_a_new_line_needs(tmp_path: Path) -> None:
@@ -177,5 +177,5 @@ def test_a_new_file_is_all_that_a_new_line_needs(tmp_path: Path) -> None:
         '[[signature]]\nid = "own"\nkind = "failure"\nclass = "disk-full"\n'
         'literal = ["the hamster is tired"]\nexample = ["the hamster is tired"]\n'
     )
-    (match,) = load_signatures(tmp_path).find("ERROR: the hamster is tired")
+    (match,) = read_signatures(tmp_path).find("ERROR: the hamster is tired")
     assert match.signature.failure is FailureClass.DISK_FULL
