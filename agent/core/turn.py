@@ -9,6 +9,7 @@ from dataclasses import replace
 from agent.core.actions import Action, Start, Stop, WriteUnit
 from agent.core.settings import ServicePolicy, Settings
 from agent.core.state import Asked, Decision, HostPolicy, HostState, Live, News, ServiceState
+from agent.core.unit import override_note
 from agent.core.vocabulary import Phase, Then
 
 
@@ -103,8 +104,4 @@ class Turn:
 
 def notes_of(s: ServiceState) -> tuple[str, ...]:
     """Return one sentence for each learned setting, as status and the unit's comment show it."""
-    return tuple(
-        f"{name}: asked {'default' if o.asked is None else f'{o.asked:g}'}, "
-        f"running {o.running:g}: {o.why}"
-        for name, o in s.overrides.items()
-    )
+    return tuple(override_note(name, o.asked, o.running, o.why) for name, o in s.overrides.items())
