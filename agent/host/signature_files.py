@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
-from importlib.abc import Traversable
+from importlib.resources.abc import Traversable
 
 from agent.core.signatures import Signature, SignatureError, SignatureSet, signature_from_table
 from agent.errors import HostLacksError
