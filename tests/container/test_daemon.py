@@ -309,14 +309,14 @@ def test_the_watchdog_restarts_an_agent_that_hangs(agent: Agent) -> None:
 
 def test_a_taken_metrics_port_does_not_leave_vllm_unattended(agent: Agent) -> None:
     scripted.set_scenario(agent.box, {})
-    stranger = agent.box.popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", "9999"])
+    server = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "9999"]
+    agent.box.run(["systemd-run", "--unit=stranger", *server])
     agent.box.wait_for(lambda: agent.box.http_get(9999, "/").status == 200, 10, "the stranger")
     agent.configure(service_table(**OURS), '[metrics]\nlisten = "127.0.0.1:9999"')
     agent.box.run(["systemctl", "restart", "llmagent"])
     agent.wait("serving")
     assert "source exporter is down" in agent.box.run(["llmagent", "status"]).stdout
-    stranger.kill()
-    stranger.communicate()
+    agent.box.run(["systemctl", "stop", "stranger"])
     agent.box.wait_for(
         lambda: "llmagent_build_info" in agent.box.http_get(9999, "/metrics").body, 40, "metrics"
     )
