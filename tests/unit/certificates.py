@@ -11,7 +11,7 @@ def self_signed(directory: Path, name: str, common_name: str = "localhost") -> t
     """Returns the certificate and the key; the certificate is its own CA."""
     cert, key = directory / f"{name}.crt", directory / f"{name}.key"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", f"/CN={common_name}", "-out", cert, "-keyout", key]
+    names = ["-subj", f"/CN={common_name}", "-out", str(cert), "-keyout", str(key)]
     addresses = ["-addext", f"subjectAltName=DNS:{common_name},IP:127.0.0.1"]
     subprocess.run(
         [*command.split(), *names, *addresses], check=True, capture_output=True, timeout=60

@@ -366,7 +366,7 @@ def test_an_unanswered_question_about_the_unit_starts_nothing() -> None:
     host.on_action = actions.append
     host.pass_time(30)
     assert not [a for a in actions if isinstance(a, Start)]
-    del host.see_units  # type: ignore[attr-defined]
+    del host.see_units
     host.observe(UnitSeen(host.now, "vllm", UnitFacts("inactive", "dead")))
     host.pass_time(1)
     assert len(host.starts) == 1

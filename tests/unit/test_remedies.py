@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,9 +34,9 @@ def remedy(
     bound: Bound | None = None,
     spent: int = 0,
     gap_seconds: float | None = None,
-    **settings: object,
+    **settings: Any,
 ) -> Remedy:
-    running = Settings("vllm", "/srv/m", **settings)  # type: ignore[arg-type]
+    running = Settings("vllm", "/srv/m", **settings)
     bounds = {"gpu_memory_utilization": bound} if bound else {}
     numbers = numbers or Numbers()
     return propose(
@@ -42,7 +44,7 @@ def remedy(
     )
 
 
-def change(failure: FailureClass, numbers: Numbers | None = None, **settings: object) -> Change:
+def change(failure: FailureClass, numbers: Numbers | None = None, **settings: Any) -> Change:
     found = remedy(failure, numbers, **settings)
     assert isinstance(found, Change), found
     return found

@@ -80,7 +80,7 @@ def verdict(item: str, **given: object) -> Verdict | None:
 
 def without(log: Facts, *names: str) -> Facts:
     proofs = {name: line for name, line in log.proofs.items() if name not in names}
-    return replace(log, **dict.fromkeys(names), proofs=proofs)  # type: ignore[arg-type]
+    return replace(log, **dict.fromkeys(names), proofs=proofs)
 
 
 def test_a_service_that_runs_as_asked_is_proven_in_every_item() -> None:

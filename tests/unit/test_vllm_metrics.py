@@ -126,7 +126,7 @@ def sample_lines(draw: st.DrawFn) -> str:
 def test_the_scan_finds_what_a_full_parser_finds(lines: list[str]) -> None:
     text = "".join(lines)
     found: dict[str, list[float]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
         for sample in family.samples:
             if math.isfinite(sample.value):
                 found.setdefault(sample.name, []).append(sample.value)
