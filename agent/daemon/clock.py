@@ -9,6 +9,14 @@ from collections.abc import Callable
 Clock = Callable[[], float]
 
 
+def wall_clock_is_ahead_by(clock: Clock) -> float:
+    """Return what to add to an agent time before it is shown to a person or to Prometheus, in s.
+
+    0 until the wall clock is stepped, as by NTP on a host that booted with a wrong clock.
+    """
+    return time.time() - clock()
+
+
 def agent_clock() -> Clock:
     """Return a clock that starts at the wall clock and goes on monotonically.
 

@@ -121,7 +121,7 @@ class Loop:
 
     def _carry_out(self, decision: Decision) -> None:
         old, self._state = self._state, decision.state
-        self._memory.record(old, decision.state, decision.news, self._clock())
+        self._memory.record(old, decision.state, decision.news, time.time())
         for line in decision.news:
             say = log.warning if line.kind in LOUD else log.info
             say(line.message, service=line.service, kind=line.kind)
@@ -165,7 +165,7 @@ class Loop:
             notify.status(status)
         if now >= self._cursors_at:
             self._cursors_at = now + CURSOR_SECONDS
-            self._memory.record(self._state, self._state, (), now, self._cursors())
+            self._memory.record(self._state, self._state, (), time.time(), self._cursors())
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_SECONDS
-            self._memory.prune(now)
+            self._memory.prune(time.time())

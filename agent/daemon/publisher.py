@@ -25,7 +25,7 @@ from agent.core.snapshot import (
 )
 from agent.core.state import HostPolicy, HostState, ServiceState
 from agent.core.vocabulary import Phase
-from agent.daemon.clock import Clock
+from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.sources import SourceHealth
 from agent.host.vllm_api import service_url
 from agent.version import VERSION
@@ -69,17 +69,21 @@ class Publisher:
         return changed
 
     def snapshot(self) -> Snapshot:
-        """Return the view of this moment."""
+        """Return the view of this moment, its times by the wall clock."""
         state, policy = self.latest
+        ahead = wall_clock_is_ahead_by(self._clock)
         return Snapshot(
-            at_seconds=self._clock(),
+            at_seconds=self._clock() + ahead,
             version=VERSION,
             phases=PHASES,
             config_valid=not self._mistakes,
             config_error="; ".join(self._mistakes),
-            services=tuple(_service(s, policy) for s in state.services.values()),
-            sources=tuple(SourceView(h.name, h.up, h.last_seconds, h.detail) for h in self._health),
-            last_decision_seconds=self._decided_at,
+            services=tuple(_service(s, policy, ahead) for s in state.services.values()),
+            sources=tuple(
+                SourceView(h.name, h.up, _wall(h.last_seconds, ahead), h.detail)
+                for h in self._health
+            ),
+            last_decision_seconds=_wall(self._decided_at, ahead),
         )
 
     def _write(self) -> None:
@@ -91,7 +95,11 @@ class Publisher:
             os.replace(beside, self._file)  # noqa: PTH105
 
 
-def _service(s: ServiceState, policy: HostPolicy) -> ServiceView:
+def _wall(at: float, ahead: float) -> float:
+    return at + ahead if at else 0.0
+
+
+def _service(s: ServiceState, policy: HostPolicy, ahead: float) -> ServiceView:
     configured = policy.services[s.name].settings if s.name in policy.services else s.running
     running = s.running or configured
     live, unit = s.live, s.live.unit
@@ -99,7 +107,7 @@ def _service(s: ServiceState, policy: HostPolicy) -> ServiceView:
         name=s.name,
         unit=f"{s.name}.service",
         phase=s.phase.value,
-        since_seconds=s.since,
+        since_seconds=_wall(s.since, ahead),
         reason=s.reason,
         url=service_url(running.host, running.port) if running is not None else "",
         engine_phase=live.engine_phase.value,
@@ -110,11 +118,11 @@ def _service(s: ServiceState, policy: HostPolicy) -> ServiceView:
         asked=_settings(configured),
         running=_settings(s.running),
         overrides={
-            name: OverrideView(o.asked, o.running, o.since, o.why)
+            name: OverrideView(o.asked, o.running, _wall(o.since, ahead), o.why)
             for name, o in s.overrides.items()
         },
         verification=s.checks,
-        failure=_failure(s),
+        failure=_failure(s, ahead),
         held=HeldView(s.reason, s.what_to_do) if s.phase is Phase.HELD else None,
         start_seconds=s.start_seconds,
         phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
@@ -131,11 +139,11 @@ def _progress(s: ServiceState) -> ProgressView | None:
     return ProgressView(progress.what, progress.done, progress.detail)
 
 
-def _failure(s: ServiceState) -> FailureView | None:
+def _failure(s: ServiceState, ahead: float) -> FailureView | None:
     if s.failure is None:
         return None
     f = s.failure
-    return FailureView(f.failure.value, f.evidence, f.remedy, f.at)
+    return FailureView(f.failure.value, f.evidence, f.remedy, _wall(f.at, ahead))
 
 
 def _settings(settings: Settings | None) -> dict[str, SettingValue]:
