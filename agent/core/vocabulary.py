@@ -28,6 +28,17 @@ class Then(StrEnum):
     RECOVER = "recover"
 
 
+AUTO_RESTART = frozenset(
+    {
+        "auto-restart",
+        "auto-restart-queued",
+        "dead-before-auto-restart",
+        "failed-before-auto-restart",
+    }
+)
+"""Sub-states of a unit that systemd will restart by itself; all but the first since systemd 254."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
     """A systemd unit as D-Bus shows it; `command_line` is the main process's argv."""
@@ -47,7 +58,7 @@ class UnitFacts:
     @property
     def pending_restart(self) -> bool:
         """Whether systemd's own Restart= timer is running: the main process died by itself."""
-        return self.sub_state == "auto-restart"
+        return self.sub_state in AUTO_RESTART
 
     @property
     def running(self) -> bool:

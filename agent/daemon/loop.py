@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable
@@ -97,11 +98,7 @@ class Loop:
         """Handle messages until told to quit."""
         tick_at = time.monotonic()
         while True:
-            try:
-                message = self._messages.get(timeout=max(0.0, tick_at - time.monotonic()))
-            except queue.Empty:
-                message = Tick(self._clock())
-            match message:
+            match message := self._next(tick_at):
                 case Quit():
                     return
                 case Reload():
@@ -115,6 +112,14 @@ class Loop:
                     if isinstance(message, LogConcluded):
                         self._look_at_engines()
                     self._handle(message)
+
+    def _next(self, tick_at: float) -> Message:
+        """Return the next message, or a tick when one is due: a flood must not stop time."""
+        left = tick_at - time.monotonic()
+        if left > 0:
+            with contextlib.suppress(queue.Empty):
+                return self._messages.get(timeout=left)
+        return Tick(self._clock())
 
     def _handle(self, observation: Observation) -> None:
         self._carry_out(decide(self._state, observation, self._policy))

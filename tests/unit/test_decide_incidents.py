@@ -194,6 +194,25 @@ def test_an_operators_stop_is_respected_until_the_operator_starts_it() -> None:
     assert host.serving_within(120)
 
 
+@pytest.mark.parametrize("sub_state", ["dead-before-auto-restart", "auto-restart-queued"])
+def test_no_state_on_the_way_to_an_automatic_restart_is_an_operators_stop(sub_state: str) -> None:
+    """systemd 254 and later show these for a moment after a death."""
+    host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
+    unit = replace(host.units["vllm"], active_state="inactive", sub_state=sub_state, main_pid=0)
+    host.observe(UnitSeen(host.now, "vllm", unit))
+    assert host.service().phase is Phase.EXAMINING
+
+
+def test_a_service_that_left_the_file_is_left_running_and_not_watched_any_more() -> None:
+    host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
+    host.policies = {}
+    host.reload()
+    host.carry_out()
+    assert host.state.services == {}
+    assert "vllm" in host.runs
+    assert "no longer in agent.toml" in host.history[-1].message
+
+
 def test_an_operators_stop_is_forgotten_by_a_reboot() -> None:
     host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
     host.operator_stops()
