@@ -64,7 +64,7 @@ class ApiSource:
                 self._sleep(NOTHING_TO_ASK_SECONDS)
 
     def close(self) -> None:
-        """Nothing is kept open between two calls of `look` but an idle connection."""
+        """Nothing is kept open between two calls of `look`."""
 
     def _count(self, watched: Watched) -> None:
         answer = self._client(watched.url).counters()

@@ -34,7 +34,7 @@ class Source(Protocol):
         """Make a sleeping `look` return soon. From any thread."""
 
     def close(self) -> None:
-        """Give back what is open; called by the thread that looked."""
+        """Give back what is open; called once no thread looks any more."""
 
 
 @dataclass(slots=True)
@@ -71,9 +71,14 @@ class SourceThread:
         self.source.wake()
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait for the end of the thread; a hung one is left behind (it is a daemon thread)."""
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        """Wait for the end of the thread and close its source.
+
+        A hung thread is left behind with what it has open (it is a daemon thread). The source is
+        not closed by its own thread: `wake` could then meet a descriptor that is closed.
+        """
+        self._thread.join(timeout_seconds)
+        if not self._thread.is_alive():
+            self.source.close()
 
     def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -88,7 +93,6 @@ class SourceThread:
             else:
                 pause = FIRST_PAUSE_SECONDS
                 self._worked()
-        self.source.close()
 
     def _worked(self) -> None:
         if not self.health.up:
