@@ -36,7 +36,7 @@ def deb() -> Path:
 
 def service_table(name: str = "vllm", port: int = 8000, recovery: str = "", **settings: Any) -> str:
     """Returns a [service.NAME] of the scripted engine with quick recovery limits."""
-    values = {"model": "/srv/models/llama", "python": scripted.PYTHON, "port": port, **settings}
+    values = {"model": "/srv/llama", "python": scripted.PYTHON, "port": port, **settings}
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join([f"[service.{name}]", *lines, f"[service.{name}.recovery]", QUICK + recovery])
 
@@ -50,8 +50,8 @@ class Agent:
     def install(self) -> None:
         """Installs with apt and makes a model folder that the scripted engine never reads."""
         self.box.install(deb())
-        self.box.run(["mkdir", "-p", "/srv/models/llama"])
-        self.box.write("/srv/models/llama/config.json", "{}")
+        self.box.run(["mkdir", "-p", "/srv/llama"])
+        self.box.write("/srv/llama/config.json", "{}")
 
     def configure(self, *tables: str) -> None:
         """Writes agent.toml and has it read."""
