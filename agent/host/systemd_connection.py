@@ -13,10 +13,11 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pystemd.dbusexc import DBusBaseError
-from pystemd.dbuslib import DBus, DBusAddress, apply_signature, path_encode
-
 from agent.errors import AgentError
+from agent.host import pystemd_parts  # noqa: F401  before anything of pystemd
+
+from pystemd.dbusexc import DBusBaseError  # isort: skip
+from pystemd.dbuslib import DBus, DBusAddress, apply_signature, path_encode  # isort: skip
 
 MANAGER_PATH: Final = b"/org/freedesktop/systemd1"
 MANAGER: Final = b"org.freedesktop.systemd1.Manager"
