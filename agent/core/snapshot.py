@@ -69,7 +69,8 @@ class ServiceView:
     """One service. Times in seconds since the epoch, durations in seconds.
 
     `asked` are the configured settings, `running` those in force; `restarts` counts by failure
-    class; `phase_seconds` is the total time in each phase up to `since_seconds`.
+    class, `journal_lines` what was read since the agent started; `phase_seconds` is the total time
+    in each phase up to `since_seconds`.
     """
 
     name: str
@@ -93,6 +94,8 @@ class ServiceView:
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     drop_ins: tuple[str, ...] = ()
     pending_restart: tuple[str, ...] = ()
+    journal_lines: int = 0
+    journal_suppressed_lines: int = 0
     api: Counters | None = None
 
 

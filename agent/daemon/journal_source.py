@@ -10,7 +10,7 @@ from agent.core.diagnosis import LogReader
 from agent.core.observations import LogConcluded, LogProgress
 from agent.core.signatures import SignatureSet
 from agent.daemon.clock import Clock
-from agent.daemon.sources import Emit
+from agent.daemon.sources import Emit, LineCount
 from agent.host.journal import JournalFollower
 from agent.host.journal_sync import synchronize
 
@@ -46,6 +46,7 @@ class JournalSource:
         self._service = service
         self._invocation_id = invocation_id
         self.cursor = cursor
+        self.lines = LineCount()
         self._signatures = signatures
         self._emit = emit
         self._clock = clock
@@ -119,6 +120,8 @@ class JournalSource:
                     self._reader.feed(entry.message)
             if entries:
                 self.cursor = entries[-1].cursor
+                self.lines.read += sum(not entry.from_manager for entry in entries)
+            self.lines.suppressed = follower.suppressed
             if len(entries) < BATCH:
                 return
             self._tell()

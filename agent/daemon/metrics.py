@@ -98,6 +98,18 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
         ("service", "class"),
         [((s.name, kind), count) for s in services for kind, count in s.restarts.items()],
     )
+    yield _counter(
+        "llmagent_service_journal_lines",
+        "Lines of a service's journal that were read.",
+        ("service",),
+        [((s.name,), s.journal_lines) for s in services],
+    )
+    yield _counter(
+        "llmagent_service_journal_suppressed_lines",
+        "Lines of a service that journald dropped, as it says itself.",
+        ("service",),
+        [((s.name,), s.journal_suppressed_lines) for s in services],
+    )
     yield _gauge(
         "llmagent_service_held",
         "Whether a service is stopped until a person helps.",

@@ -26,12 +26,13 @@ from agent.core.snapshot import (
 from agent.core.state import HostPolicy, HostState, ServiceState
 from agent.core.vocabulary import Phase
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
-from agent.daemon.sources import SourceHealth
+from agent.daemon.sources import LineCount, SourceHealth
 from agent.host.vllm_api import service_url
 from agent.version import VERSION
 
 PHASES = tuple(phase.value for phase in Phase)
 WRITE_SECONDS = 1.0
+NO_LINES = LineCount()
 SHOWN = tuple(name for name in FLAGS if name not in ("host", "port"))
 
 
@@ -42,6 +43,7 @@ class Publisher:
         self._file = file
         self._clock = clock
         self._health: list[SourceHealth] = []
+        self._lines: Mapping[str, LineCount] = {}
         self._mistakes: tuple[str, ...] = ()
         self._decided_at = 0.0
         self._written_at = 0.0
@@ -51,6 +53,10 @@ class Publisher:
     def watch_health(self, health: SourceHealth) -> None:
         """Show this source from now on."""
         self._health = [*self._health, health]
+
+    def watch_lines(self, service: str, lines: LineCount) -> None:
+        """Show how many lines of the service's journal were read."""
+        self._lines = {**self._lines, service: lines}
 
     def forget_health(self, service: str) -> None:
         """Show the service's sources no longer."""
@@ -78,7 +84,10 @@ class Publisher:
             phases=PHASES,
             config_valid=not self._mistakes,
             config_error="; ".join(self._mistakes),
-            services=tuple(_service(s, policy, ahead) for s in state.services.values()),
+            services=tuple(
+                _service(s, policy, self._lines.get(s.name, NO_LINES), ahead)
+                for s in state.services.values()
+            ),
             sources=tuple(
                 SourceView(h.name, h.up, _wall(h.last_seconds, ahead), h.detail)
                 for h in self._health
@@ -99,7 +108,7 @@ def _wall(at: float, ahead: float) -> float:
     return at + ahead if at else 0.0
 
 
-def _service(s: ServiceState, policy: HostPolicy, ahead: float) -> ServiceView:
+def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float) -> ServiceView:
     configured = policy.services[s.name].settings if s.name in policy.services else s.running
     running = s.running or configured
     live, unit = s.live, s.live.unit
@@ -128,6 +137,8 @@ def _service(s: ServiceState, policy: HostPolicy, ahead: float) -> ServiceView:
         phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
         drop_ins=unit.drop_ins if unit is not None else (),
         pending_restart=_pending(s, policy),
+        journal_lines=lines.read,
+        journal_suppressed_lines=lines.suppressed,
         api=live.counters if s.phase in (Phase.SERVING, Phase.VERIFYING) else None,
     )
 

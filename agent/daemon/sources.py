@@ -48,6 +48,14 @@ class SourceHealth:
 
 
 @dataclass(slots=True)
+class LineCount:
+    """Lines of a service's journal; written by the journal's thread, read by the loop."""
+
+    read: int = 0
+    suppressed: int = 0
+
+
+@dataclass(slots=True)
 class SourceThread:
     """Runs a source until told to stop; its failures are logged once each and retried."""
 

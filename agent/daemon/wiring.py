@@ -144,6 +144,7 @@ class Daemon:
             Lane(f"unit:{name}", unit.carry_out, unit.failed, emit),
             Lane(f"http:{name}", http.carry_out, http.failed, emit),
         )
+        self.publisher.watch_lines(name, journal.lines)
         for source in sources:
             self.publisher.watch_health(source.health)
             source.start()
