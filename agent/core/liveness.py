@@ -22,6 +22,9 @@ from agent.core.vocabulary import Phase, Then
 MISSES_WHEN_IDLE = 2
 """Failed one-token requests in a row that make an idle engine a hung one."""
 
+MISSES_WHEN_UNSEEN = 3
+"""The same when /metrics was silent too: an overloaded front end answers late, but it answers."""
+
 VERIFY_AGAIN_SECONDS = 10.0
 VERIFY_LOST_SECONDS = 300.0
 """After this long without a result the verification is asked for again."""
@@ -80,7 +83,14 @@ def _count_tokens(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
     tokens_at = turn.at if moved else live.tokens_at
     misses = 0 if moved else live.canary_misses
     return replace(
-        s, live=replace(live, counters=seen.counters, tokens_at=tokens_at, canary_misses=misses)
+        s,
+        live=replace(
+            live,
+            counters=seen.counters,
+            counters_at=turn.at,
+            tokens_at=tokens_at,
+            canary_misses=misses,
+        ),
     )
 
 
@@ -94,13 +104,25 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
     if live.tokens_at >= live.canary_at:
         return replace(s, live=live)  # tokens moved meanwhile: busy, not dead
     s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
-    working = live.counters is not None and live.counters.running + live.counters.waiting > 0
-    enough = 1 if working else MISSES_WHEN_IDLE
     idle_for = turn.at - live.tokens_at
-    if s.live.canary_misses < enough or idle_for < turn.policy_of(s).recovery.hang_seconds:
+    if (
+        s.live.canary_misses < _misses_that_prove(s)
+        or idle_for < turn.policy_of(s).recovery.hang_seconds
+    ):
         return s
     why = f"no token for {idle_for:.0f} s and a one-token request failed ({done.detail})"
     return _kill(turn, s, FailureClass.ENGINE_HUNG, why)
+
+
+def _misses_that_prove(s: ServiceState) -> int:
+    if s.live.counters_at < s.live.canary_at:
+        return MISSES_WHEN_UNSEEN
+    return 1 if _has_work(s) else MISSES_WHEN_IDLE
+
+
+def _has_work(s: ServiceState) -> bool:
+    counters = s.live.counters
+    return counters is not None and counters.running + counters.waiting > 0
 
 
 def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
@@ -186,8 +208,7 @@ def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
     if live.canary_pending and turn.at - live.canary_at < 2 * recovery.canary_seconds:
         return s
     still = turn.at - max(live.tokens_at, live.canary_at)
-    working = live.counters is not None and live.counters.running + live.counters.waiting > 0
-    suspicious = working or live.canary_misses > 0
+    suspicious = _has_work(s) or live.canary_misses > 0
     if still < (recovery.hang_seconds if suspicious else recovery.canary_every_seconds):
         return s
     assert s.running is not None

@@ -73,6 +73,7 @@ class Live:
     activity_at: float = 0.0
     facts: Facts | None = None
     counters: Counters | None = None
+    counters_at: float = 0.0
     tokens_at: float = 0.0
     canary_at: float = 0.0
     canary_pending: bool = False

@@ -341,9 +341,7 @@ def test_a_disk_that_cannot_be_written_does_not_leave_vllm_unattended(agent: Age
 
 
 def test_a_python_that_is_not_there_is_held_with_systemds_own_reason(agent: Agent) -> None:
-    agent.box.write(
-        CONFIG, '[service.vllm]\nmodel = "/srv/llama"\npython = "/opt/no/python"'
-    )
+    agent.box.write(CONFIG, '[service.vllm]\nmodel = "/srv/llama"\npython = "/opt/no/python"')
     agent.box.run(["systemctl", "reload", "llmagent"], check=False)
     status = agent.wait("held")
     assert "203/EXEC" in status["held"]["why"]

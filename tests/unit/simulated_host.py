@@ -70,6 +70,7 @@ class SimulatedHost:
     lose_actions: Callable[[Action], bool] = lambda _action: False
     on_action: Callable[[Action], None] = lambda _action: None
     checks: tuple[Check, ...] = ()
+    metrics_are_silent: bool = False
     _pending: list[Action] = field(default_factory=list)
     _invocations: int = 0
 
@@ -264,6 +265,9 @@ class SimulatedHost:
 
     def _see_api(self, service: str, run: Run) -> None:
         counters = Counters(running=1, generation_tokens=run.work)
+        if self.metrics_are_silent:
+            self.observe(ApiSeen(self.now, service, run.invocation, False, None, "timed out"))
+            return
         self.observe(ApiSeen(self.now, service, run.invocation, True, counters))
 
     def serving_within(self, seconds: float, service: str = "vllm") -> bool:

@@ -297,6 +297,19 @@ def test_a_busy_engine_whose_tokens_move_is_never_killed() -> None:
     assert len(host.starts) == 1
 
 
+def test_an_overloaded_front_end_is_given_three_one_token_requests() -> None:
+    """Neither /metrics nor a request is answered in time: late is not dead."""
+    host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
+    host.pass_time(30)
+    host.runs["vllm"].hung = True
+    host.metrics_are_silent = True
+    began = host.now
+    while host.service().restarts == {}:
+        host.pass_time(1)
+    assert host.now - began >= 3 * Recovery().hang_seconds
+    assert host.service().restarts == {F.ENGINE_HUNG: 1}
+
+
 def test_a_start_without_progress_is_killed_and_tried_again() -> None:
     host = host_with(
         gpu_memory_utilization=0.9,
