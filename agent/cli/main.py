@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from agent.cli import check, diagnose, events, render, run, status, verify
-from agent.errors import AgentError
+from agent.errors import AgentError, HostLacksError
 from agent.version import VERSION
 
 COMMANDS = (run, check, render, status, verify, events, diagnose)
@@ -33,9 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AgentError as error:
         print(f"llmagent {args.command}: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:
+        return _reader_went_away()
+    except OSError as error:
+        print(f"llmagent {args.command}: {error}", file=sys.stderr)
+        return HostLacksError.exit_status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) went away; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _reader_went_away() -> int:
+    """End quietly where the output's reader (head, less) ended: Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

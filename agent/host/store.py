@@ -85,7 +85,7 @@ class Store:
         """Opens an existing store for reading while another process may write to it."""
         try:
             return cls(path, connect_reader(path))
-        except sqlite3.Error as failure:
+        except (sqlite3.Error, OSError) as failure:
             raise store_error(path, "read", failure) from failure
 
     def __enter__(self) -> Self:

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from agent.errors import AgentError
+from agent.errors import HostLacksError
 
 SCHEMA_VERSION: Final = 1
 _CREATE: Final = """
@@ -33,7 +33,7 @@ _BUSY_SECONDS: Final = 5.0
 _WAL_BYTES: Final = 4 * 1024 * 1024
 
 
-class StoreError(AgentError):
+class StoreError(HostLacksError):
     """Tells that the store could not be read or written; what was recorded before is safe."""
 
 
@@ -44,7 +44,9 @@ class UnusableError(Exception):
 def store_error(path: Path, what: str, failure: sqlite3.Error | OSError) -> StoreError:
     """Says what happened to the file and what to do."""
     name = getattr(failure, "sqlite_errorname", "")
-    if name == "SQLITE_FULL":
+    if isinstance(failure, PermissionError):
+        advice = "only root may read it"
+    elif name == "SQLITE_FULL":
         advice = f"free space on the file system of {path.parent}"
     elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         advice = f"see that {path.parent} exists, is not mounted read-only and belongs to us"
