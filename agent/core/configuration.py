@@ -38,6 +38,7 @@ def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
         recent_starts=(),
         last_down_at=0.0,
         what_to_do="",
+        foreign="",
         live=Live(activity_at=turn.at, tokens_at=turn.at),
     )
 
@@ -73,7 +74,7 @@ def on_config_loaded(turn: Turn, loaded: ConfigLoaded) -> None:
         s = _forget_what_was_learned_elsewhere(turn, s)
         s = _apply(turn, s, reload=loaded.reload)
         turn.put(s)
-        if s.phase is not Phase.WAITING:
+        if s.phase is not Phase.WAITING and not s.foreign:
             turn.write_unit(s)
 
 
@@ -117,7 +118,7 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
         # What was edited while the agent was away counts too: the operator asks for it now.
         changed = restart_needed(s.running, turn.effective(s))
         return _start_anew(turn, s, ", ".join(changed)) if changed else s
-    if s.phase is Phase.HELD and edited:
+    if s.phase is Phase.HELD and edited and not s.foreign:
         return _start_anew(turn, s, "agent.toml was changed")
     if s.phase is Phase.WAITING and edited:
         return replace(s, retry_at=turn.at, recent_starts=(), attempts=0, spent={})

@@ -32,11 +32,27 @@ def on_unit(turn: Turn, s: ServiceState, seen: UnitSeen) -> ServiceState:
     """Judge a reading of the unit."""
     unit = seen.unit
     s = replace(s, live=replace(s.live, unit=unit))
+    if unit.foreign or s.foreign:
+        return _on_foreign(turn, s, unit)
     if unit.running:
         return _on_running(turn, s, unit)
     if unit.down:
         return _on_down(turn, s, unit)
     return s  # deactivating: on its way to one of the two
+
+
+def _on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
+    """Keep away from a unit that somebody else wrote, whatever its processes do."""
+    if unit.foreign == s.foreign:
+        return s
+    if not unit.foreign:
+        s = turn.enter(s, Phase.WAITING, "start", f"start: the name {s.name}.service is free now")
+        return replace(s, foreign="", what_to_do="", retry_at=turn.at, asked=None)
+    why = f"held: {unit.foreign} is not llmagent's, so it is left alone"
+    do = "Move it away or give the service another name in agent.toml."
+    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
+    s = s.enter(Phase.HELD, turn.at, why)
+    return replace(s, foreign=unit.foreign, what_to_do=do, asked=None)
 
 
 def _on_running(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
@@ -219,6 +235,6 @@ def stop_what_must_not_come_back(turn: Turn) -> None:
         unit = s.live.unit
         if s.phase not in (Phase.WAITING, Phase.HELD) or s.asked is not None or unit is None:
             continue
-        if unit.pending_restart:
+        if unit.pending_restart and not s.foreign:
             then = Then.HOLD if s.phase is Phase.HELD else Then.WAIT
             turn.put(turn.stop(s, s.reason, then=then))

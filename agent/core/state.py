@@ -87,7 +87,7 @@ NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """All that is remembered of one service.
+    """All that is remembered of one service; `foreign` as in UnitFacts.
 
     `configured` are the settings as last read from agent.toml, `running` those of the present or
     last run. `attempts` counts the tries without a change since the service last settled, `spent`
@@ -114,6 +114,7 @@ class ServiceState:
     died: Died | None = None
     failure: Failure | None = None
     what_to_do: str = ""
+    foreign: str = ""
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)
     started_at: float = 0.0

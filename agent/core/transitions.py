@@ -37,6 +37,11 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (P.STOPPED, P.WAITING): "the host was rebooted",
     (P.HELD, P.STARTING): "the operator starts the unit",
     (P.HELD, P.WAITING): "a new configuration, or the host was rebooted",
+    (P.WAITING, P.HELD): "the unit of that name is not llmagent's",
+    (P.STARTING, P.HELD): "the operator takes the unit over",
+    (P.VERIFYING, P.HELD): "the operator takes the unit over",
+    (P.SERVING, P.HELD): "the operator takes the unit over",
+    (P.STOPPED, P.HELD): "the operator takes the unit over",
 }
 
 

@@ -41,7 +41,10 @@ AUTO_RESTART = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
-    """A systemd unit as D-Bus shows it; `command_line` is the main process's argv."""
+    """A systemd unit as D-Bus shows it; `command_line` is the main process's argv.
+
+    `foreign` is the unit's file where that is not the one that llmagent writes, else "".
+    """
 
     active_state: str
     sub_state: str
@@ -54,6 +57,7 @@ class UnitFacts:
     load_state: str = "loaded"
     command_line: tuple[str, ...] = ()
     drop_ins: tuple[str, ...] = ()
+    foreign: str = ""
 
     @property
     def pending_restart(self) -> bool:

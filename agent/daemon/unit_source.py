@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from agent.core.observations import UnitSeen
 from agent.core.vocabulary import UnitFacts
@@ -20,7 +21,9 @@ class UnitSource:
 
     name = "systemd"
 
-    def __init__(self, services: Sequence[str], emit: Emit, clock: Clock) -> None:
+    def __init__(self, services: Sequence[str], units: Path, emit: Emit, clock: Clock) -> None:
+        """`units` is the directory that holds the unit files which are ours."""
+        self._units = units
         self._services = tuple(services)
         self._emit = emit
         self._clock = clock
@@ -49,7 +52,7 @@ class UnitSource:
         for service in self._services:
             unit = f"{service}.service"
             if everything or unit in changed:
-                facts = unit_facts(self._bus.read(unit))
+                facts = unit_facts(self._bus.read(unit), self._units)
                 self._emit(UnitSeen(self._clock(), service, facts))
 
     def close(self) -> None:
@@ -62,8 +65,10 @@ def _units(services: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{service}.service" for service in services)
 
 
-def unit_facts(state: UnitState) -> UnitFacts:
+def unit_facts(state: UnitState, units: Path) -> UnitFacts:
     """Return what the core needs of a unit's state."""
+    file = Path(state.fragment_path).resolve() if state.fragment_path else None
+    foreign = file is not None and file != units.resolve() / state.unit
     return UnitFacts(
         active_state=state.active_state,
         sub_state=state.sub_state,
@@ -76,4 +81,5 @@ def unit_facts(state: UnitState) -> UnitFacts:
         load_state=state.load_state,
         command_line=state.command_line,
         drop_ins=state.drop_in_paths,
+        foreign=state.fragment_path if foreign else "",
     )

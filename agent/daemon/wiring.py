@@ -78,7 +78,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         self.signatures = load_signatures()
-        self.unit_source = UnitSource((), self.messages.put, self.clock)
+        self.unit_source = UnitSource((), self.places.units, self.messages.put, self.clock)
         self.unit_thread = SourceThread(self.unit_source, self.clock)
         self.publisher.watch_health(self.unit_thread.health)
         self.publisher.watch_health(self.memory.health)

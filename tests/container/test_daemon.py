@@ -221,6 +221,35 @@ def test_an_operators_drop_in_survives_and_is_shown(agent: Agent) -> None:
     agent.box.run(["rm", "-r", "/etc/systemd/system/vllm.service.d"])
 
 
+def test_a_unit_of_that_name_that_is_not_ours_is_left_alone(agent: Agent) -> None:
+    path = "/etc/systemd/system/vllm.service"
+    agent.box.write(path, "[Service]\nExecStart=/bin/sleep 1000\n")
+    agent.box.run(["systemctl", "daemon-reload"])
+    agent.box.run(["systemctl", "start", "vllm"])
+    before = agent.pid("vllm")
+    scripted.set_scenario(agent.box, {})
+    agent.box.write(CONFIG, service_table(**OURS))
+    agent.box.run(["systemctl", "reload", "llmagent"], check=False)
+    assert path in agent.wait("held")["held"]["why"]
+    assert agent.pid("vllm") == before
+    assert "sleep 1000" in agent.box.read(path)
+    agent.box.run(["systemctl", "stop", "vllm"])
+    agent.box.run(["rm", path])
+    agent.box.run(["systemctl", "daemon-reload"])
+    agent.wait("serving")
+
+
+def test_without_the_agent_systemd_alone_brings_vllm_back(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    agent.configure(service_table(**OURS))
+    before = agent.wait("serving")["main_pid"]
+    agent.box.run(["systemctl", "stop", "llmagent"])
+    died(agent.box)
+    agent.box.wait_for(lambda: agent.pid("vllm") not in (0, before), 60, "systemd's own restart")
+    agent.box.run(["systemctl", "start", "llmagent"])
+    assert agent.wait("serving")["main_pid"] not in (0, before)
+
+
 def test_the_token_is_seen_nowhere(agent: Agent) -> None:
     secret = "hf_ThisMustNotBeSeenAnywhere"  # a made-up token
     scripted.set_scenario(agent.box, {})

@@ -203,6 +203,37 @@ def test_no_state_on_the_way_to_an_automatic_restart_is_an_operators_stop(sub_st
     assert host.service().phase is Phase.EXAMINING
 
 
+def test_a_unit_that_somebody_else_wrote_is_never_touched() -> None:
+    policy = ServicePolicy(Settings("vllm", "/srv/models/llama"))
+    host = SimulatedHost({"vllm": policy})
+    theirs = "/etc/systemd/system/vllm.service"
+    running = UnitFacts("active", "running", main_pid=77, invocation_id="a" * 32, foreign=theirs)
+    host.units["vllm"] = running
+    done: list[object] = []
+    host.on_action = done.append
+    host.agent_starts()
+    host.pass_time(3000)
+    host.units["vllm"] = replace(running, active_state="activating", sub_state="auto-restart")
+    host.see_units()
+    host.pass_time(3000)
+    assert host.service().phase is Phase.HELD
+    assert theirs in host.service().reason
+    assert done == []
+    del host.units["vllm"]
+    host.see_units()
+    assert host.serving_within(120)
+
+
+def test_a_unit_that_the_operator_takes_over_is_let_go() -> None:
+    host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
+    host.units["vllm"] = replace(host.units["vllm"], foreign="/etc/systemd/system/vllm.service")
+    host.see_units()
+    host.hangs()
+    host.pass_time(3000)
+    assert host.service().phase is Phase.HELD
+    assert "vllm" in host.runs
+
+
 def test_a_service_that_left_the_file_is_left_running_and_not_watched_any_more() -> None:
     host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
     host.policies = {}
