@@ -34,6 +34,7 @@ test-vllm: ## tests with real vLLM: minutes, root
 bench: ## what the agent costs and how fast it reacts
 	@$(SETUP) all
 	$(PYTEST) -s tests/benchmarks
+	.venv/bin/python -m tests.benchmarks.diagnose
 
 deb: ## the Debian package, in dist/
 	@$(SETUP) apt
