@@ -40,6 +40,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowLog:
+    """Read the log of a run that somebody else started, from its first line on."""
+
+    service: str
+    invocation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadLog:
     """Read what the dead run still wrote and conclude from it."""
 
@@ -68,4 +76,4 @@ class Canary:
     deadline_seconds: float
 
 
-Action = WriteUnit | Start | Stop | ReadLog | Verify | Canary
+Action = WriteUnit | Start | Stop | FollowLog | ReadLog | Verify | Canary

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core import recovery
-from agent.core.actions import ReadLog
+from agent.core.actions import FollowLog, ReadLog
 from agent.core.command_line import command_line
 from agent.core.observations import ActionDone, UnitSeen
 from agent.core.state import Died, Live, ServiceState
@@ -109,6 +109,7 @@ def _adopt(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         s = turn.enter(s, Phase.STARTING, "adopted", why)
     else:
         turn.tell(s.name, "adopted", why)
+    turn.do(FollowLog(s.name, unit.invocation_id))
     return _follow(turn, replace(s, running=running, what_to_do=""), unit)
 
 

@@ -56,6 +56,7 @@ class JournalSource:
             self._reader.feed(SAID_BEFORE_THE_CURSOR)
         self._ended: set[str] = set()
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
         self._untold = False
@@ -63,6 +64,11 @@ class JournalSource:
     def conclude(self, invocation_id: str) -> None:
         """Ask for the conclusion of a dead run. From any thread."""
         self._asked.put(invocation_id)
+        self.wake()
+
+    def follow(self, invocation_id: str) -> None:
+        """Ask for a run to be read from its first line on. From any thread."""
+        self._wanted.put(invocation_id)
         self.wake()
 
     def wake(self) -> None:
@@ -73,9 +79,11 @@ class JournalSource:
     def look(self) -> None:
         """Wait for lines or a question, read what is there, tell what is new."""
         follower = self._open()
-        moved = self._asked.empty() and follower.wait(self._patience())
-        if moved or not self._asked.empty():
+        idle = self._asked.empty() and self._wanted.empty()
+        if not idle or follower.wait(self._patience()):
             self._read(follower)
+        while not self._wanted.empty():
+            self._catch_up(follower, self._wanted.get_nowait())
         while not self._asked.empty():
             self._conclude(follower, self._asked.get_nowait())
         self._tell()
@@ -131,6 +139,11 @@ class JournalSource:
         self._invocation_id = invocation_id
         self._reader = LogReader(self._signatures)
         self._told = ()
+
+    def _catch_up(self, follower: JournalFollower, invocation_id: str) -> None:
+        if invocation_id != self._invocation_id:
+            self._go_back(follower, invocation_id)
+            self._read(follower)
 
     def _conclude(self, follower: JournalFollower, invocation_id: str) -> None:
         if invocation_id != self._invocation_id:

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from agent import config as configuration
-from agent.core.actions import Action, Canary, ReadLog, Verify
+from agent.core.actions import Action, Canary, FollowLog, ReadLog, Verify
 from agent.core.settings import Config
 from agent.core.signatures import SignatureSet
 from agent.core.state import HostPolicy, HostState, ServiceState
@@ -106,6 +106,8 @@ class Daemon:
             return
         threads = self.services[action.service]
         match action:
+            case FollowLog():
+                threads.journal.follow(action.invocation_id)
             case ReadLog():
                 threads.journal.conclude(action.invocation_id)
             case Verify() | Canary():

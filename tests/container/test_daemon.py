@@ -239,6 +239,22 @@ def test_a_unit_of_that_name_that_is_not_ours_is_left_alone(agent: Agent) -> Non
     agent.wait("serving")
 
 
+def test_an_agent_that_has_lost_its_memory_adopts_and_proves_what_runs(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    agent.configure(service_table(**OURS, kv_cache_dtype="fp8"))
+    before = agent.wait("serving")
+    agent.box.run(["systemctl", "stop", "llmagent"])
+    agent.box.run(["find", "/var/lib/llmagent", "-name", "llmagent.db*", "-delete"])
+    agent.box.run(["systemctl", "start", "llmagent"])
+    after = agent.wait("serving")
+    assert after["main_pid"] == before["main_pid"]
+    verdicts = [
+        {check["item"]: check["verdict"] for check in status["verification"]}
+        for status in (before, after)
+    ]
+    assert verdicts[0] == verdicts[1]
+
+
 def test_without_the_agent_systemd_alone_brings_vllm_back(agent: Agent) -> None:
     scripted.set_scenario(agent.box, {})
     agent.configure(service_table(**OURS))
