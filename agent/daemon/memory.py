@@ -25,6 +25,8 @@ CONFIG = "config"
 NOT_STORED = frozenset({"live"})
 NO_LIVE = Live()
 KEEP_EVENTS = 100_000
+KEEP_UNSAVED = 1000
+"""What happened while the disk was full is kept in memory and written once there is room."""
 KEEP_SECONDS = 400 * 86400.0
 
 
@@ -36,6 +38,8 @@ class Memory:
         self._store = store
         self._known = store.load_state()
         self._volatile = volatile
+        self._behind = False
+        self._unsaved: list[Event] = []
         self.health = SourceHealth("store", up=not volatile, detail=volatile)
 
     def load(self) -> tuple[HostState, tuple[str, ...]]:
@@ -78,9 +82,10 @@ class Memory:
         cursors: dict[str, str] | None = None,
     ) -> None:
         """Write what differs and the news, in one transaction, before anything is done."""
-        changed = _changes(old, new)
+        changed = _changes(HostState() if self._behind else old, new)
         changed |= {CURSOR + name: cursor for name, cursor in (cursors or {}).items()}
-        events = [Event(at, line.service, line.kind, line.message, line.data) for line in news]
+        events = [*self._unsaved]
+        events += [Event(at, line.service, line.kind, line.message, line.data) for line in news]
         gone = [SERVICE + name for name in old.services if name not in new.services]
         if self._write(changed, events, gone):
             self.health.last_seconds = at
@@ -97,7 +102,9 @@ class Memory:
             if self.health.up:
                 log.error(f"{error}; the agent goes on without recording")
             self.health.up, self.health.detail = False, str(error)
+            self._behind, self._unsaved = True, list(events)[-KEEP_UNSAVED:]
             return False
+        self._behind, self._unsaved = False, []
         self._known.update(changed)
         self.health.up, self.health.detail = not self._volatile, self._volatile
         return True
