@@ -84,14 +84,14 @@ class Memory:
         """Write what differs and the news, in one transaction, before anything is done."""
         changed = _changes(HostState() if self._behind else old, new)
         changed |= {CURSOR + name: cursor for name, cursor in (cursors or {}).items()}
-        events = [*self._unsaved]
-        events += [Event(at, line.service, line.kind, line.message, line.data) for line in news]
+        events = [Event(at, line.service, line.kind, line.message, line.data) for line in news]
         gone = [SERVICE + name for name in old.services if name not in new.services]
         if self._write(changed, events, gone):
-            self.health.last_seconds = at
+            self.health.last_seconds, self._behind = at, False
 
     def _write(self, state: dict[str, str], events: Sequence[Event], gone: Sequence[str]) -> bool:
         changed = {key: text for key, text in state.items() if self._known.get(key) != text}
+        events = [*self._unsaved, *events]
         if not changed and not events and not gone:
             return False
         try:
@@ -102,9 +102,9 @@ class Memory:
             if self.health.up:
                 log.error(f"{error}; the agent goes on without recording")
             self.health.up, self.health.detail = False, str(error)
-            self._behind, self._unsaved = True, list(events)[-KEEP_UNSAVED:]
+            self._behind, self._unsaved = True, events[-KEEP_UNSAVED:]
             return False
-        self._behind, self._unsaved = False, []
+        self._unsaved = []
         self._known.update(changed)
         self.health.up, self.health.detail = not self._volatile, self._volatile
         return True
