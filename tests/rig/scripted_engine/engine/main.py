@@ -44,7 +44,9 @@ def main(module: str, argv: list[str]) -> NoReturn:
         signal.SIGTERM, lambda *_: threading.Thread(target=serving.stop, daemon=True).start()
     )
     serving.start()
-    serving.ended.wait()
+    # A signal that another thread takes runs its handler only when this one wakes up.
+    while not serving.ended.wait(0.2):
+        pass
     line("INFO:     Shutting down")
     line("INFO:     Application shutdown complete.")
     sys.stdout.flush()
