@@ -17,6 +17,7 @@ from agent.core.observations import (
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
+    GpusSeen,
     LogConcluded,
     LogProgress,
     Observation,
@@ -42,6 +43,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             configuration.on_config_loaded(turn, observation)
         case ConfigRefused():
             configuration.on_config_refused(turn, observation)
+        case GpusSeen():
+            turn.gpus = observation.gpus
         case _:
             if observation.service in turn.services:
                 s = turn.services[observation.service]

@@ -9,6 +9,7 @@ did not ask for it, the operator did (systemd 252, 257).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from agent.core import recovery
@@ -214,12 +215,11 @@ def start_what_may(turn: Turn) -> None:
             continue
         if s.name not in turn.policy.services or turn.at < s.retry_at:
             continue
-        if not _gpu_is_free(turn, s):
-            continue
-        turn.put(turn.start(s, s.reason))
+        if all(may_start(turn, s) for may_start in GATES):
+            turn.put(turn.start(s, s.reason))
 
 
-def _gpu_is_free(turn: Turn, s: ServiceState) -> bool:
+def _no_other_start_on_its_gpus(turn: Turn, s: ServiceState) -> bool:
     mine = turn.policy_of(s).settings
     return not any(
         other.phase in NEEDS_THE_GPU_ALONE
@@ -228,6 +228,10 @@ def _gpu_is_free(turn: Turn, s: ServiceState) -> bool:
         and mine.shares_gpu_with(turn.policy_of(other).settings)
         for other in turn.services.values()
     )
+
+
+GATES: tuple[Callable[[Turn, ServiceState], bool], ...] = (_no_other_start_on_its_gpus,)
+"""What a start that is due must pass, in this order."""
 
 
 def stop_what_must_not_come_back(turn: Turn) -> None:

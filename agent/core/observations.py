@@ -16,6 +16,7 @@ from agent.core.check import Check
 from agent.core.diagnosis import Diagnosis, Progress
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase
+from agent.core.gpu import Gpus
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import UnitFacts
 
@@ -135,7 +136,16 @@ class ActionDone:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class GpusSeen:
+    """NVML was asked, or could not be: then `gpus.driver.problem` says why."""
+
+    at: float
+    gpus: Gpus
+
+
+HostObservation = Tick | AgentStarted | ConfigLoaded | ConfigRefused | GpusSeen
 ServiceObservation = (
     UnitSeen | LogProgress | LogConcluded | ApiSeen | CanaryDone | Verified | ActionDone
 )
-Observation = Tick | AgentStarted | ConfigLoaded | ConfigRefused | ServiceObservation
+Observation = HostObservation | ServiceObservation

@@ -14,6 +14,7 @@ from agent.core.diagnosis import Progress
 from agent.core.engine import Engine
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
+from agent.core.gpu import Gpus
 from agent.core.settings import ServicePolicy, Settings, Tunable
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import Phase, Then, UnitFacts
@@ -132,11 +133,12 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """The state of everything the agent looks after."""
+    """The state of everything the agent looks after; `gpus` is only the last look, never stored."""
 
     boot_id: str = ""
     next_action_id: int = 1
     services: Mapping[str, ServiceState] = field(default_factory=dict)
+    gpus: Gpus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Turn:
         self._boot_id = state.boot_id
         self._next_action_id = state.next_action_id
         self._services = dict(state.services)
+        self.gpus = state.gpus
         self._actions: list[Action] = []
         self._news: list[News] = []
 
@@ -61,7 +62,7 @@ class Turn:
 
     def decision(self) -> Decision:
         """Return what came of it."""
-        state = HostState(self._boot_id, self._next_action_id, dict(self._services))
+        state = HostState(self._boot_id, self._next_action_id, dict(self._services), self.gpus)
         return Decision(state, tuple(self._actions), tuple(self._news))
 
     # --- the actions that are remembered before they are done ---

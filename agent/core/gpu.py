@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What NVML says of the host's GPUs at one moment, in base units and NVML's own words.
+
+None, and a name that is missing from a mapping, means that the card or its driver does not give
+the value: such a value is left out everywhere, never shown as zero. Names of clock event reasons
+and their bits: nvml.h 13.5; thresholds: NVML_TEMPERATURE_THRESHOLD_*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag
+
+
+class ClockEvents(IntFlag):
+    """Why the clocks are not as high as they could be: nvmlClocksEventReasons, bit by bit."""
+
+    GPU_IDLE = 0x1
+    APPLICATIONS_CLOCKS_SETTING = 0x2
+    SW_POWER_CAP = 0x4
+    HW_SLOWDOWN = 0x8
+    SYNC_BOOST = 0x10
+    SW_THERMAL_SLOWDOWN = 0x20
+    HW_THERMAL_SLOWDOWN = 0x40
+    HW_POWER_BRAKE_SLOWDOWN = 0x80
+    DISPLAY_CLOCK_SETTING = 0x100
+    BOARD_LIMIT = 0x200
+    RELIABILITY = 0x400
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLimits:
+    """Limits of a card's power draw, in watts.
+
+    `requested` is what `nvidia-smi -pl` set last; `enforced` is the lowest of all that limit it
+    (VBIOS, nvidia-smi, a BMC).
+    """
+
+    requested_watts: float | None = None
+    enforced_watts: float | None = None
+    default_watts: float | None = None
+    min_watts: float | None = None
+    max_watts: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """A card's memory in bytes; `reserved` is the driver's own share, apart from `used`."""
+
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+    reserved_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A compute process on a card; `unit` is the systemd unit by its cgroup, "" for none."""
+
+    pid: int
+    name: str = ""
+    used_bytes: int | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU at one moment.
+
+    `index` is NVML's, which follows the PCI bus but may shift when a card is lost; `uuid` names
+    the card for ever. `lost`: fallen off the bus (NVML_ERROR_GPU_IS_LOST), all else is then what
+    was known before. `recovery_action` is field 230 (0 none, 1 reset, 2 node reboot, 3 drain P2P,
+    4 drain and reset). `memory_unified`: the card has no memory of its own, `memory` is the host's.
+    `margin_celsius` are the degrees left until the card slows down.
+    """
+
+    index: int
+    uuid: str
+    name: str = ""
+    pci_bus_id: str = ""
+    serial: str | None = None
+    vbios_version: str | None = None
+    compute_capability: str | None = None
+    lost: bool = False
+    reset_required: bool = False
+    recovery_action: int | None = None
+    temperature_celsius: float | None = None
+    memory_temperature_celsius: float | None = None
+    margin_celsius: float | None = None
+    thresholds_celsius: Mapping[str, float] = field(default_factory=dict)
+    margin_thresholds_celsius: Mapping[str, float] = field(default_factory=dict)
+    power_watts: float | None = None
+    power_instant_watts: float | None = None
+    power_limits: PowerLimits = field(default_factory=PowerLimits)
+    energy_joules: float | None = None
+    clocks_hertz: Mapping[str, float] = field(default_factory=dict)
+    clocks_max_hertz: Mapping[str, float] = field(default_factory=dict)
+    clock_events: ClockEvents | None = None
+    clock_events_supported: ClockEvents | None = None
+    clock_event_seconds: Mapping[str, float] = field(default_factory=dict)
+    utilization_ratio: float | None = None
+    memory_utilization_ratio: float | None = None
+    memory: GpuMemory | None = None
+    memory_unified: bool = False
+    processes: tuple[GpuProcess, ...] | None = None
+    ecc_enabled: bool | None = None
+    ecc_errors: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    retired_pages: Mapping[str, int] = field(default_factory=dict)
+    retired_pages_pending: bool | None = None
+    remapped_rows: Mapping[str, int] = field(default_factory=dict)
+    row_remap_pending: bool | None = None
+    row_remap_failed: bool | None = None
+    pcie_generation: int | None = None
+    pcie_generation_max: int | None = None
+    pcie_width: int | None = None
+    pcie_width_max: int | None = None
+    pcie_replays: int | None = None
+    fan_ratio: float | None = None
+    performance_state: int | None = None
+    persistence_mode: bool | None = None
+    mig_mode: bool | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The NVIDIA driver: what is loaded, and what the next start of a process would meet.
+
+    `library_version` is the version of the NVML library on disk, `module_version` that of the
+    loaded kernel module, `installed_module_version` that which the next boot loads; each "" when
+    there is none. `problem` says in one sentence why NVML does not work, "" while it does.
+    """
+
+    library_version: str = ""
+    module_version: str = ""
+    installed_module_version: str = ""
+    cuda_version: str = ""
+    problem: str = ""
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether a new CUDA process would fail because library and module differ."""
+        return bool(
+            self.library_version
+            and self.module_version
+            and self.library_version != self.module_version
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """All GPUs at the agent time `at`; `gpus` in the order of their index, lost ones included."""
+
+    at: float
+    gpus: tuple[Gpu, ...] = ()
+    driver: Driver = field(default_factory=Driver)
+
+    def used_by(self, names: tuple[str, ...]) -> tuple[Gpu, ...]:
+        """Return those that `gpus` of a service's settings names: "all", indices or UUIDs."""
+        if "all" in names:
+            return self.gpus
+        return tuple(g for g in self.gpus if g.uuid in names or str(g.index) in names)
