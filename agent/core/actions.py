@@ -76,4 +76,32 @@ class Canary:
     deadline_seconds: float
 
 
-Action = WriteUnit | Start | Stop | FollowLog | ReadLog | Verify | Canary
+@dataclass(frozen=True, slots=True)
+class SetPowerLimit:
+    """Set a GPU's power limit."""
+
+    uuid: str
+    action_id: int
+    watts: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockClocks:
+    """Hold a GPU's clocks between two values in MHz; None lets go of them."""
+
+    uuid: str
+    action_id: int
+    mhz: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetPersistenceMode:
+    """Turn a GPU's persistence mode on."""
+
+    uuid: str
+    action_id: int
+
+
+ServiceAction = WriteUnit | Start | Stop | FollowLog | ReadLog | Verify | Canary
+GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
+Action = ServiceAction | GpuAction

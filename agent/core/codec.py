@@ -51,7 +51,7 @@ def _decode(kind: Any, data: Any) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         key_kind, item_kind = get_args(kind)
         return {
-            _decode(key_kind, key): _decode(item_kind, item)
+            _decode_key(key_kind, key): _decode(item_kind, item)
             for key, item in _expect(dict, data).items()
         }
     if isinstance(kind, type) and is_dataclass(kind):
@@ -63,6 +63,11 @@ def _decode(kind: Any, data: Any) -> Any:
     if kind in (Any, object):
         return data
     return _expect(kind, data)
+
+
+def _decode_key(kind: Any, key: str) -> Any:
+    """JSON has only text as keys."""
+    return int(key) if kind is int else _decode(kind, key)
 
 
 def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from agent.core import configuration, lifecycle, liveness, recovery
+from agent.core import cards, configuration, lifecycle, liveness, recovery
 from agent.core.observations import (
     ActionDone,
     AgentStarted,
@@ -17,6 +17,7 @@ from agent.core.observations import (
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
+    GpuActionDone,
     GpusSeen,
     LogConcluded,
     LogProgress,
@@ -25,6 +26,7 @@ from agent.core.observations import (
     Tick,
     UnitSeen,
     Verified,
+    XidSeen,
 )
 from agent.core.state import Decision, HostPolicy, HostState, ServiceState
 from agent.core.turn import Turn
@@ -44,7 +46,9 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
         case ConfigRefused():
             configuration.on_config_refused(turn, observation)
         case GpusSeen():
-            turn.gpus = observation.gpus
+            cards.on_gpus(turn, observation)
+        case GpuActionDone() | XidSeen():
+            pass
         case _:
             if observation.service in turn.services:
                 s = turn.services[observation.service]

@@ -11,6 +11,7 @@ jumps inside one process and still means something after a restart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from agent.core.check import Check
 from agent.core.diagnosis import Diagnosis, Progress
@@ -144,7 +145,49 @@ class GpusSeen:
     gpus: Gpus
 
 
-HostObservation = Tick | AgentStarted | ConfigLoaded | ConfigRefused | GpusSeen
+class GpuOutcome(StrEnum):
+    """What came of a change to a GPU's settings."""
+
+    DONE = "done"
+    NOT_SUPPORTED = "not-supported"
+    NOT_PERMITTED = "not-permitted"
+    NO_TOOL = "no-tool"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuActionDone:
+    """nvidia-smi ended, or was ended; whether its change is in force shows in GpusSeen."""
+
+    at: float
+    uuid: str
+    action_id: int
+    outcome: GpuOutcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class XidSeen:
+    """The driver reported an error of a GPU.
+
+    `at` is when it was logged. `pci_bus_id` is "domain:bus:device" in lower case, without the
+    function; `code` is None for the lines that say "fallen off the bus" without an Xid. `pid` is 0
+    where the line names none; `recovery_action` is field 230's new value from the text of an Xid
+    154. `earlier_boot`: it was logged before the host was booted.
+    """
+
+    at: float
+    pci_bus_id: str
+    code: int | None
+    text: str
+    pid: int = 0
+    recovery_action: int | None = None
+    earlier_boot: bool = False
+
+
+HostObservation = (
+    Tick | AgentStarted | ConfigLoaded | ConfigRefused | GpusSeen | GpuActionDone | XidSeen
+)
 ServiceObservation = (
     UnitSeen | LogProgress | LogConcluded | ApiSeen | CanaryDone | Verified | ActionDone
 )

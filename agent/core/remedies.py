@@ -122,6 +122,8 @@ def _seqs_to_bound(case: Case) -> Change | None:
     if bound is None or bound < 1:
         return None
     value = int(bound)
+    if value == case.running.max_num_seqs:
+        return None
     return Change("max_num_seqs", value, f"vLLM names {value} as the most that fit")
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from agent.core.gpu_settings import Power, Thermal
+
 Tunable = int | float | bool
 """The value of a setting that recovery may change."""
 
@@ -170,3 +172,5 @@ class Config:
 
     services: Mapping[str, ServicePolicy] = field(default_factory=lambda: MappingProxyType({}))
     metrics: Metrics = field(default_factory=Metrics)
+    power: Power = field(default_factory=Power)
+    thermal: Thermal = field(default_factory=Thermal)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from agent.core.actions import Action
+from agent.core.card import Card
 from agent.core.case import Bound
 from agent.core.check import Check
 from agent.core.diagnosis import Progress
@@ -15,6 +16,7 @@ from agent.core.engine import Engine
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.gpu import Gpus
+from agent.core.gpu_settings import Power, Thermal
 from agent.core.settings import ServicePolicy, Settings, Tunable
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import Phase, Then, UnitFacts
@@ -133,12 +135,17 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """The state of everything the agent looks after; `gpus` is only the last look, never stored."""
+    """The state of everything the agent looks after; `cards` are the GPUs by UUID.
+
+    `gpus` is only the last look and `started_at` the start of this process: neither is stored.
+    """
 
     boot_id: str = ""
     next_action_id: int = 1
     services: Mapping[str, ServiceState] = field(default_factory=dict)
     gpus: Gpus | None = None
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    started_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,8 @@ class HostPolicy:
 
     services: Mapping[str, ServicePolicy]
     engines: Mapping[str, Engine]
+    power: Power = field(default_factory=Power)
+    thermal: Thermal = field(default_factory=Thermal)
 
 
 @dataclass(frozen=True, slots=True)

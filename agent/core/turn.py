@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agent.core.actions import Action, Start, Stop, WriteUnit
+from agent.core.card import Card
 from agent.core.settings import ServicePolicy, Settings
 from agent.core.state import Asked, Decision, HostPolicy, HostState, Live, News, ServiceState
 from agent.core.unit import override_note
@@ -22,7 +23,9 @@ class Turn:
         self._boot_id = state.boot_id
         self._next_action_id = state.next_action_id
         self._services = dict(state.services)
+        self._cards = dict(state.cards)
         self.gpus = state.gpus
+        self.started_at = state.started_at
         self._actions: list[Action] = []
         self._news: list[News] = []
 
@@ -30,6 +33,15 @@ class Turn:
     def services(self) -> Mapping[str, ServiceState]:
         """The services as they are at this point of the decision."""
         return self._services
+
+    @property
+    def cards(self) -> Mapping[str, Card]:
+        """The GPUs by UUID as they are at this point of the decision."""
+        return self._cards
+
+    def put_card(self, card: Card) -> None:
+        """Remember the GPU's new state."""
+        self._cards[card.uuid] = card
 
     def policy_of(self, s: ServiceState) -> ServicePolicy:
         """Return what is asked of the service now."""
@@ -62,7 +74,14 @@ class Turn:
 
     def decision(self) -> Decision:
         """Return what came of it."""
-        state = HostState(self._boot_id, self._next_action_id, dict(self._services), self.gpus)
+        state = HostState(
+            self._boot_id,
+            self._next_action_id,
+            dict(self._services),
+            self.gpus,
+            dict(self._cards),
+            self.started_at,
+        )
         return Decision(state, tuple(self._actions), tuple(self._news))
 
     # --- the actions that are remembered before they are done ---
@@ -79,7 +98,7 @@ class Turn:
     def start(self, s: ServiceState, why: str) -> ServiceState:
         """Ask for a start with the effective settings."""
         settings = self.effective(s)
-        action_id = self._take_id()
+        action_id = self.take_id()
         self.do(Start(s.name, action_id, settings, notes_of(s), why))
         self.tell(s.name, "start", f"start {settings.unit}", phase=Phase.STARTING.value)
         s = s.enter(Phase.STARTING, self.at, why)
@@ -94,11 +113,12 @@ class Turn:
 
     def stop(self, s: ServiceState, why: str, *, then: Then, kill: bool = False) -> ServiceState:
         """Ask for a stop; the phase is the caller's to set."""
-        action_id = self._take_id()
+        action_id = self.take_id()
         self.do(Stop(s.name, action_id, kill, why))
         return replace(s, asked=Asked(action_id, self.at, stop=True, then=then))
 
-    def _take_id(self) -> int:
+    def take_id(self) -> int:
+        """Return the number of the next action; it names the action in what comes of it."""
         action_id, self._next_action_id = self._next_action_id, self._next_action_id + 1
         return action_id
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from agent.core.card import Card
 from agent.core.codec import decode, encode
 from agent.core.state import HostState, Live, News, ServiceState
 from agent.daemon.sources import SourceHealth
@@ -20,6 +21,7 @@ log = structlog.get_logger()
 
 HOST = "host"
 SERVICE = "service:"
+GPU = "gpu:"
 CURSOR = "cursor:"
 CONFIG = "config"
 NOT_STORED = frozenset({"live"})
@@ -45,6 +47,7 @@ class Memory:
     def load(self) -> tuple[HostState, tuple[str, ...]]:
         """Return the state as last recorded, and a sentence for each part that was unreadable."""
         services: dict[str, ServiceState] = {}
+        cards: dict[str, Card] = {}
         problems: list[str] = []
         host = {"boot_id": "", "next_action_id": 1}
         for key, text in self._known.items():
@@ -54,10 +57,13 @@ class Memory:
                 elif key.startswith(SERVICE):
                     state = decode(ServiceState, json.loads(text))
                     services[state.name] = state
+                elif key.startswith(GPU):
+                    card = decode(Card, json.loads(text))
+                    cards[card.uuid] = card
             except (ValueError, TypeError) as error:
                 problems.append(f"what was remembered as {key} cannot be read ({error}): forgotten")
         boot_id, next_id = str(host["boot_id"]), int(str(host["next_action_id"]))
-        return HostState(boot_id, next_id, services), tuple(problems)
+        return HostState(boot_id, next_id, services, cards=cards), tuple(problems)
 
     def cursor(self, service: str) -> str | None:
         """Return how far the service's journal had been read."""
@@ -127,4 +133,7 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
             continue
         if before is None or replace(s, live=NO_LIVE) != replace(before, live=NO_LIVE):
             changed[SERVICE + name] = json.dumps(encode(s, NOT_STORED))
+    for uuid, card in new.cards.items():
+        if card != old.cards.get(uuid):
+            changed[GPU + uuid] = json.dumps(encode(card))
     return changed

@@ -15,4 +15,4 @@ def policy_of(config: Config) -> HostPolicy:
     for name, policy in config.services.items():
         install = inspect(policy.settings.python)
         engines[name] = install.engine(known_flags(install, cache_directory()))
-    return HostPolicy(config.services, engines)
+    return HostPolicy(config.services, engines, config.power, config.thermal)

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from agent import config as configuration
-from agent.core.actions import Action, Canary, FollowLog, ReadLog, Verify
+from agent.core.actions import Action, Canary, FollowLog, GpuAction, ReadLog, Verify
 from agent.core.settings import Config
 from agent.core.signatures import SignatureSet
 from agent.core.state import HostPolicy, HostState, ServiceState
@@ -102,6 +102,8 @@ class Daemon:
 
     def submit(self, action: Action) -> None:
         """Hand an action to who carries it out."""
+        if isinstance(action, GpuAction):
+            return
         if action.service not in self.services:
             return
         threads = self.services[action.service]
