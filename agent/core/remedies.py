@@ -44,7 +44,7 @@ def _floor2(value: float) -> float:
 
 
 def _lower_utilization(case: Case, value: float, why: str) -> Change | None:
-    value = _floor2(value)
+    value = min(_floor2(value), case.recovery.max_gpu_memory_utilization)
     if value >= case.utilization or value < case.recovery.min_gpu_memory_utilization:
         return None
     return Change("gpu_memory_utilization", value, f"{why}: {case.utilization:g} -> {value:g}")
