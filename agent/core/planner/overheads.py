@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a start takes beside weights and KV cache: activation, contexts, CUDA graphs.
+
+The constants are fitted to what vLLM printed in published logs of 0.6.5..0.29 (Llama 3 and 3.1,
+Qwen 2.5 and 3, Phi-4, Mistral Small; V100, A100, H100), each with the error that they show there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.planner.layers import Keeps
+from agent.core.planner.model import Model
+from agent.core.planner.versions import LEAN_SAMPLER, MANY_SEQS, Version
+
+GIB = 1024**3
+
+SAMPLER_BYTES = 38.8
+LEAN_SAMPLER_BYTES = 15.4
+"""Bytes at the peak for each logit of the sampler's warm-up (max_num_seqs x vocabulary)."""
+
+LARGE_CARD_GIB = 70.0
+HUGE_CARD_GIB = 160.0
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`gib` give or take `error_gib`, and how it comes about."""
+
+    gib: float
+    error_gib: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How much one step computes: `tokens` and `sequences` at most."""
+
+    tokens: int
+    sequences: int
+
+
+def batch_of(
+    version: Version,
+    card_gib: float,
+    max_model_len: int,
+    max_num_batched_tokens: int | None,
+    max_num_seqs: int | None,
+) -> Batch:
+    """Return the limits of a step, with the defaults that vLLM's API server takes unasked."""
+    large = card_gib >= LARGE_CARD_GIB and version.v1
+    sequences = max_num_seqs or (1024 if large and version.release >= MANY_SEQS else 256)
+    if max_num_batched_tokens:
+        return Batch(max_num_batched_tokens, sequences)
+    if not version.v1:
+        # V0 prefills a whole prompt at once, in chunks only above 32 Ki tokens.
+        return Batch(2048 if max_model_len > 32768 else max(max_model_len, 2048), sequences)
+    if card_gib >= HUGE_CARD_GIB:
+        return Batch(16384, sequences)
+    return Batch(max(8192 if large else 2048, sequences), sequences)
+
+
+def activation(model: Model, batch: Batch, version: Version, tensor_parallel_size: int) -> Term:
+    """Return the peak of the profiling run: the widest MLP or the sampler, whichever is more."""
+    # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
+    lean = version.release >= LEAN_SAMPLER or model.vision is not None
+    per_logit = LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    rows = min(batch.sequences, batch.tokens)
+    sampler = rows * model.vocab_size * per_logit / GIB
+    mlp = batch.tokens * _widest(model, tensor_parallel_size) * model.dtype_bytes / GIB
+    gib = max(sampler, mlp)
+    how = (
+        f"sampler: {rows} sequences x {model.vocab_size} logits x {per_logit:g} bytes"
+        if sampler >= mlp
+        else f"layers: {batch.tokens} tokens x {_widest(model, tensor_parallel_size):.0f} numbers"
+    )
+    if model.vision is not None:
+        return Term(gib + 0.2, 0.35 * gib + 1.0, f"{how}; profiling of images comes on top")
+    return Term(gib, 0.15 * gib + 0.15, how)
+
+
+def _widest(model: Model, tensor_parallel_size: int) -> float:
+    inner = model.intermediate_size
+    if model.experts is not None:
+        inner = max(8 * model.experts.intermediate_size, model.experts.shared_intermediate_size)
+    attention = (2 * model.heads * model.head_dim) / tensor_parallel_size
+    states = any(layer.keeps is Keeps.STATE for layer in model.layers)
+    mixer = attention * (4 if states else 1)
+    return max(3 * inner / tensor_parallel_size, mixer) + 5 * model.hidden_size
+
+
+def non_torch(
+    tensor_parallel_size: int, pipeline_parallel_size: int, card_gib: float, version: Version
+) -> Term:
+    """Return what CUDA contexts, cuBLAS and NCCL take beside PyTorch's allocator."""
+    if tensor_parallel_size > 1:
+        new = 2.1 if card_gib >= LARGE_CARD_GIB else 1.6
+        gib = new if version.release >= LEAN_SAMPLER else 0.55
+        return Term(gib, 0.4, f"NCCL and contexts with {tensor_parallel_size} GPUs")
+    if pipeline_parallel_size > 1:
+        return Term(0.1, 0.1, "contexts, a pipeline of GPUs")
+    gib = 0.25 if version.release >= LEAN_SAMPLER else 0.13
+    return Term(gib, 0.1, "CUDA context and libraries")
+
+
+def cuda_graphs(batch: Batch, *, enforce_eager: bool) -> Term:
+    """Return what captured graphs take; vLLM captures up to 512 sequences."""
+    if enforce_eager:
+        return Term(0.0, 0.0, "none: enforce_eager")
+    sizes = min(batch.sequences, 512) / 512
+    gib = 0.35 + 0.5 * sizes
+    return Term(gib, 0.3, f"captured for up to {min(batch.sequences, 512)} sequences")

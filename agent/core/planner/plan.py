@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan: every GiB of a GPU named, and whether a start with these settings succeeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.planner.kv import Kv, kv_of
+from agent.core.planner.model import Model
+from agent.core.planner.overheads import (
+    GIB,
+    Term,
+    activation,
+    batch_of,
+    cuda_graphs,
+    non_torch,
+)
+from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.verdict import verdict_of
+from agent.core.planner.versions import Version
+from agent.core.planner.weights import Weights, counted
+
+
+def make_plan(model: Model, request: Request) -> Plan:
+    """Return the plan.
+
+    Raises UnknownQuantizationError when the weights cannot be counted and are not given.
+    """
+    version, length = request.version, request.max_model_len or model.max_position
+    batch = batch_of(
+        version,
+        request.gpu_memory_gib,
+        length,
+        request.max_num_batched_tokens,
+        request.max_num_seqs,
+    )
+    known = request.measured
+    weights = _measured(known.weights_gib) or _weights(model, request)
+    tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
+    peak = _measured(known.activation_gib) or activation(model, batch, version, tp)
+    contexts = _measured(known.non_torch_gib) or non_torch(tp, pp, request.gpu_memory_gib, version)
+    graphs = _measured(known.cuda_graph_gib) or cuda_graphs(
+        batch, enforce_eager=request.enforce_eager
+    )
+    kv = kv_of(model, request.kv_cache_dtype, tp, pp, batch.tokens, version)
+    budget = request.utilization * request.gpu_memory_gib
+    inside = graphs.gib if version.graphs_inside else 0.0
+    states = kv.state_bytes * batch.sequences / GIB
+    available = budget - weights.gib - peak.gib - contexts.gib - inside - states
+    error = _root(weights, peak, contexts, graphs if version.graphs_inside else None)
+    if request.kv_cache_memory_bytes is not None:
+        available, error = request.kv_cache_memory_bytes / GIB, 0.0
+    elif known.available_kv_gib is not None:
+        available, error = known.available_kv_gib, 0.1
+    pool = max(0.0, available) * GIB
+    concurrency = kv.concurrency(pool, length)
+    draft = Plan(
+        verdict=Fit.FITS,
+        reason="",
+        request=request,
+        batch=batch,
+        weights=weights,
+        activation=peak,
+        non_torch=contexts,
+        cuda_graphs=graphs,
+        budget_gib=budget,
+        available_kv_gib=available,
+        error_gib=error,
+        needed_kv_gib=kv.request_bytes(length) / GIB,
+        max_model_len=length,
+        kv=kv,
+        kv_tokens=_printed_tokens(kv, pool, length, concurrency, version),
+        max_concurrency=concurrency,
+        largest_max_model_len=kv.longest(pool, model.max_position),
+    )
+    verdict, reason = verdict_of(draft)
+    return replace(draft, verdict=verdict, reason=reason)
+
+
+def _measured(gib: float | None) -> Term | None:
+    return None if gib is None else Term(gib, 0.05, "as vLLM printed at an earlier start here")
+
+
+def _weights(model: Model, request: Request) -> Term:
+    if request.weights_gib is not None:
+        return Term(request.weights_gib, 0.02 * request.weights_gib, "as given")
+    tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
+    if request.files_gib is not None and not _converts_at_load(model, request):
+        gib = request.files_gib / (tp * pp)
+        words = f"{request.files_gib:.2f} GiB of files over {tp * pp} GPUs"
+        return Term(gib, 0.02 * gib + (0.06 * gib if pp > 1 else 0.0), words)
+    found: Weights = counted(model, request.quantization, tp, pp)
+    return Term(found.gib, found.error_gib, found.how)
+
+
+def _converts_at_load(model: Model, request: Request) -> bool:
+    return not model.quantization_config and bool(request.quantization)
+
+
+def _root(*terms: Term | None) -> float:
+    # Independent errors: they seldom all point one way.
+    squares = sum(term.error_gib**2 for term in terms if term is not None)
+    return float(squares**0.5)
+
+
+def _printed_tokens(kv: Kv, pool: float, length: int, concurrency: float, version: Version) -> int:
+    if not kv.groups:
+        return 0
+    if len(kv.groups) == 1 or version.graphs_inside:
+        return (
+            int(concurrency * length) if len(kv.groups) > 1 else kv.blocks(pool) * kv.block_tokens
+        )
+    return kv.blocks(pool) // sum(count for _, _, count in kv.groups) * kv.block_tokens
+
+
+def terms(plan: Plan) -> list[dict[str, object]]:
+    """Return every GiB of the card with its name and how it comes about."""
+    rows = [
+        ("weights", plan.weights),
+        ("activation", plan.activation),
+        ("non_torch", plan.non_torch),
+        ("cuda_graph", plan.cuda_graphs),
+    ]
+    found = [_row(name, term) for name, term in rows]
+    if plan.states_gib:
+        how = f"recurrent states of {plan.batch.sequences} sequences, beside the KV cache"
+        found.append(_row("states", Term(plan.states_gib, 0.0, how)))
+    request = plan.request
+    how = f"what is left of {request.utilization:g} x {request.gpu_memory_gib:g} GiB"
+    found.append(_row("available_kv", Term(plan.available_kv_gib, plan.error_gib, how)))
+    left = request.gpu_memory_gib - plan.budget_gib
+    found.append(_row("not_used", Term(left, 0.0, "beyond gpu_memory_utilization")))
+    return found
+
+
+def _row(name: str, term: Term) -> dict[str, object]:
+    gib, error = round(term.gib, 3), round(term.error_gib, 3)
+    return {"name": name, "gib": gib, "error_gib": error, "how": term.how}

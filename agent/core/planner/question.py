@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a plan is asked and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent.core.planner.kv import Kv
+from agent.core.planner.overheads import GIB, Batch, Term
+from agent.core.planner.versions import Version
+
+
+class Fit(StrEnum):
+    """The verdict; `TIGHT` lies within the errors of the estimates."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    DOES_NOT_FIT = "does not fit"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What vLLM printed at an earlier good start with these settings; GiB of one GPU."""
+
+    weights_gib: float | None = None
+    activation_gib: float | None = None
+    non_torch_gib: float | None = None
+    cuda_graph_gib: float | None = None
+    available_kv_gib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What shall be started: vLLM's own option names; None where vLLM chooses.
+
+    `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card);
+    `weights_gib` the weights of one GPU when they are known, `files_gib` those of all files.
+    """
+
+    gpu_memory_gib: float
+    version: Version = field(default_factory=Version)
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    quantization: str | None = None
+    kv_cache_dtype: str = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    gpu_memory_utilization: float | None = None
+    kv_cache_memory_bytes: int | None = None
+    enforce_eager: bool = False
+    weights_gib: float | None = None
+    files_gib: float | None = None
+    free_gib: float | None = None
+    measured: Measured = field(default_factory=Measured)
+
+    @property
+    def utilization(self) -> float:
+        """The share asked for, or the one that this vLLM takes unasked."""
+        if self.gpu_memory_utilization is not None:
+            return self.gpu_memory_utilization
+        return self.version.default_utilization
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The memory of one GPU in GiB.
+
+    `kv_tokens` are counted as this vLLM prints them, `needed_kv_gib` is what one request of
+    `max_model_len` tokens takes.
+    """
+
+    verdict: Fit
+    reason: str
+    request: Request
+    batch: Batch
+    weights: Term
+    activation: Term
+    non_torch: Term
+    cuda_graphs: Term
+    budget_gib: float
+    available_kv_gib: float
+    error_gib: float
+    needed_kv_gib: float
+    max_model_len: int
+    kv: Kv
+    kv_tokens: int
+    max_concurrency: float
+    largest_max_model_len: int
+
+    @property
+    def low_gib(self) -> float:
+        """The KV cache if every estimate is off in the bad direction."""
+        return self.available_kv_gib - self.error_gib
+
+    @property
+    def pool_bytes(self) -> float:
+        """The KV cache in bytes, 0 when there is none."""
+        return max(0.0, self.available_kv_gib) * GIB
+
+    @property
+    def states_gib(self) -> float:
+        """Recurrent states beside the KV cache, for all sequences."""
+        return self.kv.state_bytes * self.batch.sequences / GIB

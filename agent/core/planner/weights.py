@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bytes of a model's weights on its fullest GPU, by counting parameters.
+
+Linear layers are quantized, embeddings, output head, norms and routers stay as the checkpoint has
+them (AWQ, GPTQ, FP8, compressed-tensors, bitsandbytes; vLLM 0.6.3..0.32).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.core.planner.kv import fullest_stage
+from agent.core.planner.layers import Keeps, Layer
+from agent.core.planner.model import Experts, Model
+
+GIB = 1024**3
+
+NF4_BITS = 4.25
+"""bitsandbytes: 4 bits, a 32-bit scale for 64 of them, the scales quantized again in part."""
+
+MXFP4_PADDING = 256
+"""MXFP4 kernels pad an expert's width to a multiple of this (gpt-oss: 2880 to 3072)."""
+
+
+class UnknownQuantizationError(ValueError):
+    """The method has no known size; the message says what to give instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """`gib` on the fullest GPU, give or take `error_gib`; `how` is the arithmetic in words."""
+
+    gib: float
+    error_gib: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How linear layers are stored: bits an element with scales.
+
+    `experts_only`: all but the experts stay plain (MXFP4); `attention_plain`: the attention does.
+    """
+
+    name: str
+    bits: float
+    experts_only: bool = False
+    attention_plain: bool = False
+
+
+def format_of(model: Model, quantization: str | None) -> Format:
+    """Return the format that vLLM loads: the checkpoint's own, else the one that is asked for.
+
+    Raises UnknownQuantizationError for a method whose size is not known.
+    """
+    own = model.quantization_config
+    if own:
+        return replace(_checkpoint_format(own), attention_plain=_leaves_attention(own))
+    name = (quantization or "none").lower()
+    if name in {"none", "auto"}:
+        return Format("unquantized", 8.0 * model.dtype_bytes)
+    if name.startswith(("fp8", "int8", "experts_int8", "ptpc")):
+        return Format(f"{name}, converted at load", 8.0)
+    if name in {"bitsandbytes", "bnb"}:
+        return Format("bitsandbytes NF4, converted at load", NF4_BITS)
+    return _named_format(name)
+
+
+def _leaves_attention(own: Mapping[str, Any]) -> bool:
+    for name in ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules"):
+        left = own.get(name)
+        if isinstance(left, list):
+            parts = [str(entry).rpartition("self_attn")[1:] for entry in left]
+            whole = [rest for found, rest in parts if found and not rest]
+            projections = [rest for found, rest in parts if found and rest.endswith("o_proj")]
+            if whole or len(projections) > 1:
+                return True
+    return False
+
+
+def _named_format(name: str) -> Format:
+    family = name.replace("auto_", "").replace("_marlin", "")
+    if family in {"awq", "gptq", "auto-round", "wna16", "marlin"}:
+        return Format(name, _grouped_bits(4, 128))
+    if family in {"nvfp4", "modelopt_fp4", "modelopt"}:
+        return Format(name, 4.5)
+    if family == "mxfp4":
+        return Format(name, 4.25, experts_only=True)
+    raise UnknownQuantizationError(
+        f"quantization {name!r} has no known size: give the weights' size with --weights-gib"
+    )
+
+
+def _checkpoint_format(own: Mapping[str, Any]) -> Format:
+    method = str(own.get("quant_method") or own.get("quant_algo") or "").lower()
+    if method in {"awq", "gptq", "auto-round", "auto_round", "gptq_marlin", "awq_marlin"}:
+        bits = int(own.get("bits") or own.get("w_bit") or 4)
+        group = int(own.get("group_size") or own.get("q_group_size") or 128)
+        return Format(f"{method} {bits} bits, groups of {group}", _grouped_bits(bits, group))
+    if method.startswith("fp8") or method == "fbgemm_fp8":
+        return Format("fp8", 8.0)
+    if method == "mxfp4":
+        return Format("mxfp4", 4.25, experts_only=True)
+    if method in {"bitsandbytes", "bnb"}:
+        return Format("bitsandbytes", NF4_BITS if own.get("load_in_4bit", True) else 8.0)
+    if method in {"compressed-tensors", "compressed_tensors"}:
+        return _compressed_format(own)
+    if method.startswith(("modelopt", "nvfp4")):
+        algorithm = str(own.get("quant_algo") or "").upper()
+        return Format("modelopt FP8", 8.0) if algorithm == "FP8" else Format("NVFP4", 4.5)
+    return _named_format(method or "unnamed")
+
+
+def _compressed_format(own: Mapping[str, Any]) -> Format:
+    groups = own.get("config_groups")
+    first: object = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    weights = first.get("weights") if isinstance(first, Mapping) else None
+    if not isinstance(weights, Mapping):
+        return Format("compressed-tensors", 8.0)
+    bits = int(weights.get("num_bits") or 8)
+    name = f"compressed-tensors {weights.get('type', 'int')}{bits}"
+    if bits == 4 and weights.get("type") == "float":
+        return Format(name, 4.5)
+    group = weights.get("group_size")
+    scales = 16 / int(group) if isinstance(group, int) and group > 0 else 0.0
+    return Format(name, bits + scales)
+
+
+def _grouped_bits(bits: int, group: int) -> float:
+    # A 16-bit scale and a zero point of the weights' own width for each group.
+    return bits + (16 + bits) / group if group > 0 else float(bits)
+
+
+def counted(
+    model: Model, quantization: str | None, tensor_parallel_size: int, stages: int
+) -> Weights:
+    """Return the weights of the fullest GPU by counting; within 2 % of what vLLM prints."""
+    chosen = format_of(model, quantization)
+    plain = 8.0 * model.dtype_bytes
+    layers = fullest_stage(model, stages)
+    mixers, dense, experts = 0.0, 0.0, 0.0
+    moe_seen = 0
+    for layer in layers:
+        mixers += _mixer(model, layer)
+        if not layer.has_mlp:
+            continue
+        if model.experts is not None and moe_seen >= model.experts.dense_layers:
+            experts += _expert_layer(model, model.experts, chosen)
+            dense += 3 * model.hidden_size * model.experts.shared_intermediate_size
+        else:
+            dense += (3 if model.gated_mlp else 2) * model.hidden_size * model.intermediate_size
+        moe_seen += 1
+    linear_bits = plain if chosen.experts_only else chosen.bits
+    mixer_bits = plain if chosen.attention_plain else linear_bits
+    norms = (4 * model.hidden_size) * len(layers)
+    routers = (model.experts.count if model.experts else 0) * model.hidden_size * len(layers)
+    embeddings = _embeddings(model, stages)
+    encoder = _encoder(model)
+    parts = (
+        ("attention", mixers * mixer_bits / tensor_parallel_size),
+        ("MLP", dense * linear_bits / tensor_parallel_size),
+        ("experts", experts * chosen.bits / tensor_parallel_size),
+        ("embeddings", embeddings * plain / tensor_parallel_size),
+        ("norms and routers", (norms + routers) * plain),
+        ("encoder", encoder * plain / tensor_parallel_size),
+        ("rotary table", model.max_position * model.rotary_dim * plain),
+    )
+    gib = sum(bits for _, bits in parts) / 8 / GIB
+    words = ", ".join(
+        f"{name} {bits / 8 / GIB:.2f}" for name, bits in parts if bits / 8 / GIB > 0.005
+    )
+    return Weights(gib, 0.02 * gib + (0.3 if encoder else 0.0), f"{chosen.name}: {words}")
+
+
+def _mixer(model: Model, layer: Layer) -> float:
+    """Return the parameters of attention or of what stands in its place."""
+    if layer.weights:
+        return layer.weights
+    hidden, queries = model.hidden_size, model.heads * model.head_dim
+    match layer.keeps:
+        case Keeps.LATENT:
+            rank = layer.kv_width
+            queries_in = (
+                hidden * model.query_rank + model.query_rank * queries
+                if model.query_rank
+                else hidden * queries
+            )
+            # The latent is widened to keys and values of every head (128 + 128), then projected.
+            return (
+                queries_in + hidden * rank + rank * model.heads * 256 + model.heads * 128 * hidden
+            )
+        case Keeps.NOTHING:
+            return 2 * hidden * queries if layer.attends else 0
+        case _:
+            gate = 2 if model.gated_attention else 1
+            return hidden * (gate * queries + layer.kv_heads * layer.kv_width) + queries * hidden
+
+
+def _expert_layer(model: Model, experts: Experts, chosen: Format) -> float:
+    matrices = 3 if model.gated_mlp else 2
+    inner = experts.intermediate_size
+    if chosen.experts_only:
+        inner = math.ceil(inner / MXFP4_PADDING) * MXFP4_PADDING
+    return matrices * experts.count * model.hidden_size * inner
+
+
+def _embeddings(model: Model, stages: int) -> float:
+    # vLLM pads the vocabulary to a multiple of 64; with stages, the first and last hold one each.
+    one = math.ceil(model.vocab_size / 64) * 64 * model.hidden_size
+    return one if model.tied_embeddings or stages > 1 else 2 * one
+
+
+def _encoder(model: Model) -> float:
+    if model.vision is None:
+        return 0
+    width = int(model.vision.get("hidden_size") or model.vision.get("embed_dim") or 1024)
+    depth = int(model.vision.get("num_hidden_layers") or model.vision.get("depth") or 24)
+    inner = int(model.vision.get("intermediate_size") or 4 * width)
+    return depth * (4 * width * width + 2 * width * inner)

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent plan`: a model's files, a config.json or a name in; the contract out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cli.main import main
+from agent.host.model_files import known_models, weights_gib
+
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+KEYS = {
+    *("verdict", "reason", "weights_gib", "activation_gib", "non_torch_gib", "cuda_graph_gib"),
+    *("available_kv_gib", "error_gib", "needed_kv_gib", "kv_bytes_per_token", "kv_tokens"),
+    *("max_concurrency", "max_model_len", "largest_max_model_len", "terms", "advice"),
+}
+
+
+def plan(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any], str]:
+    status = main(["plan", *argv, "--format", "json"])
+    out, err = capsys.readouterr()
+    return status, json.loads(out) if out else {}, err
+
+
+def a_model(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, int]) -> Path:
+    """A model's directory with sparse safetensors files of the given sizes."""
+    directory.mkdir(exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(dict(config)))
+    for name, size in tensors.items():
+        header = json.dumps(
+            {
+                "__metadata__": {"format": "pt"},
+                "w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]},
+            }
+        ).encode()
+        with (directory / name).open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + size)
+    return directory
+
+
+@pytest.fixture
+def config_json(tmp_path: Path) -> Path:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(dict(known_models()[LLAMA])))
+    return file
+
+
+def test_the_json_has_the_documented_keys(
+    capsys: pytest.CaptureFixture[str], config_json: Path
+) -> None:
+    argv = (
+        "--config-json",
+        str(config_json),
+        "--gpu-memory-gib",
+        "23.5",
+        "--max-model-len",
+        "8192",
+    )
+    status, document, _ = plan(capsys, *argv)
+    assert status == 0
+    assert document.keys() == KEYS
+    assert document["verdict"] == "fits"
+    assert document["kv_bytes_per_token"] == 131_072
+    assert [row["name"] for row in document["terms"]][:4] == [
+        "weights",
+        "activation",
+        "non_torch",
+        "cuda_graph",
+    ]
+
+
+def test_what_does_not_fit_ends_with_1_and_says_what_would_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = ("--model", LLAMA, "--gpu-memory-gib", "15.6", "--max-model-len", "8192")
+    status, document, _ = plan(capsys, *argv)
+    assert status == 1
+    assert document["verdict"] == "does not fit"
+    assert any("AWQ" in sentence for sentence in document["advice"])
+
+
+def test_every_option_of_vllm_is_taken_under_its_own_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = (
+        *("--model", LLAMA, "--gpu-memory-gib", "79.19", "--tensor-parallel-size", "2"),
+        *("--pipeline-parallel-size", "1", "--quantization", "fp8", "--kv-cache-dtype", "fp8"),
+        *("--max-model-len", "4096", "--max-num-seqs", "16", "--max-num-batched-tokens", "4096"),
+        *("--gpu-memory-utilization", "0.5", "--enforce-eager", "--vllm-version", "0.16.0"),
+        *("--weights-gib", "4.3"),
+    )
+    status, document, _ = plan(capsys, *argv)
+    assert status == 0
+    assert document["weights_gib"] == 4.3
+    assert document["cuda_graph_gib"] == 0
+    assert document["kv_bytes_per_token"] == 32_768
+
+
+def test_the_weights_of_a_local_model_are_read_from_its_headers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    gib = 1024**3
+    sizes = {"model-00001-of-00002.safetensors": gib, "model-00002-of-00002.safetensors": 2 * gib}
+    directory = a_model(tmp_path / "m", known_models()[LLAMA], sizes)
+    index = {"metadata": {"total_size": 3 * gib}, "weight_map": dict.fromkeys("ab")}
+    index["weight_map"] = dict(zip("ab", sizes, strict=True))
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert weights_gib(directory) == 3.0
+    _, document, _ = plan(capsys, "--model", str(directory), "--gpu-memory-gib", "23.5")
+    assert document["weights_gib"] == 3.0
+
+
+def test_a_file_that_the_index_names_and_that_is_missing_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    directory = a_model(tmp_path / "m", known_models()[LLAMA], {"a.safetensors": 10})
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    status, _, err = plan(capsys, "--model", str(directory), "--gpu-memory-gib", "23.5")
+    assert status == 2
+    assert "b.safetensors" in err
+
+
+@pytest.mark.parametrize("damage", ["cut", "not a header", "empty"])
+def test_a_broken_safetensors_file_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, damage: str
+) -> None:
+    directory = a_model(tmp_path / "m", known_models()[LLAMA], {"model.safetensors": 5000})
+    file = directory / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes({"cut": whole[:-1], "not a header": b"\xff" * 64, "empty": b""}[damage])
+    status, _, err = plan(capsys, "--model", str(directory), "--gpu-memory-gib", "23.5")
+    assert status == 2
+    assert "model.safetensors" in err
+    assert "download it again" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ((), "name a model"),
+        (("--model", "nobody/nothing", "--gpu-memory-gib", "24"), "--config-json"),
+        (("--model", LLAMA), "--gpu-memory-gib"),
+        (("--model", LLAMA, "--gpu-memory-gib", "-1"), "no card's memory"),
+        (("--config-json", "/nowhere/config.json", "--gpu-memory-gib", "24"), "/nowhere"),
+        (
+            ("--model", LLAMA, "--quantization", "quip", "--gpu-memory-gib", "24"),
+            "--weights-gib",
+        ),
+    ],
+)
+def test_inputs_that_make_no_plan_are_named(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: str
+) -> None:
+    status, _, err = plan(capsys, *argv)
+    assert status == 2
+    assert words in err
+
+
+def test_a_config_that_is_no_models_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    for text in ("[]", "{", '{"hidden_size": "big"}', '{"hidden_size": 64}'):
+        file.write_text(text)
+        status, _, err = plan(capsys, "--config-json", str(file), "--gpu-memory-gib", "24")
+        assert status == 2, text
+        assert "config.json" in err
+
+
+def test_a_service_of_agent_toml_is_planned_with_its_settings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    directory = a_model(tmp_path / "m", known_models()[LLAMA], {})
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'[service.vllm]\nmodel = "{directory}"\nkv_cache_dtype = "fp8"\nmax_model_len = 4096\n'
+    )
+    argv = ("vllm", "--config", str(config), "--gpu-memory-gib", "23.5", "--vllm-version", "0.32")
+    status, document, _ = plan(capsys, *argv)
+    assert status == 0
+    assert document["kv_bytes_per_token"] == 65_536
+    assert document["max_model_len"] == 4096
+
+
+def test_the_table_for_a_person_names_every_gib(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["plan", "--model", LLAMA, "--gpu-memory-gib", "23.5", "--max-model-len", "8192"]) == 0
+    )
+    out = capsys.readouterr().out
+    for word in ("weights", "activation", "non_torch", "cuda_graph", "available_kv", "fits"):
+        assert word in out
