@@ -15,13 +15,16 @@ from agent.core.failures import (
     of_xid,
     xid_action,
 )
-from agent.core.log_lines import Line
+from agent.core.log_lines import Line, seconds_between
 from agent.core.log_traceback import Traceback
 from agent.core.numbers import read_numbers
 from agent.core.signatures import Match, Rank, Signature
 
 MAX_FINDINGS = 64
 """Different failure lines that are kept of one run; the first of each class."""
+
+ALIVE_AFTER_SECONDS = 20
+"""An engine that still makes tokens this long after an error line did not die of it."""
 
 SHOWN = 400
 """Characters of a line that evidence shows."""
@@ -41,7 +44,7 @@ _XID_RANKS = {
 }
 _FOLLOWS_ANOTHER_XID = 154
 _SOFT_LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})
-_OVER_ONCE_LOADED = frozenset({Group.HUB, Group.FILES})
+_EXPLAINS_LATER = frozenset({Group.HOST_SOFTWARE})
 _SURVIVES_READY = frozenset({Group.HARDWARE})
 
 
@@ -50,7 +53,8 @@ class Finding:
     """A failure line: the lowest `weight` is nearest to the root, then the lowest `order`.
 
     `guessed` is true where the class hangs on a phase that no line had shown yet, `soft` where the
-    line was a mere warning: the run may have gone on.
+    line was a mere warning, or the error was caught: the run may have gone on. `past` is true once
+    it did: such a finding may explain what comes later, but is no end.
     """
 
     failure: FailureClass
@@ -61,6 +65,12 @@ class Finding:
     stamp: str
     guessed: bool = False
     soft: bool = False
+    past: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether this can be what ended the run."""
+        return self.weight < NOTE_WEIGHT and not self.past
 
 
 @dataclass(slots=True)
@@ -89,10 +99,21 @@ class Findings:
         """Return them with the nearest to the root first."""
         return sorted(self._found, key=lambda f: (f.weight, f.order))
 
-    def survived_loading(self) -> None:
-        """Forget warnings about the hub and files: the weights are there."""
-        gone = [f for f in self._found if f.soft and group_of(f.failure) in _OVER_ONCE_LOADED]
-        self._found = [f for f in self._found if f not in gone]
+    def moved_on(self) -> None:
+        """Take mere warnings as survived; what they say of host software may matter yet."""
+        if any(f.soft and not f.past for f in self._found):
+            kept = (f for f in self._found if not f.soft or group_of(f.failure) in _EXPLAINS_LATER)
+            self._found = [replace(f, past=f.soft) for f in kept]
+
+    def survived_work(self, stamp: str) -> None:
+        """Forget what was printed well before a sign of life: nobody died of it."""
+        self._found = [
+            f
+            for f in self._found
+            if f.weight >= WRAPPER_WEIGHT
+            or group_of(f.failure) in _SURVIVES_READY
+            or not ALIVE_AFTER_SECONDS <= seconds_between(f.stamp, stamp) < float("inf")
+        ]
 
     def survived_start(self) -> None:
         """Forget all that a run that serves has evidently survived."""
@@ -109,15 +130,25 @@ class Findings:
 
 
 def finding_of(
-    line: Line, match: Match, order: int, trace: Traceback, phase: EnginePhase | None
+    line: Line,
+    match: Match,
+    order: int,
+    trace: Traceback,
+    phase: EnginePhase | None,
+    *,
+    caught: bool = False,
 ) -> Finding | None:
-    """Return what a failure line means in this run; `phase` is None when no line has shown it."""
+    """Return what a failure line means in this run; `phase` is None when no line has shown it.
+
+    `caught` tells that the program says itself that it goes on after this error.
+    """
     signature = match.signature
     failure = _class_of(match, trace, phase)
     if failure is None:
         return None
     code = trace.open and line.text.startswith(" ")
-    soft = line.level in _SOFT_LEVELS and signature.rank in (Rank.ROOT, Rank.CAUSE)
+    mild = line.level in _SOFT_LEVELS and signature.rank in (Rank.ROOT, Rank.CAUSE)
+    soft = caught or mild
     numbers = read_numbers(match.captures)
     guessed = bool(signature.by_phase) and trace.phase is None and phase is None
     shown = line.text.strip()[:SHOWN]

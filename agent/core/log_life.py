@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.core.facts import FactBook, is_fact
 from agent.core.failures import EnginePhase, FailureClass
-from agent.core.log_findings import NOTE_WEIGHT, SHOWN, WRAPPER_WEIGHT, Findings, finding_of
+from agent.core.log_findings import SHOWN, WRAPPER_WEIGHT, Findings, finding_of
 from agent.core.log_lines import Line, seconds_between
 from agent.core.log_traceback import Tracebacks
 from agent.core.signatures import Match, Signature, SignatureKind, When
@@ -15,6 +15,7 @@ from agent.core.signatures import Match, Signature, SignatureKind, When
 SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""
 
+_FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
 _ONLY_TOLD = frozenset({"DEBUG", "INFO"})
 """Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
 
@@ -68,9 +69,7 @@ class Life:
     @property
     def failing(self) -> bool:
         """Whether something that can end the run was seen."""
-        return (
-            any(f.weight < NOTE_WEIGHT for f in self.findings) or self.tracebacks.deadly is not None
-        )
+        return any(f.ends for f in self.findings) or self.tracebacks.deadly is not None
 
     @property
     def over(self) -> bool:
@@ -81,6 +80,7 @@ class Life:
         """Add a clean line; returns whether it shows progress of the start."""
         self.lines += 1
         self.stamp = line.stamp or self.stamp
+        caught = bool(matches) and self.tracebacks.of(line.process).harmless
         if not self.stopping:
             self.tracebacks.take(line, matches, ready=self.ready)
         if not matches:
@@ -90,12 +90,12 @@ class Life:
             return False
         self.recognised = True
         moved = False
-        failed = SignatureKind.FALLBACK in kinds
+        if SignatureKind.FALLBACK not in kinds:
+            failing = [match for match in matches if match.signature.kind in _FAILING]
+            self._fail(line, failing, caught=caught or SignatureKind.CAUGHT in kinds)
         for match in matches:
             self._learn(line, match)
             match match.signature.kind:
-                case SignatureKind.FAILURE | SignatureKind.WRAPPER:
-                    failed = failed or self._fail(line, match)
                 case SignatureKind.FALLBACK:
                     name = match.signature.failure or FailureClass.UNKNOWN
                     self.fallbacks.setdefault(name, line.text[:SHOWN])
@@ -116,7 +116,13 @@ class Life:
                 case SignatureKind.EXIT:
                     self.exit_status = int(match.captures["exit_status"] or 0)
                     self.exit_line = line.text[:SHOWN]
-                case SignatureKind.FRAME | SignatureKind.NOISE:
+                case (
+                    SignatureKind.FAILURE
+                    | SignatureKind.WRAPPER
+                    | SignatureKind.CAUGHT
+                    | SignatureKind.FRAME
+                    | SignatureKind.NOISE
+                ):
                     pass
         return moved
 
@@ -145,25 +151,31 @@ class Life:
     def _move(self, line: Line, signature: Signature) -> bool:
         if self.ready:
             return False
+        self.findings.moved_on()
         if signature.phase is not None and not self.failing:
             self.phase = signature.phase
             self.phase_line = line.text[:SHOWN]
         if signature.phase in (EnginePhase.PROFILING, EnginePhase.WARMING_UP):
-            self.findings.survived_loading()
             self.tracebacks.survived()
         return True
 
-    def _fail(self, line: Line, match: Match) -> bool:
-        if self.stopping or (match.signature.when is When.START and self.ready):
-            return False
-        if self.ready and line.level in _ONLY_TOLD:
-            return False
+    def _fail(self, line: Line, matches: list[Match], *, caught: bool) -> None:
+        """Add what one line tells: of several classes only the one that is nearest to the root."""
+        if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
+            return
         shown = self.phase if self.phase_line else None
         trace = self.tracebacks.of(line.process)
-        finding = finding_of(line, match, self.lines, trace, shown)
-        if finding is not None:
-            self.findings.add(finding)
-        return finding is not None
+        found = [
+            found_one
+            for match in matches
+            if not (match.signature.when is When.START and self.ready)
+            and (found_one := finding_of(line, match, self.lines, trace, shown, caught=caught))
+        ]
+        if found:
+            nearest = min(found, key=lambda finding: finding.weight)
+            for finding in found:
+                if finding.failure is nearest.failure:
+                    self.findings.add(finding)
 
     def _become_ready(self, line: Line) -> bool:
         if self.ready:
@@ -202,6 +214,8 @@ class Life:
             self.served.idle_stats = self.served.blocked = 0
             self.served.answers += 1
             self.served.answers_ever += 1
+            if self.tracebacks.deadly is None:
+                self.findings.survived_work(self.stamp)
 
     def _blocked(self, line: Line) -> None:
         if self.ready and not self.over:

@@ -24,8 +24,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d+)(?:, ip=[\d.]+)?\) ?")
 _HEADER = re.compile(
     r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)? "
-    r"\[?([\w./<>-]+):(\d+)\] ?"
+    r"\[?(?:([\w./<>-]+):(\d+)\]|[\w./-]+\.py:(?!\d)) ?"
 )
+_INNER = re.compile(r"(?:\[rank\d+\]: ?|\([A-Za-z][\w =-]{0,40}? pid=\d+(?:, ip=[\d.]+)?\) ?)+")
+"""What torch and Ray put before the message, inside vLLM's own prefix or without it."""
+
 _RESIDUE = re.compile(
     r"(?:\d\d:\d\d:\d\d )?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[[\w./]+\.py:\d+\] "
 )
@@ -33,8 +36,9 @@ _RESIDUE = re.compile(
 
 _TRANSPORT = re.compile(
     r"(?:"
-    # docker compose, kubectl --prefix, stern; CRI and docker timestamps
-    r"[\w.-]+\s+\| |\[pod/[^\]]+\] |(?:\w+ )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
+    # docker compose, kubectl --prefix, stern; CRI, docker and build-farm timestamps
+    r"[\w.-]*\s+\| |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
+    r"|(?:\w+ )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
     r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] )?"
     # journalctl: short, short-iso has the stamp above, short-monotonic and dmesg
     r"|(?:[A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)? )"
@@ -87,7 +91,7 @@ def _clean(piece: str) -> Line:
     header = _HEADER.search(piece, 0, 400)
     if header is not None:
         level, stamp = header.group(1), header.group(2)
-        source = f"{header.group(3).rpartition('/')[2]}:{header.group(4)}"
+        source = f"{(header.group(3) or '').rpartition('/')[2]}:{header.group(4) or 0}"
         start = header.end()
         before = header.start()
     else:
@@ -104,6 +108,8 @@ def _clean(piece: str) -> Line:
         residue = _RESIDUE.match(piece, start) if ".py:" in piece else None
         if residue is not None:
             start = residue.end()
+    if piece.startswith(("[rank", "("), start) and (inner := _INNER.match(piece, start)):
+        start = inner.end()
     return Line(
         piece[start:].rstrip(), piece[begin:].rstrip(), process, level, stamp, source, len(piece)
     )
@@ -111,7 +117,7 @@ def _clean(piece: str) -> Line:
 
 def _after_transport(piece: str) -> int:
     """Return where the message begins behind the prefixes of whatever carried the line."""
-    if not piece or piece[0] == " ":
+    if not piece or (piece[0] == " " and not piece.lstrip(" ").startswith("| ")):
         return 0
     position = 0
     for _ in range(4):

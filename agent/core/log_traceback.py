@@ -67,7 +67,8 @@ class Tracebacks:
         for match in matches:
             if match.signature.kind is SignatureKind.FRAME:
                 trace.frames.add(match.signature.id)
-                trace.phase = match.signature.phase or trace.phase
+                if not (match.signature.weak and trace.phase is not None):
+                    trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
         if (trace.open or trace.fatal) and _EXCEPTION.match(text) is not None:

@@ -23,9 +23,10 @@ class SignatureKind(StrEnum):
     """What a matching line is in the story of a run.
 
     FRAME is a traceback line that tells what the engine was doing; NOISE is a line whose alarming
-    words mean nothing; REQUEST an HTTP access line; STATS the periodic throughput line; BLOCKED a
-    process that waits for another; START the first lines of a new run; ASKED a stop that somebody
-    asked for; STOP what follows any stop; EXIT what systemd says of the end of a process.
+    words mean nothing; CAUGHT marks an error after which the program says that it goes on; REQUEST
+    an HTTP access line; STATS the periodic throughput line; BLOCKED a process that waits for
+    another; START the first lines of a new run; ASKED a stop that somebody asked for; STOP what
+    follows any stop; EXIT what systemd says of the end of a process.
     """
 
     FAILURE = "failure"
@@ -39,6 +40,7 @@ class SignatureKind(StrEnum):
     ASKED = "asked"
     STOP = "stop"
     EXIT = "exit"
+    CAUGHT = "caught"
     FRAME = "frame"
     REQUEST = "request"
     STATS = "stats"
@@ -71,9 +73,10 @@ class Signature:
     (ids of FRAME signatures) or the engine was in a phase of `by_phase`; without `failure` the line
     counts only with such a frame. `when` limits it to a part of the run, `rank` says how near to
     the root it is. `phase` is where the engine is from this line on, `what` names the progress.
-    `weak` facts never correct others. `since` and `until` are the vLLM versions that print it.
-    `fields` are patterns for single facts, tried on the line once the signature matched; `values`
-    replaces a captured text by the project's own word; `fixed` are facts that the line itself is.
+    `weak` facts never correct others, nor do weak frames. `since` and `until` are the vLLM versions
+    that print it. `fields` are patterns for single facts, tried on the line once the signature
+    matched; `values` replaces a captured text by the project's own word; `fixed` are facts that the
+    line itself is.
     """
 
     id: str

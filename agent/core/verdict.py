@@ -25,6 +25,9 @@ watched an engine that gave nothing."""
 
 PROBE_SECONDS = 2.0
 
+_DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
+"""Words of the wrappers that vLLM prints only when an engine that was up has died."""
+
 _DEGRADING = frozenset({FailureClass.CHAT_TEMPLATE_MISSING})
 _SILENT_ACCESS_LOG = ("disable_uvicorn_access_log", "uvicorn_log_level", "disable_access_log")
 
@@ -43,9 +46,10 @@ class Verdict:
 def judge(life: Life) -> Verdict:
     """Return the verdict on what was read so far."""
     findings = life.findings.by_weight()
-    if findings and findings[0].weight < NOTE_WEIGHT:
+    dead = life.tracebacks.deadly is not None and not life.stopping
+    if any(f.ends for f in findings) or (dead and any(f.past for f in findings)):
         return _failed(life, findings)
-    if life.tracebacks.deadly is not None and not life.stopping:
+    if dead and life.tracebacks.deadly is not None:
         return Verdict(Outcome.FAILED, FailureClass.UNKNOWN, (life.tracebacks.deadly,))
     hang = _hang(life)
     if hang is not None:
@@ -56,8 +60,8 @@ def judge(life: Life) -> Verdict:
         return _stopped(life)
     if life.exit_status:
         return Verdict(Outcome.FAILED, FailureClass.UNKNOWN, (life.exit_line,))
-    if findings:
-        return _noted(life, findings)
+    if notes := [f for f in findings if f.weight >= NOTE_WEIGHT]:
+        return _noted(life, notes)
     if life.ready:
         return Verdict(Outcome.READY, None, (life.ready_line,))
     if life.recognised:
@@ -89,7 +93,7 @@ def _settle_guess(life: Life, cause: Finding) -> FailureClass:
     """An allocation that failed where no phase line survived: the wrappers tell start or run."""
     if not cause.guessed:
         return cause.failure
-    fatal = any("encountered a fatal error" in f.line for f in life.findings)
+    fatal = any(word in f.line for f in life.findings for word in _DIED_AT_WORK)
     return FailureClass.OOM_RUNTIME if fatal else cause.failure
 
 
