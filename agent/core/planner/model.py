@@ -13,12 +13,16 @@ from agent.core.planner.layers import Layer, layers_of
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """A mixture of experts; `dense_layers` of the layers have an ordinary MLP instead."""
+    """A mixture of experts; `dense_layers` of the layers have an ordinary MLP instead.
+
+    `active` of the `count` experts compute a token, 0 where config.json does not say.
+    """
 
     count: int
     intermediate_size: int
     shared_intermediate_size: int = 0
     dense_layers: int = 0
+    active: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,13 @@ def _experts(text: Mapping[str, Any]) -> Experts | None:
         shared = each * (number(text, "n_shared_experts", "num_shared_experts") or 0)
     dense = number(text, "first_k_dense_replace") or 0
     only = text.get("mlp_only_layers")
-    return Experts(count, each, shared, dense + (len(only) if isinstance(only, list) else 0))
+    return Experts(
+        count=count,
+        intermediate_size=each,
+        shared_intermediate_size=shared,
+        dense_layers=dense + (len(only) if isinstance(only, list) else 0),
+        active=number(text, "num_experts_per_tok", "experts_per_token", "moe_topk") or 0,
+    )
 
 
 def _vision(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

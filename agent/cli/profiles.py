@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent profiles [NAME]`: the known deployments, or one of them with its plan.
+
+--format json prints {"profiles": [{"name", "description", "cards", "model"}]}, or for one profile
+{"name", "description", "settings", "expect", "recovery", "bands", "alerts", "notes", "plan":
+{"verdict", "reason", "available_kv_gib", "max_concurrency"} | null, "contradictions"}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from agent.core.planner.model import Model, model_of
+from agent.core.planner.profile_plan import contradictions, plan_of
+from agent.core.planner.versions import version_of
+from agent.core.profile import Band, Profile
+from agent.errors import UsageError
+from agent.host.model_files import known_models
+from agent.host.profile_files import read_profiles
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `llmagent`."""
+    parser = subparsers.add_parser("profiles", help="list or print the known deployments")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="print this one, with its plan")
+    parser.add_argument("--vllm-version", metavar="VERSION", help="default: the newest known")
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print; raises UsageError for a name that no profile has."""
+    profiles = read_profiles()
+    if args.name is None:
+        rows = [_row(profile) for profile in profiles.values()]
+        print(json.dumps({"profiles": rows}, indent=2) if args.format == "json" else _table(rows))
+        return 0
+    if args.name not in profiles:
+        known = ", ".join(profiles) or "none: is the package installed?"
+        raise UsageError(f"no profile is called {args.name}; there are: {known}")
+    shape = document(profiles[args.name], args.vllm_version)
+    print(json.dumps(shape, indent=2) if args.format == "json" else _page(shape))
+    return 0
+
+
+def _row(profile: Profile) -> dict[str, object]:
+    return {
+        "name": profile.name,
+        "description": profile.description,
+        "cards": list(profile.card.names),
+        "model": profile.settings.get("model"),
+    }
+
+
+def document(profile: Profile, vllm_version: str | None) -> dict[str, Any]:
+    """Return the profile in its documented shape, planned for a version of vLLM."""
+    version = version_of(vllm_version)
+    config = known_models().get(str(profile.settings.get("model")))
+    model: Model | None = model_of(config) if config is not None else None
+    plan = plan_of(profile, model, version) if model is not None else None
+    return {
+        "name": profile.name,
+        "description": profile.description,
+        "settings": dict(profile.settings_for(version.release)),
+        "expect": dict(profile.expect),
+        "recovery": dict(profile.recovery),
+        "bands": [asdict(band) for band in profile.bands],
+        "alerts": [asdict(alert) for alert in profile.alerts],
+        "notes": list(profile.notes),
+        "plan": None
+        if plan is None
+        else {
+            "verdict": plan.verdict.value,
+            "reason": plan.reason,
+            "available_kv_gib": round(plan.available_kv_gib, 2),
+            "max_concurrency": round(plan.max_concurrency, 2),
+        },
+        "contradictions": [] if model is None else list(contradictions(profile, model, version)),
+    }
+
+
+def _table(rows: list[dict[str, object]]) -> str:
+    width = max((len(str(row["name"])) for row in rows), default=0)
+    return "\n".join(f"{row['name']!s:<{width}}  {row['description']}" for row in rows)
+
+
+def _page(shape: Mapping[str, Any]) -> str:
+    tables = {"service": {"vllm": {**shape["settings"]}}}
+    for name in ("expect", "recovery"):
+        if shape[name]:
+            tables["service"]["vllm"][name] = shape[name]
+    lines = [f"# {shape['description']}", *(f"# {note}" for note in shape["notes"]), ""]
+    lines.append(tomli_w.dumps(tables))
+    lines += [f"# expected: {_band_text(band)}" for band in shape["bands"]]
+    lines += [f"# alert {alert['name']}: {alert['expr']}" for alert in shape["alerts"]]
+    plan = shape["plan"]
+    if plan is not None:
+        lines.append(f"# plan: {plan['verdict']}: {plan['reason']}")
+    lines += [f"# contradicted: {sentence}" for sentence in shape["contradictions"]]
+    return "\n".join(lines)
+
+
+def _band_text(band: Mapping[str, Any]) -> str:
+    of = Band(**band)
+    at = f" at batch {of.batch}" if of.batch else ""
+    after = f" after {of.context_tokens} tokens" if of.context_tokens else ""
+    note = f"; {of.note}" if of.note else ""
+    return f"{of.quantity} {of.low:g} to {of.high:g}{at}{after} ({of.origin}{note})"

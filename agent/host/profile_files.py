@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds and reads profiles: the package's, and the operator's own, which win by name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agent.core.profile import Profile, ProfileError, profile_of
+from agent.errors import UsageError
+
+SHIPPED = Path("/usr/share/llmagent/profiles")
+OWN = Path("/etc/llmagent/profiles.d")
+
+
+def read_profiles(directories: Sequence[Path] = (SHIPPED, OWN)) -> Mapping[str, Profile]:
+    """Return all profiles by name; one of a later directory takes the place of an earlier one.
+
+    Raises UsageError for a file that is no profile; a directory that is not there holds none.
+    """
+    found: dict[str, Profile] = {}
+    for directory in directories:
+        for file in sorted(directory.glob("*.toml")):
+            found[file.stem] = _read(file)
+    return dict(sorted(found.items()))
+
+
+def _read(file: Path) -> Profile:
+    try:
+        return profile_of(file.stem, tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ProfileError) as error:
+        raise UsageError(f"{file}: {error}; correct it, or take it away") from error
