@@ -13,6 +13,7 @@ import pytest
 
 from tests.rig.container import Bind, Container, Suite
 from tests.rig.nspawn import sweep
+from tests.rig.nvsim import HostGpus
 
 LIVE: Final[list[Container]] = []
 """The machines that are on, to be asked what they logged when a test fails."""
@@ -72,6 +73,12 @@ def bookworm(boot: Boot) -> Container:
 def trixie(boot: Boot) -> Container:
     """Returns a fresh Debian 13 for one test."""
     return boot("trixie")
+
+
+@pytest.fixture
+def gpus(tmp_path: Path) -> HostGpus:
+    """Returns simulated GPUs for programs that a test starts; no card and no driver yet."""
+    return HostGpus(tmp_path)
 
 
 def pytest_sessionstart() -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.rig import paths
+from tests.rig import nvsim, paths
 from tests.rig.container import Bind
 
 
@@ -25,3 +25,8 @@ def models() -> Bind:
 def scripted_engine() -> Bind:
     """Returns the scripted engine; its python is tests.rig.scripted.PYTHON."""
     return Bind(paths.RIG / "scripted_engine", "/opt/scripted-engine")
+
+
+def simulated_gpus() -> Bind:
+    """Returns what tests.rig.nvsim.MachineGpus needs; by itself it installs no driver."""
+    return Bind(nvsim.part(), "/opt/nvsim")
