@@ -9,10 +9,14 @@ from typing import Any
 
 from agent.core.check import Check
 from agent.core.codec import encode
+from agent.core.gpu_view import GpusView, gpus_to_json
 from agent.core.vllm_metrics import Counters
 
 FORMAT = 1
 """Raised when a key of status.json changes its meaning or goes; new keys do not raise it."""
+
+LEFT_OUT = frozenset({"gpus"})
+"""Encoded by its own module, as what it holds has no plain shape in JSON."""
 
 SettingValue = str | int | float | bool | None
 
@@ -101,7 +105,10 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment; `phases` are all phases that a service can be in."""
+    """Everything at one moment; `phases` are all phases that a service can be in.
+
+    `gpus` is None on a host where no GPU was ever looked for.
+    """
 
     at_seconds: float
     version: str
@@ -111,15 +118,19 @@ class Snapshot:
     services: tuple[ServiceView, ...] = ()
     sources: tuple[SourceView, ...] = ()
     last_decision_seconds: float = 0.0
+    gpus: GpusView | None = None
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return status.json: `format`, then the fields of Snapshot under their names.
 
     `services` is an object by name, the rest of each under the names of ServiceView, except that
-    the class of `failure` is called `class`, as in `llmagent diagnose`.
+    the class of `failure` is called `class`, as in `llmagent diagnose`. `gpus` is a list, `driver`
+    and `gpus_sampled_seconds` stand beside it; all three are absent where no GPU was looked for.
     """
-    document: dict[str, Any] = {"format": FORMAT, **encode(snapshot)}
+    document: dict[str, Any] = {"format": FORMAT, **encode(snapshot, leave_out=LEFT_OUT)}
+    if snapshot.gpus is not None:
+        document |= gpus_to_json(snapshot.gpus)
     document["services"] = {service["name"]: service for service in document["services"]}
     for service in document["services"].values():
         if service["failure"] is not None:

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from agent.core.check import Verdict
 from agent.core.snapshot import ServiceView, SettingValue, Snapshot
-
-Value = tuple[tuple[str, ...], float]
-"""Label values, then the value."""
+from agent.core.vllm_metrics import Counters
+from agent.daemon.families import counter, gauge, info
+from agent.daemon.gpu_metrics import gpu_families
 
 
 class SnapshotCollector(Collector):
@@ -37,30 +33,32 @@ class SnapshotCollector(Collector):
         yield from _service_phases(snapshot)
         yield from _service_settings(snapshot.services)
         yield from _service_work(snapshot.services)
+        units = frozenset(service.unit for service in snapshot.services)
+        yield from gpu_families(snapshot.gpus, units)
 
 
 def _agent(snapshot: Snapshot) -> Iterator[Metric]:
-    version = {"version": snapshot.version}
-    yield InfoMetricFamily("llmagent_build", "The llmagent that runs.", version)
-    yield _gauge(
+    version = {"version": snapshot.version, "python": platform.python_version()}
+    yield info("llmagent_build", "The llmagent that runs.", [version])
+    yield gauge(
         "llmagent_config_valid",
         "Whether agent.toml, as it is on disk since the last start or reload, is valid.",
         (),
         [((), snapshot.config_valid)],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_last_decision_timestamp_seconds",
         "When the agent last decided something.",
         (),
         [((), snapshot.last_decision_seconds)],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_source_up",
         "Whether a source of observations works.",
         ("source",),
         [((source.name,), source.up) for source in snapshot.sources],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_source_last_timestamp_seconds",
         "When a source of observations last worked.",
         ("source",),
@@ -70,19 +68,19 @@ def _agent(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
     services = snapshot.services
-    yield _gauge(
+    yield gauge(
         "llmagent_service_phase",
         "What the agent is about with a service: 1 for the phase that it is in.",
         ("service", "phase"),
         [((s.name, phase), s.phase == phase) for s in services for phase in snapshot.phases],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_service_phase_start_timestamp_seconds",
         "When a service came into the phase that it is in.",
         ("service",),
         [((s.name,), s.since_seconds) for s in services],
     )
-    yield _counter(
+    yield counter(
         "llmagent_service_phase_seconds",
         "Time that a service has spent in each phase.",
         ("service", "phase"),
@@ -92,31 +90,47 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
             for phase in snapshot.phases
         ],
     )
-    yield _counter(
+    yield counter(
         "llmagent_service_restarts",
         "Restarts by the class of the failure that they answered.",
         ("service", "class"),
         [((s.name, kind), count) for s in services for kind, count in s.restarts.items()],
     )
-    yield _counter(
+    yield counter(
         "llmagent_service_journal_lines",
         "Lines of a service's journal that were read.",
         ("service",),
         [((s.name,), s.journal_lines) for s in services],
     )
-    yield _counter(
+    yield counter(
         "llmagent_service_journal_suppressed_lines",
         "Lines of a service that journald dropped, as it says itself.",
         ("service",),
         [((s.name,), s.journal_suppressed_lines) for s in services],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_service_held",
         "Whether a service is stopped until a person helps.",
         ("service",),
         [((s.name,), s.held is not None) for s in services],
     )
-    yield _gauge(
+    yield gauge(
+        "llmagent_service_last_failure_timestamp_seconds",
+        "When a service last failed, by the class of that failure.",
+        ("service", "class"),
+        [
+            ((s.name, s.failure.failure_class), s.failure.at_seconds)
+            for s in services
+            if s.failure is not None
+        ],
+    )
+    yield gauge(
+        "llmagent_service_learned_settings",
+        "Settings that the agent runs with other values than agent.toml has.",
+        ("service",),
+        [((s.name,), len(s.overrides)) for s in services],
+    )
+    yield gauge(
         "llmagent_service_start_duration_seconds",
         "How long the last start took until the service was ready.",
         ("service",),
@@ -126,19 +140,19 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _service_settings(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
     labels = ("service", "setting")
-    yield _gauge(
+    yield gauge(
         "llmagent_service_setting",
         "A numeric setting in force, in vLLM's unit; switches are 0 or 1.",
         labels,
         [((s.name, name), value) for s in services for name, value in _numbers(s.running)],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_service_setting_asked",
         "A numeric setting as agent.toml has it, in vLLM's unit; switches are 0 or 1.",
         labels,
         [((s.name, name), value) for s in services for name, value in _numbers(s.asked)],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_service_verification",
         "What the evidence says of each item that was asked for: 1 for its verdict.",
         ("service", "item", "verdict"),
@@ -154,36 +168,61 @@ def _service_settings(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
 def _service_work(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
     live = [(s.name, s.api) for s in services if s.api is not None]
     label = ("service",)
-    yield _gauge(
+    yield gauge(
         "llmagent_service_requests_running",
         "Requests that the engine works on.",
         label,
         [((name,), api.running) for name, api in live],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_service_requests_waiting",
         "Requests that wait for the engine.",
         label,
         [((name,), api.waiting) for name, api in live],
     )
-    yield _gauge(
+    yield gauge(
         "llmagent_service_kv_cache_usage_ratio",
         "Share of the KV cache in use, of the fullest engine.",
         label,
         [((name,), api.kv_cache_usage) for name, api in live if api.kv_cache_usage is not None],
     )
-    yield _counter(
+    for name, text, value_of in WORK:
+        values = [((service,), value_of(api)) for service, api in live]
+        yield counter(name, text, label, [(key, v) for key, v in values if v is not None])
+
+
+WORK: tuple[tuple[str, str, Callable[[Counters], float | None]], ...] = (
+    (
         "llmagent_service_prompt_tokens",
         "Prompt tokens since the engine started.",
-        label,
-        [((name,), api.prompt_tokens) for name, api in live],
-    )
-    yield _counter(
+        lambda api: api.prompt_tokens,
+    ),
+    (
         "llmagent_service_generation_tokens",
         "Generated tokens since the engine started.",
-        label,
-        [((name,), api.generation_tokens) for name, api in live],
-    )
+        lambda api: api.generation_tokens,
+    ),
+    (
+        "llmagent_service_requests_success",
+        "Requests that were answered since the engine started.",
+        lambda api: api.requests_success,
+    ),
+    (
+        "llmagent_service_preemptions",
+        "Requests that were put back for want of KV cache since the engine started.",
+        lambda api: api.preemptions,
+    ),
+    (
+        "llmagent_service_prefix_cache_queries",
+        "Prompt tokens that were looked up in the prefix cache since the engine started.",
+        lambda api: api.prefix_cache_queries,
+    ),
+    (
+        "llmagent_service_prefix_cache_hits",
+        "Prompt tokens that were found in the prefix cache since the engine started.",
+        lambda api: api.prefix_cache_hits,
+    ),
+)
 
 
 def _seconds_in(service: ServiceView, phase: str, now: float) -> float:
@@ -197,17 +236,3 @@ def _numbers(settings: Mapping[str, SettingValue]) -> Iterator[tuple[str, float]
     for name, value in settings.items():
         if isinstance(value, (int, float)):
             yield name, value
-
-
-def _gauge(name: str, text: str, labels: tuple[str, ...], values: Iterable[Value]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, float(value))
-    return family
-
-
-def _counter(name: str, text: str, labels: tuple[str, ...], values: Iterable[Value]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, float(value))
-    return family

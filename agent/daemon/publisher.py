@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.core.changes import restart_needed
 from agent.core.command_line import FLAGS
+from agent.core.gpu_view import GpusView, view_of_gpus
 from agent.core.settings import Settings
 from agent.core.snapshot import (
     FailureView,
@@ -33,6 +34,9 @@ from agent.version import VERSION
 PHASES = tuple(phase.value for phase in Phase)
 WRITE_SECONDS = 1.0
 NO_LINES = LineCount()
+GPUS_STALE_SECONDS = 10.0
+"""Three times the longest rest between two looks at the GPUs: older numbers are not of now."""
+
 SHOWN = tuple(name for name in FLAGS if name not in ("host", "port"))
 
 
@@ -77,9 +81,10 @@ class Publisher:
     def snapshot(self) -> Snapshot:
         """Return the view of this moment, its times by the wall clock."""
         state, policy = self.latest
+        now = self._clock()
         ahead = wall_clock_is_ahead_by(self._clock)
         return Snapshot(
-            at_seconds=self._clock() + ahead,
+            at_seconds=now + ahead,
             version=VERSION,
             phases=PHASES,
             config_valid=not self._mistakes,
@@ -88,11 +93,9 @@ class Publisher:
                 _service(s, policy, self._lines.get(s.name, NO_LINES), ahead)
                 for s in state.services.values()
             ),
-            sources=tuple(
-                SourceView(h.name, h.up, _wall(h.last_seconds, ahead), h.detail)
-                for h in self._health
-            ),
+            sources=tuple(_source(h, now, ahead) for h in self._health),
             last_decision_seconds=_wall(self._decided_at, ahead),
+            gpus=_gpus(state, now, ahead),
         )
 
     def _write(self) -> None:
@@ -106,6 +109,27 @@ class Publisher:
 
 def _wall(at: float, ahead: float) -> float:
     return at + ahead if at else 0.0
+
+
+def _source(health: SourceHealth, now: float, ahead: float) -> SourceView:
+    last = _wall(health.last_seconds, ahead)
+    silent = now - health.last_seconds
+    if health.up and silent > health.silent_seconds:
+        return SourceView(health.name, False, last, f"has not come back for {silent:.0f} s")
+    return SourceView(health.name, health.up, last, health.detail)
+
+
+def _gpus(state: HostState, now: float, ahead: float) -> GpusView | None:
+    """Return None on a host that never had a GPU: nothing is to be said of it then."""
+    if state.gpus is None and not state.cards:
+        return None
+    stale = state.gpus is None or now - state.gpus.at > GPUS_STALE_SECONDS
+    given = {
+        name: settings.gpus
+        for name, s in state.services.items()
+        if (settings := s.running or s.configured) is not None
+    }
+    return view_of_gpus(state.gpus, state.cards, given, stale=stale, ahead_seconds=ahead)
 
 
 def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float) -> ServiceView:

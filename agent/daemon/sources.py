@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+SILENT_SECONDS = 180.0
+"""Three times the longest rest of any source: a thread that was not heard of for so long hangs."""
 
 
 class Source(Protocol):
@@ -39,12 +42,16 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class SourceHealth:
-    """Whether a source works; written by its thread, read by the loop."""
+    """Whether a source works; written by its thread, read by the loop.
+
+    `silent_seconds` is how long ago `last_seconds` may be while it works.
+    """
 
     name: str
     up: bool = False
     last_seconds: float = 0.0
     detail: str = "not looked yet"
+    silent_seconds: float = math.inf
 
 
 @dataclass(slots=True)
@@ -66,7 +73,7 @@ class SourceThread:
     _thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
-        self.health = SourceHealth(self.source.name)
+        self.health = SourceHealth(self.source.name, silent_seconds=SILENT_SECONDS)
         self._thread = threading.Thread(target=self._run, name=self.source.name, daemon=True)
 
     def start(self) -> None:

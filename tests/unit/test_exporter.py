@@ -5,6 +5,7 @@ import base64
 import contextlib
 import gzip
 import http.client
+import platform
 import socket
 import ssl
 import subprocess
@@ -141,7 +142,7 @@ def test_numbers_that_are_not_known_have_no_sample() -> None:
 
 def test_the_agent_tells_of_itself() -> None:
     found = scrape(replace(SNAPSHOT, config_valid=False))
-    assert of(found, "llmagent_build_info", version="0.1.0") == 1
+    assert of(found, "llmagent_build_info", version="0.1.0", python=platform.python_version())
     assert of(found, "llmagent_config_valid") == 0
     assert of(found, "llmagent_source_up", source="units") == 1
     assert of(found, "llmagent_source_up", source="api:embed") == 0
