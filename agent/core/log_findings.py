@@ -163,7 +163,7 @@ def _class_of(match: Match, trace: Traceback, phase: EnginePhase | None) -> Fail
     for frame, failure in signature.by_frame.items():
         if frame in trace.frames:
             return failure
-    at = trace.phase or phase
+    at = phase if phase is EnginePhase.SERVING else trace.phase or phase
     return signature.failure if at is None else signature.by_phase.get(at, signature.failure)
 
 

@@ -23,7 +23,7 @@ _COLOUR_LEFTOVER = re.compile(r"#033\[[0-9;]*m|(?<![\w\]])\[(?:0;|1;)?(?:0|3[0-7
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d+)(?:, ip=[\d.]+)?\) ?")
 _HEADER = re.compile(
-    r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)? "
+    r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d(?::\d\d)?)(?:\.\d+)? "
     r"\[?(?:([\w./<>-]+):(\d+)\]|[\w./-]+\.py:(?!\d)) ?"
 )
 _INNER = re.compile(r"(?:\[rank\d+\]: ?|\([A-Za-z][\w =-]{0,40}? pid=\d+(?:, ip=[\d.]+)?\) ?)+")
@@ -139,5 +139,5 @@ def seconds_between(earlier: str, later: str) -> float:
 
 def _seconds(stamp: str) -> int:
     day, clock = stamp.split(" ")
-    hours, minutes, seconds = (int(part) for part in clock.split(":"))
+    hours, minutes, seconds = (int(part) for part in f"{clock}:0".split(":")[:3])
     return int(day[3:5]) * 86400 + hours * 3600 + minutes * 60 + seconds
