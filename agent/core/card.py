@@ -41,12 +41,18 @@ NO_REASSERTS: Mapping[Cause, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A setting in the making: `action_id` is 0 when none is under way; times in agent time."""
+    """A setting in the making: `action_id` is 0 when none is under way; times in agent time.
+
+    `set_at` is when nvidia-smi said that it is done, 0 before; `why` what it is set for, for the
+    sentence that tells of its success, "" for one that nobody needs.
+    """
 
     action_id: int = 0
     asked_at: float = 0.0
+    set_at: float = 0.0
     tries: int = 0
     retry_at: float = 0.0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +79,13 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class ClockLock:
-    """The locked range of a card's clocks in MHz; NVML does not tell it, so it is remembered."""
+    """The locked range of a card's clocks in MHz; `told` once it was said to be in force."""
 
     state: LeverState = LeverState.OFF
     why: str = ""
     target_mhz: tuple[int, ...] | None = None
     attempt: Attempt = field(default_factory=Attempt)
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,8 @@ class Heat:
     """The thermal state: `level` since `since`, and another that begins to show, `next_level`.
 
     `lowered_to_watts` is the limit that action "lower_power" has come to, None while it takes
-    nothing; `stepped_at` is when it last moved.
+    nothing; `stepped_at` is when it last moved. Up to `too_hot_until` no limit from `too_hot_watts`
+    on is tried again.
     """
 
     level: HeatLevel = HeatLevel.NORMAL
@@ -113,22 +121,16 @@ class Heat:
     next_since: float = 0.0
     lowered_to_watts: float | None = None
     stepped_at: float = 0.0
+    too_hot_watts: float | None = None
+    too_hot_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """An episode of reduced clocks: why (names of ClockEvents), since when, and what it costs.
-
-    `clock_ratio` is the lowest SM clock as a share of the maximum, `tokens_ratio` the lowest
-    generation rate as a share of the service's usual one; None where that is not known.
-    """
+    """An episode of reduced clocks: why (names of ClockEvents) and since when."""
 
     reasons: tuple[str, ...]
     since: float
-    last_at: float
-    celsius: float | None = None
-    clock_ratio: float | None = None
-    tokens_ratio: float | None = None
     told: bool = False
 
 
@@ -144,6 +146,28 @@ class XidRecord:
     incidents: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CardLive:
+    """What is only true of the last looks at a card; never stored.
+
+    `throttled_at` is when a reason was last seen, `worst_*` what the present episode has cost at
+    most: the SM clock as a share of its maximum, the generation rate as a share of the service's
+    usual one, None where that is not known. `upset` is what may have undone settings at `upset_at`.
+    `cool_since` is since when nothing speaks against giving power back, 0 while something does.
+    """
+
+    throttled_at: float = 0.0
+    umbrella_since: float = 0.0
+    worst_celsius: float | None = None
+    worst_clock_ratio: float | None = None
+    worst_tokens_ratio: float | None = None
+    held_back_since: float = 0.0
+    cool_since: float = 0.0
+    upset: Cause | None = None
+    upset_at: float = 0.0
+    above_lock: int = 0
+
+
 class Cure(StrEnum):
     """What makes an ailing card well again; a person does it, never llmagent."""
 
@@ -154,14 +178,19 @@ class Cure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """Why a card cannot be relied on, the class of its services' failure, and what to do."""
+    """Why a card cannot be relied on, the class of its services' failure, and what to do.
+
+    `seen`: NVML itself shows it, and will show when it is over. `energy_joules` is the card's
+    counter at that time, which begins anew when the driver takes the card up again.
+    """
 
     failure: FailureClass
     cure: Cure
     since: float
     why: str
     what_to_do: str
-    boot_id: str = ""
+    seen: bool = False
+    energy_joules: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +207,10 @@ class Card:
     persistence: Persistence = field(default_factory=Persistence)
     heat: Heat = field(default_factory=Heat)
     throttle: Throttle | None = None
-    hidden_throttle_since: float = 0.0
+    hidden_throttle: bool = False
     xids: Mapping[int, XidRecord] = field(default_factory=dict)
     ailment: Ailment | None = None
+    live: CardLive = field(default_factory=CardLive)
 
     @property
     def label(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core import cards
 from agent.core.changes import restart_needed
 from agent.core.lifecycle import RUNS, after_restart_of_agent
 from agent.core.observations import AgentStarted, ConfigLoaded, ConfigRefused
@@ -22,6 +23,7 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     turn.boot(started.boot_id)
     rebooted = bool(known_boot) and known_boot != started.boot_id
     turn.tell(AGENT, "agent", "the host was rebooted" if rebooted else "the agent started")
+    cards.on_agent_started(turn, rebooted=rebooted)
     for s in tuple(turn.services.values()):
         turn.put(_after_reboot(turn, s) if rebooted else after_restart_of_agent(turn, s))
 
@@ -39,6 +41,7 @@ def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
         last_down_at=0.0,
         what_to_do="",
         foreign="",
+        held_for_card=False,
         live=Live(activity_at=turn.at, tokens_at=turn.at),
     )
 
@@ -61,6 +64,8 @@ def on_config_loaded(turn: Turn, loaded: ConfigLoaded) -> None:
     """Bring every service to the policy that is now in force."""
     for change in loaded.changes:
         turn.tell(AGENT, "reload", change)
+    if loaded.reload:
+        cards.on_reload(turn)
     for name in tuple(turn.services):
         if name not in turn.policy.services:
             turn.drop(name)

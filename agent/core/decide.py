@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from agent.core import cards, configuration, lifecycle, liveness, recovery
+from agent.core import cards, configuration, fitness, lifecycle, liveness, recovery, xids
 from agent.core.observations import (
     ActionDone,
     AgentStarted,
@@ -47,12 +47,15 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             configuration.on_config_refused(turn, observation)
         case GpusSeen():
             cards.on_gpus(turn, observation)
-        case GpuActionDone() | XidSeen():
-            pass
+        case GpuActionDone():
+            cards.on_done(turn, observation)
+        case XidSeen():
+            xids.on_xid(turn, observation)
         case _:
             if observation.service in turn.services:
                 s = turn.services[observation.service]
                 turn.put(_on_service(turn, s, observation))
+    fitness.hold_and_free(turn)
     lifecycle.start_what_may(turn)
     lifecycle.stop_what_must_not_come_back(turn)
     return turn.decision()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core import recovery
+from agent.core import cards, recovery
 from agent.core.actions import FollowLog, ReadLog
 from agent.core.command_line import command_line
 from agent.core.observations import ActionDone, UnitSeen
@@ -230,7 +230,10 @@ def _no_other_start_on_its_gpus(turn: Turn, s: ServiceState) -> bool:
     )
 
 
-GATES: tuple[Callable[[Turn, ServiceState], bool], ...] = (_no_other_start_on_its_gpus,)
+GATES: tuple[Callable[[Turn, ServiceState], bool], ...] = (
+    _no_other_start_on_its_gpus,
+    cards.let_start,
+)
 """What a start that is due must pass, in this order."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core import throttle
 from agent.core.actions import Canary, Verify
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.observations import ApiSeen, CanaryDone, LogProgress, Verified
@@ -86,6 +87,7 @@ def _count_tokens(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
         s,
         live=replace(
             live,
+            **throttle.rates(turn, s, seen.counters),
             counters=seen.counters,
             counters_at=turn.at,
             tokens_at=tokens_at,
@@ -100,9 +102,12 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
     if s.phase is not Phase.SERVING:
         return replace(s, live=live)
     if done.answered:
-        return replace(s, live=replace(live, canary_misses=0, tokens_at=turn.at))
+        return replace(s, live=replace(live, canary_misses=0, tokens_at=turn.at, xid=None))
     if live.tokens_at >= live.canary_at:
-        return replace(s, live=live)  # tokens moved meanwhile: busy, not dead
+        return replace(s, live=replace(live, xid=None))  # tokens moved meanwhile: busy, not dead
+    if live.xid is not None:
+        why = f"a one-token request failed after the driver's error ({done.detail})"
+        return _kill(turn, replace(s, live=live), live.xid, why)
     s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
     idle_for = turn.at - live.tokens_at
     if (

@@ -170,16 +170,19 @@ class GpuActionDone:
 class XidSeen:
     """The driver reported an error of a GPU.
 
-    `at` is when it was logged. `pci_bus_id` is "domain:bus:device" in lower case, without the
-    function; `code` is None for the lines that say "fallen off the bus" without an Xid. `pid` is 0
-    where the line names none; `recovery_action` is field 230's new value from the text of an Xid
-    154. `earlier_boot`: it was logged before the host was booted.
+    `at` is when it was read, `logged_at` when it was logged, in seconds since the epoch.
+    `pci_bus_id` is "domain:bus:device" in lower case, without the function; `name` and `meaning`
+    are the catalogue's. `pid` is 0 where the line names none; `recovery_action` is field 230's new
+    value from the text of an Xid 154. `earlier_boot`: it was logged before the host was booted.
     """
 
     at: float
+    logged_at: float
     pci_bus_id: str
-    code: int | None
+    code: int
     text: str
+    name: str = ""
+    meaning: str = ""
     pid: int = 0
     recovery_action: int | None = None
     earlier_boot: bool = False

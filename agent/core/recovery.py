@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core import remedies
+from agent.core import fitness, remedies, xids
 from agent.core.case import Case, Change, Hold, Retry, StartOver, Wait
 from agent.core.diagnosis import Diagnosis
-from agent.core.failures import FailureClass, Outcome
+from agent.core.failures import FailureClass, Group, Outcome, group_of
 from agent.core.numbers import Numbers
 from agent.core.observations import LogConcluded
 from agent.core.state import Died, Failure, Override, ServiceState
@@ -28,6 +28,9 @@ SYSTEMD_EXIT_STATUS = {
     243: ("CREDENTIALS", "the token file cannot be read: check service.{name}.hf_token_file"),
 }
 """Exit statuses that systemd itself gives before vLLM runs (systemd.exec(5)), and what to do."""
+
+FOLLOWS_AN_XID = frozenset({Group.ENGINE, Group.CUDA, Group.HARDWARE, Group.UNKNOWN})
+"""What the engine's own log makes of an error that the driver knows better."""
 
 NO_NUMBERS = Numbers()
 SHOWN_CHARACTERS = 200
@@ -50,12 +53,19 @@ def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceS
     by_systemd = SYSTEMD_EXIT_STATUS.get(died.exec_main_status)
     if by_systemd is not None and died.result == "exit-code":
         return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
-    return _recover(turn, s, _class_of(diagnosis, died), diagnosis)
+    return _recover(turn, s, _of_the_driver(s, died, _class_of(diagnosis, died)), diagnosis)
 
 
 def shortened(line: str) -> str:
     """Return a log line as far as a sentence has room for it."""
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
+
+
+def _of_the_driver(s: ServiceState, died: Died, failure: FailureClass) -> FailureClass:
+    """Return the Xid that came with the death, unless the log knows a cause of another kind."""
+    if group_of(failure) in FOLLOWS_AN_XID and s.live.xid is not None and xids.blamed(s, died.at):
+        return s.live.xid
+    return failure
 
 
 def _class_of(diagnosis: Diagnosis | None, died: Died) -> FailureClass:
@@ -96,6 +106,9 @@ def _recover(
 ) -> ServiceState:
     case = _case(turn, s, failure, diagnosis)
     s = _note(turn, s, failure, diagnosis, evidence)
+    reason = fitness.unfit(turn, s)
+    if reason is not None:
+        return replace(_hold(turn, s, reason.why, reason.what_to_do), held_for_card=True)
     remedy = remedies.propose(case)
     s = replace(s, bounds=remedies.bounds_after(case))
     match remedy:

@@ -67,7 +67,12 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What is only true of this process's view of the present run; never stored."""
+    """What is only true of this process's view of the present run; never stored.
+
+    `tokens_per_second` is the rate of generation while it is busy, the last seen and the usual one.
+    `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and stays
+    until a one-token request shows that the engine lives.
+    """
 
     unit: UnitFacts | None = None
     engine_phase: EnginePhase = EnginePhase.STARTING
@@ -83,6 +88,11 @@ class Live:
     canary_misses: int = 0
     verify_at: float = 0.0
     verify_pending: bool = False
+    tokens_per_second: float | None = None
+    usual_tokens_per_second: float | None = None
+    rates_seen: int = 0
+    xid: FailureClass | None = None
+    xid_at: float = 0.0
 
 
 NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
@@ -95,7 +105,7 @@ class ServiceState:
     `configured` are the settings as last read from agent.toml, `running` those of the present or
     last run. `attempts` counts the tries without a change since the service last settled, `spent`
     the changes of settings per failure class since then; `recent_starts` are the times of the last
-    hour's starts.
+    hour's starts. `held_for_card`: held until its GPUs are well or cool again.
     """
 
     name: str
@@ -118,6 +128,7 @@ class ServiceState:
     failure: Failure | None = None
     what_to_do: str = ""
     foreign: str = ""
+    held_for_card: bool = False
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)
     started_at: float = 0.0

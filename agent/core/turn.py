@@ -43,6 +43,10 @@ class Turn:
         """Remember the GPU's new state."""
         self._cards[card.uuid] = card
 
+    def drop_card(self, uuid: str) -> None:
+        """Forget a GPU."""
+        del self._cards[uuid]
+
     def policy_of(self, s: ServiceState) -> ServicePolicy:
         """Return what is asked of the service now."""
         return self.policy.services[s.name]

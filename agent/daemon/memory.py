@@ -92,6 +92,7 @@ class Memory:
         changed |= {CURSOR + name: cursor for name, cursor in (cursors or {}).items()}
         events = [Event(at, line.service, line.kind, line.message, line.data) for line in news]
         gone = [SERVICE + name for name in old.services if name not in new.services]
+        gone += [GPU + uuid for uuid in old.cards if uuid not in new.cards]
         if self._write(changed, events, gone):
             self.health.last_seconds, self._behind = at, False
 
@@ -134,6 +135,9 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
         if before is None or replace(s, live=NO_LIVE) != replace(before, live=NO_LIVE):
             changed[SERVICE + name] = json.dumps(encode(s, NOT_STORED))
     for uuid, card in new.cards.items():
-        if card != old.cards.get(uuid):
-            changed[GPU + uuid] = json.dumps(encode(card))
+        known = old.cards.get(uuid)
+        if card is known:
+            continue
+        if known is None or replace(card, live=known.live) != known:
+            changed[GPU + uuid] = json.dumps(encode(card, NOT_STORED))
     return changed

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A card's temperature against its thresholds.
+
+Ada and later cards give degrees that are left ("T.Limit"), others absolute thresholds, which of the
+two depends on driver and VBIOS; both are asked, neither is trusted to exist.
+"""
+
+from __future__ import annotations
+
+from agent.core.gpu import Gpu
+from agent.core.gpu_settings import Thermal
+
+BELOW_SLOWDOWN_CELSIUS = 5.0
+"""Where a card tells only where it slows down, it is warm this far below."""
+
+
+def warning_celsius(gpu: Gpu, thermal: Thermal) -> float | None:
+    """Return where the card counts as warm: as asked, else its highest operating temperature."""
+    if thermal.warning_celsius is not None:
+        return thermal.warning_celsius
+    operating = threshold(gpu, "max_operating")
+    if operating is not None:
+        return operating
+    slowdown = critical_celsius(gpu, thermal)
+    return None if slowdown is None else slowdown - BELOW_SLOWDOWN_CELSIUS
+
+
+def critical_celsius(gpu: Gpu, thermal: Thermal) -> float | None:
+    """Return where the card counts as too hot: as asked, else where hardware slows it down."""
+    if thermal.critical_celsius is not None:
+        return thermal.critical_celsius
+    return threshold(gpu, "slowdown")
+
+
+def threshold(gpu: Gpu, name: str) -> float | None:
+    """Return a threshold in degrees Celsius, also of a card that tells only what is left to it."""
+    absolute = gpu.thresholds_celsius.get(name)
+    if absolute is not None:
+        return absolute
+    left, at = gpu.margin_celsius, gpu.margin_thresholds_celsius.get(name)
+    if gpu.temperature_celsius is None or left is None or at is None:
+        return None
+    return gpu.temperature_celsius + left - at

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of the kernel log to errors of a GPU; what they look like is data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+NO_CODE = 79
+"""The lines without a code say that the GPU has fallen off the bus, which is what 79 means."""
+
+
+@dataclass(frozen=True, slots=True)
+class XidMeaning:
+    """One row of NVIDIA's catalogue: its name, what it means, NVIDIA's immediate action."""
+
+    name: str
+    meaning: str = ""
+    nvidia: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class XidLine:
+    """What one line says: the card by `pci_key`, the code, and the process (0: not named)."""
+
+    pci_bus_id: str
+    code: int
+    pid: int = 0
+    recovery_action: int | None = None
+
+
+class Xids:
+    """The patterns and the catalogue."""
+
+    def __init__(self, patterns: Sequence[str], catalogue: Mapping[int, XidMeaning]) -> None:
+        """Raises re.error for a pattern that is none."""
+        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+        self.catalogue = catalogue
+
+    def read(self, line: str) -> XidLine | None:
+        """Return what a line of the kernel log reports, None for one about anything else."""
+        if "NVRM: " not in line:
+            return None
+        for pattern in self._patterns:
+            if found := pattern.search(line):
+                part = found.groupdict()
+                recovery = part.get("recovery")
+                return XidLine(
+                    pci_key(part["pci"]),
+                    int(part.get("code") or NO_CODE),
+                    int(part.get("pid") or 0),
+                    None if recovery is None else int(recovery, 16),
+                )
+        return None
+
+    def meaning(self, code: int) -> XidMeaning:
+        """Return the catalogue's row; one without a name for a code that it lacks."""
+        return self.catalogue.get(code, XidMeaning(""))
+
+
+def pci_key(bus_id: str) -> str:
+    """Return domain:bus:device in one form; NVML has 8 digits of domain, the kernel log 4.
+
+    Text that is no bus id is returned as it is.
+    """
+    parts = bus_id.lower().partition(".")[0].split(":")
+    try:
+        domain, bus, device = (int(part, 16) for part in parts)
+    except ValueError:
+        return bus_id
+    return f"{domain:04x}:{bus:02x}:{device:02x}"
