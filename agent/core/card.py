@@ -207,7 +207,7 @@ class Card:
     persistence: Persistence = field(default_factory=Persistence)
     heat: Heat = field(default_factory=Heat)
     throttle: Throttle | None = None
-    hidden_throttle: bool = False
+    hidden_throttle_since: float = 0.0
     xids: Mapping[int, XidRecord] = field(default_factory=dict)
     ailment: Ailment | None = None
     live: CardLive = field(default_factory=CardLive)

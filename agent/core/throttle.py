@@ -181,11 +181,13 @@ def _held_back(turn: Turn, card: Card, gpu: Gpu) -> Card:
     far = clock_reasons.capped_far_below(gpu)
     since = card.live.held_back_since
     if not hidden and not far:
-        if card.hidden_throttle:
+        if card.hidden_throttle_since:
             tell(turn, card, "throttle-over", f"{named(card)} is no longer held back")
-        return replace(card, hidden_throttle=False, live=replace(card.live, held_back_since=0.0))
+        return replace(
+            card, hidden_throttle_since=0.0, live=replace(card.live, held_back_since=0.0)
+        )
     card = replace(card, live=replace(card.live, held_back_since=since or turn.at))
-    if card.hidden_throttle or not since or turn.at - since < LASTING_SECONDS:
+    if card.hidden_throttle_since or not since or turn.at - since < LASTING_SECONDS:
         return card
     ratio = clock_reasons.clock_ratio(gpu)
     clock = f"its SM clock is at {ratio:.0%}" if ratio is not None else "its clock is low"
@@ -195,4 +197,4 @@ def _held_back(turn: Turn, card: Card, gpu: Gpu) -> Card:
     else:
         why = "no reason is given: firmware or its power supply may; unplug it for a minute"
     tell(turn, card, "throttled", f"{named(card)} is busy and {clock}, but {why}")
-    return replace(card, hidden_throttle=True)
+    return replace(card, hidden_throttle_since=since)
