@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`llmagent status`: what each service is about, and why. --format json prints status.json."""
+"""`llmagent status`: what each service is about, why, and how the GPUs are.
+
+--format json prints status.json.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agent.cli.status_gpus import gpu_lines
 from agent.core.recovery import shortened
 from agent.errors import DaemonAwayError, UsageError
 
@@ -21,6 +26,7 @@ FRESH_SECONDS = 30.0
 """The daemon writes at least every second; an older file is that of a daemon that died or hangs."""
 
 WATCH_SECONDS = 1.0
+WIDE = 1000
 COLOUR = {
     "serving": 32,
     "held": 31,
@@ -48,7 +54,13 @@ def run(args: argparse.Namespace) -> int:
         document = read(args.file)
         if args.service is not None:
             document = _only(document, args.service)
-        text = json.dumps(document) if args.format == "json" else render(document, colour=colour)
+        # A pipe has no width: 80 columns would break lines that nobody looks at.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+        text = (
+            json.dumps(document)
+            if args.format == "json"
+            else render(document, colour=colour, width=width)
+        )
         if args.watch and colour:
             print("\x1b[H\x1b[2J", end="")
         print(text, flush=True)
@@ -79,11 +91,14 @@ def _only(document: dict[str, Any], service: str) -> dict[str, Any]:
     if service not in document["services"]:
         known = ", ".join(document["services"]) or "none"
         raise UsageError(f'there is no service "{service}"; configured: {known}')
-    return {**document, "services": {service: document["services"][service]}}
+    only = {**document, "services": {service: document["services"][service]}}
+    if "gpus" in document:
+        only["gpus"] = [gpu for gpu in document["gpus"] if service in gpu["services"]]
+    return only
 
 
-def render(document: dict[str, Any], *, colour: bool) -> str:
-    """Return the view for a person."""
+def render(document: dict[str, Any], *, colour: bool, width: int = WIDE) -> str:
+    """Return the view for a person; lines about GPUs are no wider than `width`."""
     lines: list[str] = []
     if not document["config_valid"]:
         lines += [
@@ -95,6 +110,8 @@ def render(document: dict[str, Any], *, colour: bool) -> str:
         lines.append("no service is configured: see agent.toml(5)")
     for service in document["services"].values():
         lines += _service(service, document["at_seconds"], colour=colour)
+    for pieces in gpu_lines(document, width):
+        lines.append("".join(_paint(text, word, colour=colour) for text, word in pieces))
     return "\n".join(lines)
 
 
