@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from agent.cli import check, diagnose, events, plan, profiles, render, run, status, verify
+from agent.cli import check, diagnose, doctor, events, plan, profiles, render, run, status, verify
 from agent.errors import AgentError, HostLacksError
 from agent.version import VERSION
 
-COMMANDS = (run, check, render, plan, profiles, status, verify, events, diagnose)
+COMMANDS = (run, check, render, plan, profiles, doctor, status, verify, events, diagnose)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -83,7 +83,7 @@ def serving() -> Iterator[FakeServer]:
             server.asked.append((key, body))
             server.replies.get(key, says('{"detail":"Not Found"}', 404))(self, body)
 
-        do_GET = do_POST = answer  # noqa: N815 - http.server's names
+        do_GET = do_POST = do_HEAD = answer  # noqa: N815 - http.server's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent doctor`: what will fail now or at the next restart, with the evidence and the fix.
+
+--format json prints {"ok": bool, "findings": [{"check", "result": "ok" | "warning" | "fail" |
+"unknown" | "skipped", "service", "evidence", "fix"}]}. Exit status 0, or 1 when something fails.
+It reads only, and needs root for what only root can read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.config import load
+from agent.core.doctor.finding import Finding, Result
+from agent.doctor import Patient, examine
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+ORDER = (Result.FAIL, Result.WARNING, Result.UNKNOWN, Result.OK, Result.SKIPPED)
+MARKS = {
+    Result.FAIL: "FAIL",
+    Result.WARNING: "warn",
+    Result.UNKNOWN: "?",
+    Result.OK: "ok",
+    Result.SKIPPED: "-",
+}
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `llmagent`."""
+    parser = subparsers.add_parser("doctor", help="say what will fail, now or tonight")
+    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
+    parser.add_argument("--offline", action="store_true", help="do not ask the hub")
+    parser.add_argument("--all", action="store_true", help="show what is skipped, too")
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine and print; raises ConfigError for a broken agent.toml."""
+    config = load(args.config)
+    findings = examine(Patient(config, hub=not args.offline))
+    if args.format == "json":
+        print(json_of(findings))
+    else:
+        print(human(findings, colour=sys.stdout.isatty(), everything=args.all))
+    return 0 if is_well(findings) else 1
+
+
+def is_well(findings: Sequence[Finding]) -> bool:
+    """Tell whether nothing fails."""
+    return all(finding.result is not Result.FAIL for finding in findings)
+
+
+def json_of(findings: Sequence[Finding]) -> str:
+    """Return the documented JSON."""
+    rows = [asdict(finding) for finding in findings]
+    return json.dumps({"ok": is_well(findings), "findings": rows}, indent=2)
+
+
+def human(findings: Sequence[Finding], *, colour: bool, everything: bool) -> str:
+    """Return the findings for a person: what fails first, each with its fix below."""
+    lines = []
+    shown = [f for f in findings if everything or f.result is not Result.SKIPPED]
+    for finding in sorted(shown, key=lambda f: ORDER.index(f.result)):
+        mark = f"{MARKS[finding.result]:<5}"
+        if colour and finding.result in (Result.FAIL, Result.WARNING):
+            mark = f"\033[{31 if finding.result is Result.FAIL else 33}m{mark}\033[0m"
+        name = f"{finding.check} ({finding.service})" if finding.service else finding.check
+        lines.append(f"{mark}{name}: {finding.evidence}")
+        if finding.fix:
+            lines.append(f"     -> {finding.fix}")
+    counts = {result: sum(f.result is result for f in findings) for result in Result}
+    told = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+    return "\n".join([*lines, told])

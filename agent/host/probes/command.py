@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one short command that only reads."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+DEADLINE_SECONDS = 2.0
+
+
+def output_of(*argv: str) -> str | None:
+    """Return what the command prints; None when it is missing, fails, or takes over 2 seconds."""
+    program = shutil.which(argv[0])
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, *argv[1:]],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
