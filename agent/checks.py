@@ -197,7 +197,7 @@ def _metrics(metrics: Metrics) -> Iterator[Finding]:
         except PermissionError as error:
             text = f"{metrics.web_config_file} cannot be looked at: {error.strerror}"
             yield _warning("metrics.web_config_file", f"{text}; run check as root")
-    elif metrics.host not in LOOPBACK:
+    elif metrics.address not in LOOPBACK:
         text = f"{metrics.listen} shows the metrics to everyone who reaches this host; "
         yield _warning("metrics.listen", f"{text}set web_config_file for TLS and passwords")
 

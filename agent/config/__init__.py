@@ -15,6 +15,7 @@ from agent.config.values import (
     Keys,
     Mistake,
     address,
+    boolean,
     nearest,
     plain_path_or_nothing,
     read_table,
@@ -25,7 +26,7 @@ from agent.errors import ConfigError
 __all__ = ["Config", "Metrics", "load", "parse"]
 
 TABLES = ("service", "metrics")
-METRICS: Keys = {"listen": address, "web_config_file": plain_path_or_nothing}
+METRICS: Keys = {"listen": address, "web_config_file": plain_path_or_nothing, "host": boolean}
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -75,7 +76,7 @@ def parse(text: str, file: str) -> Config:
 def _metrics(raw: object, mistakes: list[Mistake]) -> Metrics:
     values = read_table(raw, ("metrics",), METRICS, mistakes)
     if "listen" in values:
-        values["host"], values["port"] = values.pop("listen")
+        values["address"], values["port"] = values.pop("listen")
     return Metrics(**values)
 
 

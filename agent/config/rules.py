@@ -31,7 +31,7 @@ def _ports(config: Config, settings: list[Settings]) -> Iterator[Mistake]:
             text = f"{other.port} is taken by service.{one.name}; give each service its own port"
             yield Mistake(("service", other.name, "port"), text)
     for one in settings:
-        if one.port == config.metrics.port and _overlap(one.host, config.metrics.host):
+        if one.port == config.metrics.port and _overlap(one.host, config.metrics.address):
             text = f"{config.metrics.listen} is where service.{one.name} listens"
             yield Mistake(("metrics", "listen"), text)
 

@@ -51,6 +51,8 @@ def _metrics_changes(old: Config, new: Config) -> Iterator[str]:
     if old.metrics.web_config_file != new.metrics.web_config_file:
         before, after = old.metrics.web_config_file, new.metrics.web_config_file
         yield f"metrics.web_config_file: {before or 'none'} -> {after or 'none'} {when}"
+    if old.metrics.host != new.metrics.host:
+        yield f"metrics.host: {_shown(old.metrics.host)} -> {_shown(new.metrics.host)} {when}"
 
 
 def _differing(old: Section, new: Section) -> tuple[str, ...]:

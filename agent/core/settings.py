@@ -154,16 +154,24 @@ class ServicePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """[metrics]: where the agent's own metrics are served; `host` and `port` are `listen` split."""
+    """[metrics]: where the agent's own metrics are served; `address`, `port` are `listen` split.
 
-    host: str = "127.0.0.1"
+    `host` tells whether figures of the host are among them.
+    """
+
+    address: str = "127.0.0.1"
     port: int = 9836
     web_config_file: str = ""
+    host: bool = True
 
     @property
     def listen(self) -> str:
         """The address as the file has it, an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return (
+            f"[{self.address}]:{self.port}"
+            if ":" in self.address
+            else f"{self.address}:{self.port}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

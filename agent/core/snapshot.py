@@ -10,6 +10,7 @@ from typing import Any
 from agent.core.check import Check
 from agent.core.codec import encode
 from agent.core.gpu_view import GpusView, gpus_to_json
+from agent.core.host_view import HostView
 from agent.core.vllm_metrics import Counters
 
 FORMAT = 1
@@ -107,7 +108,7 @@ class ServiceView:
 class Snapshot:
     """Everything at one moment; `phases` are all phases that a service can be in.
 
-    `gpus` is None on a host where no GPU was ever looked for.
+    `gpus` is None on a host where no GPU was ever looked for, `host` where [metrics] host is off.
     """
 
     at_seconds: float
@@ -119,6 +120,7 @@ class Snapshot:
     sources: tuple[SourceView, ...] = ()
     last_decision_seconds: float = 0.0
     gpus: GpusView | None = None
+    host: HostView | None = None
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:

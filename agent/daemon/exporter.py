@@ -44,7 +44,7 @@ class Exporter:
         self._access = None
         if metrics.web_config_file:
             self._access = WebAccess(Path(metrics.web_config_file), report=log.error)
-        self._server = HttpServer(metrics.host, metrics.port, self._answer, self._tls)
+        self._server = HttpServer(metrics.address, metrics.port, self._answer, self._tls)
 
     @property
     def port(self) -> int:

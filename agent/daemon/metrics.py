@@ -14,6 +14,7 @@ from agent.core.snapshot import ServiceView, SettingValue, Snapshot
 from agent.core.vllm_metrics import Counters
 from agent.daemon.families import counter, gauge, info
 from agent.daemon.gpu_metrics import gpu_families
+from agent.daemon.host_metrics import host_families
 
 
 class SnapshotCollector(Collector):
@@ -35,6 +36,7 @@ class SnapshotCollector(Collector):
         yield from _service_work(snapshot.services)
         units = frozenset(service.unit for service in snapshot.services)
         yield from gpu_families(snapshot.gpus, units)
+        yield from host_families(snapshot.host)
 
 
 def _agent(snapshot: Snapshot) -> Iterator[Metric]:

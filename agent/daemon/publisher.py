@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agent.core.changes import restart_needed
 from agent.core.command_line import FLAGS
 from agent.core.gpu_view import GpusView, view_of_gpus
+from agent.core.host_view import HostView
 from agent.core.settings import Settings
 from agent.core.snapshot import (
     FailureView,
@@ -48,6 +49,7 @@ class Publisher:
         self._clock = clock
         self._health: list[SourceHealth] = []
         self._lines: Mapping[str, LineCount] = {}
+        self._host: Callable[[float], HostView | None] = lambda _now: None
         self._mistakes: tuple[str, ...] = ()
         self._decided_at = 0.0
         self._written_at = 0.0
@@ -61,6 +63,10 @@ class Publisher:
     def watch_lines(self, service: str, lines: LineCount) -> None:
         """Show how many lines of the service's journal were read."""
         self._lines = {**self._lines, service: lines}
+
+    def watch_host(self, view: Callable[[float], HostView | None]) -> None:
+        """Show what this returns of the host, called from any thread with the agent time."""
+        self._host = view
 
     def forget_health(self, service: str) -> None:
         """Show the service's sources no longer."""
@@ -96,6 +102,7 @@ class Publisher:
             sources=tuple(_source(h, now, ahead) for h in self._health),
             last_decision_seconds=_wall(self._decided_at, ahead),
             gpus=_gpus(state, now, ahead),
+            host=self._host(now),
         )
 
     def _write(self) -> None:

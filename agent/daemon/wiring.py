@@ -20,6 +20,7 @@ from agent.daemon.api_effector import ApiAction, ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.exporter_source import ExporterSource
+from agent.daemon.host_source import DiskSource, HostSource, host_view
 from agent.daemon.journal_source import JournalSource
 from agent.daemon.lanes import Lane
 from agent.daemon.loop import Loop, Message, Quit, Reload
@@ -222,6 +223,7 @@ def _run(
     exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics), clock)
     publisher.watch_health(exporter.health)
     daemon = Daemon(places, clock, messages, memory, publisher)
+    host = watch_host(publisher, clock) if config.metrics.host else ()
     loop = Loop(
         messages,
         memory,
@@ -237,7 +239,8 @@ def _run(
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGHUP, lambda *_: messages.put(Reload()))
     loop.begin(_boot_id(), mistakes)
-    exporter.start()
+    for thread in (exporter, *host):
+        thread.start()
     notify.ready(f"{len(config.services)} services" if config.services else "no service configured")
     if not config.services:
         log.info(f"no service is configured: write one into {places.config}, then reload")
@@ -245,9 +248,22 @@ def _run(
         loop.run()
     finally:
         notify.stopping()
-        exporter.ask_to_stop()
+        for thread in (exporter, *host):
+            thread.ask_to_stop()
         daemon.close()
-        exporter.join(JOIN_SECONDS)
+        for thread in (exporter, *host):
+            thread.join(JOIN_SECONDS)
+
+
+def watch_host(publisher: Publisher, clock: Clock) -> tuple[SourceThread, ...]:
+    """Return the threads that look at the host; the publisher shows what they see."""
+    host = HostSource(lambda: publisher.latest[0], clock)
+    disk = DiskSource(lambda: publisher.latest[0], clock)
+    publisher.watch_host(lambda now: host_view(host, disk, now))
+    threads = (SourceThread(host, clock), SourceThread(disk, clock))
+    for thread in threads:
+        publisher.watch_health(thread.health)
+    return threads
 
 
 def _boot_id() -> str:

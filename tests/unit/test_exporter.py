@@ -226,7 +226,7 @@ def test_a_port_that_is_taken_is_one_clear_error() -> None:
 
 def test_a_host_that_does_not_exist_is_one_clear_error() -> None:
     with pytest.raises(AgentError, match=r"cannot listen on 203\.0\.113\.9:9: Cannot assign"):
-        Exporter(lambda: SNAPSHOT, Metrics(host="203.0.113.9", port=9))
+        Exporter(lambda: SNAPSHOT, Metrics(address="203.0.113.9", port=9))
 
 
 def test_the_port_is_free_again_after_close() -> None:

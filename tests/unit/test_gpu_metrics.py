@@ -14,6 +14,7 @@ from agent.core.gpu_view import GpusView, view_of_gpus
 from agent.core.snapshot import Snapshot
 from agent.daemon.metrics import SnapshotCollector
 from tests.unit.some_gpus import CARDS, GB10, GIB, H200, some_gpus
+from tests.unit.some_host import HOST
 from tests.unit.some_snapshot import SNAPSHOT
 from tests.unit.test_exporter import Samples, of, samples
 
@@ -179,6 +180,9 @@ def test_a_host_without_gpus_has_no_gpu_metrics() -> None:
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=text(some_gpus()), capture_output=True, timeout=60
+        ["promtool", "check", "metrics"],
+        input=text(some_gpus(), replace(SNAPSHOT, host=HOST)),
+        capture_output=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
