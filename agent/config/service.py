@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.config.engine_values import environment, extra_args, gpus, model, token_file, user
+from agent.config.profiles import with_profile
 from agent.config.values import (
     Keys,
     Mistake,
@@ -65,6 +66,7 @@ SETTINGS: Keys = {
     "extra_args": extra_args,
     "environment": environment,
     "hf_token_file": token_file,
+    "profile": token,
     "user": user,
     "sandbox": one_of(*Sandbox),
 }
@@ -154,6 +156,7 @@ def _read_service(
     name: str, table: dict[str, Any], path: tuple[str, ...], mistakes: list[Mistake]
 ) -> ServicePolicy | None:
     before = len(mistakes)
+    table = with_profile(table, path, mistakes)
     elsewhere = dict.fromkeys(EXPECT.keys() - SETTINGS.keys(), (*path, "expect"))
     elsewhere |= dict.fromkeys(RECOVERY, (*path, "recovery"))
     own = read_table(

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from agent.core.settings import Config, Expectations, Recovery, ServicePolicy, Settings
 
-WITHOUT_RESTART = frozenset({"hf_token_file"})
+WITHOUT_RESTART = frozenset({"hf_token_file", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""
 
 Section = Settings | Expectations | Recovery

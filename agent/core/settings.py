@@ -67,6 +67,7 @@ class Settings:
     extra_args: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     hf_token_file: str | None = None
+    profile: str | None = None
     user: str = "vllm"
     sandbox: Sandbox = Sandbox.STRICT
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from agent.config import parse
+from agent.config.profiles import filled
 from agent.core.planner.model import model_of
 from agent.core.planner.profile_plan import contradictions, plan_of, roof_of
 from agent.core.planner.question import Fit
 from agent.core.planner.versions import version_of
 from agent.core.profile import Profile, ProfileError, profile_of
-from agent.errors import UsageError
+from agent.errors import ConfigError, UsageError
 from agent.host.model_files import known_models
 from agent.host.profile_files import read_profiles
 from tests.rig.paths import REPO
@@ -170,3 +171,17 @@ def test_a_band_that_is_upside_down_is_refused() -> None:
     table["band"] = [{"quantity": "power_watts", "low": 2, "high": 1, "origin": "published"}]
     with pytest.raises(ProfileError, match="above"):
         profile_of("x", table)
+
+
+def test_own_keys_stand_above_the_profiles() -> None:
+    own = {"profile": "x", "max_num_seqs": 4, "expect": {"on_mismatch": "stop"}}
+    merged = filled(own, PROFILES["llama-3.1-8b-fp8-rtx4090"], NEWEST)
+    assert merged["max_num_seqs"] == 4
+    assert merged["max_model_len"] == 65536
+    assert merged["expect"] == {"kv_cache_dtype": "fp8", "on_mismatch": "stop"}
+    assert merged["recovery"]["min_max_num_seqs"] == 16
+
+
+def test_a_profile_that_is_not_there_is_named_where_it_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"line 2: service\.vllm\.profile: no profile is called"):
+        parse('[service.vllm]\nprofile = "nothing-like-it"\nmodel = "/m"\n', "agent.toml")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`profile = "NAME"` in [service.X]: the profile's keys stand where the table has none itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.config.values import Mistake, nearest, shown
+from agent.core.planner.versions import Version, version_of
+from agent.core.profile import Profile
+from agent.core.settings import Settings
+from agent.errors import UsageError
+from agent.host.engine_install import inspect
+from agent.host.profile_files import read_profiles
+
+TABLES = ("expect", "recovery")
+
+
+def with_profile(
+    table: Mapping[str, Any], path: tuple[str, ...], mistakes: list[Mistake]
+) -> dict[str, Any]:
+    """Return a service's table with its profile's values under its own.
+
+    The version of the installed vLLM chooses among the profile's settings. A profile that cannot
+    be had is noted, and the table is returned as it is.
+    """
+    if "profile" not in table:
+        return dict(table)
+    profile = _find(table["profile"], (*path, "profile"), mistakes)
+    if profile is None:
+        return dict(table)
+    python = table.get("python", Settings("", "").python)
+    version = inspect(python).version if isinstance(python, str) else None
+    return filled(table, profile, version_of(version))
+
+
+def filled(table: Mapping[str, Any], profile: Profile, version: Version) -> dict[str, Any]:
+    """Return the table with the profile's settings, expectations and limits where it has none."""
+    merged = {**profile.settings_for(version.release), **table}
+    for key in TABLES:
+        own = table.get(key, {})
+        if isinstance(own, Mapping):
+            merged[key] = {**getattr(profile, key), **own}
+    return merged
+
+
+def _find(name: object, path: tuple[str, ...], mistakes: list[Mistake]) -> Profile | None:
+    try:
+        profiles = read_profiles()
+    except UsageError as error:
+        mistakes.append(Mistake(path, str(error)))
+        return None
+    if isinstance(name, str) and name in profiles:
+        return profiles[name]
+    near = nearest(name, profiles) if isinstance(name, str) else None
+    hint = f"did you mean {near}?" if near else "`llmagent profiles` lists them"
+    mistakes.append(Mistake(path, f"no profile is called {shown(name)}; {hint}"))
+    return None
