@@ -40,6 +40,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Reap:
+    """Kill what is left in the control group of a unit that is down."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class FollowLog:
     """Read the log of a run that somebody else started, from its first line on."""
 
@@ -102,6 +109,6 @@ class SetPersistenceMode:
     action_id: int
 
 
-ServiceAction = WriteUnit | Start | Stop | FollowLog | ReadLog | Verify | Canary
+ServiceAction = WriteUnit | Start | Stop | Reap | FollowLog | ReadLog | Verify | Canary
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
 Action = ServiceAction | GpuAction

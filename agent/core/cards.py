@@ -144,17 +144,19 @@ def _is_listed_nowhere(turn: Turn, card: Card) -> bool:
     return all(gpu.uuid != card.uuid for gpu in turn.gpus.gpus)
 
 
-def let_start(turn: Turn, s: ServiceState) -> bool:
-    """Tell whether the limits of the service's cards are settled, or took too long to settle."""
+def limits_settled(turn: Turn, s: ServiceState) -> str:
+    """Return what a start waits for until its cards' limits are settled, "" when it may start."""
     if not turn.policy.power.anything:
-        return True
+        return ""
     due = max(s.since, s.retry_at, turn.started_at)
     if turn.at - due >= GATE_SECONDS:
-        return True
+        return ""
     if turn.gpus is None:
-        return False
-    return all(
-        power.settled(card) and clock_lock.settled(card)
-        for card in turn.cards.values()
-        if any(gpu.uuid == card.uuid for gpu in turn.gpus.used_by(turn.policy_of(s).settings.gpus))
-    )
+        return "waits for a look at its GPUs"
+    for card in turn.cards.values():
+        used = turn.gpus.used_by(turn.policy_of(s).settings.gpus)
+        if not any(gpu.uuid == card.uuid for gpu in used):
+            continue
+        if not (power.settled(card) and clock_lock.settled(card)):
+            return f"waits until the limits of {named(card)} are set"
+    return ""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from agent.core import cards
 from agent.core.changes import restart_needed
+from agent.core.driver_match import mismatch
 from agent.core.lifecycle import RUNS, after_restart_of_agent
 from agent.core.observations import AgentStarted, ConfigLoaded, ConfigRefused
 from agent.core.settings import TUNABLES
@@ -122,12 +123,21 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
     if s.phase in RUNS and s.running is not None:
         # What was edited while the agent was away counts too: the operator asks for it now.
         changed = restart_needed(s.running, turn.effective(s))
-        return _start_anew(turn, s, ", ".join(changed)) if changed else s
+        return _restart(turn, s, ", ".join(changed)) if changed else replace(s, restart_wanted="")
     if s.phase is Phase.HELD and edited and not s.foreign:
         return _start_anew(turn, s, "agent.toml was changed")
     if s.phase is Phase.WAITING and edited:
         return replace(s, retry_at=turn.at, recent_starts=(), attempts=0, spent={})
     return s
+
+
+def _restart(turn: Turn, s: ServiceState, what: str) -> ServiceState:
+    """Start with the new settings, but never stop a service that could not come up again."""
+    why = mismatch(turn.gpus)
+    if not why:
+        return _start_anew(turn, s, what)
+    turn.tell(s.name, "reload", f"the restart that {what} needs waits for a reboot: {why}")
+    return replace(s, restart_wanted=f"start with the new settings: {what}")
 
 
 def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:

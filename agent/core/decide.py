@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from agent.core import cards, configuration, fitness, lifecycle, liveness, recovery, xids
+from agent.core import (
+    cards,
+    configuration,
+    driver_match,
+    fitness,
+    ground,
+    leftovers,
+    lifecycle,
+    liveness,
+    recovery,
+    xids,
+)
 from agent.core.observations import (
     ActionDone,
     AgentStarted,
@@ -47,6 +58,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             configuration.on_config_refused(turn, observation)
         case GpusSeen():
             cards.on_gpus(turn, observation)
+            ground.remember_own_processes(turn)
         case GpuActionDone():
             cards.on_done(turn, observation)
         case XidSeen():
@@ -56,6 +68,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
                 s = turn.services[observation.service]
                 turn.put(_on_service(turn, s, observation))
     fitness.hold_and_free(turn)
+    driver_match.hold_and_free(turn)
+    leftovers.reap(turn)
     lifecycle.start_what_may(turn)
     lifecycle.stop_what_must_not_come_back(turn)
     return turn.decision()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core import cards, recovery
+from agent.core import cards, gates, recovery
 from agent.core.actions import FollowLog, ReadLog
 from agent.core.command_line import command_line
 from agent.core.observations import ActionDone, UnitSeen
@@ -21,7 +21,6 @@ from agent.core.turn import Turn
 from agent.core.vocabulary import Phase, Then, UnitFacts
 
 RUNS = frozenset({Phase.STARTING, Phase.VERIFYING, Phase.SERVING})
-NEEDS_THE_GPU_ALONE = frozenset({Phase.STARTING, Phase.VERIFYING})
 LOG_SECONDS = 15.0
 """After this long without a word from the journal a dead run is judged without its log."""
 
@@ -32,7 +31,8 @@ GRACE_SECONDS = 30.0
 def on_unit(turn: Turn, s: ServiceState, seen: UnitSeen) -> ServiceState:
     """Judge a reading of the unit."""
     unit = seen.unit
-    s = replace(s, live=replace(s.live, unit=unit))
+    down_at = (s.live.down_at or turn.at) if unit.down else 0.0
+    s = replace(s, live=replace(s.live, unit=unit, down_at=down_at))
     if unit.foreign or s.foreign:
         return _on_foreign(turn, s, unit)
     if unit.running:
@@ -93,6 +93,7 @@ def _follow(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         started_at=turn.at,
         start_seconds=None,
         settled=False,
+        restart_wanted="",
         live=Live(unit=unit, activity_at=turn.at, tokens_at=turn.at),
     )
 
@@ -215,24 +216,21 @@ def start_what_may(turn: Turn) -> None:
             continue
         if s.name not in turn.policy.services or turn.at < s.retry_at:
             continue
-        if all(may_start(turn, s) for may_start in GATES):
-            turn.put(turn.start(s, s.reason))
+        why = next(filter(None, (gate(turn, s) for gate in GATES)), "")
+        turn.put(_waits(turn, s, why) if why else turn.start(s, s.reason))
 
 
-def _no_other_start_on_its_gpus(turn: Turn, s: ServiceState) -> bool:
-    mine = turn.policy_of(s).settings
-    return not any(
-        other.phase in NEEDS_THE_GPU_ALONE
-        and other.name != s.name
-        and other.name in turn.policy.services
-        and mine.shares_gpu_with(turn.policy_of(other).settings)
-        for other in turn.services.values()
-    )
+def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
+    if not s.live.waits:
+        turn.tell(s.name, "wait", why)
+    return replace(s, live=replace(s.live, waits=why))
 
 
-GATES: tuple[Callable[[Turn, ServiceState], bool], ...] = (
-    _no_other_start_on_its_gpus,
-    cards.let_start,
+GATES: tuple[Callable[[Turn, ServiceState], str], ...] = (
+    gates.no_other_start_on_its_gpus,
+    cards.limits_settled,
+    gates.no_leftovers,
+    gates.memory_given_back,
 )
 """What a start that is due must pass, in this order."""
 

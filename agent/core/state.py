@@ -72,6 +72,9 @@ class Live:
     `tokens_per_second` is the rate of generation while it is busy, the last seen and the usual one.
     `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and stays
     until a one-token request shows that the engine lives.
+    `down_at` is when the unit was first seen down, `waits` what a start that is due waits for,
+    `gpu_pids` the run's processes on its cards; `reap_since`, `reap_at` and `undead` are of what
+    was left of it in its control group: killed since, killed last, and whether that is vain.
     """
 
     unit: UnitFacts | None = None
@@ -93,6 +96,12 @@ class Live:
     rates_seen: int = 0
     xid: FailureClass | None = None
     xid_at: float = 0.0
+    down_at: float = 0.0
+    waits: str = ""
+    gpu_pids: frozenset[int] = frozenset()
+    reap_since: float = 0.0
+    reap_at: float = 0.0
+    undead: bool = False
 
 
 NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
@@ -105,7 +114,9 @@ class ServiceState:
     `configured` are the settings as last read from agent.toml, `running` those of the present or
     last run. `attempts` counts the tries without a change since the service last settled, `spent`
     the changes of settings per failure class since then; `recent_starts` are the times of the last
-    hour's starts. `held_for_card`: held until its GPUs are well or cool again.
+    hour's starts. `held_for_card`: held until its GPUs are well or cool again; `held_for_driver`:
+    held until the parts of the driver agree again;
+    `restart_wanted` is why it is to be restarted as soon as a start can succeed.
     """
 
     name: str
@@ -129,6 +140,8 @@ class ServiceState:
     what_to_do: str = ""
     foreign: str = ""
     held_for_card: bool = False
+    held_for_driver: bool = False
+    restart_wanted: str = ""
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)
     started_at: float = 0.0

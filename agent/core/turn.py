@@ -112,6 +112,7 @@ class Turn:
             running=settings,
             recent_starts=(*(t for t in s.recent_starts if t > self.at - 3600), self.at),
             died=None,
+            restart_wanted="",
             live=Live(unit=s.live.unit, activity_at=self.at),
         )
 

@@ -40,10 +40,20 @@ AUTO_RESTART = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """A process in the control group of a unit that is down; `command` is its first word."""
+
+    pid: int
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UnitFacts:
     """A systemd unit as D-Bus shows it; `command_line` is the main process's argv.
 
     `foreign` is the unit's file where that is not the one that llmagent writes, else "".
+    `leftovers` are processes that outlived their run, looked for only while the unit is down;
+    `cpu_seconds` is what the present run has used, None where systemd does not count it.
     """
 
     active_state: str
@@ -58,6 +68,8 @@ class UnitFacts:
     command_line: tuple[str, ...] = ()
     drop_ins: tuple[str, ...] = ()
     foreign: str = ""
+    leftovers: tuple[Leftover, ...] = ()
+    cpu_seconds: float | None = None
 
     @property
     def pending_restart(self) -> bool:

@@ -148,7 +148,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         unit=f"{s.name}.service",
         phase=s.phase.value,
         since_seconds=_wall(s.since, ahead),
-        reason=s.reason,
+        reason=live.waits if s.phase is Phase.WAITING and live.waits else s.reason,
         url=service_url(running.host, running.port) if running is not None else "",
         engine_phase=live.engine_phase.value,
         progress=_progress(s),

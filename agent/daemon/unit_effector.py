@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from agent.core.actions import Start, Stop, WriteUnit
+from agent.core.actions import Reap, Start, Stop, WriteUnit
 from agent.core.observations import ActionDone, Observation
 from agent.core.settings import Settings
 from agent.core.unit import render_unit
@@ -19,7 +19,7 @@ from agent.host.systemd import JobResult, SystemdBus
 from agent.host.unit_facts import unit_facts
 from agent.host.unit_files import write_if_changed
 
-UnitAction = WriteUnit | Start | Stop
+UnitAction = WriteUnit | Start | Stop | Reap
 
 START_SECONDS = 30.0
 DRAIN_MARGIN_SECONDS = 20.0
@@ -49,12 +49,15 @@ class UnitEffector:
                 if action.kill and self._bus.read(unit).main_pid:
                     self._bus.kill(unit, "all", signal.SIGKILL)
                 return self._done(action, self._bus.stop(unit, START_SECONDS))
+            case Reap():
+                self._reap(f"{action.service}.service")
+                return None
             case _:
                 assert_never(action)
 
     def failed(self, action: UnitAction, detail: str) -> Observation:
         """Return what to tell when `carry_out` raised."""
-        action_id = 0 if isinstance(action, WriteUnit) else action.action_id
+        action_id = 0 if isinstance(action, WriteUnit | Reap) else action.action_id
         return ActionDone(self._clock(), action.service, action_id, succeeded=False, detail=detail)
 
     def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
@@ -70,6 +73,20 @@ class UnitEffector:
         # A crash between the write and the reload shows as NeedDaemonReload.
         if changed or not linked or state.need_daemon_reload:
             self._bus.daemon_reload()
+
+    def _reap(self, unit: str) -> None:
+        """Kill what is left in the unit's control group, unless somebody started it meanwhile.
+
+        systemd sends the signal, so that it can reach nothing outside of that control group.
+        """
+        if self._is_down(unit) and self._bus.processes(unit) and self._is_down(unit):
+            self._bus.kill(unit, "all", signal.SIGKILL)
+        self._looked_at()
+
+    def _is_down(self, unit: str) -> bool:
+        state = self._bus.read(unit)
+        ended = state.active_state in ("inactive", "failed") or state.awaits_automatic_restart
+        return ended and not state.main_pid
 
     def _done(self, action: Start | Stop, result: JobResult) -> Observation:
         self._looked_at()

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agent.core.observations import UnitSeen
-from agent.core.vocabulary import UnitFacts
+from agent.core.vocabulary import Leftover, UnitFacts
 from agent.daemon.clock import Clock
 from agent.daemon.sources import Emit
 from agent.host.systemd import SystemdBus, UnitState, UnitWatch
@@ -52,8 +53,13 @@ class UnitSource:
         for service in self._services:
             unit = f"{service}.service"
             if everything or unit in changed:
-                facts = unit_facts(self._bus.read(unit), self._units)
-                self._emit(UnitSeen(self._clock(), service, facts))
+                self._emit(UnitSeen(self._clock(), service, self._read(unit)))
+
+    def _read(self, unit: str) -> UnitFacts:
+        facts = unit_facts(self._bus.read(unit), self._units)
+        if not facts.down or facts.load_state != "loaded":
+            return facts
+        return replace(facts, leftovers=leftovers(self._bus.processes(unit)))
 
     def close(self) -> None:
         """Give the buses back."""
@@ -63,6 +69,11 @@ class UnitSource:
 
 def _units(services: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{service}.service" for service in services)
+
+
+def leftovers(processes: Iterable[tuple[int, str]]) -> tuple[Leftover, ...]:
+    """Return the processes by name: the rest of a command line may hold a secret."""
+    return tuple(Leftover(pid, Path(line.split(" ")[0]).name) for pid, line in processes)
 
 
 def unit_facts(state: UnitState, units: Path) -> UnitFacts:
@@ -82,4 +93,5 @@ def unit_facts(state: UnitState, units: Path) -> UnitFacts:
         command_line=state.command_line,
         drop_ins=state.drop_in_paths,
         foreign=state.fragment_path if foreign else "",
+        cpu_seconds=state.cpu_seconds,
     )

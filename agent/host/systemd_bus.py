@@ -135,6 +135,20 @@ class SystemdBus:
         """Sends a signal to the unit's processes; who: main, control or all."""
         self._call("KillUnit", b"ssi", unit.encode(), who.encode(), signal_number)
 
+    def processes(self, unit: str) -> tuple[tuple[int, str], ...]:
+        """Returns PID and command line of each process in the unit's control group."""
+
+        def ask(connection: Connection) -> object:
+            return connection.call("GetUnitProcesses", b"s", unit.encode())
+
+        try:
+            answer = self._ask(ask)
+        except SystemdError as failure:
+            if failure.errno not in (errno.ENOENT, errno.ESRCH):
+                raise
+            return ()  # no such unit in memory, or no control group
+        return tuple(_process(row) for row in answer) if isinstance(answer, list) else ()
+
     def reset_failed(self, unit: str) -> None:
         """Forgets that the unit failed, and its start rate; nothing to do if it is not loaded."""
         if self.read(unit).load_state == "not-found":
@@ -206,6 +220,13 @@ class SystemdBus:
             return _await_end(connection, job, ended, deadline)
         finally:
             connection.close()
+
+
+def _process(row: Sequence[object]) -> tuple[int, str]:
+    _, pid, command = row
+    assert isinstance(pid, int)
+    assert isinstance(command, bytes)
+    return pid, command.decode(errors="replace")
 
 
 def _await_end(

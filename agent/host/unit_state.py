@@ -11,6 +11,7 @@ from typing import Final
 from agent.host.systemd_connection import SERVICE, UNIT, Connection, unit_path
 
 _CONSISTENT_READS: Final = 5
+_NOT_COUNTED: Final = 2**64 - 1
 _READ: Final[tuple[tuple[bytes, str, bytes], ...]] = (
     (UNIT, "LoadState", b"s"),
     (UNIT, "ActiveState", b"s"),
@@ -25,6 +26,7 @@ _READ: Final[tuple[tuple[bytes, str, bytes], ...]] = (
     (UNIT, "FragmentPath", b"s"),
     (UNIT, "DropInPaths", b"as"),
     (UNIT, "UnitFileState", b"s"),
+    (SERVICE, "CPUUsageNSec", b"t"),
 )
 
 
@@ -57,6 +59,8 @@ class UnitState:
     """linked, enabled, static, ...; "" when there is no file."""
     command_line: tuple[str, ...]
     """argv of the main process once it runs; () when there is none."""
+    cpu_seconds: float | None
+    """CPU time of all its processes in this run; None where CPUAccounting= is off."""
 
     @property
     def awaits_automatic_restart(self) -> bool:
@@ -88,6 +92,7 @@ def _state(
 ) -> UnitState:
     invocation_id = bytes(_int(byte) for byte in _list(raw["InvocationID"])).hex()
     main_pid = _int(raw["MainPID"])
+    nanoseconds = _int(raw["CPUUsageNSec"])
     # While it starts, the process is still systemd's own fork, before exec.
     runs = main_pid > 0 and _text(raw["SubState"]) not in ("start", "start-pre", "condition")
     return UnitState(
@@ -106,6 +111,7 @@ def _state(
         drop_in_paths=tuple(_text(path) for path in _list(raw["DropInPaths"])),
         unit_file_state=_text(raw["UnitFileState"]),
         command_line=command_line_of(unit, invocation_id, main_pid) if runs else (),
+        cpu_seconds=None if nanoseconds == _NOT_COUNTED else nanoseconds / 1e9,
     )
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from agent.core.actions import Action, Canary, ReadLog, Start, Stop, Verify
+from agent.core.actions import Action, Canary, ReadLog, Reap, Start, Stop, Verify
 from agent.core.check import Check
 from agent.core.codec import decode, encode
 from agent.core.command_line import command_line
@@ -71,6 +71,7 @@ class SimulatedHost:
     on_action: Callable[[Action], None] = lambda _action: None
     checks: tuple[Check, ...] = ()
     metrics_are_silent: bool = False
+    undead: bool = False
     _pending: list[Action] = field(default_factory=list)
     _invocations: int = 0
 
@@ -136,7 +137,14 @@ class SimulatedHost:
                 self.observe(done)
             case Stop():
                 self._end(action.service)
-                self.units[action.service] = UnitFacts("inactive", "dead")
+                before = self.units.get(action.service, UnitFacts("inactive", "dead"))
+                left = before.leftovers
+                self.units[action.service] = UnitFacts("inactive", "dead", leftovers=left)
+                self.see_units()
+            case Reap():
+                if not self.undead:
+                    unit = self.units[action.service]
+                    self.units[action.service] = replace(unit, leftovers=())
                 self.see_units()
             case ReadLog():
                 said = self.ended.get(
