@@ -402,6 +402,24 @@ def test_on_mismatch_stop_takes_a_contradicted_service_down(agent: Agent) -> Non
     assert agent.box.show("vllm", "ActiveState")["ActiveState"] == "inactive"
 
 
+def test_the_confined_agent_sees_what_the_host_has_and_the_service_uses(agent: Agent) -> None:
+    agent.configure(service_table())
+    agent.wait("serving")
+    files = 'llmagent_host_service_open_fds{service="vllm"} '
+    agent.box.wait_for(lambda: files in agent.metrics(), 20, "the figures of the service")
+    found = dict(
+        line.rsplit(" ", 1) for line in agent.metrics().splitlines() if not line.startswith("#")
+    )
+    # vLLM's user is another one than the agent's, which has no right to trace it.
+    assert 3 < float(found['llmagent_host_service_open_fds{service="vllm"}']) < 1000
+    assert float(found['llmagent_host_service_max_fds{service="vllm"}']) >= 1024
+    assert float(found['llmagent_host_service_processes{service="vllm"}']) >= 3
+    # The machine has no memory controller of its own; version 2 accounts for CPU time without one.
+    assert float(found['llmagent_host_service_cpu_seconds_total{service="vllm"}']) > 0
+    assert float(found["llmagent_host_memory_available_bytes"]) > 1 << 26
+    assert float(found['llmagent_host_disk_free_bytes{path="/var/cache/vllm"}']) > 1 << 20
+
+
 def test_status_says_that_the_daemon_is_away(agent: Agent) -> None:
     agent.box.run(["systemctl", "stop", "llmagent"])
     away = agent.box.run(["llmagent", "status"], check=False)
