@@ -91,7 +91,8 @@ class DiskSource:
         self.latest = (self._clock(), tuple(disks))
         if problem is not None:
             raise problem
-        self._woken.wait(DISK_SECONDS)
+        # Services come right after the start: they are not to wait for half a minute.
+        self._woken.wait(DISK_SECONDS if disks else LOOK_SECONDS)
 
     def wake(self) -> None:
         """End the rest. From any thread."""

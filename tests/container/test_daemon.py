@@ -405,8 +405,11 @@ def test_on_mismatch_stop_takes_a_contradicted_service_down(agent: Agent) -> Non
 def test_the_confined_agent_sees_what_the_host_has_and_the_service_uses(agent: Agent) -> None:
     agent.configure(service_table())
     agent.wait("serving")
-    files = 'llmagent_host_service_open_fds{service="vllm"} '
-    agent.box.wait_for(lambda: files in agent.metrics(), 20, "the figures of the service")
+    agent.box.wait_for(
+        lambda: "host_service_open_fds{" in (text := agent.metrics()) and "disk_free" in text,
+        20,
+        "the figures of the service and of its disks",
+    )
     found = dict(
         line.rsplit(" ", 1) for line in agent.metrics().splitlines() if not line.startswith("#")
     )
