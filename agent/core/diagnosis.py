@@ -24,6 +24,9 @@ WRAP = range(60, 240)
 WRAPPED_TEXT = 600
 """Characters of a broken line that are kept to be joined with its rest."""
 
+_BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureKind.FRAME})
+"""Kinds of lines whose rest, on the next line, can tell more."""
+
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b")
 
 
@@ -40,8 +43,9 @@ class Progress:
 class Diagnosis:
     """What a log shows. `failure` is the cause (never a wrapper when a cause is there).
 
-    `transient` tells whether the same settings may succeed next time, None when unknown; `also`
-    are the other findings; `evidence` the lines, the cause's first.
+    `transient` tells whether the same settings may succeed next time, None when unknown, as where
+    the class rests on a phase that the log does not show; `also` are the other findings;
+    `evidence` the lines, the cause's first.
     """
 
     outcome: Outcome = Outcome.UNKNOWN
@@ -119,7 +123,7 @@ class LogReader:
             failure=verdict.failure,
             phase=phase_shown(life),
             evidence=verdict.evidence,
-            transient=None if verdict.failure is None else transient(verdict.failure),
+            transient=_transient(verdict),
             numbers=_numbers(verdict, facts),
             facts=facts,
             also=verdict.also,
@@ -137,8 +141,8 @@ class LogReader:
         if self._wrapped and not line.level and not matches:
             whole, matches = self._joined(line.text)
             line = replace(line, text=whole) if matches else line
-        only_failures = all(m.signature.kind is SignatureKind.FAILURE for m in matches)
-        self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and only_failures else ""
+        may_go_on = all(m.signature.kind in _BREAKABLE for m in matches)
+        self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
         if any(m.signature.kind is SignatureKind.START for m in matches):
             self._start_anew()
         if matches or line.text.startswith("Traceback") or _EXCEPTION_WORD.search(line.text):
@@ -186,6 +190,15 @@ class LogReader:
             offset = {"engine-core-failed": 0, "engine-core-fatal": 2}.get(match.signature.id)
             if offset is not None:
                 self._life.version = self._signatures.versions.get(number - offset)
+
+
+def _transient(verdict: Verdict) -> bool | None:
+    if verdict.failure is None:
+        return None
+    guess = verdict.finding
+    if guess is not None and guess.guessed and guess.failure is verdict.failure:
+        return None
+    return transient(verdict.failure)
 
 
 def _numbers(verdict: Verdict, facts: Facts) -> Numbers:

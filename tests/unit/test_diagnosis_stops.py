@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.core.failures import EnginePhase, FailureClass, Outcome
 from tests.unit.engine_logs import (
     ALLOCATION,
@@ -205,3 +207,68 @@ def test_a_log_of_something_else_is_unknown() -> None:
     found = diagnose("GET / 200\nhello world\nsome traceback maybe")
     assert (found.outcome, found.failure) == (Outcome.UNKNOWN, None)
     assert diagnose("").outcome is Outcome.UNKNOWN
+
+
+# --- errors after which the program goes on --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(APIServer pid=1) ERROR 11-21 03:05:01 [repo_utils.py:47] Error retrieving safetensors: "
+        "Repo id must use alphanumeric chars: '/m'., retrying 1 of 2",
+        "'(ReadTimeoutError(\"HTTPSConnectionPool(host='hub.example', port=443): Read timed "
+        "out.\"))' thrown while requesting HEAD https://hub.example/o/m/resolve/main/config.json",
+        "UserWarning: Not enough free disk space to download the file. The expected size is 9 MB.",
+        "WARNING 11-21 03:05:02 [interface.py:2] Failed to import from vllm._C with "
+        "ImportError('libcuda.so.1: cannot open shared object file: No such file or directory')",
+        "WARNING 11-21 03:05:02 [x.py:2] HTTP Error 429 thrown while requesting HEAD https://x/y",
+    ],
+)
+def test_an_error_that_was_caught_is_no_failure_once_the_start_goes_on(line: str) -> None:
+    loading = diagnose(f"{line}\n{LOADING}")
+    assert (loading.outcome, loading.failure) == (Outcome.RUNNING, None)
+    died = f"{line}\n{LOADING}\n{failed('FrobnicationError: odd')}"
+    assert diagnose(died).failure is F.UNKNOWN
+
+
+def test_a_thread_that_fails_beside_the_engine_ends_nobody() -> None:
+    thread = (
+        "Exception in thread Thread-1 (_report_usage_worker):\n"
+        "Traceback (most recent call last):\n"
+        "PermissionError: [Errno 13] Permission denied: '/.config'\n"
+    )
+    assert diagnose(thread + LOADING).failure is None
+    assert diagnose(thread + SERVING).outcome is Outcome.READY
+
+
+def test_a_broken_library_that_was_only_warned_of_explains_the_death_that_follows() -> None:
+    warning = (
+        "WARNING 11-21 03:00:00 [interface.py:2] Failed to import from vllm._C with "
+        "ImportError('vllm/_C.abi3.so: undefined symbol: _ZN3c1011')\n"
+    )
+    assert diagnose(warning + LOADING).outcome is Outcome.RUNNING
+    died = warning + LOADING + "\n" + failed("FrobnicationError: odd")
+    assert diagnose(died).failure is F.TORCH_MISMATCH
+
+
+def test_an_engine_that_makes_tokens_long_after_an_error_did_not_die_of_it() -> None:
+    error = "\n(APIServer pid=1) ERROR 11-21 03:07:00 [x.py:2] RuntimeError: CUDA error: " \
+        "device-side assert triggered"  # fmt: skip
+    stats = (
+        "\n(APIServer pid=1) INFO 11-21 03:{}:00 [loggers.py:2] Engine 000: Avg prompt throughput: "
+        "1.0 tokens/s, Avg generation throughput: 9.0 tokens/s, Running: 1 reqs"
+    )
+    assert diagnose(SERVING + error).failure is F.CUDA_ASSERT
+    assert diagnose(SERVING + error + stats.format("07")).failure is F.CUDA_ASSERT
+    assert diagnose(SERVING + error + stats.format("09")).outcome is Outcome.READY
+
+
+def test_one_line_has_one_class_the_one_nearest_to_the_root() -> None:
+    line = (
+        "(VllmWorkerProcess pid=7) ERROR 07-24 08:26:01 multiproc_worker_utils.py:226] Exception "
+        "in worker VllmWorkerProcess while processing method init_device: NCCL error: unhandled "
+        "cuda error"
+    )
+    found = diagnose(line)
+    assert (found.failure, found.also) == (F.NCCL_ERROR, ())
