@@ -23,13 +23,13 @@ from tests.unit.engine_logs import SERVING, diagnose
 F = FailureClass
 
 ACTIONS = {
-    XidAction.RESTART: "8 11 13 25 31 32 39-41 43 60 68-72 75-77 80 82-86 88 89 94 96-105 126-135 "
-    "139",
-    XidAction.RESET: "46 48 62 64 74 95 109 110 119 120 136 140 143-150 154-156 158",
+    XidAction.RESTART: "8 11 13 25 31 32 39-41 43 60 68-72 75-77 80 82-86 88 89 94 96-105 109 "
+    "126-135 139",
+    XidAction.RESET: "46 48 62 64 74 95 110 119 120 136 140 143-150 154-156 158",
     XidAction.REBOOT: "79 167",
     XidAction.HOLD: "54 151 159 168",
 }
-"""What NVIDIA's Xid catalogue asks for at once; every other code is noted only."""
+"""What NVIDIA's Xid catalogue asks for first; every other code is noted only."""
 
 
 def codes(text: str) -> set[int]:
