@@ -73,7 +73,6 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
     F.WORKER_DIED: (
         "Worker VllmWorkerProcess pid 281 died, exit code: -9",
         "Worker proc VllmWorker-3 died unexpectedly, shutting down executor.",
-        "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.",
     ),
     F.ENGINE_HUNG: (
         "TimeoutError: No heartbeat received from MQLLMEngine",
@@ -297,18 +296,6 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
     F.NVCC_MISSING: (
         "RuntimeError: Could not find nvcc and default cuda_home='/usr/local/cuda' doesn't exist",
         "subprocess.CalledProcessError: Command '['ninja', '-v', '-C', '/root/.cache/flashinfer']' returned non-zero exit status 1.",
-    ),
-    F.FALLBACK_AWQ_FORCED: (
-        "Detected that the model can run with awq_marlin, however you specified quantization=awq explicitly, so forcing awq.",
-        "Detected that the model can run with gptq_marlin, however you specified quantization=gptq explicitly, so forcing gptq.",
-    ),
-    F.FALLBACK_FP8_MARLIN: (
-        "Your GPU does not have native support for FP8 computation but FP8 quantization is being used.",
-        "Selected MarlinFP8ScaledMMLinearKernel for Fp8LinearMethod",
-    ),
-    F.XID_79: (
-        "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
-        "NVRM: Xid (0000:65:00): 79, GPU has fallen off the bus.",
     ),
 }  # fmt: skip
 """Lines by class; each names its class when nothing else is known."""

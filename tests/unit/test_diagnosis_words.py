@@ -81,7 +81,7 @@ def test_prefixes_carriers_noise_and_wrappers_hide_no_class(
     case: tuple[FailureClass, str], prefix: str, carrier: str, before: list[str], after: list[str]
 ) -> None:
     failure, line = case
-    if failure in GENERAL or group_of(failure) is Group.FALLBACK:
+    if failure in GENERAL:
         after = [item for item in after if item not in WRAPPERS]
     log = [CARRIERS[carrier](item) for item in [*before, prefix + line, *after]]
     assert diagnose(log).failure is failure
@@ -111,8 +111,7 @@ def test_a_tail_of_a_log_names_the_class_or_an_honest_more_general_one(
     log = [*STARTING.split("\n"), *noise[:10], prefix + line, *noise[10:], *WRAPPERS]
     found = diagnose(log[-kept:]).failure
     if prefix + line in log[-kept:]:
-        hidden = failure in GENERAL or group_of(failure) is Group.FALLBACK
-        assert found in GENERAL if hidden else found is failure
+        assert found in GENERAL if failure in GENERAL else found is failure
     else:
         assert found is None or found in GENERAL
 
