@@ -60,13 +60,11 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
         "Out of memory: Killed process 4711 (VLLM::EngineCor) total-vm:198kB, anon-rss:97234232kB, file-rss:0kB",
         "Memory cgroup out of memory: Killed process 4711 (VLLM::Worker_TP) total-vm:198kB, anon-rss:97kB",
         "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task_memcg=/system.slice/vllm.service,task=python3,pid=4711,uid=0",
-        "vllm.service: A process of this unit has been killed by the OOM killer.",
         "      Reason:       OOMKilled",
     ),
     F.ENGINE_DEAD: (
         "vllm.engine.async_llm_engine.AsyncEngineDeadError: Background loop has errored already.",
         "RuntimeError: Engine loop has died",
-        "Got fatal signal from worker processes, shutting down. See stack trace above for root cause issue.",
         "Engine core proc EngineCore_DP0 died unexpectedly, shutting down client.",
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}",
     ),
