@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from agent.core.case import Case, Change, Hold, Remedy, Retry, StartOver, Wait
+from agent.core.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
 from agent.core.diagnosis import Diagnosis, LogReader
 from agent.core.failures import FailureClass, Group, Outcome, group_of, what_to_do
+from agent.core.ladders import TOO_LOW
 from agent.core.remedies import propose
 from agent.core.settings import Settings
 from agent.errors import UsageError
@@ -118,18 +119,17 @@ def _remedy(remedy: Remedy, failure: FailureClass, running: Settings) -> dict[st
     match remedy:
         case Change(setting, value, why):
             before = getattr(running, setting, None)
-            raised = setting == "gpu_memory_utilization" and failure in _RAISED
+            raised = setting == "gpu_memory_utilization" and failure in TOO_LOW
             verb = "set" if isinstance(value, bool) else "raise" if raised else "lower"
             return {"action": verb, "setting": setting, "value": value, "from": before, "why": why}
+        case Refetch(why):
+            return {"action": "fetch", "why": f"{why}; {what_to_do(failure)}"}
         case Retry(why) | StartOver(why):
             return {"action": "restart", "why": f"{why}; {what_to_do(failure)}"}
         case Wait(seconds, why):
             return {"action": "wait", "seconds": seconds, "why": why}
         case Hold(why, advice):
             return {"action": "hold", "why": f"{why}. {advice}"}
-
-
-_RAISED = frozenset({FailureClass.OOM_KV_NONE, FailureClass.OOM_KV_TOO_SMALL_FOR_MAXLEN})
 
 
 def json_of(diagnosis: Diagnosis) -> str:

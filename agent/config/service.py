@@ -26,6 +26,7 @@ from agent.config.values import (
     shown,
     text,
     token,
+    window,
 )
 from agent.core.settings import (
     Expectations,
@@ -58,6 +59,7 @@ SETTINGS: Keys = {
     "tensor_parallel_size": integer(1, 1024),
     "pipeline_parallel_size": integer(1, 1024),
     "enforce_eager": boolean,
+    "max_cudagraph_capture_size": integer(1),
     "enable_prefix_caching": boolean,
     "enable_chunked_prefill": boolean,
     "trust_remote_code": boolean,
@@ -89,6 +91,8 @@ RECOVERY: Keys = {
     "min_max_model_len": integer(1),
     "min_max_num_seqs": integer(1),
     "min_max_num_batched_tokens": integer(1),
+    "min_kv_cache_memory_bytes": integer(1),
+    "max_kv_cache_memory_bytes": integer(1),
     "backoff_min_seconds": number(0.1, DAY),
     "backoff_max_seconds": number(0.1, DAY),
     "max_starts_per_hour": integer(1, 3600),
@@ -101,6 +105,8 @@ RECOVERY: Keys = {
     "canary_seconds": number(1, DAY),
     "canary_every_seconds": number(1, DAY),
     "allow_enforce_eager": boolean,
+    "roll_back": boolean,
+    "probe_window": window,
 }
 
 RECOVERY_DEFAULTS: Mapping[str, Any] = asdict(Recovery())
@@ -110,10 +116,14 @@ FLOORS = {
     "min_max_model_len": "max_model_len",
     "min_max_num_seqs": "max_num_seqs",
     "min_max_num_batched_tokens": "max_num_batched_tokens",
+    "min_kv_cache_memory_bytes": "kv_cache_memory_bytes",
 }
 """Each floor of recovery, and the setting that must not be asked below it."""
 
-CEILINGS = {"max_gpu_memory_utilization": "gpu_memory_utilization"}
+CEILINGS = {
+    "max_gpu_memory_utilization": "gpu_memory_utilization",
+    "max_kv_cache_memory_bytes": "kv_cache_memory_bytes",
+}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _TAKEN = re.compile(
@@ -212,6 +222,7 @@ def _check_limits(
     given = {**RECOVERY_DEFAULTS, **recovery}
     for low, high in (
         ("min_gpu_memory_utilization", "max_gpu_memory_utilization"),
+        ("min_kv_cache_memory_bytes", "max_kv_cache_memory_bytes"),
         ("backoff_min_seconds", "backoff_max_seconds"),
     ):
         if given[low] > given[high]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent.core.settings import Window
+
 Reader = Callable[[object], Any]
 """Takes what TOML holds; returns what the program uses, or raises WrongValueError."""
 
@@ -20,6 +22,7 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_@+,./-]*")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]*")
 _LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_WINDOW = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _QUOTING = re.compile(r"[\"'\\]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -219,3 +222,15 @@ def address(value: object) -> tuple[str, int]:
     if not 1 <= port <= 65535:
         raise WrongValueError(f"{shown(value)}: the port must be from 1 to 65535")
     return found.group(1) or found.group(2), port
+
+
+def window(value: object) -> Window:
+    """Read a span of the day in local time, "03:00-05:00"; it may pass midnight."""
+    found = _WINDOW.fullmatch(text(value))
+    if not found:
+        raise WrongValueError(f'{shown(value)} is not "HH:MM-HH:MM", as "03:00-05:00"')
+    hours = [int(group) for group in found.groups()]
+    span = Window(hours[0] * 3600 + hours[1] * 60, hours[2] * 3600 + hours[3] * 60)
+    if span.begin == span.end:
+        raise WrongValueError(f"{shown(value)} is empty: it ends when it begins")
+    return span

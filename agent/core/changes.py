@@ -52,7 +52,7 @@ def _metrics_changes(old: Config, new: Config) -> Iterator[str]:
         before, after = old.metrics.web_config_file, new.metrics.web_config_file
         yield f"metrics.web_config_file: {before or 'none'} -> {after or 'none'} {when}"
     if old.metrics.host != new.metrics.host:
-        yield f"metrics.host: {_shown(old.metrics.host)} -> {_shown(new.metrics.host)} {when}"
+        yield f"metrics.host: {shown(old.metrics.host)} -> {shown(new.metrics.host)} {when}"
 
 
 def _differing(old: Section, new: Section) -> tuple[str, ...]:
@@ -62,10 +62,11 @@ def _differing(old: Section, new: Section) -> tuple[str, ...]:
 
 
 def _sentence(path: str, key: str, old: Section, new: Section, when: str = "") -> str:
-    return f"{path}.{key}: {_shown(getattr(old, key))} -> {_shown(getattr(new, key))}{when}"
+    return f"{path}.{key}: {shown(getattr(old, key))} -> {shown(getattr(new, key))}{when}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as agent.toml has it, more or less."""
     match value:
         case None:
             return "unset"

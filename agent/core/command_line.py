@@ -31,6 +31,7 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "tensor_parallel_size": "--tensor-parallel-size",
         "pipeline_parallel_size": "--pipeline-parallel-size",
         "enforce_eager": "--enforce-eager",
+        "max_cudagraph_capture_size": "--max-cudagraph-capture-size",
         "enable_prefix_caching": "--enable-prefix-caching",
         "enable_chunked_prefill": "--enable-chunked-prefill",
         "trust_remote_code": "--trust-remote-code",

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core import cards
+from agent.core import cards, learning, rollback
 from agent.core.changes import restart_needed
 from agent.core.driver_match import mismatch
 from agent.core.lifecycle import RUNS, after_restart_of_agent
 from agent.core.observations import AgentStarted, ConfigLoaded, ConfigRefused
-from agent.core.settings import TUNABLES
-from agent.core.state import HostPolicy, Live, ServiceState
+from agent.core.state import Live, ServiceState
 from agent.core.turn import Turn
 from agent.core.vocabulary import Phase
 
@@ -77,45 +76,23 @@ def on_config_loaded(turn: Turn, loaded: ConfigLoaded) -> None:
         if s is None:
             s = ServiceState(name, since=turn.at, reason="start: configured in agent.toml")
             turn.tell(name, "configured", f"{name}.service is in agent.toml")
-        s = _forget_what_was_learned_elsewhere(turn, s)
+        s = learning.forget_what_was_learned_elsewhere(turn, _after_rollback(turn, s))
         s = _apply(turn, s, reload=loaded.reload)
         turn.put(s)
         if s.phase is not Phase.WAITING and not s.foreign:
             turn.write_unit(s)
 
 
-def learn_key(policy: HostPolicy, name: str) -> str:
-    """Return what learned settings depend on; they are forgotten when any part of it changes."""
-    settings = policy.services[name].settings
-    configured = [f"{tunable}={getattr(settings, tunable)}" for tunable in TUNABLES]
-    parts = (
-        settings.model,
-        settings.revision,
-        policy.engines[name].version,
-        ",".join(settings.gpus),
-        settings.quantization,
-        settings.kv_cache_dtype,
-        settings.kv_cache_memory_bytes,
-        settings.tensor_parallel_size,
-        settings.pipeline_parallel_size,
-        " ".join(settings.extra_args),
-        *configured,
-    )
-    return "|".join(str(part) for part in parts)
-
-
-def _forget_what_was_learned_elsewhere(turn: Turn, s: ServiceState) -> ServiceState:
-    key = learn_key(turn.policy, s.name)
-    if key == s.learn_key:
+def _after_rollback(turn: Turn, s: ServiceState) -> ServiceState:
+    """Give a changed agent.toml its turn."""
+    if not rollback.ends(s, turn.policy.services[s.name]):
         return s
-    if s.overrides:
-        names = ", ".join(s.overrides)
-        turn.tell(s.name, "forgotten", f"{names}: learned for another model, engine or setting")
-    return replace(s, learn_key=key, overrides={}, bounds={}, spent={}, attempts=0)
+    turn.tell(s.name, "rolled-back", "agent.toml was changed: its settings are in force again")
+    return replace(s, rolled_back=None, learned_for={}, overrides={}, bounds={}, spent={})
 
 
 def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
-    wanted = turn.policy_of(s).settings
+    wanted = turn.policy.services[s.name].settings
     edited = s.configured is not None and bool(restart_needed(s.configured, wanted))
     s = replace(s, configured=wanted)
     if not reload:

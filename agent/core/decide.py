@@ -15,9 +15,11 @@ from agent.core import (
     driver_match,
     fitness,
     ground,
+    learning,
     leftovers,
     lifecycle,
     liveness,
+    probing,
     recovery,
     xids,
 )
@@ -49,7 +51,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
     match observation:
         case Tick():
             for s in tuple(turn.services.values()):
-                turn.put(liveness.on_tick(turn, lifecycle.on_tick(turn, s)))
+                s = liveness.on_tick(turn, lifecycle.on_tick(turn, s))
+                turn.put(probing.on_tick(turn, s, observation.local_seconds))
         case AgentStarted():
             configuration.on_agent_started(turn, state.boot_id, observation)
         case ConfigLoaded():
@@ -59,6 +62,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
         case GpusSeen():
             cards.on_gpus(turn, observation)
             ground.remember_own_processes(turn)
+            learning.on_gpus(turn)
         case GpuActionDone():
             cards.on_done(turn, observation)
         case XidSeen():

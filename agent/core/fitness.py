@@ -39,9 +39,9 @@ class Unfit:
 
 def cards_of(turn: Turn, s: ServiceState) -> Iterator[Card]:
     """Yield the cards that the service's settings put it on."""
-    settings = s.configured or s.running
-    if settings is None:
+    if s.name not in turn.policy.services:
         return
+    settings = turn.policy_of(s).settings
     for card in turn.cards.values():
         if {"all", card.uuid, str(card.index)} & set(settings.gpus):
             yield card

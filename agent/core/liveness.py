@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core import throttle
+from agent.core import probing, rollback, throttle
 from agent.core.actions import Canary, Verify
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.observations import ApiSeen, CanaryDone, LogProgress, Verified
@@ -228,7 +228,8 @@ def _settle(turn: Turn, s: ServiceState) -> ServiceState:
     if s.attempts:
         why = f"served for {settle_seconds:.0f} s: the {s.attempts} tries before are forgotten"
         turn.tell(s.name, "settled", why)
-    return replace(s, settled=True, attempts=0, spent={})
+    s = replace(s, settled=True, attempts=0, spent={})
+    return probing.on_settled(turn, rollback.remember(turn, s))
 
 
 def _kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:

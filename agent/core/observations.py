@@ -24,9 +24,10 @@ from agent.core.vocabulary import UnitFacts
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed."""
+    """Time has passed; `local_seconds` is the local time of day, in seconds since midnight."""
 
     at: float
+    local_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
-from agent.core import fitness, remedies, xids
-from agent.core.case import Case, Change, Hold, Retry, StartOver, Wait
+from agent.core import fitness, probing, remedies, rollback, xids
+from agent.core.case import Change, Hold, Refetch, Retry, StartOver, Wait
+from agent.core.casework import case_of, faults_with
 from agent.core.diagnosis import Diagnosis
 from agent.core.failures import FailureClass, Group, Outcome, group_of
-from agent.core.numbers import Numbers
+from agent.core.learned import Override
 from agent.core.observations import LogConcluded
-from agent.core.state import Died, Failure, Override, ServiceState
+from agent.core.state import Died, Failure, ServiceState
 from agent.core.turn import Turn
 from agent.core.vocabulary import Phase
 
@@ -32,7 +34,6 @@ SYSTEMD_EXIT_STATUS = {
 FOLLOWS_AN_XID = frozenset({Group.ENGINE, Group.CUDA, Group.HARDWARE, Group.UNKNOWN})
 """What the engine's own log makes of an error that the driver knows better."""
 
-NO_NUMBERS = Numbers()
 SHOWN_CHARACTERS = 200
 
 
@@ -94,7 +95,7 @@ def recover_from_refused_start(turn: Turn, s: ServiceState, detail: str) -> Serv
 def _hold_by_systemd(turn: Turn, s: ServiceState, status: int, name: str, do: str) -> ServiceState:
     why = f"systemd could not run {s.name}.service (status {status}/{name})"
     s = _note(turn, s, FailureClass.UNKNOWN, None, (why,))
-    return _hold(turn, s, why, do.format(name=s.name))
+    return _give_up(turn, s, FailureClass.UNKNOWN, why, do.format(name=s.name))
 
 
 def _recover(
@@ -104,42 +105,62 @@ def _recover(
     diagnosis: Diagnosis | None,
     evidence: tuple[str, ...] = (),
 ) -> ServiceState:
-    case = _case(turn, s, failure, diagnosis)
+    case = case_of(turn, s, failure, diagnosis)
     s = _note(turn, s, failure, diagnosis, evidence)
     reason = fitness.unfit(turn, s)
     if reason is not None:
         return replace(_hold(turn, s, reason.why, reason.what_to_do), held_for_card=True)
     remedy = remedies.propose(case)
     s = replace(s, bounds=remedies.bounds_after(case))
+    if not isinstance(remedy, Wait):
+        restored = probing.after_failure(turn, s, failure)
+        if restored is not None:
+            return _wait(turn, restored, failure, 0.0, "with what was learned before", spend=False)
     match remedy:
         case Change():
             return _change(turn, s, failure, remedy)
         case Wait():
             return _wait(turn, s, failure, remedy.seconds, remedy.why, spend=True)
         case Retry():
-            s = replace(s, attempts=s.attempts + 1)
-            return _wait(turn, s, failure, _backoff(turn, s), remedy.why, spend=False)
+            return _retry(turn, s, failure, remedy)
+        case Refetch():
+            s = replace(s, refetch=f"{failure.value}: {remedy.why}")
+            return _wait(turn, s, failure, 0.0, remedy.why, spend=True)
         case StartOver():
-            s = replace(s, overrides={}, bounds={}, spent={}, attempts=s.attempts + 1)
-            turn.tell(s.name, "forgotten", f"learned settings: {remedy.why}")
-            return _wait(turn, s, failure, _backoff(turn, s), remedy.why, spend=False)
+            return _start_over(turn, s, failure, remedy.why)
         case Hold():
-            return _hold(turn, s, f"{failure.value}: {remedy.why}", remedy.what_to_do)
+            if _our_own_doing(s, failure):
+                why = "what was learned does not go with the other settings"
+                return _start_over(turn, s, failure, why)
+            return _give_up(turn, s, failure, f"{failure.value}: {remedy.why}", remedy.what_to_do)
+        case _:
+            assert_never(remedy)
 
 
-def _case(turn: Turn, s: ServiceState, failure: FailureClass, diagnosis: Diagnosis | None) -> Case:
-    gap = s.started_at - s.last_down_at if s.last_down_at and s.started_at else None
-    return Case(
-        failure=failure,
-        numbers=diagnosis.numbers if diagnosis is not None else NO_NUMBERS,
-        running=s.running or turn.effective(s),
-        recovery=turn.policy_of(s).recovery,
-        bounds=s.bounds,
-        spent=s.spent.get(failure, 0),
-        gap_seconds=gap,
-        vllm_version=turn.policy.engines[s.name].version,
-        host_memory=diagnosis is not None and diagnosis.facts.device == "cpu",
-    )
+def _retry(turn: Turn, s: ServiceState, failure: FailureClass, retry: Retry) -> ServiceState:
+    s = replace(s, attempts=s.attempts + 1)
+    if rollback.is_given_up(turn, s, failure):
+        why = f"{failure.value}: {s.attempts} starts in a row came to nothing"
+        rolled = rollback.instead_of_holding(turn, s, failure, why)
+        if rolled is not None:
+            return _roll_back(turn, rolled, failure)
+    seconds = max(_backoff(turn, s), retry.at_least_seconds)
+    return _wait(turn, s, failure, seconds, retry.why, spend=False)
+
+
+def _start_over(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
+    # What the class has spent is kept where it is the learned settings that are to blame.
+    spent = {failure: 1} if _our_own_doing(s, failure) else {}
+    bounds = remedies.bounds_after_start_over(s.bounds)
+    s = replace(s, overrides={}, probes={}, bounds=bounds, spent=spent, attempts=s.attempts + 1)
+    turn.tell(s.name, "forgotten", f"learned settings: {why}")
+    return _wait(turn, s, failure, _backoff(turn, s), why, spend=False)
+
+
+def _our_own_doing(s: ServiceState, failure: FailureClass) -> bool:
+    """Tell whether vLLM may refuse what the agent itself has changed; once is enough to know."""
+    configuration = group_of(failure) is Group.CONFIGURATION
+    return configuration and bool(s.overrides) and failure not in s.spent
 
 
 def _note(
@@ -161,6 +182,7 @@ def _note(
     return replace(
         s,
         failure=Failure(turn.at, failure, phase, lines, ""),
+        faults=faults_with(s, failure, turn.at),
         last_down_at=turn.at,
     )
 
@@ -169,7 +191,11 @@ def _change(turn: Turn, s: ServiceState, failure: FailureClass, change: Change) 
     configured = getattr(turn.policy_of(s).settings, change.setting)
     why = f"{failure.value}: {change.why}"
     learned = Override(configured, change.value, turn.at, why)
-    s = replace(s, overrides={**s.overrides, change.setting: learned})
+    s = replace(
+        s,
+        overrides={**s.overrides, change.setting: learned},
+        bounds=remedies.bounds_with(s.bounds, change),
+    )
     turn.tell(s.name, "learned", f"{change.setting} = {change.value} from now on: {why}")
     return _wait(turn, s, failure, 0.0, f"{change.setting}: {change.why}", spend=True)
 
@@ -192,11 +218,24 @@ def _wait(
     )
 
 
+def _give_up(turn: Turn, s: ServiceState, failure: FailureClass, why: str, do: str) -> ServiceState:
+    rolled = rollback.instead_of_holding(turn, s, failure, why)
+    return _hold(turn, s, why, do) if rolled is None else _roll_back(turn, rolled, failure)
+
+
 def _hold(turn: Turn, s: ServiceState, why: str, do: str) -> ServiceState:
     why = f"held: {why}"
     turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
     s = s.enter(Phase.HELD, turn.at, why)
     return replace(_remedied(s, why), what_to_do=do, asked=None)
+
+
+def _roll_back(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState:
+    assert s.rolled_back is not None
+    note = s.rolled_back.note
+    s = turn.enter(s, Phase.WAITING, "rolled-back", note)
+    counted = {**s.restarts, failure: s.restarts.get(failure, 0) + 1}
+    return replace(_remedied(s, note), retry_at=_end_of_budget(turn, s), restarts=counted)
 
 
 def _remedied(s: ServiceState, sentence: str) -> ServiceState:

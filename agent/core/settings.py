@@ -59,6 +59,7 @@ class Settings:
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
     enforce_eager: bool | None = None
+    max_cudagraph_capture_size: int | None = None
     enable_prefix_caching: bool | None = None
     enable_chunked_prefill: bool | None = None
     trust_remote_code: bool | None = None
@@ -97,6 +98,8 @@ TUNABLES = (
     "max_model_len",
     "max_num_seqs",
     "max_num_batched_tokens",
+    "kv_cache_memory_bytes",
+    "max_cudagraph_capture_size",
     "enforce_eager",
 )
 """The settings that recovery may change; all others are the operator's alone."""
@@ -121,8 +124,29 @@ class Expectations:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A span of every day in local time, in seconds since midnight; it may pass midnight."""
+
+    begin: int
+    end: int
+
+    def holds(self, seconds: float) -> bool:
+        """Tell whether this time of the day lies in it."""
+        if self.begin <= self.end:
+            return self.begin <= seconds < self.end
+        return seconds >= self.begin or seconds < self.end
+
+    def __str__(self) -> str:
+        """Return it as agent.toml has it."""
+        return "-".join(f"{at // 3600:02}:{at % 3600 // 60:02}" for at in (self.begin, self.end))
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
-    """[service.NAME.recovery]: how far recovery may go, and how long it waits. Times in seconds."""
+    """[service.NAME.recovery]: how far recovery may go, and how long it waits. Times in seconds.
+
+    `probe_window` is when a learned setting may be tried nearer to what was asked; None: never.
+    """
 
     min_gpu_memory_utilization: float = 0.5
     max_gpu_memory_utilization: float = 0.97
@@ -130,6 +154,8 @@ class Recovery:
     min_max_model_len: int = 2048
     min_max_num_seqs: int = 8
     min_max_num_batched_tokens: int = 2048
+    min_kv_cache_memory_bytes: int = 268435456
+    max_kv_cache_memory_bytes: int = 1099511627776
     backoff_min_seconds: float = 5.0
     backoff_max_seconds: float = 300.0
     max_starts_per_hour: int = 12
@@ -142,6 +168,8 @@ class Recovery:
     canary_seconds: float = 60.0
     canary_every_seconds: float = 300.0
     allow_enforce_eager: bool = True
+    roll_back: bool = True
+    probe_window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.gpu import Gpus
 from agent.core.gpu_settings import Power, Thermal
-from agent.core.settings import ServicePolicy, Settings, Tunable
+from agent.core.learned import LastGood, Override, Probe, RolledBack
+from agent.core.settings import ServicePolicy, Settings
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import Phase, Then, UnitFacts
 
@@ -31,16 +32,6 @@ class Asked:
     stop: bool
     then: Then = Then.RECOVER
     failure: FailureClass | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A learned setting: runs instead of the configured value."""
-
-    asked: Tunable | None
-    running: Tunable
-    since: float
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +105,11 @@ class ServiceState:
     `configured` are the settings as last read from agent.toml, `running` those of the present or
     last run. `attempts` counts the tries without a change since the service last settled, `spent`
     the changes of settings per failure class since then; `recent_starts` are the times of the last
-    hour's starts. `held_for_card`: held until its GPUs are well or cool again; `held_for_driver`:
-    held until the parts of the driver agree again;
-    `restart_wanted` is why it is to be restarted as soon as a start can succeed.
+    hour's starts, `faults` those of the last hour's failures. `held_for_card`: held until its GPUs
+    are well or cool again; `held_for_driver`: held until the parts of the driver agree again;
+    `restart_wanted` is why it is to be restarted as soon as a start can succeed. `learned_for` is
+    what `overrides` depend on; `probes` are trials to undo one, by setting. `refetch` says why the
+    model's files must be mended before the next start, "" when they need not.
     """
 
     name: str
@@ -128,8 +121,13 @@ class ServiceState:
     configured: Settings | None = None
     running: Settings | None = None
     retry_at: float = 0.0
-    learn_key: str = ""
+    learned_for: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=lambda: NO_OVERRIDES)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    last_good: LastGood | None = None
+    rolled_back: RolledBack | None = None
+    refetch: str = ""
+    faults: Mapping[FailureClass, tuple[float, ...]] = field(default_factory=dict)
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     spent: Mapping[FailureClass, int] = field(default_factory=dict)
     attempts: int = 0

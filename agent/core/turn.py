@@ -48,8 +48,11 @@ class Turn:
         del self._cards[uuid]
 
     def policy_of(self, s: ServiceState) -> ServicePolicy:
-        """Return what is asked of the service now."""
-        return self.policy.services[s.name]
+        """Return what is asked of the service now: agent.toml's, or what was good before it."""
+        configured, good = self.policy.services[s.name], s.rolled_back
+        if good is None:
+            return configured
+        return replace(configured, settings=good.settings, expect=good.expect)
 
     def put(self, s: ServiceState) -> None:
         """Remember the service's new state."""
@@ -95,7 +98,7 @@ class Turn:
         self.do(WriteUnit(s.name, self.effective(s), notes_of(s)))
 
     def effective(self, s: ServiceState) -> Settings:
-        """Return the configured settings with the learned ones put over them."""
+        """Return the settings asked for now with the learned ones put over them."""
         learned = {name: override.running for name, override in s.overrides.items()}
         return self.policy_of(s).settings.with_overrides(learned)
 
@@ -113,6 +116,7 @@ class Turn:
             recent_starts=(*(t for t in s.recent_starts if t > self.at - 3600), self.at),
             died=None,
             restart_wanted="",
+            refetch="",
             live=Live(unit=s.live.unit, activity_at=self.at),
         )
 
@@ -129,5 +133,6 @@ class Turn:
 
 
 def notes_of(s: ServiceState) -> tuple[str, ...]:
-    """Return one sentence for each learned setting, as status and the unit's comment show it."""
-    return tuple(override_note(name, o.asked, o.running, o.why) for name, o in s.overrides.items())
+    """Return a sentence for all that differs from agent.toml, for status and the unit's comment."""
+    learned = (override_note(name, o.asked, o.running, o.why) for name, o in s.overrides.items())
+    return (*learned,) if s.rolled_back is None else (s.rolled_back.note, *learned)

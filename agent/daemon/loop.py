@@ -37,7 +37,9 @@ log = structlog.get_logger()
 TICK_SECONDS = 1.0
 CURSOR_SECONDS = 30.0
 PRUNE_SECONDS = 86400.0
-LOUD = frozenset({"failure", "held", "mismatch", "refused", "kill", "died", "effector"})
+LOUD = frozenset(
+    {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Loop:
         if left > 0:
             with contextlib.suppress(queue.Empty):
                 return self._messages.get(timeout=left)
-        return Tick(self._clock())
+        return Tick(self._clock(), _seconds_since_midnight())
 
     def _handle(self, observation: Observation) -> None:
         self._carry_out(decide(self._state, observation, self._policy))
@@ -174,3 +176,8 @@ class Loop:
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_SECONDS
             self._memory.prune(time.time())
+
+
+def _seconds_since_midnight() -> float:
+    now = time.localtime()
+    return now.tm_hour * 3600.0 + now.tm_min * 60.0 + now.tm_sec

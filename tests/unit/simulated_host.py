@@ -242,7 +242,7 @@ class SimulatedHost:
         while self.now < end:
             self.now += step
             self._engines_move(step)
-            self.observe(Tick(self.now))
+            self.observe(Tick(self.now, self.now % 86400))
             self.carry_out()
 
     def _engines_move(self, step: float) -> None:

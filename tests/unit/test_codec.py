@@ -13,8 +13,9 @@ from agent.core.case import Bound
 from agent.core.check import Check, Verdict
 from agent.core.codec import decode, encode
 from agent.core.failures import EnginePhase, FailureClass
+from agent.core.learned import Override
 from agent.core.settings import Settings
-from agent.core.state import Asked, Died, Failure, Override, ServiceState
+from agent.core.state import Asked, Died, Failure, ServiceState
 from agent.core.vocabulary import Phase, Then
 
 times = st.floats(0, 4e9)

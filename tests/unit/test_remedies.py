@@ -21,8 +21,9 @@ from agent.core.case import (
     default_utilization,
 )
 from agent.core.failures import FailureClass, Kind, kind_of
+from agent.core.ladders import LADDERS
 from agent.core.numbers import Numbers
-from agent.core.remedies import LADDERS, MAX_CHANGES_PER_CLASS, bounds_after, propose
+from agent.core.remedies import bounds_after, propose
 from agent.core.settings import TUNABLES, Recovery, Settings
 
 F = FailureClass
@@ -99,7 +100,7 @@ def test_graph_capture_lowers_the_utilization_and_gives_up_graphs_last() -> None
 
 def test_the_sampler_warm_up_needs_fewer_sequences() -> None:
     found = change(F.OOM_SAMPLER_WARMUP, max_num_seqs=256)
-    assert (found.setting, found.value) == ("max_num_seqs", 128)
+    assert (found.setting, found.value) == ("max_num_seqs", 64)
 
 
 def test_hybrid_models_get_the_bound_that_vllm_prints() -> None:
@@ -142,6 +143,38 @@ def test_what_a_neighbour_took_is_no_reason_to_hold() -> None:
         max_num_batched_tokens=2048,
     )
     assert isinstance(found, StartOver)
+
+
+def test_weights_that_a_neighbour_left_no_room_for_are_no_reason_to_hold() -> None:
+    squeezed = Bound(too_high=0.92, shared=True)
+    assert isinstance(remedy(F.OOM_WEIGHTS_LOAD, Numbers(total_gib=24.0), squeezed), StartOver)
+    assert isinstance(remedy(F.OOM_WEIGHTS_LOAD, Numbers(total_gib=24.0)), Hold)
+
+
+def test_a_raise_that_cannot_hold_one_request_is_not_tried_and_the_request_is_shortened() -> None:
+    numbers = Numbers(
+        needed_kv_gib=12.28, available_kv_gib=10.38, estimated_max_model_len=85_000, total_gib=24.0
+    )
+    asked: dict[str, Any] = {"gpu_memory_utilization": 0.87, "max_model_len": 100_608}
+    raised = remedy(F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers, **asked)
+    assert isinstance(raised, Change)
+    assert (raised.setting, raised.value) == ("gpu_memory_utilization", 0.95)
+    shortened = remedy(F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers, Bound(too_high=0.95), **asked)
+    assert isinstance(shortened, Change)
+    assert shortened.setting == "max_model_len"
+
+
+def test_a_request_that_cannot_be_shortened_to_fit_gets_what_memory_there_is() -> None:
+    numbers = Numbers(
+        needed_kv_gib=0.5, available_kv_gib=0.05, estimated_max_model_len=400, total_gib=24.0
+    )
+    bound = Bound(too_high=0.96, too_low=0.93)
+    asked: dict[str, Any] = {"gpu_memory_utilization": 0.94, "max_model_len": 4096}
+    raised = remedy(F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers, bound, **asked)
+    assert isinstance(raised, Change)
+    assert (raised.setting, raised.value) == ("gpu_memory_utilization", 0.95)
+    spent: dict[str, Any] = {"gpu_memory_utilization": 0.95, "max_model_len": 4096}
+    assert isinstance(remedy(F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers, bound, **spent), Hold)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +228,7 @@ def test_no_change_ever_passes_a_floor_a_ceiling_or_the_budget(case: Case) -> No
     if not isinstance(found, Change):
         return
     limits = Recovery()
-    assert case.spent < MAX_CHANGES_PER_CLASS
+    assert case.spent < len(LADDERS[case.failure])
     assert found.setting in TUNABLES
     if found.setting == "gpu_memory_utilization":
         assert limits.min_gpu_memory_utilization <= found.value
@@ -221,7 +254,3 @@ def test_raising_after_lowering_always_ends(case: Case) -> None:
         assert bound.too_high is None or found.value < bound.too_high
     after = bounds_after(case)["gpu_memory_utilization"]
     assert bound.too_high is None or (after.too_high or 0) <= bound.too_high
-
-
-def test_every_class_with_a_ladder_is_one_of_memory() -> None:
-    assert all(name.value.startswith(("oom-", "mamba-")) for name in LADDERS)
