@@ -130,10 +130,7 @@ def _service(s: dict[str, Any], now: float, *, colour: bool) -> Iterator[str]:
         usage = s["api"]["kv_cache_usage"]
         kv = "" if usage is None else f", KV cache {usage:.1%}"
         yield f"  requests  {s['api']['running']} running, {s['api']['waiting']} waiting{kv}"
-    for name, o in s["overrides"].items():
-        asked = "default" if o["asked"] is None else o["asked"]
-        at = f"{datetime.fromtimestamp(o['since_seconds']).astimezone():%Y-%m-%d %H:%M}"
-        yield f"  learned   {name}: asked {asked}, running {o['running']} since {at}: {o['why']}"
+    yield from _not_as_asked(s)
     if s["pending_restart"]:
         names = ", ".join(s["pending_restart"])
         yield f"  pending   {names}: in force at the next start (`systemctl reload llmagent`)"
@@ -149,6 +146,18 @@ def _service(s: dict[str, Any], now: float, *, colour: bool) -> Iterator[str]:
         yield f"  {verdict} {check['item']}: asked {check['asked']}, got {check['got']}{note}"
     for path in s["drop_ins"]:
         yield f"  drop-in   {path}"
+
+
+def _not_as_asked(s: dict[str, Any]) -> Iterator[str]:
+    back = s.get("rolled_back")
+    if back:
+        at = f"{datetime.fromtimestamp(back['since_seconds']).astimezone():%Y-%m-%d %H:%M}"
+        yield f"  rolled back since {at}: the last known good settings run, because {back['why']}"
+    for name, o in s["overrides"].items():
+        asked = "default" if o["asked"] is None else o["asked"]
+        at = f"{datetime.fromtimestamp(o['since_seconds']).astimezone():%Y-%m-%d %H:%M}"
+        running = f"asked {asked}, running {o['running']} since {at}"
+        yield f"  learned   {name}: {running}, because {o['why']}"
 
 
 def _progress(s: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from agent import verification
 from agent.cli import status
 from agent.config import load
 from agent.core.check import Check, Verdict
+from agent.core.command_line import FLAGS
 from agent.core.diagnosis import LogReader
 from agent.core.facts import Facts
 from agent.core.failure_classes import EnginePhase
 from agent.core.model_shape import shape_of
-from agent.core.settings import TUNABLES, ServicePolicy
+from agent.core.settings import TUNABLES, Expectations, ServicePolicy
 from agent.core.unit import environment_of
 from agent.core.verify import verify
 from agent.errors import UsageError
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(policy: ServicePolicy, view: dict[str, Any]) -> Report:
+    policy = _in_force(policy, view)
     settings = policy.settings
     learned = {
         name: override["running"]
@@ -111,6 +113,17 @@ def _report(policy: ServicePolicy, view: dict[str, Any]) -> Report:
     )
     pending = tuple(view.get("pending_restart", ()))
     return Report(settings.name, settings.unit, url, answers.answered, checks, pending)
+
+
+def _in_force(policy: ServicePolicy, view: dict[str, Any]) -> ServicePolicy:
+    """Return what is asked of the service now: the last known good settings while they run."""
+    if not view.get("rolled_back"):
+        return policy
+    running = view["running"]
+    shown = {name: running.get(name) for name in FLAGS if name not in ("host", "port")}
+    shown["shutdown_timeout"] = running.get("shutdown_timeout", policy.settings.shutdown_timeout)
+    expect = Expectations(on_mismatch=policy.expect.on_mismatch)
+    return replace(policy, settings=replace(policy.settings, **shown), expect=expect)
 
 
 def _log_facts(unit: str, invocation_id: str) -> Facts:

@@ -70,6 +70,14 @@ class HeldView:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBackView:
+    """Since when and why the last known good settings run in place of those of agent.toml."""
+
+    since_seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceView:
     """One service. Times in seconds since the epoch, durations in seconds.
 
@@ -95,6 +103,7 @@ class ServiceView:
     verification: tuple[Check, ...] = ()
     failure: FailureView | None = None
     held: HeldView | None = None
+    rolled_back: RolledBackView | None = None
     start_seconds: float | None = None
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     drop_ins: tuple[str, ...] = ()

@@ -148,6 +148,13 @@ class ServiceState:
     last_down_at: float = 0.0
     live: Live = field(default_factory=Live)
 
+    def in_force(self, configured: ServicePolicy) -> ServicePolicy:
+        """Return what is asked of the service: agent.toml's, or what was good before it."""
+        good = self.rolled_back
+        if good is None:
+            return configured
+        return replace(configured, settings=good.settings, expect=good.expect)
+
     def enter(self, phase: Phase, at: float, reason: str) -> ServiceState:
         """Return the state in another phase, the time in the old one accounted for."""
         spent = max(0.0, at - self.since) if self.since else 0.0

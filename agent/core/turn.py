@@ -49,10 +49,7 @@ class Turn:
 
     def policy_of(self, s: ServiceState) -> ServicePolicy:
         """Return what is asked of the service now: agent.toml's, or what was good before it."""
-        configured, good = self.policy.services[s.name], s.rolled_back
-        if good is None:
-            return configured
-        return replace(configured, settings=good.settings, expect=good.expect)
+        return s.in_force(self.policy.services[s.name])
 
     def put(self, s: ServiceState) -> None:
         """Remember the service's new state."""

@@ -117,6 +117,12 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
         [((s.name,), s.held is not None) for s in services],
     )
     yield gauge(
+        "llmagent_service_rolled_back",
+        "Whether the last known good settings run in place of those of agent.toml.",
+        ("service",),
+        [((s.name,), s.rolled_back is not None) for s in services],
+    )
+    yield gauge(
         "llmagent_service_last_failure_timestamp_seconds",
         "When a service last failed, by the class of that failure.",
         ("service", "class"),

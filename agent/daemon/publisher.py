@@ -19,6 +19,7 @@ from agent.core.snapshot import (
     HeldView,
     OverrideView,
     ProgressView,
+    RolledBackView,
     ServiceView,
     SettingValue,
     Snapshot,
@@ -164,6 +165,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         verification=s.checks,
         failure=_failure(s, ahead),
         held=HeldView(s.reason, s.what_to_do) if s.phase is Phase.HELD else None,
+        rolled_back=_rolled_back(s, ahead),
         start_seconds=s.start_seconds,
         phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
         drop_ins=unit.drop_ins if unit is not None else (),
@@ -188,6 +190,11 @@ def _failure(s: ServiceState, ahead: float) -> FailureView | None:
     return FailureView(f.failure.value, f.evidence, f.remedy, _wall(f.at, ahead))
 
 
+def _rolled_back(s: ServiceState, ahead: float) -> RolledBackView | None:
+    back = s.rolled_back
+    return None if back is None else RolledBackView(_wall(back.at, ahead), back.why)
+
+
 def _settings(settings: Settings | None) -> dict[str, SettingValue]:
     if settings is None:
         return {}
@@ -199,4 +206,5 @@ def _pending(s: ServiceState, policy: HostPolicy) -> tuple[str, ...]:
     if s.running is None or s.name not in policy.services:
         return ()
     learned = {name: override.running for name, override in s.overrides.items()}
-    return restart_needed(s.running, policy.services[s.name].settings.with_overrides(learned))
+    asked = s.in_force(policy.services[s.name]).settings
+    return restart_needed(s.running, asked.with_overrides(learned))
