@@ -8,11 +8,23 @@ import os
 import sys
 from collections.abc import Sequence
 
-from agent.cli import check, diagnose, doctor, events, plan, profiles, render, run, status, verify
+from agent.cli import (
+    bench,
+    check,
+    diagnose,
+    doctor,
+    events,
+    plan,
+    profiles,
+    render,
+    run,
+    status,
+    verify,
+)
 from agent.errors import AgentError, HostLacksError
 from agent.version import VERSION
 
-COMMANDS = (run, check, render, plan, profiles, doctor, status, verify, events, diagnose)
+COMMANDS = (run, check, render, plan, profiles, doctor, status, verify, events, diagnose, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -69,6 +69,18 @@ def test_the_model_completes(agent: Agent, served: dict[str, Any]) -> None:
     assert json.loads(completion(agent.box))["usage"]["completion_tokens"] == 12
 
 
+def test_the_live_service_is_measured_by_vllms_own_benchmark(
+    agent: Agent, served: dict[str, Any]
+) -> None:
+    argv = ["llmagent", "bench", "--batches", "1,2", "--contexts", "64", "--output-tokens", "8"]
+    done = agent.box.run([*argv, "--format", "json"], timeout=240)
+    assert "without vllm bench" not in done.stderr
+    result = json.loads(done.stdout)
+    assert [point["completed"] for point in result["points"]] == [3, 6, 3]
+    assert result["points"][0]["output_tokens_per_second"] > 0
+    assert agent.events("bench")[-1]["data"]["file"] == result["saved"]
+
+
 def killed_engine(box: Container) -> None:
     box.run(["pkill", "-9", "-f", "VLLM::EngineCore"])
 

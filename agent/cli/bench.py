@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent bench [SERVICE]`: how fast the live service is, beside what is expected of it.
+
+--format json prints {"service", "vllm_version", "model", "points": [{"load": {"batch",
+"input_tokens", "output_tokens", "requests"}, "completed", "failed", "seconds",
+"output_tokens_per_second", "ttft_median_seconds", "ttft_p99_seconds", "itl_median_seconds"}],
+"comparisons": [{"quantity", "batch", "context_tokens", "value", "low", "high", "against",
+"standing": "within" | "better" | "worse"}], "saved": path or null}. Exit status 0, or 1 when a
+request failed or a value is worse than expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent import bench
+from agent.config import load
+from agent.core.bench import Comparison, Point, Standing, compare
+from agent.core.profile import Band
+from agent.core.settings import Settings
+from agent.errors import UsageError
+from agent.host import bench_files
+from agent.host.engine_install import inspect
+from agent.host.profile_files import read_profiles
+from agent.host.store import Event, Store, StoreError
+from agent.host.vllm_api import ApiFailure, VllmApi, service_url
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+STATE = Path("/var/lib/llmagent/llmagent.db")
+HF_HOME = "/var/cache/vllm/huggingface"
+BATCHES = "1,8,16,32,64"
+CONTEXTS = "4096,32768"
+KEY = (
+    *("model", "revision", "quantization", "kv_cache_dtype", "max_model_len", "max_num_seqs"),
+    *("max_num_batched_tokens", "tensor_parallel_size", "gpus", "enforce_eager"),
+)
+"""Settings that decide how fast a service is: results with other ones are not compared."""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `llmagent`."""
+    parser = subparsers.add_parser("bench", help="measure the live service and compare")
+    parser.add_argument("service", metavar="SERVICE", nargs="?", help="its name in agent.toml")
+    parser.add_argument("--batches", metavar="N,N", type=_numbers, default=_numbers(BATCHES))
+    parser.add_argument("--contexts", metavar="N,N", type=_numbers, default=_numbers(CONTEXTS))
+    parser.add_argument("--output-tokens", metavar="N", type=int, default=128)
+    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
+    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.set_defaults(run=run)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(",") if part)
+    if any(number < 1 for number in numbers):
+        raise ValueError(text)
+    return numbers
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, compare, keep and print; raises UsageError when no service answers."""
+    settings = _settings(args)
+    target = _target(settings)
+    asked = list(bench.loads(args.batches, args.contexts, args.output_tokens, target))
+    points = bench.run(target, asked, lambda what: print(f"bench: {what}", file=sys.stderr))
+    key = _key(settings, target)
+    before = bench_files.baseline(bench_files.DIRECTORY, key)
+    comparisons = compare(points, _bands(settings), before)
+    saved = _keep(settings, key, points)
+    shape = {
+        "service": settings.name,
+        "vllm_version": target.engine.version,
+        "model": settings.model,
+        "points": [asdict(point) for point in points],
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "saved": None if saved is None else str(saved),
+    }
+    print(json.dumps(shape, indent=2) if args.format == "json" else human(points, comparisons))
+    well = all(point.worked for point in points)
+    return 0 if well and not any(c.standing is Standing.WORSE for c in comparisons) else 1
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    services = load(args.config).services
+    if args.service is None and len(services) == 1:
+        return next(iter(services.values())).settings
+    if args.service not in services:
+        known = ", ".join(services) or "none"
+        raise UsageError(f"name a service of {args.config}; there are: {known}")
+    return services[args.service].settings
+
+
+def _target(settings: Settings) -> bench.Target:
+    url = service_url(settings.host, settings.port)
+    models = VllmApi(url).models()
+    if isinstance(models, ApiFailure) or not models:
+        why = str(models) if isinstance(models, ApiFailure) else "it serves no model"
+        raise UsageError(f"{settings.name} does not answer at {url} ({why}); see llmagent status")
+    return bench.Target(
+        url=url,
+        served_name=models[0].id,
+        tokenizer=settings.tokenizer or settings.model,
+        hf_home=settings.environment.get("HF_HOME", HF_HOME),
+        python=settings.python,
+        engine=inspect(settings.python).engine(None),
+        max_model_len=models[0].max_model_len,
+    )
+
+
+def _key(settings: Settings, target: bench.Target) -> Mapping[str, Any]:
+    values = {name: getattr(settings, name) for name in KEY}
+    values["gpus"] = list(settings.gpus)
+    return {"service": settings.name, "vllm_version": target.engine.version, **values}
+
+
+def _bands(settings: Settings) -> tuple[Band, ...]:
+    if settings.profile is None:
+        return ()
+    profile = read_profiles().get(settings.profile)
+    return () if profile is None else profile.bands
+
+
+def _keep(settings: Settings, key: Mapping[str, Any], points: Sequence[Point]) -> Path | None:
+    """Write the result and a line of the history; without the right to, say so and go on."""
+    now = time.time()
+    name = f"{settings.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}"
+    try:
+        file = bench_files.save(bench_files.DIRECTORY, name, key, points)
+        with Store.open(STATE)[0] as store:
+            data = {"file": str(file), "points": [asdict(point) for point in points]}
+            store.record({}, [Event(now, settings.name, "bench", _sentence(points), data)])
+    except (OSError, StoreError) as error:
+        print(f"bench: not kept: {error}; run it as root to keep results", file=sys.stderr)
+        return None
+    return file
+
+
+def _sentence(points: Sequence[Point]) -> str:
+    rates = [
+        f"{p.output_tokens_per_second:.0f} tokens/s at batch {p.load.batch}"
+        for p in points
+        if p.load.output_tokens > 1
+    ]
+    return "measured: " + (", ".join(rates) or "first tokens only")
+
+
+def human(points: Sequence[Point], comparisons: Sequence[Comparison]) -> str:
+    """Return the same as a table for a person."""
+    lines = [f"{'batch':>6}{'in':>8}{'out':>6}{'tokens/s':>11}{'first token':>13}{'next':>9}"]
+    for point in points:
+        load = point.load
+        failed = f"  {point.failed} failed" if point.failed else ""
+        rate = f"{point.output_tokens_per_second:.1f}" if load.output_tokens > 1 else "-"
+        lines.append(
+            f"{load.batch:>6}{load.input_tokens:>8}{load.output_tokens:>6}{rate:>11}"
+            f"{_ms(point.ttft_median_seconds):>13}{_ms(point.itl_median_seconds):>9}{failed}"
+        )
+    for c in comparisons:
+        where = (
+            f"batch {c.batch}"
+            if c.quantity.value.startswith("decode")
+            else f"{c.context_tokens} in"
+        )
+        lines.append(
+            f"{c.standing.value:<7} {c.quantity.value} at {where}: {c.value:.4g}, "
+            f"{c.low:.4g} to {c.high:.4g} by {c.against}"
+        )
+    return "\n".join(lines)
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"
