@@ -205,6 +205,8 @@ def _numbers(verdict: Verdict, facts: Facts) -> Numbers:
     printed = dict(verdict.finding.numbers) if verdict.finding is not None else {}
     if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
         return Numbers(**printed)  # type: ignore[arg-type]
+    if (kv_tokens := printed.get("kv_tokens")) is not None:
+        printed.setdefault("estimated_max_model_len", kv_tokens)
     said = {
         "available_kv_gib": facts.available_kv_gib,
         "utilization": facts.gpu_memory_utilization,

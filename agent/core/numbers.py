@@ -14,6 +14,9 @@ _UNITS = {
     "bytes": 1 / 1024**3,
 }
 
+_MORE_THAN_ANY_GIB = 1e6
+"""vLLM before 0.7 prints bytes where later ones print GiB, both without a unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -86,6 +89,8 @@ def read_numbers(captures: Mapping[str, str | None]) -> dict[str, float | int]:
         if value is None:
             continue
         value *= _UNITS.get(captures.get(f"{name}_unit") or "", 1.0)
+        if name.endswith("_gib") and value > _MORE_THAN_ANY_GIB:
+            value /= 1024**3
         values[name] = int(value) if name in _INTEGERS else round(value, 4)
     return values
 

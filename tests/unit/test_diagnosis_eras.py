@@ -198,3 +198,57 @@ def test_ready_ends_with_the_engine() -> None:
     assert reader.ready
     reader.feed("Engine core proc EngineCore_DP0 died unexpectedly, shutting down client.")
     assert not reader.ready
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers"),
+    [
+        (
+            "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 172.00 MiB (GPU 0; "
+            "14.75 GiB total capacity; 13.34 GiB already allocated; 54.81 MiB free; 13 GiB reserved)",
+            {"tried_gib": 0.168, "gpu": 0, "total_gib": 14.75, "free_gib": 0.0535},
+        ),
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.00 GiB. GPU 1 has a "
+            "total capacity of 23.53 GiB of which 512.00 MiB is free. Process 99 has 2.00 GiB "
+            "memory in use. Of the allocated memory 20 GiB is allocated by PyTorch, and 1.50 GiB "
+            "is reserved by PyTorch but unallocated.",
+            {"tried_gib": 1.0, "gpu": 1, "total_gib": 23.53, "free_gib": 0.5, "neighbour_gib": 2.0,
+             "reserved_gib": 1.5},
+        ),
+        (
+            "AssertionError: Error in memory profiling. Initial free memory 84409778176, current "
+            "free memory 84531412992.",
+            {"initial_free_gib": 78.6127, "free_gib": 78.726},
+        ),
+        (
+            "AssertionError: Error in memory profiling. Initial free memory 7.55 GiB, current free "
+            "memory 8.31 GiB.",
+            {"initial_free_gib": 7.55, "free_gib": 8.31},
+        ),
+        (
+            "ValueError: The model's max seq len (16384) is larger than the maximum number of "
+            "tokens that can be stored in KV cache (9088).",
+            {"max_model_len": 16384, "kv_tokens": 9088, "estimated_max_model_len": 9088},
+        ),
+        (
+            "ValueError: The quantization method awq is not supported for the current GPU. Minimum "
+            "capability: 75. Current capability: 70.",
+            {"minimum_capability": 75, "capability": 70},
+        ),
+        (
+            "ValueError: User-specified max_model_len (9000) is greater than the derived "
+            "max_model_len (max_position_embeddings=2048.0 or model_max_length=None).",
+            {"max_model_len": 9000, "derived_max_model_len": 2048},
+        ),
+        (
+            "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB "
+            "required, 3 MiB free.",
+            {"required_mib": 160.0, "free_mib": 3.0},
+        ),
+    ],
+)  # fmt: skip
+def test_the_numbers_beside_a_failure_are_read_in_the_units_of_their_era(
+    line: str, numbers: dict[str, float]
+) -> None:
+    assert diagnose(line).numbers.printed() == numbers
