@@ -205,7 +205,7 @@ def test_ready_ends_with_the_engine() -> None:
     [
         (
             "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 172.00 MiB (GPU 0; "
-            "14.75 GiB total capacity; 13.34 GiB already allocated; 54.81 MiB free; 13 GiB reserved)",
+            "14.75 GiB total capacity; 13.34 GiB already allocated; 54.81 MiB free; 9 GiB held)",
             {"tried_gib": 0.168, "gpu": 0, "total_gib": 14.75, "free_gib": 0.0535},
         ),
         (

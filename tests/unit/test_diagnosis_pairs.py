@@ -4,7 +4,11 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+import random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.core.failures import FailureClass, Kind, kind_of
 from tests.unit.engine_logs import (
@@ -199,6 +203,23 @@ def test_the_pairs_tell_curable_from_incurable() -> None:
 def test_an_allocation_of_which_no_phase_is_known_is_not_called_incurable(line: str) -> None:
     assert diagnose(line).transient is None
     assert diagnose(f"{LOADING}\n{failed(line)}").transient is False
+
+
+def rank(number: int, *lines: str) -> list[str]:
+    head = f"(Worker_TP{number} pid={number}) ERROR 05-01 12:00:00 [multiproc_executor.py:9] "
+    return [head + line for line in ("Traceback (most recent call last):", *lines)]
+
+
+@given(st.randoms(use_true_random=False))
+def test_what_one_rank_died_of_is_told_from_what_its_peers_then_say(chance: random.Random) -> None:
+    dying = rank(1, '  File "gpu_worker.py", line 3, in load_model', ALLOCATION)
+    peer = rank(0, "RuntimeError: NCCL error: remote process exited or there was a network error")
+    mixed: list[str] = []
+    while dying or peer:
+        mixed.append((dying if not peer or (dying and chance.random() < 0.5) else peer).pop(0))
+    found = diagnose([*mixed, *DEATH_AT_START.strip().split("\n")])
+    assert found.failure is F.OOM_WEIGHTS_LOAD
+    assert F.NCCL_ERROR in found.also
 
 
 def test_the_cluster_that_cannot_reach_a_starting_server_says_nothing_of_the_hub() -> None:

@@ -186,6 +186,19 @@ def test_the_last_run_counts() -> None:
     assert diagnose(crash + restart + SERVING).outcome is Outcome.READY
 
 
+@pytest.mark.parametrize(
+    "between",
+    ["", "\nvllm.service: Scheduled restart job, restart counter is at 2."],
+)
+def test_a_run_that_dies_of_its_arguments_is_a_run_of_its_own(between: str) -> None:
+    refused = (
+        "\nusage: vllm [-h] [-v] {chat,serve} ...\n"
+        "vllm: error: unrecognized arguments: --swap-space 4"
+    )
+    for before in (SERVING + CLEAN_STOP, PROFILING + "\n" + failed(ALLOCATION) + DEATH_AT_START):
+        assert diagnose(before + between + refused).failure is F.REMOVED_FLAG
+
+
 def test_while_a_new_run_only_starts_the_failure_of_the_last_one_is_shown() -> None:
     crash = PROFILING + "\n" + failed(ALLOCATION) + DEATH_AT_START
     restart = (
