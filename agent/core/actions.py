@@ -47,6 +47,23 @@ class Reap:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeEvidence:
+    """Look at the processes of a run that is about to be killed; `python` is its interpreter."""
+
+    service: str
+    invocation_id: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtPort:
+    """Find out who listens on a TCP port of this host."""
+
+    service: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class FollowLog:
     """Read the log of a run that somebody else started, from its first line on."""
 
@@ -109,6 +126,17 @@ class SetPersistenceMode:
     action_id: int
 
 
-ServiceAction = WriteUnit | Start | Stop | Reap | FollowLog | ReadLog | Verify | Canary
+ServiceAction = (
+    WriteUnit
+    | Start
+    | Stop
+    | Reap
+    | TakeEvidence
+    | LookAtPort
+    | FollowLog
+    | ReadLog
+    | Verify
+    | Canary
+)
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
 Action = ServiceAction | GpuAction

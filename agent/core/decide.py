@@ -13,12 +13,14 @@ from agent.core import (
     cards,
     configuration,
     driver_match,
+    evidence,
     fitness,
     ground,
     learning,
     leftovers,
     lifecycle,
     liveness,
+    port,
     probing,
     recovery,
     xids,
@@ -30,11 +32,13 @@ from agent.core.observations import (
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
+    EvidenceTaken,
     GpuActionDone,
     GpusSeen,
     LogConcluded,
     LogProgress,
     Observation,
+    PortSeen,
     ServiceObservation,
     Tick,
     UnitSeen,
@@ -86,7 +90,14 @@ def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) ->
         case ActionDone():
             return lifecycle.on_action_done(turn, s, observation)
         case LogConcluded():
-            return recovery.on_log_concluded(turn, s, observation)
+            s = recovery.on_log_concluded(turn, s, observation)
+            port.ask_who_listens(turn, s)
+            return s
+        case EvidenceTaken():
+            evidence.on_evidence(turn, s, observation)
+            return s
+        case PortSeen():
+            return port.on_port(turn, s, observation)
     if observation.invocation_id != s.invocation_id:
         return s  # stale news of an earlier run
     match observation:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from agent.core.failures import FailureClass
 from agent.core.gpu import Gpu, Gpus
+from agent.core.numbers import Numbers
 from agent.core.settings import Settings
 from agent.core.turn import Turn
 
@@ -19,6 +21,14 @@ WORTH_NAMING_BYTES = 64 * 2**20
 """Less than this starves nobody: a display server, a monitor's CUDA context."""
 
 MOST_NAMED = 3
+
+
+F = FailureClass
+STARVED = frozenset(
+    {F.OOM_FREE_MEM_STARTUP, F.MEM_PROFILING_RACE, F.OOM_KV_NONE, F.OOM_KV_TOO_SMALL_FOR_MAXLEN}
+    | {F.OOM_WEIGHTS_LOAD, F.OOM_PROFILE, F.OOM_SAMPLER_WARMUP, F.OOM_GRAPH_CAPTURE, F.OOM_RUNTIME}
+)
+"""Failures for want of GPU memory, which others may have taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,22 @@ def strangers_data(gpus: Gpus | None, settings: Settings, unit: str) -> list[Map
         }
         for holder in strangers(gpus, settings, unit)
     ]
+
+
+def others_sentence(
+    gpus: Gpus | None, settings: Settings, failure: FailureClass, numbers: Numbers
+) -> str:
+    """Return who else held memory when a start failed for want of it, "" for other failures.
+
+    Without NVML torch may have named one: "Process 812 has 6.02 GiB memory in use".
+    """
+    if failure not in STARVED:
+        return ""
+    sentence = strangers_sentence(gpus, settings, settings.unit)
+    if sentence or numbers.neighbour_gib is None or known(gpus) is not None:
+        return sentence
+    who = "another process" if numbers.neighbour_pid is None else f"process {numbers.neighbour_pid}"
+    return f"{who} held {numbers.neighbour_gib:.1f} GiB of it, says torch"
 
 
 def share_a_card(gpus: Gpus | None, one: Settings, other: Settings) -> bool:

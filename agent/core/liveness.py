@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core import probing, rollback, throttle
-from agent.core.actions import Canary, Verify
+from agent.core.actions import Canary, TakeEvidence, Verify
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.observations import ApiSeen, CanaryDone, LogProgress, Verified
 from agent.core.settings import OnMismatch
@@ -234,6 +234,8 @@ def _settle(turn: Turn, s: ServiceState) -> ServiceState:
 
 def _kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
     s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
+    settings = s.running or turn.policy_of(s).settings
+    turn.do(TakeEvidence(s.name, s.invocation_id, settings.python))
     s = turn.stop(s, why, then=Then.RECOVER, kill=True)
     asked = s.asked
     assert isinstance(asked, Asked)

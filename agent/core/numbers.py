@@ -25,7 +25,8 @@ class Numbers:
     `free_gib` of `total_gib` is what the device had left; `wanted_gib` is total times
     `utilization`; `tried_gib` is the allocation that failed; `kv_tokens` is what the KV cache can
     hold; `derived_max_model_len` is what the model's config allows; `neighbour_gib` is held by
-    another process. `recovery_action` is the second hexadecimal number of an Xid 154.
+    another process, `neighbour_pid`. `recovery_action` is the second hexadecimal number of an
+    Xid 154.
     """
 
     free_gib: float | None = None
@@ -43,6 +44,7 @@ class Numbers:
     tried_gib: float | None = None
     reserved_gib: float | None = None
     neighbour_gib: float | None = None
+    neighbour_pid: int | None = None
     warmup_requests: int | None = None
     initial_free_gib: float | None = None
     gpu: int | None = None

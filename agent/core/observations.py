@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from agent.core.check import Check
 from agent.core.diagnosis import Diagnosis, Progress
+from agent.core.doctor.host import Listener
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase
 from agent.core.gpu import Gpus
@@ -139,6 +140,45 @@ class ActionDone:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """A process of a run that is to be killed.
+
+    `state` is the kernel's letter, `waits_in` the kernel's function that an uninterruptible one (D)
+    hangs in, `stack` the Python stacks of its threads as py-spy prints them.
+    """
+
+    pid: int
+    name: str
+    state: str
+    threads: int
+    rss_bytes: int
+    waits_in: str = ""
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceTaken:
+    """What a run looked like before it was killed; `problem` says what could not be had."""
+
+    at: float
+    service: str
+    invocation_id: str
+    processes: tuple[ProcessSeen, ...]
+    lines: tuple[str, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSeen:
+    """Who listens on a port; `holder` is None when nobody does or it cannot be told."""
+
+    at: float
+    service: str
+    port: int
+    holder: Listener | None
+
+
+@dataclass(frozen=True, slots=True)
 class GpusSeen:
     """NVML was asked, or could not be: then `gpus.driver.problem` says why."""
 
@@ -193,6 +233,14 @@ HostObservation = (
     Tick | AgentStarted | ConfigLoaded | ConfigRefused | GpusSeen | GpuActionDone | XidSeen
 )
 ServiceObservation = (
-    UnitSeen | LogProgress | LogConcluded | ApiSeen | CanaryDone | Verified | ActionDone
+    UnitSeen
+    | LogProgress
+    | LogConcluded
+    | ApiSeen
+    | CanaryDone
+    | Verified
+    | ActionDone
+    | EvidenceTaken
+    | PortSeen
 )
 Observation = HostObservation | ServiceObservation

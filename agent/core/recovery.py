@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from agent.core import fitness, probing, remedies, rollback, xids
+from agent.core import fitness, ground, probing, remedies, rollback, xids
 from agent.core.case import Change, Hold, Refetch, Retry, StartOver, Wait
 from agent.core.casework import case_of, faults_with
 from agent.core.diagnosis import Diagnosis
 from agent.core.failures import FailureClass, Group, Outcome, group_of
 from agent.core.learned import Override
+from agent.core.numbers import Numbers
 from agent.core.observations import LogConcluded
 from agent.core.state import Died, Failure, ServiceState
 from agent.core.turn import Turn
@@ -173,12 +174,18 @@ def _note(
     phase = diagnosis.phase if diagnosis is not None else s.live.engine_phase
     lines = diagnosis.evidence if diagnosis is not None else evidence
     shown = shortened(lines[0]) if lines else "no line of the log says why"
-    turn.tell(
-        s.name,
-        "failure",
-        f"{failure.value} while {phase.value}: {shown}",
-        **{"class": failure.value, "engine_phase": phase.value, "evidence": list(lines)},
-    )
+    settings = turn.policy_of(s).settings
+    numbers = diagnosis.numbers if diagnosis is not None else Numbers()
+    others = ground.others_sentence(turn.gpus, settings, failure, numbers)
+    data: dict[str, object] = {
+        "class": failure.value,
+        "engine_phase": phase.value,
+        "evidence": list(lines),
+    }
+    if others:
+        shown = f"{shown}; {others}"
+        data["strangers"] = ground.strangers_data(turn.gpus, settings, settings.unit)
+    turn.tell(s.name, "failure", f"{failure.value} while {phase.value}: {shown}", **data)
     return replace(
         s,
         failure=Failure(turn.at, failure, phase, lines, ""),

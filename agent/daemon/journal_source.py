@@ -30,7 +30,8 @@ class JournalSource:
     Lines belong to a run by their InvocationID, so that a late line of the old run cannot be taken
     for one of the new. A run that was still starting is read again from its head, which rebuilds
     what the last process of the agent knew of it; a run that serves may have weeks of lines, and
-    the agent knows all it needs of its start. `cursor` tells how far this process has read.
+    the agent knows all it needs of its start. `cursor` tells how far this process has read,
+    `last_lines` how that ends (for any thread).
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class JournalSource:
         self._invocation_id = invocation_id
         self.cursor = cursor
         self.lines = LineCount()
+        self.last_lines: tuple[str, ...] = ()
         self._signatures = signatures
         self._emit = emit
         self._clock = clock
@@ -129,6 +131,7 @@ class JournalSource:
             if entries:
                 self.cursor = entries[-1].cursor
                 self.lines.read += sum(not entry.from_manager for entry in entries)
+                self.last_lines = self._reader.tail
             self.lines.suppressed = follower.suppressed
             if len(entries) < BATCH:
                 return

@@ -39,6 +39,7 @@ CURSOR_SECONDS = 30.0
 PRUNE_SECONDS = 86400.0
 LOUD = frozenset(
     {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
+    | {"undead", "port"}
 )
 
 

@@ -8,18 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from agent.core.actions import Reap, Start, Stop, WriteUnit
-from agent.core.observations import ActionDone, Observation
+from agent.core.actions import LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
+from agent.core.observations import ActionDone, EvidenceTaken, Observation, PortSeen
 from agent.core.settings import Settings
 from agent.core.unit import render_unit
 from agent.daemon.clock import Clock
+from agent.daemon.evidence_taker import take_evidence
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import inspect
+from agent.host.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
 from agent.host.unit_facts import unit_facts
 from agent.host.unit_files import write_if_changed
 
-UnitAction = WriteUnit | Start | Stop | Reap
+UnitAction = WriteUnit | Start | Stop | Reap | TakeEvidence | LookAtPort
 
 START_SECONDS = 30.0
 DRAIN_MARGIN_SECONDS = 20.0
@@ -28,9 +30,17 @@ DRAIN_MARGIN_SECONDS = 20.0
 class UnitEffector:
     """Serves one lane, so that its bus has one thread. Each step may be repeated after a crash."""
 
-    def __init__(self, units: Path, looked_at: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        units: Path,
+        looked_at: Callable[[], None],
+        last_lines: Callable[[], tuple[str, ...]],
+        clock: Clock,
+    ) -> None:
+        """`looked_at` wakes the unit source, `last_lines` are those of the present run's log."""
         self._units = units
         self._looked_at = looked_at
+        self._last_lines = last_lines
         self._clock = clock
         self._bus = SystemdBus()
 
@@ -52,13 +62,31 @@ class UnitEffector:
             case Reap():
                 self._reap(f"{action.service}.service")
                 return None
+            case TakeEvidence():
+                rows = self._bus.processes(f"{action.service}.service")
+                pids = tuple(pid for pid, _ in rows)
+                return take_evidence(action, pids, self._last_lines(), self._clock)
+            case LookAtPort():
+                holder = port_holder(action.port)
+                return PortSeen(self._clock(), action.service, action.port, holder)
             case _:
                 assert_never(action)
 
     def failed(self, action: UnitAction, detail: str) -> Observation:
         """Return what to tell when `carry_out` raised."""
-        action_id = 0 if isinstance(action, WriteUnit | Reap) else action.action_id
-        return ActionDone(self._clock(), action.service, action_id, succeeded=False, detail=detail)
+        at, service = self._clock(), action.service
+        match action:
+            case WriteUnit() | Reap():
+                return ActionDone(at, service, 0, succeeded=False, detail=detail)
+            case Start() | Stop():
+                return ActionDone(at, service, action.action_id, succeeded=False, detail=detail)
+            case TakeEvidence():
+                lines = self._last_lines()
+                return EvidenceTaken(at, service, action.invocation_id, (), lines, detail)
+            case LookAtPort():
+                return PortSeen(at, service, action.port, None)
+            case _:
+                assert_never(action)
 
     def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
         install = inspect(settings.python)

@@ -140,7 +140,9 @@ class Daemon:
         journal = JournalSource(name, s.invocation_id, cursor, self.signatures, emit, self.clock)
         api = ApiSource(name, lambda: self._watched(name), emit, self.clock)
         sources = (SourceThread(journal, self.clock), SourceThread(api, self.clock))
-        unit = UnitEffector(self.places.units, self.unit_source.wake, self.clock)
+        unit = UnitEffector(
+            self.places.units, self.unit_source.wake, lambda: journal.last_lines, self.clock
+        )
         http = ApiEffector(self.clock)
         threads = ServiceThreads(
             journal,

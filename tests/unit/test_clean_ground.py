@@ -12,8 +12,10 @@ from agent.core.failures import FailureClass
 from agent.core.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
 from agent.core.gpu import Driver, Gpu, GpuProcess, Gpus
 from agent.core.leftovers import CANNOT_DIE_SECONDS
+from agent.core.numbers import Numbers
 from agent.core.observations import GpusSeen
 from agent.core.settings import Recovery, ServicePolicy, Settings
+from agent.core.state import News
 from agent.core.vocabulary import Leftover, Phase, UnitFacts
 from tests.unit.simulated_host import SimulatedHost
 
@@ -298,3 +300,37 @@ def test_no_start_is_asked_for_twice_however_often_the_gpus_are_looked_at() -> N
         host.pass_time(0.2, step=0.2)
         look(host)
     assert len(started) == 1
+
+
+def failed_for_want_of_memory(host: SimulatedHost, numbers: Numbers | None = None) -> News:
+    host.dies(F.OOM_FREE_MEM_STARTUP, numbers, status=1)
+    host.carry_out()
+    return next(line for line in reversed(host.history) if line.kind == "failure")
+
+
+def test_a_stranger_that_holds_the_cards_memory_is_named_with_the_failure() -> None:
+    host = host_with()
+    look(host, STRANGER, replace(OURS, pid=1, used_bytes=100))
+    told = failed_for_want_of_memory(host)
+    assert "process 812 (ollama) of ollama.service holds 6.0 GiB of GPU 0" in told.message
+    assert told.data["strangers"] == [
+        {
+            "pid": 812,
+            "command": "ollama",
+            "unit": "ollama.service",
+            "used_bytes": 6 * GIB,
+            "gpus": [0],
+        }
+    ]
+
+
+def test_a_stranger_on_other_cards_is_not_to_blame() -> None:
+    host = host_with(Settings("vllm", "/srv/m", gpus=("1",), max_model_len=8192))
+    look(host, STRANGER)
+    assert "ollama" not in failed_for_want_of_memory(host).message
+
+
+def test_without_nvml_the_process_that_torch_names_is_named() -> None:
+    host = host_with()
+    told = failed_for_want_of_memory(host, Numbers(neighbour_gib=6.02, neighbour_pid=812))
+    assert "process 812 held 6.0 GiB of it, says torch" in told.message

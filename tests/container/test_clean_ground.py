@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the installed agent does before a kill and before a start, on real systemd."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Boot
+from tests.rig import binds, scripted
+from tests.rig.container import Container
+from tests.rig.installed import Agent, service_table
+
+OURS: dict[str, Any] = {"gpu_memory_utilization": 0.9, "max_model_len": 4096}
+DROP_IN = "/etc/systemd/system/vllm.service.d/leave.conf"
+
+
+@pytest.fixture(scope="module")
+def machine(boot_for_module: Boot) -> Agent:
+    """Returns a Debian 12 with the package and py-spy installed."""
+    agent = Agent(boot_for_module("bookworm", binds=[binds.scripted_engine()]))
+    agent.install()
+    py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    assert py_spy is not None, "py-spy is one of the test tools: make setup"
+    agent.box.put(Path(py_spy), "/usr/local/bin/py-spy")
+    return agent
+
+
+@pytest.fixture
+def agent(machine: Agent) -> Agent:
+    """Returns the installed agent with nothing configured and nothing remembered."""
+    machine.begin_anew()
+    return machine
+
+
+def test_the_stacks_of_a_hung_engine_are_taken_before_it_is_killed(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {}, {})
+    agent.configure(service_table(**OURS))
+    before = agent.wait("serving")["main_pid"]
+    scripted.cue(agent.box, "busy")  # with work in flight a hang is seen in seconds
+    scripted.cue(agent.box, "hang")
+    agent.box.wait_for(lambda: agent.pid("vllm") not in (0, before), 40, "a new process")
+    (taken,) = agent.events("evidence")
+    seen = {process["name"]: process for process in taken["data"]["processes"]}
+    assert before in {process["pid"] for process in seen.values()}
+    assert any(name.startswith("VLLM::Engine") for name in seen)
+    assert all("MainThread" in process["stack"] for process in seen.values()), taken
+    assert any("Application startup complete" in line for line in taken["data"]["lines"])
+    agent.wait("serving")
+    shown = agent.box.run(["llmagent", "events"]).stdout
+    assert f"Python stacks of {len(seen)} of {len(seen)} processes" in shown
+
+
+def sleeper(box: Container, seconds: int, unit: str = "") -> int:
+    """Starts a process that belongs to nobody, or to the control group of a unit."""
+    box.run(["systemd-run", "--quiet", f"--unit=sleeper{seconds}", "sleep", str(seconds)])
+    pid = int(box.show(f"sleeper{seconds}", "MainPID")["MainPID"])
+    if unit:
+        groups = box.show(unit, "ControlGroup")["ControlGroup"]
+        found = box.run(["find", "/sys/fs/cgroup", "-path", f"*{groups}/cgroup.procs"]).stdout
+        for file in found.split():
+            box.run(["tee", file], input=str(pid))
+    return pid
+
+
+def alive(box: Container, pid: int) -> bool:
+    return box.exists(f"/proc/{pid}/exe")
+
+
+def test_what_is_left_in_the_units_control_group_is_killed_and_nothing_else(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {}, {})
+    agent.box.write(DROP_IN, "[Service]\nKillMode=process\n")
+    agent.configure(service_table(**OURS))
+    before = agent.wait("serving")["main_pid"]
+    stranger, left = sleeper(agent.box, 1001), sleeper(agent.box, 1002, "vllm.service")
+    agent.box.run(["systemctl", "kill", "--kill-whom=main", "-s", "KILL", "vllm"])
+    agent.box.wait_for(lambda: agent.pid("vllm") not in (0, before), 20, "a new process")
+    (reaped,) = agent.events("reap")
+    assert left in reaped["data"]["pids"]
+    assert not alive(agent.box, left)
+    assert alive(agent.box, stranger)
+    agent.wait("serving")
+    agent.box.run(["rm", DROP_IN])
+
+
+def test_a_stranger_on_the_port_is_named(agent: Agent) -> None:
+    listen = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]
+    agent.box.run(["systemd-run", "--quiet", "--unit=squatter", *listen])
+    agent.box.wait_for(lambda: agent.box.http_get(8000, "/").status, 10, "the squatter")
+    scripted.set_scenario(agent.box, {})
+    agent.configure(service_table(**OURS))
+    named = agent.box.wait_for(lambda: agent.events("port"), 20, "the squatter's name")
+    pid = agent.pid("squatter.service")
+    said = f"process {pid} (python3) of squatter.service listens on port 8000"
+    assert named is not None
+    assert said in named[0]["message"]
+    agent.box.run(["systemctl", "stop", "squatter"])
+    agent.wait("serving")
