@@ -123,13 +123,18 @@ def _remedy(remedy: Remedy, failure: FailureClass, running: Settings) -> dict[st
             verb = "set" if isinstance(value, bool) else "raise" if raised else "lower"
             return {"action": verb, "setting": setting, "value": value, "from": before, "why": why}
         case Refetch(why):
-            return {"action": "fetch", "why": f"{why}; {what_to_do(failure)}"}
+            return {"action": "fetch", "why": _with_advice(why, failure)}
         case Retry(why) | StartOver(why):
-            return {"action": "restart", "why": f"{why}; {what_to_do(failure)}"}
+            return {"action": "restart", "why": _with_advice(why, failure)}
         case Wait(seconds, why):
             return {"action": "wait", "seconds": seconds, "why": why}
         case Hold(why, advice):
             return {"action": "hold", "why": f"{why}. {advice}"}
+
+
+def _with_advice(why: str, failure: FailureClass) -> str:
+    advice = what_to_do(failure)
+    return why if advice in why else f"{why}; {advice}"
 
 
 def json_of(diagnosis: Diagnosis) -> str:

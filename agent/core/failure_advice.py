@@ -90,7 +90,7 @@ ADVICE: Mapping[FailureClass, str] = {
     F.KV_DTYPE_UNSUPPORTED: "Use kv_cache_dtype auto, or another attention backend.",
     F.ATTN_BACKEND_UNSUPPORTED: "Leave the attention backend unset.",
     F.FP8_KERNEL_UNSUPPORTED: "Use a checkpoint that is not FP8: this GPU has no FP8 kernels.",
-    F.DTYPE_UNSUPPORTED: "Set dtype to half: this GPU has no bfloat16.",
+    F.DTYPE_UNSUPPORTED: "Set dtype to half: this GPU or format has no bfloat16.",
     F.SIGTERM_IGNORED_AT_STARTUP: "Signal the whole cgroup (systemd does), and kill after the "
     "stop timeout.",
     F.SHUTDOWN_DRAIN: "Nothing: requests in flight were finished first.",

@@ -7,14 +7,18 @@ import argparse
 import dataclasses
 import io
 import json
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from agent.cli import diagnose
 from agent.core.facts import Facts
+from agent.core.failures import FailureClass
 from agent.errors import UsageError
-from tests.unit.engine_logs import ALLOCATION, SERVING, WARMING, v1
+from tests.unit.engine_logs import ALLOCATION, SERVING, WARMING, read, v1
+from tests.unit.engine_words import WORDS
 
 FREE_MEMORY = (
     "ValueError: Free memory on device cuda:0 (15.30/23.53 GiB) on startup is less than desired "
@@ -168,3 +172,27 @@ def test_a_line_without_an_end_is_read_in_parts(
 ) -> None:
     log.write_text("x" * 1_000_000 + "\r" + FREE_MEMORY)
     assert shape(capsys, log)["class"] == "oom-free-mem-startup"
+
+
+@pytest.mark.parametrize("failure", WORDS)
+def test_every_class_gets_a_remedy_that_says_why_once(failure: FailureClass) -> None:
+    for line in WORDS[failure]:
+        remedy = diagnose.remedy_of(read(line).diagnosis())
+        why = str(remedy["why"])
+        sentences = [part for part in re.split(r"[.;] ", why.rstrip(".")) if len(part) > 20]
+        assert remedy["action"]
+        assert len(sentences) == len(set(sentences)) > 0
+
+
+def test_fifty_times_the_lines_cost_no_more_memory(
+    capsys: pytest.CaptureFixture[str], log: Path
+) -> None:
+    line = 'INFO:     10.0.0.2:4000 - "POST /v1/completions HTTP/1.1" 200 OK\n'
+    peaks = []
+    for count in (500, 25_000):
+        log.write_text(SERVING + "\n" + line * count + FREE_MEMORY)
+        tracemalloc.start()
+        run(capsys, str(log))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 500_000
