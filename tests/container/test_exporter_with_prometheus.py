@@ -7,16 +7,22 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
 
 from agent.core.settings import Metrics
+from agent.core.snapshot import Snapshot
 from agent.daemon.exporter import Exporter
+from tests.rig.paths import REPO
+from tests.unit import dashboard
 from tests.unit.certificates import self_signed
+from tests.unit.full_output import FULL
 from tests.unit.some_snapshot import SNAPSHOT
 
 SCRAPES = """\
@@ -35,12 +41,21 @@ scrape_configs:
     basic_auth: {{username: prometheus, password: guessed}}
     static_configs: [{{targets: ['127.0.0.1:{secured}']}}]
 """
+OURS = """\
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: [{rules}]
+scrape_configs:
+  - job_name: llmagent
+    static_configs: [{{targets: ['127.0.0.1:{port}']}}]
+"""
 DEADLINE_SECONDS = 60.0
 
 
 @contextmanager
-def exporting(web_config_file: str = "") -> Iterator[int]:
-    exporter = Exporter(lambda: SNAPSHOT, Metrics(port=0, web_config_file=web_config_file))
+def exporting(
+    web_config_file: str = "", snapshot: Callable[[], Snapshot] = lambda: SNAPSHOT
+) -> Iterator[int]:
+    exporter = Exporter(snapshot, Metrics(port=0, web_config_file=web_config_file))
     exporter.start()
     try:
         yield exporter.port
@@ -75,12 +90,18 @@ def prometheus(directory: Path) -> Iterator[str]:
             process.wait(30)
 
 
-def query(server: str, expression: str) -> dict[str, float]:
-    """Returns the value of each job."""
+def series_of(server: str, expression: str) -> list[dict[str, Any]]:
+    """Returns each series that there is now, as Prometheus writes it."""
     address = f"{server}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     with urllib.request.urlopen(address, timeout=5) as answer:
-        result = json.load(answer)["data"]["result"]
-    return {series["metric"]["job"]: float(series["value"][1]) for series in result}
+        result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+    return result
+
+
+def query(server: str, expression: str) -> dict[str, float]:
+    """Returns the value of each job."""
+    found = series_of(server, expression)
+    return {series["metric"]["job"]: float(series["value"][1]) for series in found}
 
 
 def eventually(server: str, expression: str, wanted: dict[str, float]) -> dict[str, float]:
@@ -118,3 +139,44 @@ def test_debians_prometheus_scrapes_the_agent_with_and_without_tls_and_basic_aut
                 ' - sum by (job) (llmagent_service_setting{setting="gpu_memory_utilization"})'
             )
             assert query(server, gap) == {job: pytest.approx(0.09) for job in both}
+
+
+def at_work() -> Snapshot:
+    """Returns a host that has everything, whose counters go on."""
+    busy, *others = FULL.services
+    assert busy.api is not None
+    made = 1e6 + 100 * time.monotonic()
+    api = replace(busy.api, generation_tokens=made, prompt_tokens=made, prefix_cache_queries=made)
+    return replace(FULL, services=(replace(busy, api=api), *others))
+
+
+def unanswered(server: str) -> list[str]:
+    """Returns the dashboard's queries that have no series yet."""
+    return [
+        f"{where}: {expression}"
+        for where, expression in dashboard.queries()
+        if not series_of(server, expression)
+    ]
+
+
+def test_every_query_of_the_dashboard_and_every_rule_works_in_a_real_prometheus(
+    tmp_path: Path,
+) -> None:
+    with exporting(snapshot=at_work) as port:
+        rules = REPO / "etc/prometheus/llmagent.rules.yml"
+        (tmp_path / "prometheus.yml").write_text(OURS.format(port=port, rules=rules))
+        with prometheus(tmp_path) as server:
+            end = time.monotonic() + DEADLINE_SECONDS
+            missing = ["not asked yet"]
+            while missing and time.monotonic() < end:
+                with suppress(OSError):
+                    missing = unanswered(server)
+                time.sleep(0.5)
+            assert missing == []
+            held = 'ALERTS{alertname="LlmagentServiceHeld",alertstate="firing",service="embed"}'
+            assert eventually(server, held, {"llmagent": 1.0}) == {"llmagent": 1.0}
+            with urllib.request.urlopen(f"{server}/api/v1/rules", timeout=5) as answer:
+                groups = json.load(answer)["data"]["groups"]
+            health = {rule["name"]: rule["health"] for g in groups for rule in g["rules"]}
+            assert health
+            assert set(health.values()) == {"ok"}, health

@@ -40,7 +40,12 @@ H200 = Gpu(
     clocks_max_hertz={"sm": 1.98e9, "memory": 3.2e9},
     clock_events=ClockEvents.SW_POWER_CAP | ClockEvents.SW_THERMAL_SLOWDOWN,
     clock_events_supported=ClockEvents(0x1FF),
-    clock_event_seconds={"sw_power_cap": 204.6, "hw_thermal": 0.0},
+    clock_event_seconds={
+        "sw_power_cap": 204.6,
+        "sw_thermal": 3.5,
+        "hw_thermal": 0.0,
+        "hw_power_brake": 0.0,
+    },
     utilization_ratio=0.97,
     memory_utilization_ratio=0.4,
     memory=GpuMemory(141 * GIB, 120 * GIB, 20 * GIB, GIB),
@@ -49,7 +54,11 @@ H200 = Gpu(
         GpuProcess(9, "python3", 2 * GIB, "user@1000.service"),
     ),
     ecc_enabled=True,
-    ecc_errors={("corrected", "volatile"): 3, ("uncorrected", "aggregate"): 0},
+    ecc_errors={
+        ("corrected", "volatile"): 3,
+        ("uncorrected", "volatile"): 0,
+        ("uncorrected", "aggregate"): 0,
+    },
     retired_pages_pending=False,
     retired_pages={"single_bit": 0},
     remapped_rows={"corrected": 1, "uncorrected": 0},
@@ -75,6 +84,15 @@ GB10 = Gpu(
     memory_unified=True,
     processes=(),
 )
+RTX4090 = replace(
+    H200,
+    index=2,
+    uuid="GPU-cc",
+    name="NVIDIA GeForce RTX 4090",
+    memory_temperature_celsius=None,
+    ecc_errors={},
+    fan_ratio=0.45,
+)
 DRIVER = Driver(library_version="580.95", module_version="580.95", cuda_version="13.0")
 CARD = Card(
     "GPU-aa",
@@ -83,10 +101,10 @@ CARD = Card(
         state=LeverState.IN_FORCE,
         asked_watts=600.0,
         target_watts=600.0,
-        reasserts={Cause.DRIVER_RELOAD: 2},
+        reasserts={Cause.DRIVER_RELOAD: 2, Cause.FOREIGN: 1},
     ),
     heat=Heat(HeatLevel.WARNING),
-    xids={13: XidRecord(4, 1000.0, (1000.0,))},
+    xids={13: XidRecord(4, 1000.0, (1000.0,)), 79: XidRecord(1, 900.0)},
 )
 CARDS = {"GPU-aa": CARD, "GPU-bb": Card("GPU-bb", 1, "NVIDIA GB10")}
 GIVEN = {"vllm": ("0",), "embed": ("GPU-bb",)}

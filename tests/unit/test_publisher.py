@@ -36,7 +36,10 @@ def test_gpus_are_shown_with_what_is_remembered_of_them(tmp_path: Path) -> None:
     first, second = json.loads(file.read_text())["gpus"]
     assert first["name"] == "NVIDIA H200"
     assert first["clock_events"] == ["sw_power_cap", "sw_thermal_slowdown"]
-    assert first["ecc_errors"] == {"corrected": {"volatile": 3}, "uncorrected": {"aggregate": 0}}
+    assert first["ecc_errors"] == {
+        "corrected": {"volatile": 3},
+        "uncorrected": {"volatile": 0, "aggregate": 0},
+    }
     assert first["power_limit"]["target_watts"] == 600
     assert first["xids"]["13"]["count"] == 4
     assert second["power_watts"] is None

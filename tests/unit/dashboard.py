@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped dashboard, as tests look at it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tests.rig.paths import REPO
+
+FILE: Final = REPO / "etc/grafana/llmagent.json"
+RATE_INTERVAL: Final = "30s"
+"""What Grafana makes of $__rate_interval: four scrapes, here of a few seconds."""
+
+
+def read() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(FILE.read_text())
+    return found
+
+
+def panels() -> list[dict[str, Any]]:
+    """Returns the panels that show something."""
+    return [panel for panel in read()["panels"] if panel["type"] != "row"]
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Yields where each query is, and the query as Prometheus gets it with all selected."""
+    for panel in panels():
+        for target in panel["targets"]:
+            yield f"{panel['title']}, {target['refId']}", filled_in(target["expr"])
+
+
+def filled_in(expression: str) -> str:
+    expression = expression.replace("$__rate_interval", RATE_INTERVAL)
+    return re.sub(r'"\$\w+"', '".*"', expression)
