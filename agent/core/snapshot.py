@@ -83,8 +83,7 @@ class ServiceView:
 
     `asked` are the configured settings, `running` those in force; `restarts` counts by failure
     class, `journal_lines` what was read since the agent started; `phase_seconds` is the total time
-    in each phase up to `since_seconds`. `rolled_back` says why the last good settings are in force
-    instead of the configured ones, "" while they are not.
+    in each phase up to `since_seconds`.
     """
 
     name: str
@@ -109,7 +108,6 @@ class ServiceView:
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     drop_ins: tuple[str, ...] = ()
     pending_restart: tuple[str, ...] = ()
-    rolled_back: str = ""
     journal_lines: int = 0
     journal_suppressed_lines: int = 0
     api: Counters | None = None

@@ -133,12 +133,6 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
         ],
     )
     yield gauge(
-        "llmagent_service_rolled_back",
-        "Whether the last good settings are in force, as those of agent.toml failed for good.",
-        ("service",),
-        [((s.name,), bool(s.rolled_back)) for s in services],
-    )
-    yield gauge(
         "llmagent_service_learned_settings",
         "Settings that the agent runs with other values than agent.toml has.",
         ("service",),
