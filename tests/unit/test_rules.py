@@ -301,7 +301,8 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 def promtool_test(cases: Sequence[Case]) -> dict[str, Any]:
     """Returns all cases as one test: each on a host of its own, once as it fires, once quiet."""
-    series, looks = {}, []
+    series: dict[str, str] = {}
+    looks: list[dict[str, Any]] = []
     for number, case in enumerate(cases):
         for what, values in (("fires", case.firing), ("is quiet", case.quiet)):
             host = f"case {number}, {case.alert} {what}"
