@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core import cards, gates, recovery
+from agent.core import cards, gates, recovery, startup
 from agent.core.actions import FollowLog, ReadLog
 from agent.core.command_line import command_line
 from agent.core.observations import ActionDone, UnitSeen
@@ -32,7 +32,8 @@ def on_unit(turn: Turn, s: ServiceState, seen: UnitSeen) -> ServiceState:
     """Judge a reading of the unit."""
     unit = seen.unit
     down_at = (s.live.down_at or turn.at) if unit.down else 0.0
-    s = replace(s, live=replace(s.live, unit=unit, down_at=down_at))
+    live = replace(s.live, unit=unit, down_at=down_at)
+    s = replace(s, live=startup.with_cpu_time(live, unit, turn.at))
     if unit.foreign or s.foreign:
         return _on_foreign(turn, s, unit)
     if unit.running:

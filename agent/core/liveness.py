@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core import probing, rollback, throttle
+from agent.core import probing, rollback, startup, throttle
 from agent.core.actions import Canary, TakeEvidence, Verify
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.observations import ApiSeen, CanaryDone, LogProgress, Verified
@@ -24,7 +24,8 @@ MISSES_WHEN_IDLE = 2
 """Failed one-token requests in a row that make an idle engine a hung one."""
 
 MISSES_WHEN_UNSEEN = 3
-"""The same when /metrics was silent too: an overloaded front end answers late, but it answers."""
+"""The same when /metrics was silent too: an overloaded front end answers late, but it answers, so
+each of these requests gets twice the time of the one before."""
 
 VERIFY_AGAIN_SECONDS = 10.0
 VERIFY_LOST_SECONDS = 300.0
@@ -80,7 +81,7 @@ def _count_tokens(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
     if seen.counters is None:
         return s
     before = live.counters
-    moved = before is None or before.work != seen.counters.work
+    moved = before is None or before.pulse != seen.counters.pulse
     tokens_at = turn.at if moved else live.tokens_at
     misses = 0 if moved else live.canary_misses
     return replace(
@@ -122,7 +123,8 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
 def _misses_that_prove(s: ServiceState) -> int:
     if s.live.counters_at < s.live.canary_at:
         return MISSES_WHEN_UNSEEN
-    return 1 if _has_work(s) else MISSES_WHEN_IDLE
+    # The request itself shows as work of an idle engine, so what was there before it counts.
+    return 1 if s.live.canary_amid_work else MISSES_WHEN_IDLE
 
 
 def _has_work(s: ServiceState) -> bool:
@@ -182,24 +184,14 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
         return s
     match s.phase:
         case Phase.STARTING:
-            return _watch_start(turn, s)
+            why = startup.stalled(turn, s)
+            return _kill(turn, s, FailureClass.START_STALLED, why) if why else s
         case Phase.VERIFYING:
             return _watch_verification(turn, s)
         case Phase.SERVING:
             return _settle(turn, _watch_tokens(turn, s))
         case _:
             return s
-
-
-def _watch_start(turn: Turn, s: ServiceState) -> ServiceState:
-    recovery = turn.policy_of(s).recovery
-    downloading = s.live.engine_phase is EnginePhase.DOWNLOADING
-    limit = recovery.download_stall_seconds if downloading else recovery.start_stall_seconds
-    still = turn.at - s.live.activity_at
-    if still <= limit:
-        return s
-    why = f"no progress for {still:.0f} s while {s.live.engine_phase.value}"
-    return _kill(turn, s, FailureClass.START_STALLED, why)
 
 
 def _watch_verification(turn: Turn, s: ServiceState) -> ServiceState:
@@ -210,15 +202,25 @@ def _watch_verification(turn: Turn, s: ServiceState) -> ServiceState:
 def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
     recovery, live = turn.policy_of(s).recovery, s.live
     # A canary has its own deadline; one that is lost with its lane is not waited for for ever.
-    if live.canary_pending and turn.at - live.canary_at < 2 * recovery.canary_seconds:
+    if live.canary_pending and turn.at - live.canary_at < 2 * live.canary_seconds:
         return s
+    if live.counters is not None and live.counters.asleep:
+        return replace(s, live=replace(live, tokens_at=turn.at))
     still = turn.at - max(live.tokens_at, live.canary_at)
     suspicious = _has_work(s) or live.canary_misses > 0
     if still < (recovery.hang_seconds if suspicious else recovery.canary_every_seconds):
         return s
     assert s.running is not None
-    turn.do(Canary(s.name, s.invocation_id, s.running, recovery.canary_seconds))
-    return replace(s, live=replace(live, canary_pending=True, canary_at=turn.at))
+    seconds = _canary_seconds(turn, s)
+    turn.do(Canary(s.name, s.invocation_id, s.running, seconds))
+    asked = replace(live, canary_pending=True, canary_at=turn.at, canary_seconds=seconds)
+    return replace(s, live=replace(asked, canary_amid_work=_has_work(s)))
+
+
+def _canary_seconds(turn: Turn, s: ServiceState) -> float:
+    recovery = turn.policy_of(s).recovery
+    seen = s.live.counters is not None and turn.at - s.live.counters_at < recovery.hang_seconds
+    return recovery.canary_seconds * (1 if seen else 2 ** min(s.live.canary_misses, 2))
 
 
 def _settle(turn: Turn, s: ServiceState) -> ServiceState:

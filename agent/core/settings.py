@@ -162,6 +162,9 @@ class Recovery:
     settle_seconds: float = 600.0
     start_stall_seconds: float = 900.0
     download_stall_seconds: float = 1800.0
+    load_stall_seconds: float = 1800.0
+    compile_stall_seconds: float = 1800.0
+    capture_stall_seconds: float = 900.0
     stop_seconds: float = 60.0
     poll_seconds: float = 5.0
     hang_seconds: float = 120.0

@@ -63,9 +63,11 @@ class Live:
     `tokens_per_second` is the rate of generation while it is busy, the last seen and the usual one.
     `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and stays
     until a one-token request shows that the engine lives.
-    `down_at` is when the unit was first seen down, `waits` what a start that is due waits for,
-    `gpu_pids` the run's processes on its cards; `reap_since`, `reap_at` and `undead` are of what
-    was left of it in its control group: killed since, killed last, and whether that is vain.
+    `canary_amid_work`: there was work before the last one-token request. `busy_at` is when the run
+    was last seen to compute, `down_at` when the unit was first seen down, `waits` what a start that
+    is due waits for, `gpu_pids` the run's processes on its cards; `reap_since`, `reap_at` and
+    `undead` are of what was left of it in its control group: killed since, killed last, and whether
+    that is vain.
     """
 
     unit: UnitFacts | None = None
@@ -80,6 +82,8 @@ class Live:
     canary_at: float = 0.0
     canary_pending: bool = False
     canary_misses: int = 0
+    canary_seconds: float = 0.0
+    canary_amid_work: bool = False
     verify_at: float = 0.0
     verify_pending: bool = False
     tokens_per_second: float | None = None
@@ -93,6 +97,9 @@ class Live:
     reap_since: float = 0.0
     reap_at: float = 0.0
     undead: bool = False
+    cpu_seconds: float | None = None
+    cpu_at: float = 0.0
+    busy_at: float = 0.0
 
 
 NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})

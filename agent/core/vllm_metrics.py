@@ -19,7 +19,8 @@ class Counters:
     """What one scrape says, summed over engines and labels; None where vLLM has no such metric.
 
     `kv_cache_usage` is a share 0..1 and that of the fullest engine. `iteration_tokens_count` counts
-    engine steps. Token and request numbers only grow until the engine restarts.
+    engine steps; `waiting` includes requests that V0 has swapped out; `asleep` is as /sleep has it.
+    Token and request numbers only grow until the engine restarts.
     """
 
     running: int = 0
@@ -32,7 +33,17 @@ class Counters:
     kv_cache_usage: float | None = None
     prefix_cache_queries: float | None = None
     prefix_cache_hits: float | None = None
+    asleep: bool = False
     cache_config: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+
+    @property
+    def pulse(self) -> tuple[float, ...]:
+        """What changes only when the engine does something: its steps, and its cache's filling.
+
+        A prefill in chunks takes up cache blocks long before its tokens are counted. The queue is
+        not part of it: requests come and give up without the engine.
+        """
+        return (self.work, self.kv_cache_usage or 0.0, self.preemptions or 0.0)
 
     @property
     def work(self) -> float:
@@ -56,7 +67,10 @@ def scan(text: bytes) -> Counters | None:
     )
     return Counters(
         running=int(math.fsum(running)),
-        waiting=int(math.fsum(_values(text, b"vllm:num_requests_waiting"))),
+        waiting=int(
+            math.fsum(_values(text, b"vllm:num_requests_waiting"))
+            + math.fsum(_values(text, b"vllm:num_requests_swapped"))
+        ),
         prompt_tokens=math.fsum(prompt),
         generation_tokens=math.fsum(_values(text, b"vllm:generation_tokens_total")),
         iteration_tokens_count=math.fsum(_values(text, b"vllm:iteration_tokens_total_count")),
@@ -65,6 +79,7 @@ def scan(text: bytes) -> Counters | None:
         kv_cache_usage=max(usage, default=None),
         prefix_cache_queries=_either(text, b"prefix_cache_queries_total"),
         prefix_cache_hits=_either(text, b"prefix_cache_hits_total"),
+        asleep=_asleep(text),
         cache_config=_cache_config(text),
     )
 
@@ -102,6 +117,16 @@ def _values(text: bytes, name: bytes) -> list[float]:
         if math.isfinite(value):
             found.append(value)
     return found
+
+
+def _asleep(text: bytes) -> bool:
+    """Tell whether an operator put the engine to sleep (0.11.2 and later): it gives no tokens."""
+    awake = [
+        sample.endswith((b" 1.0", b" 1"))
+        for sample in _samples(text, b"vllm:engine_sleep_state")
+        if b'sleep_state="awake"' in sample
+    ]
+    return bool(awake) and not any(awake)
 
 
 def _cache_config(text: bytes) -> Mapping[str, str]:

@@ -90,6 +90,9 @@ def _client(running: Settings) -> VllmApi:
 
 
 def _refused_by_the_front_end(answer: ApiFailure) -> bool:
-    """Tell whether this request can prove nothing: a pooling model has no /v1/completions."""
+    """Tell whether this request can prove nothing: a pooling model has no /v1/completions.
+
+    429 is the answer of a full queue, which a hung engine has too.
+    """
     status = answer.status or 0
-    return answer.kind is FailureKind.HTTP_STATUS and 400 <= status < 500
+    return answer.kind is FailureKind.HTTP_STATUS and 400 <= status < 500 and status != 429

@@ -72,6 +72,7 @@ class SimulatedHost:
     checks: tuple[Check, ...] = ()
     metrics_are_silent: bool = False
     undead: bool = False
+    load: Callable[[float], Counters] = lambda work: Counters(running=1, generation_tokens=work)
     _pending: list[Action] = field(default_factory=list)
     _invocations: int = 0
 
@@ -272,7 +273,7 @@ class SimulatedHost:
                 self._see_api(service, run)
 
     def _see_api(self, service: str, run: Run) -> None:
-        counters = Counters(running=1, generation_tokens=run.work)
+        counters = self.load(run.work)
         if self.metrics_are_silent:
             self.observe(ApiSeen(self.now, service, run.invocation, False, None, "timed out"))
             return
