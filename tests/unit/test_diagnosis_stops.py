@@ -26,6 +26,7 @@ ALARMING = """
 (APIServer pid=1) WARNING 11-21 03:05:01 [system_utils.py:2] Found ulimit of 20000 and failed to automatically increase with error current limit exceeds maximum limit. This can cause fd limit errors like `OSError: [Errno 24] Too many open files`. Consider increasing with ulimit -n
 WARNING 11-21 03:05:02 [interface.py:2] Failed to import from vllm._moe_C with ModuleNotFoundError("No module named 'vllm._moe_C'")
 (EngineCore pid=42) INFO 11-21 03:05:12 [shm_broadcast.py:2] No available shared memory broadcast block found in 60 seconds. This typically happens when some processes are hanging or doing some time-consuming work (e.g. compilation, weight/kv cache quantization).
+(APIServer pid=1) WARNING 11-21 03:05:03 [registry.py:2] FooForCausalLM has no vLLM implementation, falling back to Transformers implementation.
 (EngineCore pid=42) WARNING 11-21 03:05:13 [x.py:2] HTTP Error 429 thrown while requesting HEAD https://huggingface.co/o/m/resolve/main/config.json
 """  # noqa: E501
 
