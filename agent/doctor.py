@@ -20,6 +20,7 @@ from agent.core.gpu import Gpus
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.core.settings import Config, Settings
+from agent.core.unit import environment_of
 from agent.host.engine_install import inspect
 from agent.host.model_config import read_model_config
 from agent.host.model_files import known_models
@@ -27,7 +28,6 @@ from agent.host.probes import kernel, packages, services, toolchain
 from agent.host.probes import model as files
 
 DEADLINE_SECONDS = 4.0
-HF_HOME = "/var/cache/vllm/huggingface"
 UNITS = Path("/etc/llmagent/units")
 
 Probe = Callable[[], list[Finding]]
@@ -131,7 +131,7 @@ def _engine(settings: Settings, patient: Patient) -> Iterator[Finding]:
 
 
 def _model(settings: Settings, patient: Patient) -> Iterator[Finding]:
-    home = _hf_home(settings)
+    home = environment_of(settings)["HF_HOME"]
     found = files.model_files(settings.model, settings.revision, home)
     yield model.judge_files(settings, found)
     yield model.judge_chat_template(settings, found)
@@ -162,7 +162,9 @@ def _flags(settings: Settings, patient: Patient) -> Finding:
 def _licence(settings: Settings, patient: Patient) -> Finding:
     if settings.model.startswith("/") or not patient.hub:
         return model.judge_licence(settings, None)
-    found = files.model_files(settings.model, settings.revision, _hf_home(settings))
+    found = files.model_files(
+        settings.model, settings.revision, environment_of(settings)["HF_HOME"]
+    )
     if found.complete:
         return model.judge_licence(settings, None)
     endpoint = settings.environment.get("HF_ENDPOINT", "")
@@ -176,7 +178,3 @@ def _place(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     yield host.judge_port(settings, kernel.listener(settings.port))
     yield host.judge_journal(services.journal(UNITS / settings.unit))
     yield card.judge_strangers(settings, gpus)
-
-
-def _hf_home(settings: Settings) -> str:
-    return settings.environment.get("HF_HOME", HF_HOME)

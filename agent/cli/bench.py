@@ -25,6 +25,7 @@ from agent.config import load
 from agent.core.bench import Comparison, Point, Standing, compare
 from agent.core.profile import Band
 from agent.core.settings import Settings
+from agent.core.unit import environment_of
 from agent.errors import UsageError
 from agent.host import bench_files
 from agent.host.engine_install import inspect
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 STATE = Path("/var/lib/llmagent/llmagent.db")
-HF_HOME = "/var/cache/vllm/huggingface"
 BATCHES = "1,8,16,32,64"
 CONTEXTS = "4096,32768"
 KEY = (
@@ -109,7 +109,7 @@ def _target(settings: Settings) -> bench.Target:
         url=url,
         served_name=models[0].id,
         tokenizer=settings.tokenizer or settings.model,
-        hf_home=settings.environment.get("HF_HOME", HF_HOME),
+        hf_home=environment_of(settings)["HF_HOME"],
         python=settings.python,
         engine=inspect(settings.python).engine(None),
         max_model_len=models[0].max_model_len,

@@ -24,6 +24,7 @@ from agent.core.planner.question import Fit, Plan, Request
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings import Settings
+from agent.core.unit import environment_of
 from agent.errors import UsageError
 from agent.host.engine_install import inspect
 from agent.host.model_config import read_model_config
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
-HF_HOME = "/var/cache/vllm/huggingface"
 
 OPTIONS = (
     ("--tensor-parallel-size", int),
@@ -104,8 +104,9 @@ def _model(
     known = known_models().get(name)
     if known is not None:
         return known, None
-    home = settings.environment.get("HF_HOME", HF_HOME) if settings is not None else HF_HOME
-    cached = read_model_config(name, settings.revision if settings is not None else None, home)
+    whose = settings if settings is not None else Settings("vllm", name)
+    home = environment_of(whose)["HF_HOME"]
+    cached = read_model_config(name, whose.revision, home)
     if cached is None:
         raise UsageError(
             f"{name}: no such directory, not in the cache {home}, and not a model known by name; "

@@ -109,6 +109,7 @@ RECOVERY: Keys = {
     "canary_every_seconds": number(1, DAY),
     "allow_enforce_eager": boolean,
     "roll_back": boolean,
+    "try_anyway": boolean,
     "probe_window": window,
 }
 

@@ -20,6 +20,7 @@ from agent.core import (
     leftovers,
     lifecycle,
     liveness,
+    planning,
     port,
     probing,
     recovery,
@@ -77,6 +78,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
                 turn.put(_on_service(turn, s, observation))
     fitness.hold_and_free(turn)
     driver_match.hold_and_free(turn)
+    planning.hold_and_free(turn)
     leftovers.reap(turn)
     lifecycle.start_what_may(turn)
     lifecycle.stop_what_must_not_come_back(turn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agent.core.planner.question import Fit
 from agent.core.settings import Expectations, Settings, Tunable
 
 
@@ -60,3 +61,23 @@ class RolledBack:
     def note(self) -> str:
         """The sentence that status and the unit's comment show."""
         return f"The last known good settings run, not those of agent.toml: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the planner said of settings before their first start."""
+
+    settings: Settings
+    verdict: Fit
+    reason: str
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not."""
+
+    settings: Settings
+    weights_gib: float | None = None
+    available_kv_gib: float | None = None
+    cuda_graph_gib: float | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core import cards, gates, recovery, startup
+from agent.core import cards, gates, planning, recovery, startup
 from agent.core.actions import FollowLog, ReadLog
 from agent.core.command_line import command_line
 from agent.core.observations import ActionDone, UnitSeen
@@ -230,6 +230,7 @@ def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
 GATES: tuple[Callable[[Turn, ServiceState], str], ...] = (
     gates.no_other_start_on_its_gpus,
     cards.limits_settled,
+    planning.look_for_the_plan,
     gates.no_leftovers,
     gates.memory_given_back,
 )

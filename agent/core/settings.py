@@ -145,7 +145,8 @@ class Window:
 class Recovery:
     """[service.NAME.recovery]: how far recovery may go, and how long it waits. Times in seconds.
 
-    `probe_window` is when a learned setting may be tried nearer to what was asked; None: never.
+    `try_anyway` starts what the plan says cannot fit. `probe_window` is when a learned setting may
+    be tried nearer to what was asked; None: never.
     """
 
     min_gpu_memory_utilization: float = 0.5
@@ -172,6 +173,7 @@ class Recovery:
     canary_every_seconds: float = 300.0
     allow_enforce_eager: bool = True
     roll_back: bool = True
+    try_anyway: bool = False
     probe_window: Window | None = None
 
 

@@ -17,7 +17,8 @@ from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.gpu import Gpus
 from agent.core.gpu_settings import Power, Thermal
-from agent.core.learned import LastGood, Override, Probe, RolledBack
+from agent.core.learned import LastGood, Override, Planned, Probe, Proven, RolledBack
+from agent.core.planner.model import Model
 from agent.core.settings import ServicePolicy, Settings
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import Phase, Then, UnitFacts
@@ -114,9 +115,11 @@ class ServiceState:
     the changes of settings per failure class since then; `recent_starts` are the times of the last
     hour's starts, `faults` those of the last hour's failures. `held_for_card`: held until its GPUs
     are well or cool again; `held_for_driver`: held until the parts of the driver agree again;
-    `restart_wanted` is why it is to be restarted as soon as a start can succeed. `learned_for` is
-    what `overrides` depend on; `probes` are trials to undo one, by setting. `refetch` says why the
-    model's files must be mended before the next start, "" when they need not.
+    `held_for_plan`: held as its plan cannot fit. `planned` is what the planner said of settings
+    that never ran, `proven` what vLLM printed of those that serve. `restart_wanted` is why it is
+    to be restarted as soon as a start can succeed. `learned_for` is what `overrides` depend on;
+    `probes` are trials to undo one, by setting. `refetch` says why the model's files must be mended
+    before the next start, "" when they need not.
     """
 
     name: str
@@ -146,6 +149,9 @@ class ServiceState:
     foreign: str = ""
     held_for_card: bool = False
     held_for_driver: bool = False
+    held_for_plan: bool = False
+    planned: Planned | None = None
+    proven: Proven | None = None
     restart_wanted: str = ""
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)
@@ -185,11 +191,20 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model whose config.json is known; `files_gib` of its weights where they are here."""
+
+    model: Model
+    files_gib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """The configuration in force: each service's policy and the engine that is installed for it."""
+    """The configuration in force: each service's policy, its engine, and its model where known."""
 
     services: Mapping[str, ServicePolicy]
     engines: Mapping[str, Engine]
+    models: Mapping[str, KnownModel] = field(default_factory=dict)
     power: Power = field(default_factory=Power)
     thermal: Thermal = field(default_factory=Thermal)
 

@@ -28,7 +28,7 @@ from agent.core.settings import Config
 from agent.core.state import Decision, HostPolicy, HostState, News
 from agent.daemon.clock import Clock
 from agent.daemon.memory import Memory
-from agent.daemon.policy_loader import policy_of
+from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.errors import ConfigError
 from agent.host import notify
 
@@ -142,7 +142,7 @@ class Loop:
 
     def _look_at_engines(self) -> None:
         """Notice that vLLM was upgraded in place before the next start is decided."""
-        policy = policy_of(self._config)
+        policy = with_engines_now(self._config, self._policy)
         if policy != self._policy:
             self._policy = policy
             self._handle(ConfigLoaded(self._clock(), reload=False))

@@ -1,18 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""agent.toml and the installed engines -> the policy that decide works with."""
+"""agent.toml, the installed engines and the models -> the policy that decide works with."""
 
 from __future__ import annotations
 
-from agent.core.settings import Config
-from agent.core.state import HostPolicy
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from agent.core.planner.model import NotAModelError, model_of
+from agent.core.settings import Config, Settings
+from agent.core.state import HostPolicy, KnownModel
+from agent.core.unit import environment_of
+from agent.errors import AgentError
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import inspect
+from agent.host.model_config import read_model_config
+from agent.host.model_files import known_models, weights_gib
+
+MODEL_SECONDS = 3.0
+"""A file system that does not answer in this time costs the plan, not the agent."""
 
 
 def policy_of(config: Config) -> HostPolicy:
-    """Return the policy; each engine is looked up by its files, none of them is run."""
+    """Return the policy for a new configuration; files are read, nothing is run."""
+    models: dict[str, KnownModel] = {}
+    reader = threading.Thread(target=_read_models, args=(config, models), daemon=True)
+    reader.start()
+    reader.join(MODEL_SECONDS)
+    return _with_engines(config, dict(models))
+
+
+def with_engines_now(config: Config, before: HostPolicy) -> HostPolicy:
+    """Return the policy with the engines as they are installed now."""
+    return _with_engines(config, before.models)
+
+
+def _with_engines(config: Config, models: Mapping[str, KnownModel]) -> HostPolicy:
     engines = {}
     for name, policy in config.services.items():
         install = inspect(policy.settings.python)
         engines[name] = install.engine(known_flags(install, cache_directory()))
-    return HostPolicy(config.services, engines, config.power, config.thermal)
+    return HostPolicy(config.services, engines, models, config.power, config.thermal)
+
+
+def _read_models(config: Config, models: dict[str, KnownModel]) -> None:
+    for name, policy in config.services.items():
+        known = _model(policy.settings)
+        if known is not None:
+            models[name] = known
+
+
+def _model(settings: Settings) -> KnownModel | None:
+    try:
+        home = environment_of(settings).get("HF_HOME", "")
+        config = read_model_config(settings.model, settings.revision, home)
+        if config is None:
+            config = known_models().get(settings.model)
+        if config is None:
+            return None
+        known = KnownModel(model_of(config))
+        if settings.model.startswith("/"):
+            known = replace(known, files_gib=weights_gib(Path(settings.model)))
+    except (NotAModelError, AgentError, OSError, ValueError, TypeError, KeyError):
+        return None
+    return known
