@@ -20,7 +20,7 @@ from agent.config import load
 from agent.core.planner.advice import advice_for
 from agent.core.planner.model import Model, NotAModelError, model_of
 from agent.core.planner.plan import make_plan, terms
-from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.question import Fit, Measured, Plan, Request
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings import Settings
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+STATUS_FILE = Path("/run/llmagent/status.json")
+GIB = 1024**3
 
 OPTIONS = (
     ("--tensor-parallel-size", int),
@@ -48,6 +50,13 @@ OPTIONS = (
 )
 """vLLM's own options, under vLLM's names."""
 
+ASKED = (*(option.removeprefix("--").replace("-", "_") for option, _ in OPTIONS), "enforce_eager")
+ANOTHER_MODEL = (
+    *("config_json", "model", "weights_gib", "gpu_memory_gib", "vllm_version"),
+    *("quantization", "tensor_parallel_size", "pipeline_parallel_size"),
+)
+"""Options that make another start of it than the one that this host has seen."""
+
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
@@ -55,7 +64,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("service", metavar="SERVICE", nargs="?", help="its name in agent.toml")
     parser.add_argument("--config-json", metavar="FILE", type=Path, help="a model's config.json")
     parser.add_argument("--model", metavar="DIR|NAME", help="a model's directory, or a known name")
-    parser.add_argument("--gpu-memory-gib", metavar="GIB", type=float, help="of one card, by NVML")
+    parser.add_argument(
+        "--gpu-memory-gib",
+        metavar="GIB",
+        type=float,
+        help="of one card; default: the smallest here",
+    )
     parser.add_argument("--weights-gib", metavar="GIB", type=float, help="on one GPU, when known")
     parser.add_argument("--vllm-version", metavar="VERSION", help="default: the newest known")
     for option, kind in OPTIONS:
@@ -63,6 +77,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--enforce-eager", action="store_true", default=None)
     parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
     parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.add_argument("--status", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
@@ -115,19 +130,54 @@ def _model(
     return cached, None
 
 
+def _status(file: Path) -> Mapping[str, Any]:
+    """Return what the running agent shows, nothing where there is none."""
+    try:
+        document = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _memory_of_this_host(status: Mapping[str, Any]) -> float:
+    """Return the GiB of the smallest card here; raises UsageError where the agent sees none."""
+    cards = status.get("gpus") or ()
+    sizes = [card["memory"]["total_bytes"] for card in cards if card.get("memory")]
+    if not sizes:
+        raise UsageError(
+            "the agent sees no GPU here: give the memory of one with --gpu-memory-gib "
+            "(nvidia-smi --query-gpu=memory.total --format=csv, divided by 1024)"
+        )
+    return float(min(sizes)) / GIB
+
+
+def _measured(
+    args: argparse.Namespace, settings: Settings | None, status: Mapping[str, Any]
+) -> Measured:
+    """Return what vLLM printed when these settings served; the cache only if nothing is changed."""
+    service = (status.get("services") or {}).get(settings.name) if settings is not None else None
+    proven = service.get("proven") if service else None
+    if not proven or any(getattr(args, name) is not None for name in ANOTHER_MODEL):
+        return Measured()
+    changed = any(getattr(args, name) is not None for name in ASKED)
+    return Measured(
+        weights_gib=proven["weights_gib"],
+        cuda_graph_gib=None if changed else proven["cuda_graph_gib"],
+        available_kv_gib=None if changed else proven["available_kv_gib"],
+    )
+
+
 def _request(
     args: argparse.Namespace, settings: Settings | None, files_gib: float | None
 ) -> Request:
-    if args.gpu_memory_gib is None:
-        raise UsageError(
-            "give the memory of one GPU with --gpu-memory-gib "
-            "(nvidia-smi --query-gpu=memory.total --format=csv, divided by 1024)"
-        )
-    if args.gpu_memory_gib <= 0:
-        raise UsageError(f"--gpu-memory-gib {args.gpu_memory_gib:g} is no card's memory")
+    status = _status(args.status)
+    memory_gib = args.gpu_memory_gib
+    if memory_gib is None:
+        memory_gib = _memory_of_this_host(status)
+    if memory_gib <= 0:
+        raise UsageError(f"--gpu-memory-gib {memory_gib:g} is no card's memory")
     asked: dict[str, Any] = {}
-    names = [option.removeprefix("--").replace("-", "_") for option, _ in OPTIONS]
-    for name in (*names, "enforce_eager"):
+    for name in ASKED:
         value = getattr(args, name)
         if value is None and settings is not None:
             value = getattr(settings, name)
@@ -137,10 +187,11 @@ def _request(
     if version is None and settings is not None:
         version = inspect(settings.python).version
     return Request(
-        gpu_memory_gib=args.gpu_memory_gib,
+        gpu_memory_gib=memory_gib,
         version=version_of(version),
         weights_gib=args.weights_gib,
         files_gib=files_gib,
+        measured=_measured(args, settings, status),
         **asked,
     )
 

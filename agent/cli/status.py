@@ -149,6 +149,9 @@ def _service(s: dict[str, Any], now: float, *, colour: bool) -> Iterator[str]:
 
 
 def _not_as_asked(s: dict[str, Any]) -> Iterator[str]:
+    plan = s.get("plan")
+    if plan and plan["verdict"] != "fits" and s["phase"] != "serving":
+        yield f"  plan      {plan['verdict']}: {plan['reason']}"
     back = s.get("rolled_back")
     if back:
         at = f"{datetime.fromtimestamp(back['since_seconds']).astimezone():%Y-%m-%d %H:%M}"

@@ -78,6 +78,25 @@ class RolledBackView:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanView:
+    """What the planner said before the first start of the settings in force."""
+
+    verdict: str
+    reason: str
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenView:
+    """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not."""
+
+    settings: Mapping[str, SettingValue]
+    weights_gib: float | None = None
+    available_kv_gib: float | None = None
+    cuda_graph_gib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceView:
     """One service. Times in seconds since the epoch, durations in seconds.
 
@@ -104,6 +123,8 @@ class ServiceView:
     failure: FailureView | None = None
     held: HeldView | None = None
     rolled_back: RolledBackView | None = None
+    plan: PlanView | None = None
+    proven: ProvenView | None = None
     start_seconds: float | None = None
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     drop_ins: tuple[str, ...] = ()

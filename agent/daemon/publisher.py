@@ -18,7 +18,9 @@ from agent.core.snapshot import (
     FailureView,
     HeldView,
     OverrideView,
+    PlanView,
     ProgressView,
+    ProvenView,
     RolledBackView,
     ServiceView,
     SettingValue,
@@ -166,6 +168,8 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         failure=_failure(s, ahead),
         held=HeldView(s.reason, s.what_to_do) if s.phase is Phase.HELD else None,
         rolled_back=_rolled_back(s, ahead),
+        plan=_plan(s),
+        proven=_proven(s),
         start_seconds=s.start_seconds,
         phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
         drop_ins=unit.drop_ins if unit is not None else (),
@@ -188,6 +192,19 @@ def _failure(s: ServiceState, ahead: float) -> FailureView | None:
         return None
     f = s.failure
     return FailureView(f.failure.value, f.evidence, f.remedy, _wall(f.at, ahead))
+
+
+def _plan(s: ServiceState) -> PlanView | None:
+    plan = s.planned
+    return None if plan is None else PlanView(plan.verdict.value, plan.reason, plan.advice)
+
+
+def _proven(s: ServiceState) -> ProvenView | None:
+    proven = s.proven
+    if proven is None:
+        return None
+    sizes = (proven.weights_gib, proven.available_kv_gib, proven.cuda_graph_gib)
+    return ProvenView(_settings(proven.settings), *sizes)
 
 
 def _rolled_back(s: ServiceState, ahead: float) -> RolledBackView | None:

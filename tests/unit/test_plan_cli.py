@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from agent.cli.main import main
+from agent.core.card import Card
+from agent.core.gpu import Gpu, GpuMemory
+from agent.core.gpu_view import GpusView, GpuView
+from agent.core.snapshot import ProvenView, ServiceView, Snapshot, to_json
 from agent.host.model_files import known_models, weights_gib
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -22,7 +26,8 @@ KEYS = {
 
 
 def plan(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any], str]:
-    status = main(["plan", *argv, "--format", "json"])
+    away = () if "--status" in argv else ("--status", "/nowhere/status.json")
+    status = main(["plan", *argv, *away, "--format", "json"])
     out, err = capsys.readouterr()
     return status, json.loads(out) if out else {}, err
 
@@ -196,3 +201,41 @@ def test_the_table_for_a_person_names_every_gib(capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     for word in ("weights", "activation", "non_torch", "cuda_graph", "available_kv", "fits"):
         assert word in out
+
+
+def the_agents_status(tmp_path: Path, proven: Mapping[str, Any] | None = None) -> Path:
+    """status.json of an agent that sees two cards, as it is written."""
+    cards = tuple(
+        GpuView(Gpu(i, f"GPU-{i}", memory=GpuMemory(gib * 2**30, 0, 0)), Card(f"GPU-{i}"))
+        for i, gib in enumerate((48, 24))
+    )
+    view = None if proven is None else ProvenView({}, **proven)
+    service = ServiceView("vllm", "vllm.service", "serving", 0.0, "", proven=view)
+    shown = Snapshot(0.0, "0.1.0", services=(service,), gpus=GpusView(1.0, gpus=cards))
+    file = tmp_path / "status.json"
+    file.write_text(json.dumps(to_json(shown)))
+    return file
+
+
+def test_the_smallest_card_that_the_agent_sees_is_planned_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ("--model", LLAMA, "--max-model-len", "8192", "--gpu-memory-utilization", "0.5")
+    _, here, _ = plan(capsys, *argv, "--status", str(the_agents_status(tmp_path)))
+    _, there, _ = plan(capsys, *argv, "--gpu-memory-gib", "24")
+    assert here == there
+
+
+def test_what_vllm_printed_on_this_host_is_planned_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[service.vllm]\nmodel = "{LLAMA}"\nmax_model_len = 8192\n')
+    printed = {"weights_gib": 15.5, "available_kv_gib": 4.25, "cuda_graph_gib": 0.75}
+    file = str(the_agents_status(tmp_path, printed))
+    argv = ("vllm", "--config", str(config), "--status", file)
+    _, document, _ = plan(capsys, *argv)
+    assert {name: document[name] for name in printed} == printed
+    _, changed, _ = plan(capsys, *argv, "--max-num-seqs", "8")
+    assert changed["weights_gib"] == 15.5
+    assert changed["available_kv_gib"] != 4.25
