@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from agent.core import kv_bytes, sharing, utilization
 from agent.core.case import SHARED_MARGIN, Bound, default_utilization
+from agent.core.driver_match import mismatch
 from agent.core.failures import FailureClass
 from agent.core.ladders import LADDERS
 from agent.core.learned import Override, Probe
@@ -61,6 +62,7 @@ def _is_idle(turn: Turn, s: ServiceState) -> bool:
         and counters is not None
         and turn.at - s.live.counters_at < FRESH_SECONDS
         and counters.running + counters.waiting == 0
+        and not mismatch(turn.gpus)
     )
 
 

@@ -21,6 +21,12 @@ PLACES = "/usr/local/bin:/usr/bin:/bin"
 NOT_INSTALLED = "py-spy is not installed, so there are no Python stacks (pip install py-spy)"
 
 
+BEGINS = "Process "
+"""The first word of a dump; all else that py-spy says is why there is none."""
+
+NEW_LINE = "\n"
+
+
 class NoStackError(Exception):
     """There is no stack to be had; the text says why."""
 
@@ -45,9 +51,12 @@ def dump_stacks(program: str, pid: int, uid: int, deadline_seconds: float) -> st
     capabilities = _capabilities(program)
     argv = [program, "dump", "--nonblocking", "--pid", str(pid)]
     try:
-        return run_transient(argv, uid, deadline_seconds, capabilities).strip()
+        said = run_transient(argv, uid, deadline_seconds, capabilities).strip()
     except TransientError as error:
         raise NoStackError(f"py-spy: {error}") from error
+    if not said.startswith(BEGINS):
+        raise NoStackError(f"py-spy of process {pid}: {said.partition(NEW_LINE)[0] or 'no word'}")
+    return said
 
 
 def _capabilities(program: str) -> tuple[str, ...]:

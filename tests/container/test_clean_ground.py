@@ -100,3 +100,14 @@ def test_a_stranger_on_the_port_is_named(agent: Agent) -> None:
     assert said in named[0]["message"]
     agent.box.run(["systemctl", "stop", "squatter"])
     agent.wait("serving")
+
+
+def test_a_start_that_stalls_and_swallows_sigterm_is_killed_and_tried_again(agent: Agent) -> None:
+    stalls = {"stall_at": "load", "sigterm_during_start": "ignore"}
+    scripted.set_scenario(agent.box, stalls, {})
+    agent.configure(service_table(**OURS, recovery="load_stall_seconds = 2\n"))
+    status = agent.wait("serving")
+    assert status["restarts"] == {"start-stalled": 1}
+    (killed,) = agent.events("kill")
+    assert "while loading" in killed["message"]
+    assert agent.events("evidence")[0]["data"]["processes"]

@@ -11,6 +11,8 @@ import pytest
 
 from agent.core.codec import decode, encode
 from agent.core.failures import FailureClass
+from agent.core.gpu import Driver, Gpus
+from agent.core.observations import GpusSeen
 from agent.core.settings import Recovery, ServicePolicy, Settings, Window
 from agent.core.state import ServiceState
 from agent.core.vllm_metrics import Counters
@@ -91,6 +93,15 @@ def test_not_while_anything_is_asked_of_the_service() -> None:
     host = lowered()
     host.card.others = 0.5
     host.busy = True
+    nights(host, 2)
+    assert len(host.starts) == 2
+
+
+def test_not_while_the_driver_lets_no_new_process_start() -> None:
+    host = lowered()
+    host.card.others = 0.5
+    upgraded = Driver(library_version="550.90.07", module_version="550.54.14")
+    host.observe(GpusSeen(host.now, Gpus(host.now, driver=upgraded)))
     nights(host, 2)
     assert len(host.starts) == 2
 
