@@ -26,6 +26,13 @@ def _kv_bytes_or(fixed: Rung, share: Rung) -> Rung:
     return rung
 
 
+def _graphs_where_bounds_meet(case: Case) -> Change | None:
+    """Where more memory was too much, make what comes on top of it smaller."""
+    if case.bound(utilization.NAME).too_high is None:
+        return None
+    return peaks.smaller_graphs(case) or peaks.no_graphs(case)
+
+
 _down = _kv_bytes_or(kv_bytes.lower_by_what_was_missing, utilization.down_by_what_was_missing)
 _step = _kv_bytes_or(kv_bytes.lower_by_what_was_missing, utilization.one_step_down)
 _up_for_any = _kv_bytes_or(kv_bytes.raise_for_one_request, utilization.raise_for_any_kv)
@@ -34,14 +41,16 @@ _up_to_the_ceiling = _kv_bytes_or(kv_bytes.raise_for_one_request, utilization.ra
 
 F = FailureClass
 LADDERS: Mapping[FailureClass, tuple[Rung, ...]] = {
-    F.OOM_FREE_MEM_STARTUP: (utilization.lower_to_what_is_free,) * 4,
+    F.OOM_FREE_MEM_STARTUP: (utilization.lower_to_what_is_free,) * 6,
     F.OOM_KV_NONE: (
         *(_up_for_any, _up_for_any, _up_for_any),
+        *(_graphs_where_bounds_meet,) * 3,
         *(peaks.half_the_batch, peaks.half_the_batch),
         *(peaks.half_the_seqs, peaks.half_the_seqs),
     ),
     F.OOM_KV_TOO_SMALL_FOR_MAXLEN: (
         *(_up_for_one, _up_for_one, _up_for_one),
+        *(_graphs_where_bounds_meet,) * 3,
         *(peaks.shorten_to_what_fits, peaks.shorten_to_what_fits),
         *(_up_to_the_ceiling, _up_to_the_ceiling),
     ),

@@ -150,8 +150,8 @@ def _retry(turn: Turn, s: ServiceState, failure: FailureClass, retry: Retry) -> 
 
 
 def _start_over(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
-    # What the class has spent is kept where it is the learned settings that are to blame.
-    spent = {failure: 1} if _our_own_doing(s, failure) else {}
+    # What was spent stays so until it has settled: or else all would be tried round and round.
+    spent = {**s.spent, failure: s.spent.get(failure, 0) + 1}
     bounds = remedies.bounds_after_start_over(s.bounds)
     s = replace(s, overrides={}, probes={}, bounds=bounds, spent=spent, attempts=s.attempts + 1)
     turn.tell(s.name, "forgotten", f"learned settings: {why}")

@@ -150,7 +150,8 @@ def bounds_after(case: Case) -> Mapping[str, Bound]:
     if case.failure in TOO_HIGH:
         lowest = used if old.too_high is None else min(old.too_high, used)
         return _with_bound(case, name, replace(old, too_high=lowest))
-    if case.failure in TOO_LOW:
+    # Weights that do not fit beside a stranger did not get enough of the card either.
+    if case.failure in TOO_LOW or (case.failure in NOT_ENOUGH and old.shared):
         highest = used if old.too_low is None else max(old.too_low, used)
         return _with_bound(case, name, replace(old, too_low=highest))
     return case.bounds

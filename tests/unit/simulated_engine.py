@@ -20,13 +20,14 @@ F = FailureClass
 
 @dataclass
 class Card:
-    """A GPU: sizes in GiB; `others` is what strangers hold."""
+    """A GPU: sizes in GiB; `others` is what strangers hold, `graphs` come on top of the rest."""
 
     total: float = 24.0
     others: float = 0.5
     weights: float = 15.0
     activation: float = 1.5
     kv_gib_per_1024_tokens: float = 0.125
+    graphs: float = 0.0
 
 
 def failure_at_start(card: Card, settings: Settings) -> tuple[FailureClass, Numbers] | None:
@@ -54,6 +55,9 @@ def failure_at_start(card: Card, settings: Settings) -> tuple[FailureClass, Numb
             total_gib=card.total,
         )
         return F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers
+    graphs = card.graphs * (settings.max_cudagraph_capture_size or 512) / 512
+    if not settings.enforce_eager and wanted + graphs > free:
+        return F.OOM_GRAPH_CAPTURE, Numbers(tried_gib=graphs, total_gib=card.total)
     return None
 
 
