@@ -50,7 +50,11 @@ def _enough_gpus(settings: Settings) -> Iterator[Mistake]:
 
 
 def _memory(settings: list[Settings]) -> Iterator[Mistake]:
-    """Two services on one GPU share its memory: the second cannot start when they ask above 1."""
+    """Two services on one GPU share its memory: the second cannot start when they ask above 1.
+
+    One with kv_cache_memory_bytes asks for no share.
+    """
+    settings = [one for one in settings if one.kv_cache_memory_bytes is None]
     seen: set[frozenset[str]] = set()
     cards = {gpu for one in settings for gpu in one.gpus}
     for card in sorted(cards):

@@ -67,6 +67,25 @@ def test_a_service_that_asks_for_nothing_counts_with_vllms_default() -> None:
     assert "unset counts as 0.9" in told[0]
 
 
+def test_a_service_with_its_own_kv_cache_bytes_asks_for_no_share() -> None:
+    asked = {"one": "gpu_memory_utilization = 0.5", "two": "kv_cache_memory_bytes=1000000000"}
+    assert parse(
+        TWO.format(gpu=0, **asked).replace("[service.two]", "[service.two]\nport = 1"), "x"
+    )
+
+
+def test_a_window_is_two_times_of_the_day() -> None:
+    def told(value: str) -> tuple[str, ...]:
+        return mistakes(service("[service.vllm.recovery]", f"probe_window = {value}"))
+
+    assert 'as "03:00-05:00"' in told('"3 to 5"')[0]
+    assert "is not" in told('"24:00-25:00"')[0]
+    assert "is empty" in told('"03:00-03:00"')[0]
+    text = service("[service.vllm.recovery]", 'probe_window = "23:30-02:00"')
+    window = parse(text, "agent.toml").services["vllm"].recovery.probe_window
+    assert str(window) == "23:30-02:00"
+
+
 def test_a_floor_above_the_setting_asked_is_a_mistake() -> None:
     told = mistakes(
         service("max_model_len = 4096", "[service.vllm.recovery]", "min_max_model_len = 8192")
