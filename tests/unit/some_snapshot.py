@@ -9,6 +9,7 @@ from agent.core.snapshot import (
     HeldView,
     OverrideView,
     ProgressView,
+    RolledBackView,
     ServiceView,
     Snapshot,
     SourceView,
@@ -83,6 +84,7 @@ HELD = ServiceView(
     progress=ProgressView("loading weights", 0.5, "2 of 4 shards"),
     failure=FailureView("gated-repo", ("401 Client Error",), "ask for access", 1005.0),
     held=HeldView("the repository is gated", "ask for access at its page"),
+    rolled_back=RolledBackView(1002.0, "new settings fail for good; changed were model a -> b"),
 )
 
 SNAPSHOT = Snapshot(

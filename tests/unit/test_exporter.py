@@ -97,6 +97,8 @@ def test_a_service_is_in_exactly_one_of_all_phases() -> None:
     assert of(found, "llmagent_service_phase", service="vllm", phase="serving") == 1
     assert of(found, "llmagent_service_held", service="embed") == 1
     assert of(found, "llmagent_service_held", service="vllm") == 0
+    assert of(found, "llmagent_service_rolled_back", service="embed") == 1
+    assert of(found, "llmagent_service_rolled_back", service="vllm") == 0
 
 
 def test_settings_in_force_and_settings_asked_stand_side_by_side() -> None:

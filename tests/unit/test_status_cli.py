@@ -120,3 +120,12 @@ def test_a_card_that_is_only_remembered_has_its_name() -> None:
     cards = {"GPU-zz": Card("GPU-zz", 3, "X")}
     view = view_of_gpus(Gpus(1049.0, (), DRIVER), cards, {}, stale=False, ahead_seconds=0.0)
     assert shown(view)[1] == "GPU 3  X  lost: NVML cannot reach it"
+
+
+def test_what_runs_in_place_of_what_was_asked_is_said_with_since_and_why() -> None:
+    lines = render(document(None), colour=False).splitlines()
+    learned = next(line for line in lines if line.startswith("  learned"))
+    assert "gpu_memory_utilization: asked 0.95, running 0.86 since " in learned
+    assert learned.endswith(", because 20.7 of 24.0 GiB were free")
+    back = next(line for line in lines if line.startswith("  rolled back since "))
+    assert back.endswith("because new settings fail for good; changed were model a -> b")
