@@ -28,7 +28,9 @@ def _kv_bytes_or(fixed: Rung, share: Rung) -> Rung:
 
 def _graphs_where_bounds_meet(case: Case) -> Change | None:
     """Where more memory was too much, make what comes on top of it smaller."""
-    if case.bound(utilization.NAME).too_high is None:
+    bound = case.bound(utilization.NAME)
+    refused = bound.shared and bound.fits is None  # too high for what was free, not for graphs
+    if bound.too_high is None or refused:
         return None
     return peaks.smaller_graphs(case) or peaks.no_graphs(case)
 
