@@ -26,15 +26,19 @@ def _kv_bytes_or(fixed: Rung, share: Rung) -> Rung:
     return rung
 
 
-def _graphs_where_bounds_meet(case: Case) -> Change | None:
+def _where_bounds_meet(graphs: Rung) -> Rung:
     """Where more memory was too much, make what comes on top of it smaller."""
-    bound = case.bound(utilization.NAME)
-    refused = bound.shared and bound.fits is None  # too high for what was free, not for graphs
-    if bound.too_high is None or refused:
-        return None
-    return peaks.smaller_graphs(case) or peaks.no_graphs(case)
+
+    def rung(case: Case) -> Change | None:
+        bound = case.bound(utilization.NAME)
+        refused = bound.shared and bound.fits is None  # too high for what was free, not for graphs
+        return None if bound.too_high is None or refused else graphs(case)
+
+    return rung
 
 
+_smaller_graphs = _where_bounds_meet(peaks.smaller_graphs)
+_no_graphs = _where_bounds_meet(peaks.no_graphs)
 _down = _kv_bytes_or(kv_bytes.lower_by_what_was_missing, utilization.down_by_what_was_missing)
 _step = _kv_bytes_or(kv_bytes.lower_by_what_was_missing, utilization.one_step_down)
 _up_for_any = _kv_bytes_or(kv_bytes.raise_for_one_request, utilization.raise_for_any_kv)
@@ -46,15 +50,17 @@ LADDERS: Mapping[FailureClass, tuple[Rung, ...]] = {
     F.OOM_FREE_MEM_STARTUP: (utilization.lower_to_what_is_free,) * 6,
     F.OOM_KV_NONE: (
         *(_up_for_any, _up_for_any, _up_for_any),
-        *(_graphs_where_bounds_meet,) * 3,
+        *(_smaller_graphs, _smaller_graphs),
         *(peaks.half_the_batch, peaks.half_the_batch),
         *(peaks.half_the_seqs, peaks.half_the_seqs),
+        _no_graphs,
     ),
     F.OOM_KV_TOO_SMALL_FOR_MAXLEN: (
         *(_up_for_one, _up_for_one, _up_for_one),
-        *(_graphs_where_bounds_meet,) * 3,
+        *(_smaller_graphs, _smaller_graphs),
         *(peaks.shorten_to_what_fits, peaks.shorten_to_what_fits),
         *(_up_to_the_ceiling, _up_to_the_ceiling),
+        _no_graphs,
     ),
     F.MAMBA_BLOCKS_TOO_FEW: (
         *(peaks.seqs_to_bound, peaks.seqs_to_bound),

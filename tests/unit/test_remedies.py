@@ -173,7 +173,11 @@ def test_a_request_that_cannot_be_shortened_to_fit_gets_what_memory_there_is() -
     raised = remedy(F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers, bound, **asked)
     assert isinstance(raised, Change)
     assert (raised.setting, raised.value) == ("gpu_memory_utilization", 0.95)
-    spent: dict[str, Any] = {"gpu_memory_utilization": 0.95, "max_model_len": 4096}
+    spent: dict[str, Any] = {
+        "gpu_memory_utilization": 0.95,
+        "max_model_len": 4096,
+        "enforce_eager": True,
+    }
     assert isinstance(remedy(F.OOM_KV_TOO_SMALL_FOR_MAXLEN, numbers, bound, **spent), Hold)
 
 
