@@ -4,34 +4,27 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from types import ModuleType
+from collections.abc import Sequence
 
+from agent.cli import (
+    bench,
+    check,
+    diagnose,
+    doctor,
+    events,
+    plan,
+    profiles,
+    render,
+    run,
+    status,
+    verify,
+)
 from agent.errors import AgentError, HostLacksError
 from agent.version import VERSION
 
-COMMANDS = (
-    "run",
-    "check",
-    "render",
-    "plan",
-    "profiles",
-    "doctor",
-    "status",
-    "verify",
-    "events",
-    "diagnose",
-    "bench",
-)
-"""Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
-
-
-def modules_of(names: Iterable[str]) -> tuple[ModuleType, ...]:
-    """Return the modules of these commands."""
-    return tuple(importlib.import_module(f"agent.cli.{name}") for name in names)
+COMMANDS = (run, check, render, plan, profiles, doctor, status, verify, events, diagnose, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,12 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"llmagent {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    words = sys.argv[1:] if argv is None else list(argv)
-    # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
-    named = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
-    for command in modules_of(named):
+    for command in COMMANDS:
         command.add_parser(commands)
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     try:
         return int(args.run(args))
     except AgentError as error:

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from agent.config.gpus import read_power, read_thermal
 from agent.config.lines import line_numbers
 from agent.config.rules import check_together
 from agent.config.service import read_services
@@ -25,7 +26,7 @@ from agent.errors import ConfigError
 
 __all__ = ["Config", "Metrics", "load", "parse"]
 
-TABLES = ("service", "metrics")
+TABLES = ("service", "power", "thermal", "metrics")
 METRICS: Keys = {"listen": address, "web_config_file": plain_path_or_nothing, "host": boolean}
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -66,7 +67,12 @@ def parse(text: str, file: str) -> Config:
             hint = f"did you mean {near}?" if near else f"the tables are {', '.join(TABLES)}"
             mistakes.append(Mistake((name,), f"unknown; {hint}"))
     services = read_services(raw.get("service", {}), mistakes)
-    config = Config(services=services, metrics=_metrics(raw.get("metrics", {}), mistakes))
+    config = Config(
+        services=services,
+        metrics=_metrics(raw.get("metrics", {}), mistakes),
+        power=read_power(raw.get("power", {}), mistakes),
+        thermal=read_thermal(raw.get("thermal", {}), mistakes),
+    )
     mistakes.extend(check_together(config))
     if mistakes:
         raise ConfigError(file, _sentences(mistakes, text))

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from agent.core.gpu_settings import CardLimits, Power, Thermal
 from agent.core.settings import Config, Expectations, Recovery, ServicePolicy, Settings
 
 WITHOUT_RESTART = frozenset({"hf_token_file", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""
 
-Section = Settings | Expectations | Recovery
+Section = Settings | Expectations | Recovery | Power | Thermal
 
 
 def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -21,7 +22,11 @@ def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
 
 def changes(old: Config, new: Config) -> tuple[str, ...]:
     """Return one sentence for each thing that differs, in the order of the new file."""
-    return (*_service_changes(old.services, new.services), *_metrics_changes(old, new))
+    return (
+        *_service_changes(old.services, new.services),
+        *_gpu_changes(old, new),
+        *_metrics_changes(old, new),
+    )
 
 
 def _service_changes(
@@ -42,6 +47,13 @@ def _service_changes(
     for name, policy in old.items():
         if name not in new:
             yield f"service.{name}: removed ({policy.settings.unit} is no longer managed)"
+
+
+def _gpu_changes(old: Config, new: Config) -> Iterator[str]:
+    for key in _differing(old.power, new.power):
+        yield _sentence("power", key, old.power, new.power)
+    for key in _differing(old.thermal, new.thermal):
+        yield _sentence("thermal", key, old.thermal, new.thermal)
 
 
 def _metrics_changes(old: Config, new: Config) -> Iterator[str]:
@@ -72,9 +84,12 @@ def shown(value: object) -> str:
             return "unset"
         case bool():
             return "true" if value else "false"
+        case CardLimits():
+            known = {f.name: getattr(value, f.name) for f in fields(value)}
+            return shown({name: shown(item) for name, item in known.items() if item is not None})
         case tuple():
             return f"[{', '.join(map(str, value))}]"
         case Mapping():
-            return "{" + ", ".join(f"{name}={item}" for name, item in value.items()) + "}"
+            return "{" + ", ".join(f"{name}={shown(item)}" for name, item in value.items()) + "}"
         case _:
             return str(value)

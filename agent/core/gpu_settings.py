@@ -35,16 +35,23 @@ class CardLimits:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """[power]: `every_card` holds for each card that no table of `gpu` matches.
+    """[power]: what holds for each card that no table of `gpu` matches; as in CardLimits.
 
     A key of `gpu` is a card's UUID, its index, or a pattern of its name ("*RTX 4090*"); the first
     that matches, in the file's order, stands for [power] as a whole on that card.
-    `persistence_mode`: True turns it on, None leaves it as it is.
+    `persistence_mode`: True turns it on, False leaves it as it is.
     """
 
-    every_card: CardLimits = field(default_factory=CardLimits)
+    limit_watts: float | None = None
+    limit_ratio: float | None = None
+    lock_clocks_mhz: tuple[int, int] | None = None
+    persistence_mode: bool = False
     gpu: Mapping[str, CardLimits] = field(default_factory=lambda: MappingProxyType({}))
-    persistence_mode: bool | None = None
+
+    @property
+    def every_card(self) -> CardLimits:
+        """What a card is held to that has no table of its own."""
+        return CardLimits(self.limit_watts, self.limit_ratio, self.lock_clocks_mhz)
 
     def limits_of(self, uuid: str, index: int, name: str) -> CardLimits:
         """Return what the card is held to."""

@@ -8,7 +8,12 @@ from dataclasses import replace
 from agent.core.card import Card, HeatLevel
 from agent.core.gpu import Gpu
 from agent.core.gpu_news import named, tell
-from agent.core.temperature import critical_celsius, warning_celsius
+from agent.core.temperature import (
+    above_critical,
+    above_warning,
+    critical_celsius,
+    warning_celsius,
+)
 from agent.core.turn import Turn
 
 KINDS = {
@@ -23,7 +28,7 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     if gpu.temperature_celsius is None:
         return card
     heat, thermal = card.heat, turn.policy.thermal
-    seen = _level(turn, card, gpu, gpu.temperature_celsius)
+    seen = _level(turn, card, gpu)
     if seen is heat.level:
         return replace(card, heat=replace(heat, next_level=seen, next_since=0.0))
     if seen is not heat.next_level or not heat.next_since:
@@ -35,14 +40,13 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     return replace(card, heat=entered)
 
 
-def _level(turn: Turn, card: Card, gpu: Gpu, celsius: float) -> HeatLevel:
+def _level(turn: Turn, card: Card, gpu: Gpu) -> HeatLevel:
     thermal, level = turn.policy.thermal, card.heat.level
-    critical, warning = critical_celsius(gpu, thermal), warning_celsius(gpu, thermal)
+    critical, warning = above_critical(gpu, thermal), above_warning(gpu, thermal)
     slack = thermal.hysteresis_celsius
-    if critical is not None and celsius >= critical - (slack if level is HeatLevel.CRITICAL else 0):
+    if critical is not None and critical >= (-slack if level is HeatLevel.CRITICAL else 0):
         return HeatLevel.CRITICAL
-    hot = level is not HeatLevel.NORMAL
-    if warning is not None and celsius >= warning - (slack if hot else 0):
+    if warning is not None and warning >= (0 if level is HeatLevel.NORMAL else -slack):
         return HeatLevel.WARNING
     return HeatLevel.NORMAL
 

@@ -15,7 +15,7 @@ from agent.core.clock_reasons import hardware_heat
 from agent.core.gpu import ClockEvents, Gpu
 from agent.core.gpu_news import named, tell
 from agent.core.gpu_settings import ThermalAction
-from agent.core.temperature import warning_celsius
+from agent.core.temperature import above_warning
 from agent.core.turn import Turn
 
 DOWN_SECONDS = 20.0
@@ -64,9 +64,8 @@ def _step(turn: Turn, ceiling: float) -> float:
 
 
 def _cooling(turn: Turn, card: Card, gpu: Gpu, *, hot: bool) -> Card:
-    warning, celsius = warning_celsius(gpu, turn.policy.thermal), gpu.temperature_celsius
-    slack = turn.policy.thermal.hysteresis_celsius
-    warm = warning is not None and celsius is not None and celsius > warning - slack
+    above = above_warning(gpu, turn.policy.thermal)
+    warm = above is not None and above > -turn.policy.thermal.hysteresis_celsius
     software = bool(gpu.clock_events and gpu.clock_events & ClockEvents.SW_THERMAL_SLOWDOWN)
     if hot or warm or software:
         return replace(card, live=replace(card.live, cool_since=0.0))

@@ -28,7 +28,7 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     if gpu.persistence_mode:
         state = LeverState.IN_FORCE if turn.policy.power.persistence_mode else LeverState.OFF
         return replace(card, persistence=Persistence(state))
-    if turn.policy.power.persistence_mode is None:
+    if not turn.policy.power.persistence_mode:
         return _say(turn, card, gpu)
     if attempt.action_id and not lever.lost(turn, attempt):
         return card

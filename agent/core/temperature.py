@@ -32,6 +32,39 @@ def critical_celsius(gpu: Gpu, thermal: Thermal) -> float | None:
     return threshold(gpu, "slowdown")
 
 
+def above_warning(gpu: Gpu, thermal: Thermal) -> float | None:
+    """Return how many degrees the card is above where it counts as warm; negative below."""
+    past = _above_by_margin(gpu, "max_operating")
+    if thermal.warning_celsius is None and past is not None:
+        return past
+    return _above(gpu, warning_celsius(gpu, thermal))
+
+
+def above_critical(gpu: Gpu, thermal: Thermal) -> float | None:
+    """Return how many degrees the card is above where it counts as too hot; negative below."""
+    past = _above_by_margin(gpu, "slowdown")
+    if thermal.critical_celsius is None and past is not None:
+        return past
+    return _above(gpu, critical_celsius(gpu, thermal))
+
+
+def _above(gpu: Gpu, limit: float | None) -> float | None:
+    if limit is None or gpu.temperature_celsius is None:
+        return None
+    return gpu.temperature_celsius - limit
+
+
+def _above_by_margin(gpu: Gpu, name: str) -> float | None:
+    """Return the same from the degrees that are left, for a card without the absolute threshold.
+
+    They are read less often than the temperature, so the two must not be added up to judge.
+    """
+    if name in gpu.thresholds_celsius:
+        return None
+    left, at = gpu.margin_celsius, gpu.margin_thresholds_celsius.get(name)
+    return None if left is None or at is None else at - left
+
+
 def threshold(gpu: Gpu, name: str) -> float | None:
     """Return a threshold in degrees Celsius, also of a card that tells only what is left to it."""
     absolute = gpu.thresholds_celsius.get(name)

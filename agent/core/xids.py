@@ -28,6 +28,11 @@ STORM_SECONDS = 10.0
 STALE_SECONDS = 600.0
 """What was logged longer ago is counted; its time to act has passed."""
 
+REPLAY_SECONDS = 60.0
+"""How far the kernel log has been read is marked every 30 s."""
+
+SAME_SECONDS = 0.001
+
 OWN_STOP_SECONDS = 30.0
 """A process that is stopped leaves an Xid 45 behind."""
 
@@ -67,6 +72,8 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
         turn.tell(AGENT, "xid", f"{seen.pci_bus_id}: {what}", xid=seen.code)
         return
     record = card.xids.get(seen.code, XidRecord())
+    if _counted_before(turn, seen, record):
+        return
     is_new = seen.logged_at - record.last_at > STORM_SECONDS
     record = _counted(record, seen, is_new=is_new)
     card = replace(card, xids={**card.xids, seen.code: record})
@@ -84,6 +91,12 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
     if action is not XidAction.NOTE:
         for s in services:
             turn.put(_suspect(turn, s, seen))
+
+
+def _counted_before(turn: Turn, seen: XidSeen, record: XidRecord) -> bool:
+    """Tell whether a new agent process reads what the last one had read but not marked as read."""
+    young = turn.at - turn.started_at < REPLAY_SECONDS
+    return young and seen.logged_at <= record.last_at + SAME_SECONDS
 
 
 def _counted(record: XidRecord, seen: XidSeen, *, is_new: bool) -> XidRecord:

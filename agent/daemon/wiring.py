@@ -20,8 +20,10 @@ from agent.daemon.api_effector import ApiAction, ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.exporter_source import ExporterSource
+from agent.daemon.gpu_effector import GpuEffector
 from agent.daemon.host_source import DiskSource, HostSource, host_view
 from agent.daemon.journal_source import JournalSource
+from agent.daemon.kernel_source import CURSOR_NAME, KernelSource
 from agent.daemon.lanes import Lane
 from agent.daemon.loop import Loop, Message, Quit, Reload
 from agent.daemon.memory import Memory
@@ -31,10 +33,12 @@ from agent.daemon.unit_effector import UnitAction, UnitEffector
 from agent.daemon.unit_source import UnitSource
 from agent.errors import ConfigError
 from agent.host import notify
+from agent.host.boot import boot_id, kernel_boot_id
 from agent.host.instance_lock import InstanceLock
 from agent.host.signature_files import load_signatures
 from agent.host.store import Store, StoreError
 from agent.host.vllm_api import service_url
+from agent.host.xid_files import load_xids
 
 log = structlog.get_logger()
 
@@ -75,6 +79,9 @@ class Daemon:
     signatures: SignatureSet = field(init=False)
     unit_source: UnitSource = field(init=False)
     unit_thread: SourceThread = field(init=False)
+    kernel_source: KernelSource = field(init=False)
+    kernel_thread: SourceThread = field(init=False)
+    gpu_lane: Lane[GpuAction] = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,6 +91,14 @@ class Daemon:
         self.publisher.watch_health(self.unit_thread.health)
         self.publisher.watch_health(self.memory.health)
         self.unit_thread.start()
+        cursor = self.memory.cursor(CURSOR_NAME)
+        xids, emit = load_xids(), self.messages.put
+        self.kernel_source = KernelSource(kernel_boot_id(), cursor, xids, emit, self.clock)
+        self.kernel_thread = SourceThread(self.kernel_source, self.clock)
+        self.publisher.watch_health(self.kernel_thread.health)
+        self.kernel_thread.start()
+        gpu = GpuEffector(lambda: None, self.clock)
+        self.gpu_lane = Lane("gpu", gpu.carry_out, gpu.failed, emit)
 
     def watch(self, state: HostState) -> None:
         """Have exactly these services looked after."""
@@ -104,6 +119,7 @@ class Daemon:
     def submit(self, action: Action) -> None:
         """Hand an action to who carries it out."""
         if isinstance(action, GpuAction):
+            self.gpu_lane.submit(action)
             return
         if action.service not in self.services:
             return
@@ -121,17 +137,21 @@ class Daemon:
     def cursors(self) -> dict[str, str]:
         """Return how far each journal has been read."""
         known = {name: threads.journal.cursor for name, threads in self.services.items()}
+        known[CURSOR_NAME] = self.kernel_source.cursor
         return {name: cursor for name, cursor in known.items() if cursor}
 
     def close(self) -> None:
         """End all threads within a second; what hangs is left behind."""
         self.unit_thread.ask_to_stop()
+        self.kernel_thread.ask_to_stop()
+        self.gpu_lane.close()
         for threads in self.services.values():
             for source in threads.sources:
                 source.ask_to_stop()
         for threads in self.services.values():
             self._close(threads)
         self.unit_thread.join(JOIN_SECONDS)
+        self.kernel_thread.join(JOIN_SECONDS)
 
     def _open(self, s: ServiceState) -> ServiceThreads:
         name = s.name
@@ -240,7 +260,7 @@ def _run(
     signal.signal(signal.SIGTERM, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGHUP, lambda *_: messages.put(Reload()))
-    loop.begin(_boot_id(), mistakes)
+    loop.begin(boot_id(), mistakes)
     for thread in (exporter, *host):
         thread.start()
     notify.ready(f"{len(config.services)} services" if config.services else "no service configured")
@@ -266,13 +286,3 @@ def watch_host(publisher: Publisher, clock: Clock) -> tuple[SourceThread, ...]:
     for thread in threads:
         publisher.watch_health(thread.health)
     return threads
-
-
-def _boot_id() -> str:
-    """Return what differs after each boot: the kernel's boot id and the start time of PID 1.
-
-    A container sees its host's boot id in a service with a /proc of its own; PID 1 is its own.
-    """
-    kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    start_time = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
-    return f"{kernel}:{start_time}"

@@ -15,8 +15,10 @@ from typing import Any, Final
 import pytest
 
 from agent.config import METRICS, parse
+from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.config.values import Keys
+from agent.core.gpu_settings import CardLimits, Power, Thermal
 from agent.core.settings import Expectations, Metrics, Recovery, Settings
 from agent.version import VERSION
 from tests.rig.paths import REPO
@@ -41,6 +43,9 @@ TABLES: Final[Mapping[str, tuple[Keys, Any]]] = {
     "[service.NAME]": (SETTINGS, Settings(name="", model="")),
     "[service.NAME.expect]": (EXPECT, Expectations()),
     "[service.NAME.recovery]": (RECOVERY, Recovery()),
+    "[power]": (POWER, Power()),
+    "[power.gpu.PATTERN]": (LIMITS, CardLimits()),
+    "[thermal]": (THERMAL, Thermal()),
     "[metrics]": (METRICS, Metrics()),
 }
 """By title of the manual's section: the keys that are read, and the defaults that follow."""
@@ -142,10 +147,10 @@ def test_every_key_that_is_read_is_a_setting() -> None:
 
 @cache
 def _commands() -> Mapping[str, argparse.ArgumentParser]:
-    from agent.cli.main import COMMANDS, modules_of
+    from agent.cli.main import COMMANDS
 
     parsers = argparse.ArgumentParser().add_subparsers()
-    for command in modules_of(COMMANDS):
+    for command in COMMANDS:
         command.add_parser(parsers)
     return dict(parsers.choices)
 

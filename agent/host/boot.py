@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which boot of the host this is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def boot_id() -> str:
+    """Return what differs after each boot: the kernel's boot id and the start time of PID 1.
+
+    A container sees its host's boot id in a service with a /proc of its own; PID 1 is its own.
+    """
+    start_time = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{kernel_boot_id()}:{start_time}"
+
+
+def kernel_boot_id() -> str:
+    """Return the kernel's boot id as the journal writes it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
