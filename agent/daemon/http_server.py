@@ -211,7 +211,10 @@ def parse_head(head: bytes) -> Request | None:
     """Read a request's first line and headers; None when they are none."""
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
-    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or not words[1]:
+    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1"):
+        return None
+    path = words[1].partition("?")[0]
+    if not path:
         return None
     headers: dict[str, str] = {}
     for line in lines:
@@ -219,7 +222,7 @@ def parse_head(head: bytes) -> Request | None:
         if not colon or not name or name != name.strip():
             return None
         headers[name.lower()] = value.strip()
-    return Request(words[0], words[1].partition("?")[0], headers)
+    return Request(words[0], path, headers)
 
 
 def _read_head(connection: _Connection) -> bytes | None:

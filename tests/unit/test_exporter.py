@@ -17,7 +17,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
@@ -296,6 +296,7 @@ def test_a_request_without_end_is_refused() -> None:
 
 
 @given(st.binary(max_size=60) | st.from_regex(rb"\AGET [^ ]+ HTTP/1\.1(\r\n[ -~]+){0,3}\Z"))
+@example(b" ? HTTP/1.0")
 def test_a_head_is_a_request_or_nothing(head: bytes) -> None:
     request = parse_head(head)
     if request is not None:
