@@ -110,6 +110,9 @@ def render(document: dict[str, Any], *, colour: bool, width: int = WIDE) -> str:
         lines.append("no service is configured: see agent.toml(5)")
     for service in document["services"].values():
         lines += _service(service, document["at_seconds"], colour=colour)
+    for found in document["findings"]:
+        whose = f" of {found['service']}" if found["service"] else ""
+        lines.append(f"doctor: {found['check']}{whose}: {found['evidence']}")
     for pieces in gpu_lines(document, width):
         lines.append("".join(_paint(text, word, colour=colour) for text, word in pieces))
     return "\n".join(lines)

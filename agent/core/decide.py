@@ -11,6 +11,7 @@ from typing import assert_never
 
 from agent.core import (
     cards,
+    checkup,
     configuration,
     driver_match,
     evidence,
@@ -36,6 +37,7 @@ from agent.core.observations import (
     EvidenceTaken,
     GpuActionDone,
     GpusSeen,
+    HostExamined,
     LogConcluded,
     LogProgress,
     Observation,
@@ -72,6 +74,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             cards.on_done(turn, observation)
         case XidSeen():
             xids.on_xid(turn, observation)
+        case HostExamined():
+            checkup.on_examined(turn, observation)
         case _:
             if observation.service in turn.services:
                 s = turn.services[observation.service]

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from agent.core.check import Check
 from agent.core.diagnosis import Diagnosis, Progress
+from agent.core.doctor.finding import Finding
 from agent.core.doctor.host import Listener
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase
@@ -229,8 +230,23 @@ class XidSeen:
     earlier_boot: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class HostExamined:
+    """The doctor's checks of the host were made."""
+
+    at: float
+    findings: tuple[Finding, ...]
+
+
 HostObservation = (
-    Tick | AgentStarted | ConfigLoaded | ConfigRefused | GpusSeen | GpuActionDone | XidSeen
+    HostExamined
+    | Tick
+    | AgentStarted
+    | ConfigLoaded
+    | ConfigRefused
+    | GpusSeen
+    | GpuActionDone
+    | XidSeen
 )
 ServiceObservation = (
     UnitSeen

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.core.check import Check
 from agent.core.codec import encode
+from agent.core.doctor.finding import Finding
 from agent.core.gpu_view import GpusView, gpus_to_json
 from agent.core.host_view import HostView
 from agent.core.vllm_metrics import Counters
@@ -138,7 +139,8 @@ class ServiceView:
 class Snapshot:
     """Everything at one moment; `phases` are all phases that a service can be in.
 
-    `gpus` is None on a host where no GPU was ever looked for, `host` where [metrics] host is off.
+    `findings` are what the last check of the host found wrong. `gpus` is None on a host where no
+    GPU was ever looked for, `host` where [metrics] host is off.
     """
 
     at_seconds: float
@@ -149,6 +151,7 @@ class Snapshot:
     services: tuple[ServiceView, ...] = ()
     sources: tuple[SourceView, ...] = ()
     last_decision_seconds: float = 0.0
+    findings: tuple[Finding, ...] = ()
     gpus: GpusView | None = None
     host: HostView | None = None
 

@@ -12,6 +12,7 @@ from agent.core.card import Card
 from agent.core.case import Bound
 from agent.core.check import Check
 from agent.core.diagnosis import Progress
+from agent.core.doctor.finding import Finding
 from agent.core.engine import Engine
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
@@ -179,7 +180,8 @@ class ServiceState:
 class HostState:
     """The state of everything the agent looks after; `cards` are the GPUs by UUID.
 
-    `gpus` is only the last look and `started_at` the start of this process: neither is stored.
+    `findings` are what the last check of the host found wrong. `gpus` is only the last look and
+    `started_at` the start of this process: neither is stored.
     """
 
     boot_id: str = ""
@@ -188,6 +190,7 @@ class HostState:
     gpus: Gpus | None = None
     cards: Mapping[str, Card] = field(default_factory=dict)
     started_at: float = 0.0
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Turn:
         self._cards = dict(state.cards)
         self.gpus = state.gpus
         self.started_at = state.started_at
+        self.findings = state.findings
         self._actions: list[Action] = []
         self._news: list[News] = []
 
@@ -85,6 +86,7 @@ class Turn:
             self.gpus,
             dict(self._cards),
             self.started_at,
+            self.findings,
         )
         return Decision(state, tuple(self._actions), tuple(self._news))
 

@@ -13,6 +13,7 @@ import structlog
 
 from agent.core.card import Card
 from agent.core.codec import decode, encode
+from agent.core.doctor.finding import Finding
 from agent.core.state import HostState, Live, News, ServiceState
 from agent.daemon.sources import SourceHealth
 from agent.host.store import Event, Store, StoreError
@@ -22,6 +23,7 @@ log = structlog.get_logger()
 HOST = "host"
 SERVICE = "service:"
 GPU = "gpu:"
+CHECKUP = "checkup"
 CURSOR = "cursor:"
 CONFIG = "config"
 NOT_STORED = frozenset({"live"})
@@ -48,6 +50,7 @@ class Memory:
         """Return the state as last recorded, and a sentence for each part that was unreadable."""
         services: dict[str, ServiceState] = {}
         cards: dict[str, Card] = {}
+        findings: tuple[Finding, ...] = ()
         problems: list[str] = []
         host = {"boot_id": "", "next_action_id": 1}
         for key, text in self._known.items():
@@ -55,15 +58,18 @@ class Memory:
                 if key == HOST:
                     host = json.loads(text)
                 elif key.startswith(SERVICE):
-                    state = decode(ServiceState, json.loads(text))
-                    services[state.name] = state
+                    service = decode(ServiceState, json.loads(text))
+                    services[service.name] = service
                 elif key.startswith(GPU):
                     card = decode(Card, json.loads(text))
                     cards[card.uuid] = card
+                elif key == CHECKUP:
+                    findings = tuple(decode(Finding, entry) for entry in json.loads(text))
             except (ValueError, TypeError) as error:
                 problems.append(f"what was remembered as {key} cannot be read ({error}): forgotten")
         boot_id, next_id = str(host["boot_id"]), int(str(host["next_action_id"]))
-        return HostState(boot_id, next_id, services, cards=cards), tuple(problems)
+        state = HostState(boot_id, next_id, services, cards=cards, findings=findings)
+        return state, tuple(problems)
 
     def cursor(self, service: str) -> str | None:
         """Return how far the service's journal had been read."""
@@ -128,6 +134,8 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
     changed: dict[str, str] = {}
     if (old.boot_id, old.next_action_id) != (new.boot_id, new.next_action_id):
         changed[HOST] = json.dumps({"boot_id": new.boot_id, "next_action_id": new.next_action_id})
+    if old.findings != new.findings:
+        changed[CHECKUP] = json.dumps([encode(finding) for finding in new.findings])
     for name, s in new.services.items():
         before = old.services.get(name)
         if s is before:

@@ -31,6 +31,7 @@ class SnapshotCollector(Collector):
         """Yield every family of the snapshot."""
         snapshot = self._snapshot()
         yield from _agent(snapshot)
+        yield from _findings(snapshot)
         yield from _service_phases(snapshot)
         yield from _service_settings(snapshot.services)
         yield from _service_work(snapshot.services)
@@ -65,6 +66,15 @@ def _agent(snapshot: Snapshot) -> Iterator[Metric]:
         "When a source of observations last worked.",
         ("source",),
         [((source.name,), source.last_seconds) for source in snapshot.sources],
+    )
+
+
+def _findings(snapshot: Snapshot) -> Iterator[Metric]:
+    yield gauge(
+        "llmagent_doctor_finding",
+        "1 for each check of the last examination of the host that found something wrong.",
+        ("check", "service", "result"),
+        [((f.check, f.service, f.result.value), True) for f in snapshot.findings],
     )
 
 

@@ -104,6 +104,7 @@ class Publisher:
             ),
             sources=tuple(_source(h, now, ahead) for h in self._health),
             last_decision_seconds=_wall(self._decided_at, ahead),
+            findings=state.findings,
             gpus=_gpus(state, now, ahead),
             host=self._host(now),
         )

@@ -18,6 +18,7 @@ from agent.core.state import HostPolicy, HostState, ServiceState
 from agent.core.vocabulary import Phase
 from agent.daemon.api_effector import ApiAction, ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
+from agent.daemon.checkup_source import CheckupSource
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.exporter_source import ExporterSource
 from agent.daemon.gpu_effector import GpuEffector
@@ -246,6 +247,9 @@ def _run(
     publisher.watch_health(exporter.health)
     daemon = Daemon(places, clock, messages, memory, publisher)
     host = watch_host(publisher, clock) if config.metrics.host else ()
+    checkup = SourceThread(CheckupSource(lambda: publisher.latest, messages.put, clock), clock)
+    publisher.watch_health(checkup.health)
+    beside = (exporter, checkup, *host)
     loop = Loop(
         messages,
         memory,
@@ -261,7 +265,7 @@ def _run(
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGHUP, lambda *_: messages.put(Reload()))
     loop.begin(boot_id(), mistakes)
-    for thread in (exporter, *host):
+    for thread in beside:
         thread.start()
     notify.ready(f"{len(config.services)} services" if config.services else "no service configured")
     if not config.services:
@@ -270,10 +274,10 @@ def _run(
         loop.run()
     finally:
         notify.stopping()
-        for thread in (exporter, *host):
+        for thread in beside:
             thread.ask_to_stop()
         daemon.close()
-        for thread in (exporter, *host):
+        for thread in beside:
             thread.join(JOIN_SECONDS)
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from agent.core.doctor.finding import fail
 from agent.core.snapshot import FailureView, Snapshot
 from agent.core.vllm_metrics import Counters
 from agent.daemon.metrics import SnapshotCollector
@@ -35,7 +36,11 @@ BUSY = replace(
 )
 HUNG = replace(HELD, failure=FailureView("engine-hung", (), "start again", 1005.0))
 FULL: Snapshot = replace(
-    SNAPSHOT, services=(BUSY, HUNG), gpus=some_gpus(H200, GB10, RTX4090), host=HOST
+    SNAPSHOT,
+    services=(BUSY, HUNG),
+    gpus=some_gpus(H200, GB10, RTX4090),
+    host=HOST,
+    findings=(fail("port", "8000 is taken", "Stop it.", "vllm"),),
 )
 _SELECTOR = re.compile(r"\b(llmagent_[a-z0-9_]+)\b\s*(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"')

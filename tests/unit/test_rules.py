@@ -58,6 +58,13 @@ CASES: Final = (
     one("LlmagentStuck", "llmagent_last_decision_timestamp_seconds", HOST, steady(0), rising(60)),
     one("LlmagentConfigInvalid", "llmagent_config_valid", HOST, steady(0), "0x3 1x90"),
     one("LlmagentSourceDown", "llmagent_source_up", f'{HOST},source="disk"', steady(0), "0x3 1x90"),
+    one(
+        "LlmagentStartWillFail",
+        "llmagent_doctor_finding",
+        f'{HOST},check="port",service="vllm",result="fail"',
+        steady(1),
+        "_x99",
+    ),
     one("LlmagentServiceHeld", "llmagent_service_held", SERVICE, steady(1), steady(0)),
     Case(
         "LlmagentServiceNotServing",
