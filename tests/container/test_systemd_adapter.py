@@ -39,8 +39,10 @@ def test_a_started_service_is_read_with_its_command_line(box: Container) -> None
     result, state = ask(
         box, 'tell(bus.start("sleeper.service", 10)); tell(bus.read("sleeper.service"))'
     )
-    shown = box.show("sleeper.service", "MainPID", "InvocationID")
+    shown = box.show("sleeper.service", "MainPID", "InvocationID", "CPUUsageNSec")
     assert result == "done"
+    counted = shown["CPUUsageNSec"].isdigit()  # with cgroups of version 2, or CPUAccounting=
+    assert (state.pop("cpu_seconds") is not None) == counted
     assert state == {
         "unit": "sleeper.service",
         "load_state": "loaded",
@@ -144,6 +146,31 @@ bus.reset_failed("job.service")
 """,
     )
     assert told == expected
+
+
+def test_the_processes_of_a_units_control_group_are_told_also_after_its_end(box: Container) -> None:
+    child = "/bin/sh -c 'sleep 600 & exec sleep 300'"
+    unit(box, "two.service", f"[Service]\nType=exec\nKillMode=process\nExecStart={child}\n")
+    told = ask(
+        box,
+        """
+def commands():
+    return sorted(line for _, line in bus.processes("two.service"))
+
+found = [commands(), bus.processes("absent.service")]
+bus.start("two.service", 10)
+while len(commands()) < 2 or any("sh" in line for line in commands()):
+    time.sleep(0.01)
+found.append(commands())
+bus.stop("two.service", 10)
+found.append(commands())
+bus.kill("two.service", "all", signal.SIGKILL)
+while commands():
+    time.sleep(0.01)
+tell(found)
+""",
+    )
+    assert told == [[], [], ["sleep 300", "sleep 600"], ["sleep 600"]]
 
 
 def test_a_swallowed_sigterm_ends_as_a_timeout(box: Container) -> None:
