@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,8 @@ def _learned(service: str) -> dict[str, dict[str, Any]]:
         return {}
     try:
         known = json.loads(status)["services"].get(service, {})
+        if known.get("rolled_back"):
+            print(f"{service}: the last known good settings run now, not these", file=sys.stderr)
         overrides = {
             name: {key: item[key] for key in ("asked", "running", "why")}
             for name, item in known.get("overrides", {}).items()

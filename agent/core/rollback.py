@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
+from agent.core.changes import shown
 from agent.core.failures import FailureClass, Group, group_of
 from agent.core.learned import LastGood, RolledBack
 from agent.core.settings import ServicePolicy, Settings
@@ -106,7 +107,7 @@ def differences(old: Settings, new: Settings) -> tuple[str, ...]:
     return tuple(
         name
         if name in ("environment", "extra_args")
-        else f"{name} {getattr(old, name)} -> {getattr(new, name)}"
+        else f"{name} {shown(getattr(old, name))} -> {shown(getattr(new, name))}"
         for name in _differing(old, new)
     )
 

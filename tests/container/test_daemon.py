@@ -33,6 +33,10 @@ def agent(machine: Agent) -> Agent:
     return machine
 
 
+def settles_soon(**settings: Any) -> str:
+    return service_table(**settings).replace("settle_seconds = 20", "settle_seconds = 1")
+
+
 def died(box: Container, unit: str = "vllm.service") -> None:
     box.run(["systemctl", "kill", "-s", "KILL", unit])
 
@@ -132,6 +136,30 @@ def test_a_mistake_in_the_arguments_is_held_and_says_what_to_do(agent: Agent) ->
     assert agent.box.show("vllm", "ActiveState")["ActiveState"] == "inactive"
     assert len(scripted.starts(agent.box)) == 1
     assert 'llmagent_service_held{service="vllm"} 1.0' in agent.metrics()
+
+
+def test_new_settings_that_vllm_refuses_give_way_to_those_that_served(agent: Agent) -> None:
+    line = "api_server.py: error: unrecognized arguments: --no-such-flag=4"
+    refused = {"fail_at": "import", "fail_lines": [line], "fail_status": 2}
+    scripted.set_scenario(agent.box, {}, refused, {})
+    agent.configure(settles_soon(**OURS))
+    agent.wait("serving")
+    agent.box.run(["sleep", "4"])  # it settles
+    agent.configure(settles_soon(**OURS, max_num_seqs=7))
+    agent.box.wait_for(lambda: bool(agent.events("rolled-back")), 40, "the old settings")
+    status = agent.wait("serving")
+    assert "max_num_seqs unset -> 7" in status["rolled_back"]["why"]
+    assert status["asked"]["max_num_seqs"] == 7
+    assert "max_num_seqs" not in status["running"]
+    unit = agent.box.run(["systemctl", "cat", "vllm"]).stdout
+    assert "--max-num-seqs" not in unit
+    assert "last known good settings" in unit
+    assert 'llmagent_service_rolled_back{service="vllm"} 1.0' in agent.metrics()
+    assert "rolled back since" in agent.box.run(["llmagent", "status"]).stdout
+    scripted.set_scenario(agent.box, {})
+    agent.configure(settles_soon(**OURS, max_num_seqs=8))
+    agent.box.wait_for(lambda: agent.status()["rolled_back"] is None, 40, "the new settings")
+    assert agent.wait("serving")["running"]["max_num_seqs"] == 8
 
 
 def test_an_unknown_crash_is_tried_again(agent: Agent) -> None:

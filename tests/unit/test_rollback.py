@@ -101,7 +101,7 @@ def test_the_unit_on_disk_says_that_it_is_not_that_of_agent_toml() -> None:
     fails_at_start(host, F.QUANT_MISMATCH)
     start = [action for action in asked if isinstance(action, Start)][-1]
     assert start.settings == GOOD
-    assert "quantization None -> awq" in start.notes[0]
+    assert "quantization unset -> awq" in start.notes[0]
 
 
 def test_old_settings_that_fail_too_are_held_and_nothing_is_tried_round_and_round() -> None:
