@@ -118,5 +118,7 @@ def _restart(turn: Turn, s: ServiceState, what: str) -> ServiceState:
 
 
 def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
+    if s.phase in RUNS:
+        s = replace(s, last_down_at=turn.at)  # its own memory may be in use still when it starts
     s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
     return replace(s, retry_at=turn.at, asked=None, what_to_do="", attempts=0, spent={})

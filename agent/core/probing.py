@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core import kv_bytes, sharing, utilization
+from agent.core import driver_match, fitness, kv_bytes, sharing, utilization
 from agent.core.case import SHARED_MARGIN, Bound, default_utilization
 from agent.core.driver_match import mismatch
 from agent.core.failures import FailureClass
@@ -39,6 +39,8 @@ def on_tick(turn: Turn, s: ServiceState, local_seconds: float | None) -> Service
     window = policy.recovery.probe_window
     if window is None or not window.holds(local_seconds) or not _is_idle(turn, s):
         return s
+    if driver_match.mismatch(turn.gpus) or fitness.unfit(turn, s) is not None:
+        return s  # it would not come up again
     if any(turn.at - probe.at < NIGHT_SECONDS for probe in s.probes.values()):
         return s
     for setting, learned in s.overrides.items():
@@ -133,6 +135,7 @@ def _probe(
         overrides=overrides,
         probes={**s.probes, setting: probe},
         retry_at=turn.at,
+        last_down_at=turn.at,  # its own memory may still be in use when it starts again
         settled=False,
     )
 

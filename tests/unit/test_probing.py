@@ -19,6 +19,7 @@ from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import Phase
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
+from tests.unit.some_gpus import DRIVER, H200
 
 F = FailureClass
 HOUR = 3600
@@ -108,15 +109,15 @@ def test_not_while_the_driver_lets_no_new_process_start() -> None:
 
 def test_what_fails_is_taken_back_and_left_alone_for_a_week() -> None:
     host = lowered()
-    nights(host, 1)  # the neighbour is still there: 0.88 is refused
-    assert used(host)[2:] == [0.88, 0.86]
+    nights(host, 1)  # the neighbour is still there: 0.88 is refused, and not for our own memory
+    assert used(host)[2:] == [0.88, 0.88, 0.86]
     assert host.service().phase is Phase.SERVING
     assert host.service().overrides["gpu_memory_utilization"].running == 0.86
     assert any("taken back for 7 days" in line.message for line in host.history)
     nights(host, 6)
-    assert len(host.starts) == 4
+    assert len(host.starts) == 5
     nights(host, 2)
-    assert used(host)[4:5] == [0.88]
+    assert used(host)[5:6] == [0.88]
 
 
 def test_a_failure_of_another_kind_says_nothing_about_the_trial() -> None:
@@ -171,3 +172,12 @@ def test_a_window_may_pass_midnight(window: Window, hour: int, inside: bool) -> 
 
 def test_a_window_is_shown_as_agent_toml_has_it() -> None:
     assert str(Window(3 * HOUR, 5 * HOUR + 1800)) == "03:00-05:30"
+
+
+def test_a_driver_under_which_it_would_not_come_up_again_is_no_time_for_a_trial() -> None:
+    host = lowered()
+    host.card.others = 0.5
+    driver = replace(DRIVER, library_version="590.10")
+    host.observe(GpusSeen(host.now, Gpus(host.now, (H200,), driver)))
+    nights(host, 2)
+    assert len(host.starts) == 2
