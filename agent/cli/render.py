@@ -22,6 +22,7 @@ from agent.core.unit import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import inspect
+from agent.host.hub_cache import needs_no_hub
 from agent.host.unit_facts import unit_facts
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _rendered(asked: Settings) -> RenderedUnit:
     text = render_unit(
         asked.with_overrides({name: item["running"] for name, item in learned.items()}),
         install.engine(known_flags(install, cache_directory())),
-        unit_facts(install.read_paths),
+        unit_facts(install.read_paths, needs_no_hub=needs_no_hub(asked)),
         tuple(
             override_note(name, item["asked"], item["running"], item["why"])
             for name, item in learned.items()

@@ -127,6 +127,9 @@ def _service(s: dict[str, Any], now: float, *, colour: bool) -> Iterator[str]:
         yield f"  to do     {s['held']['what_to_do']}"
     if s["phase"] == "starting":
         yield f"  start     {_progress(s)}"
+    if s["phase"] == "fetching" and s["progress"]:
+        p = s["progress"]
+        yield f"  fetch     {p['what']} {p['done']:.0%}: {p['detail']}"
     if s["url"] and s["phase"] in ("serving", "verifying"):
         yield f"  address   {s['url']}  process {s['main_pid']}"
     if s["api"]:

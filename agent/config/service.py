@@ -68,6 +68,7 @@ SETTINGS: Keys = {
     "extra_args": extra_args,
     "environment": environment,
     "hf_token_file": token_file,
+    "prefetch": boolean,
     "profile": token,
     "user": user,
     "sandbox": one_of(*Sandbox),
@@ -164,6 +165,9 @@ def _check_name(name: str, path: tuple[str, ...], mistakes: list[Mistake]) -> No
         mistakes.append(Mistake(path, text))
     elif _TAKEN.fullmatch(name):
         mistakes.append(Mistake(path, f"{name}.service belongs to the system; choose another name"))
+    elif name.endswith("-fetch"):
+        text = "names that end in -fetch are those of the units that fetch models; choose another"
+        mistakes.append(Mistake(path, text))
 
 
 def _read_service(

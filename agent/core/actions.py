@@ -101,6 +101,34 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtCache:
+    """See whether the model is complete in the hub's cache, and how much room there is."""
+
+    service: str
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Have the unit that fetches the model run; one that runs already is left alone.
+
+    `repair`: remove the model's files that are not as the hub has them first.
+    """
+
+    service: str
+    action_id: int
+    settings: Settings
+    repair: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopFetch:
+    """Stop the unit that fetches the model."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetPowerLimit:
     """Set a GPU's power limit."""
 
@@ -126,6 +154,7 @@ class SetPersistenceMode:
     action_id: int
 
 
+FetchAction = LookAtCache | Fetch | StopFetch
 ServiceAction = (
     WriteUnit
     | Start
@@ -137,6 +166,7 @@ ServiceAction = (
     | ReadLog
     | Verify
     | Canary
+    | FetchAction
 )
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
 Action = ServiceAction | GpuAction

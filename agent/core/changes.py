@@ -9,7 +9,7 @@ from dataclasses import fields
 from agent.core.gpu_settings import CardLimits, Power, Thermal
 from agent.core.settings import Config, Expectations, Recovery, ServicePolicy, Settings
 
-WITHOUT_RESTART = frozenset({"hf_token_file", "profile"})
+WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""
 
 Section = Settings | Expectations | Recovery | Power | Thermal

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core import cards, learning, rollback
+from agent.core import cards, fetching, learning, rollback
 from agent.core.changes import restart_needed
 from agent.core.driver_match import mismatch
 from agent.core.lifecycle import RUNS, after_restart_of_agent
@@ -101,9 +101,14 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
         # What was edited while the agent was away counts too: the operator asks for it now.
         changed = restart_needed(s.running, turn.effective(s))
         return _restart(turn, s, ", ".join(changed)) if changed else replace(s, restart_wanted="")
+    if s.phase is Phase.HELD and s.fetch.held and not edited and not s.foreign:
+        return fetching.start_over(turn, s, "start: agent.toml was read again")
+    if s.phase is Phase.FETCHING and edited:
+        return _start_anew(turn, fetching.given_up(turn, s), "agent.toml was changed")
     if s.phase is Phase.HELD and edited and not s.foreign:
         return _start_anew(turn, s, "agent.toml was changed")
     if s.phase is Phase.WAITING and edited:
+        s = fetching.looked_no_more(s)
         return replace(s, retry_at=turn.at, recent_starts=(), attempts=0, spent={})
     return s
 
@@ -121,4 +126,5 @@ def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
     if s.phase in RUNS:
         s = replace(s, last_down_at=turn.at)  # its own memory may be in use still when it starts
     s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
+    s = fetching.looked_no_more(s)
     return replace(s, retry_at=turn.at, asked=None, what_to_do="", attempts=0, spent={})

@@ -15,6 +15,7 @@ from agent.core import (
     configuration,
     driver_match,
     evidence,
+    fetching,
     fitness,
     ground,
     learning,
@@ -31,10 +32,12 @@ from agent.core.observations import (
     ActionDone,
     AgentStarted,
     ApiSeen,
+    CacheSeen,
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
     EvidenceTaken,
+    FetchSeen,
     GpuActionDone,
     GpusSeen,
     HostExamined,
@@ -84,6 +87,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
     driver_match.hold_and_free(turn)
     planning.hold_and_free(turn)
     leftovers.reap(turn)
+    fetching.go_on(turn)
     lifecycle.start_what_may(turn)
     lifecycle.stop_what_must_not_come_back(turn)
     return turn.decision()
@@ -95,6 +99,10 @@ def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) ->
             return lifecycle.on_unit(turn, s, observation)
         case ActionDone():
             return lifecycle.on_action_done(turn, s, observation)
+        case CacheSeen():
+            return fetching.on_cache(turn, s, observation)
+        case FetchSeen():
+            return fetching.on_fetch(turn, s, observation)
         case LogConcluded():
             s = recovery.on_log_concluded(turn, s, observation)
             port.ask_who_listens(turn, s)

@@ -18,7 +18,7 @@ UNKNOWN = ""
 
 NO_PART = frozenset(
     {"name", "host", "port", "served_model_name", "hf_token_file", "user", "sandbox"}
-    | {"python", "chat_template", "shutdown_timeout"}
+    | {"python", "chat_template", "shutdown_timeout", "prefetch"}
 )
 """Settings that memory does not depend on; `python` counts by its vLLM's version."""
 

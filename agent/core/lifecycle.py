@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core import cards, gates, planning, recovery, startup
+from agent.core import cards, fetching, gates, planning, recovery, startup
 from agent.core.actions import FollowLog, ReadLog
 from agent.core.command_line import command_line
 from agent.core.observations import ActionDone, UnitSeen
@@ -106,6 +106,8 @@ def _adopt(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         who = "is already running: adopted as it is"
     else:
         who = "was started by hand"
+    if s.phase is Phase.FETCHING:
+        s = fetching.given_up(turn, s)
     running = s.running if s.phase in RUNS and s.running else turn.effective(s)
     why = f"{s.name}.service {who} (process {unit.main_pid})"
     if s.phase is not Phase.STARTING:
@@ -128,7 +130,7 @@ def _on_down(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
             return _stopped_by_operator(turn, s)
         case Phase.STOPPING:
             return _after_our_stop(turn, s)
-        case Phase.WAITING | Phase.HELD if not unit.pending_restart:
+        case Phase.WAITING | Phase.FETCHING | Phase.HELD if not unit.pending_restart:
             return replace(s, asked=None)
         case _:
             return s
@@ -166,6 +168,8 @@ def _after_our_stop(turn: Turn, s: ServiceState) -> ServiceState:
 
 def on_action_done(turn: Turn, s: ServiceState, done: ActionDone) -> ServiceState:
     """Take note of what an effector could not do; success shows in the unit itself."""
+    if done.action_id and done.action_id == s.fetch.action_id:
+        return fetching.on_started(turn, s, done)
     if done.succeeded or s.asked is None or s.asked.action_id != done.action_id:
         return s
     if done.canceled and not s.asked.stop:
@@ -217,6 +221,8 @@ def start_what_may(turn: Turn) -> None:
             continue
         if s.name not in turn.policy.services or turn.at < s.retry_at:
             continue
+        if not fetching.model_is_here(turn, s):
+            continue
         why = next(filter(None, (gate(turn, s) for gate in GATES)), "")
         turn.put(_waits(turn, s, why) if why else turn.start(s, s.reason))
 
@@ -237,12 +243,17 @@ GATES: tuple[Callable[[Turn, ServiceState], str], ...] = (
 """What a start that is due must pass, in this order."""
 
 
+STAYS_DOWN = frozenset({Phase.WAITING, Phase.FETCHING, Phase.HELD})
+
+
 def stop_what_must_not_come_back(turn: Turn) -> None:
     """Stop a dead unit that waits or is held, so that systemd's own restart does not interfere."""
     for s in tuple(turn.services.values()):
         unit = s.live.unit
-        if s.phase not in (Phase.WAITING, Phase.HELD) or s.asked is not None or unit is None:
+        if s.phase not in STAYS_DOWN or s.asked is not None or unit is None:
             continue
+        if fetching.is_looking(turn, s):
+            continue  # a start supersedes systemd's own without a stop before it
         if unit.pending_restart and not s.foreign:
             then = Then.HOLD if s.phase is Phase.HELD else Then.WAIT
             turn.put(turn.stop(s, s.reason, then=then))

@@ -19,7 +19,9 @@ from agent.core.doctor.finding import Finding
 from agent.core.doctor.host import Listener
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase
+from agent.core.fetch_state import FetchPlan, FetchProgress
 from agent.core.gpu import Gpus
+from agent.core.model_cache import CacheFacts
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import UnitFacts
 
@@ -126,6 +128,31 @@ class Verified:
     checks: tuple[Check, ...]
     answered: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSeen:
+    """The hub's cache was looked at for the service's model."""
+
+    at: float
+    service: str
+    cache: CacheFacts
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSeen:
+    """The unit that fetches the model was read, and its log up to here; `at` is before that.
+
+    `lines` counts what it said besides its progress; `diagnosis` is of the whole log once it ended.
+    """
+
+    at: float
+    service: str
+    unit: UnitFacts
+    plan: FetchPlan | None = None
+    progress: FetchProgress | None = None
+    lines: int = 0
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,5 +285,7 @@ ServiceObservation = (
     | ActionDone
     | EvidenceTaken
     | PortSeen
+    | CacheSeen
+    | FetchSeen
 )
 Observation = HostObservation | ServiceObservation

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from agent.core import fitness, ground, probing, remedies, rollback, xids
+from agent.core.backoff import backoff_seconds
 from agent.core.case import Change, Hold, Refetch, Retry, StartOver, Wait
 from agent.core.casework import case_of, faults_with
 from agent.core.diagnosis import Diagnosis
@@ -96,7 +97,7 @@ def recover_from_refused_start(turn: Turn, s: ServiceState, detail: str) -> Serv
 def _hold_by_systemd(turn: Turn, s: ServiceState, status: int, name: str, do: str) -> ServiceState:
     why = f"systemd could not run {s.name}.service (status {status}/{name})"
     s = _note(turn, s, FailureClass.UNKNOWN, None, (why,))
-    return _give_up(turn, s, FailureClass.UNKNOWN, why, do.format(name=s.name))
+    return give_up(turn, s, FailureClass.UNKNOWN, why, do.format(name=s.name))
 
 
 def _recover(
@@ -133,7 +134,7 @@ def _recover(
             if _our_own_doing(s, failure):
                 why = "what was learned does not go with the other settings"
                 return _start_over(turn, s, failure, why)
-            return _give_up(turn, s, failure, f"{failure.value}: {remedy.why}", remedy.what_to_do)
+            return give_up(turn, s, failure, f"{failure.value}: {remedy.why}", remedy.what_to_do)
         case _:
             assert_never(remedy)
 
@@ -225,7 +226,8 @@ def _wait(
     )
 
 
-def _give_up(turn: Turn, s: ServiceState, failure: FailureClass, why: str, do: str) -> ServiceState:
+def give_up(turn: Turn, s: ServiceState, failure: FailureClass, why: str, do: str) -> ServiceState:
+    """Hold what only a person can help, or go back to what was good; needs `s.failure`."""
     rolled = rollback.instead_of_holding(turn, s, failure, why)
     return _hold(turn, s, why, do) if rolled is None else _roll_back(turn, rolled, failure)
 
@@ -251,12 +253,7 @@ def _remedied(s: ServiceState, sentence: str) -> ServiceState:
 
 
 def _backoff(turn: Turn, s: ServiceState) -> float:
-    """Return the wait before the next try: none for the first, then doubling."""
-    recovery = turn.policy_of(s).recovery
-    if s.attempts <= 1:
-        return 0.0
-    doublings = min(s.attempts - 2, 20)
-    return float(min(recovery.backoff_min_seconds * 2**doublings, recovery.backoff_max_seconds))
+    return backoff_seconds(turn.policy_of(s).recovery, s.attempts)
 
 
 def _end_of_budget(turn: Turn, s: ServiceState) -> float:

@@ -68,6 +68,7 @@ class Settings:
     extra_args: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     hf_token_file: str | None = None
+    prefetch: bool = True
     profile: str | None = None
     user: str = "vllm"
     sandbox: Sandbox = Sandbox.STRICT

@@ -43,6 +43,15 @@ class ProgressView:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchView:
+    """How many bytes of the weights are in the hub's cache, while they are fetched."""
+
+    done_bytes: int
+    total_bytes: int
+    bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
 class OverrideView:
     """A learned setting that runs in place of the configured one."""
 
@@ -114,6 +123,7 @@ class ServiceView:
     url: str = ""
     engine_phase: str = ""
     progress: ProgressView | None = None
+    fetch: FetchView | None = None
     main_pid: int = 0
     invocation_id: str = ""
     restarts: Mapping[str, int] = field(default_factory=dict)

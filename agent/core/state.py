@@ -16,6 +16,7 @@ from agent.core.doctor.finding import Finding
 from agent.core.engine import Engine
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
+from agent.core.fetch_state import FetchLive, FetchState
 from agent.core.gpu import Gpus
 from agent.core.gpu_settings import Power, Thermal
 from agent.core.learned import LastGood, Override, Planned, Probe, Proven, RolledBack
@@ -23,6 +24,9 @@ from agent.core.planner.model import Model
 from agent.core.settings import ServicePolicy, Settings
 from agent.core.vllm_metrics import Counters
 from agent.core.vocabulary import Phase, Then, UnitFacts
+
+NO_FETCH = FetchState()
+NO_LIVE_FETCH = FetchLive()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Live:
     cpu_seconds: float | None = None
     cpu_at: float = 0.0
     busy_at: float = 0.0
+    fetch: FetchLive = NO_LIVE_FETCH
 
 
 NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
@@ -160,6 +165,7 @@ class ServiceState:
     start_seconds: float | None = None
     phase_seconds: Mapping[Phase, float] = field(default_factory=dict)
     last_down_at: float = 0.0
+    fetch: FetchState = NO_FETCH
     live: Live = field(default_factory=Live)
 
     def in_force(self, configured: ServicePolicy) -> ServicePolicy:

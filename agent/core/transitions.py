@@ -10,6 +10,11 @@ from agent.core.vocabulary import Phase
 P = Phase
 TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (P.WAITING, P.STARTING): "its time has come and no other start is on its GPU",
+    (P.WAITING, P.FETCHING): "its model is not complete in the hub's cache",
+    (P.FETCHING, P.WAITING): "the model is complete, or the fetch is tried again later",
+    (P.FETCHING, P.HELD): "only a person can help, or the disk is full",
+    (P.FETCHING, P.STARTING): "the operator starts the unit",
+    (P.FETCHING, P.STOPPED): "the operator stops the fetch",
     (P.STARTING, P.VERIFYING): "/health answers 200",
     (P.STARTING, P.EXAMINING): "the process ends unasked",
     (P.STARTING, P.STOPPING): "no progress within the stall limit",
@@ -36,7 +41,7 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (P.STOPPED, P.STARTING): "the operator starts the unit",
     (P.STOPPED, P.WAITING): "the host was rebooted",
     (P.HELD, P.STARTING): "the operator starts the unit",
-    (P.HELD, P.WAITING): "a new configuration, a reboot, or its GPUs and driver are well again",
+    (P.HELD, P.WAITING): "a new configuration, a reboot, room on the disk, or its GPUs are well",
     (P.WAITING, P.HELD): "the unit is not llmagent's, or a GPU or the driver is not well",
     (P.STARTING, P.HELD): "the operator takes the unit over",
     (P.VERIFYING, P.HELD): "the operator takes the unit over",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from agent.core.actions import Action, Start, Stop, WriteUnit
 from agent.core.card import Card
+from agent.core.model_cache import always_online
 from agent.core.settings import ServicePolicy, Settings
 from agent.core.state import Asked, Decision, HostPolicy, HostState, Live, News, ServiceState
 from agent.core.unit import override_note
@@ -99,7 +100,8 @@ class Turn:
     def effective(self, s: ServiceState) -> Settings:
         """Return the settings asked for now with the learned ones put over them."""
         learned = {name: override.running for name, override in s.overrides.items()}
-        return self.policy_of(s).settings.with_overrides(learned)
+        settings = self.policy_of(s).settings.with_overrides(learned)
+        return always_online(settings) if s.fetch.online else settings
 
     def start(self, s: ServiceState, why: str) -> ServiceState:
         """Ask for a start with the effective settings."""
@@ -116,6 +118,7 @@ class Turn:
             died=None,
             restart_wanted="",
             refetch="",
+            fetch=replace(s.fetch, satisfied=False, attempts=0),
             live=Live(unit=s.live.unit, activity_at=self.at),
         )
 

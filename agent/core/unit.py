@@ -33,23 +33,28 @@ class HostFacts:
     `groups` are those of video and render that exist (a missing one ends the start with 216/GROUP).
     `nvidia_devices` tells whether NVIDIA's driver is there. `read_paths` are directories outside
     the system's own that vLLM must read: its virtual environment, that one's base interpreter.
+    `needs_no_hub`: all that vLLM would ask the hub for is in its cache.
     """
 
     groups: frozenset[str] = frozenset()
     nvidia_devices: bool = False
     read_paths: tuple[str, ...] = ()
+    needs_no_hub: bool = False
 
 
 def render_unit(
     settings: Settings, engine: Engine, host: HostFacts, notes: tuple[str, ...] = ()
 ) -> str:
     """Return the text of NAME.service; `notes` say what differs from agent.toml, and why."""
+    # A hub that is away, at night, would keep a model that is complete from starting again.
+    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
+    environment = offline | dict(environment_of(settings))
     sections = (
         _head(settings, notes),
         "[Unit]\n" + _lines(_unit_lines(settings)),
         "[Service]\n"
         + _lines(_process_lines(settings, engine, host))
-        + _lines(f"Environment={assignment(*item)}" for item in environment_of(settings).items())
+        + _lines(f"Environment={assignment(*item)}" for item in environment.items())
         + _lines(sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))),
         "[Install]\nWantedBy=multi-user.target\n",
     )
@@ -176,6 +181,11 @@ def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
     yield "TasksMax=infinity"
     yield "OOMPolicy=stop"
     yield "OOMScoreAdjust=500"
+    yield from credential_lines(settings)
+
+
+def credential_lines(settings: Settings) -> Iterator[str]:
+    """Return how the unit hands the hub's token to its process, which alone can read it."""
     if settings.hf_token_file is not None:
         yield f"LoadCredential={HF_TOKEN_CREDENTIAL}:{value(settings.hf_token_file)}"
         yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"

@@ -11,6 +11,7 @@ class Phase(StrEnum):
     """What the agent is about with one service."""
 
     WAITING = "waiting"
+    FETCHING = "fetching"
     STARTING = "starting"
     VERIFYING = "verifying"
     SERVING = "serving"

@@ -120,6 +120,19 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
         ("service",),
         [((s.name,), s.journal_suppressed_lines) for s in services],
     )
+    fetches = [(s.name, s.fetch) for s in services if s.fetch is not None]
+    yield gauge(
+        "llmagent_service_fetched_bytes",
+        "Bytes of a model's weights that are in the hub's cache, while it is fetched.",
+        ("service",),
+        [((name,), fetch.done_bytes) for name, fetch in fetches],
+    )
+    yield gauge(
+        "llmagent_service_fetch_size_bytes",
+        "Bytes of all weights of the model that is fetched.",
+        ("service",),
+        [((name,), fetch.total_bytes) for name, fetch in fetches],
+    )
     yield gauge(
         "llmagent_service_held",
         "Whether a service is stopped until a person helps.",

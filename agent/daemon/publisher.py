@@ -16,6 +16,7 @@ from agent.core.host_view import HostView
 from agent.core.settings import Settings
 from agent.core.snapshot import (
     FailureView,
+    FetchView,
     HeldView,
     OverrideView,
     PlanView,
@@ -156,6 +157,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         url=service_url(running.host, running.port) if running is not None else "",
         engine_phase=live.engine_phase.value,
         progress=_progress(s),
+        fetch=_fetch(s),
         main_pid=unit.main_pid if unit is not None else 0,
         invocation_id=s.invocation_id,
         restarts={failure.value: count for failure, count in s.restarts.items()},
@@ -182,10 +184,20 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
 
 
 def _progress(s: ServiceState) -> ProgressView | None:
+    fetched = s.live.fetch.progress
+    if s.phase is Phase.FETCHING and fetched is not None:
+        return ProgressView("downloading", fetched.share, str(fetched))
     progress = s.live.progress
     if progress is None or s.phase is not Phase.STARTING:
         return None
     return ProgressView(progress.what, progress.done, progress.detail)
+
+
+def _fetch(s: ServiceState) -> FetchView | None:
+    progress = s.live.fetch.progress
+    if s.phase is not Phase.FETCHING or progress is None:
+        return None
+    return FetchView(progress.done, progress.total, progress.speed)
 
 
 def _failure(s: ServiceState, ahead: float) -> FailureView | None:

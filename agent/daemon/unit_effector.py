@@ -14,12 +14,13 @@ from agent.core.settings import Settings
 from agent.core.unit import render_unit
 from agent.daemon.clock import Clock
 from agent.daemon.evidence_taker import take_evidence
+from agent.daemon.unit_writer import install_unit
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import inspect
+from agent.host.hub_cache import needs_no_hub
 from agent.host.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
 from agent.host.unit_facts import unit_facts
-from agent.host.unit_files import write_if_changed
 
 UnitAction = WriteUnit | Start | Stop | Reap | TakeEvidence | LookAtPort
 
@@ -91,16 +92,9 @@ class UnitEffector:
     def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
         install = inspect(settings.python)
         engine = install.engine(known_flags(install, cache_directory()))
-        text = render_unit(settings, engine, unit_facts(install.read_paths), notes)
-        path = self._units / settings.unit
-        changed = write_if_changed(path, text)
-        state = self._bus.read(settings.unit)
-        linked = bool(state.fragment_path) and Path(state.fragment_path).resolve() == path.resolve()
-        if not linked:
-            self._bus.link(path)
-        # A crash between the write and the reload shows as NeedDaemonReload.
-        if changed or not linked or state.need_daemon_reload:
-            self._bus.daemon_reload()
+        facts = unit_facts(install.read_paths, needs_no_hub=needs_no_hub(settings))
+        text = render_unit(settings, engine, facts, notes)
+        install_unit(self._bus, self._units / settings.unit, text)
 
     def _reap(self, unit: str) -> None:
         """Kill what is left in the unit's control group, unless somebody started it meanwhile.

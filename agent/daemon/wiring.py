@@ -11,16 +11,17 @@ from pathlib import Path
 import structlog
 
 from agent import config as configuration
-from agent.core.actions import Action, Canary, FollowLog, GpuAction, ReadLog, Verify
+from agent.core.actions import Action, Canary, FetchAction, FollowLog, GpuAction, ReadLog, Verify
 from agent.core.settings import Config
 from agent.core.signatures import SignatureSet
 from agent.core.state import HostPolicy, HostState, ServiceState
 from agent.core.vocabulary import Phase
-from agent.daemon.api_effector import ApiAction, ApiEffector
+from agent.daemon.api_effector import ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
 from agent.daemon.checkup_source import CheckupSource
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.exporter_source import ExporterSource
+from agent.daemon.fetch_threads import Fetches
 from agent.daemon.gpu_effector import GpuEffector
 from agent.daemon.host_source import DiskSource, HostSource, host_view
 from agent.daemon.journal_source import JournalSource
@@ -29,8 +30,9 @@ from agent.daemon.lanes import Lane
 from agent.daemon.loop import Loop, Message, Quit, Reload
 from agent.daemon.memory import Memory
 from agent.daemon.publisher import Publisher
+from agent.daemon.service_threads import ServiceThreads
 from agent.daemon.sources import SourceThread
-from agent.daemon.unit_effector import UnitAction, UnitEffector
+from agent.daemon.unit_effector import UnitEffector
 from agent.daemon.unit_source import UnitSource
 from agent.errors import ConfigError
 from agent.host import notify
@@ -58,17 +60,6 @@ class Places:
 
 
 @dataclass(slots=True)
-class ServiceThreads:
-    """What runs for one service."""
-
-    journal: JournalSource
-    api: ApiSource
-    sources: tuple[SourceThread, ...]
-    unit_lane: Lane[UnitAction]
-    api_lane: Lane[ApiAction]
-
-
-@dataclass(slots=True)
 class Daemon:
     """All threads but the deciding one; the loop calls it to watch, to act and to publish."""
 
@@ -83,12 +74,16 @@ class Daemon:
     kernel_source: KernelSource = field(init=False)
     kernel_thread: SourceThread = field(init=False)
     gpu_lane: Lane[GpuAction] = field(init=False)
+    fetches: Fetches = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.signatures = load_signatures()
         self.unit_source = UnitSource((), self.places.units, self.messages.put, self.clock)
         self.unit_thread = SourceThread(self.unit_source, self.clock)
+        self.fetches = Fetches(
+            self.places.units, self.signatures, self.publisher, self.messages.put, self.clock
+        )
         self.publisher.watch_health(self.unit_thread.health)
         self.publisher.watch_health(self.memory.health)
         self.unit_thread.start()
@@ -104,7 +99,8 @@ class Daemon:
     def watch(self, state: HostState) -> None:
         """Have exactly these services looked after."""
         for name in set(self.services) - set(state.services):
-            self._close(self.services.pop(name))
+            self.services.pop(name).close(JOIN_SECONDS)
+            self.fetches.close(name)
             self.publisher.forget_health(name)
         for name, s in state.services.items():
             if name not in self.services:
@@ -116,6 +112,7 @@ class Daemon:
         if self.publisher.publish(state, policy, mistakes):
             for threads in self.services.values():
                 threads.api.wake()
+            self.fetches.follow(state)
 
     def submit(self, action: Action) -> None:
         """Hand an action to who carries it out."""
@@ -123,6 +120,9 @@ class Daemon:
             self.gpu_lane.submit(action)
             return
         if action.service not in self.services:
+            return
+        if isinstance(action, FetchAction):
+            self.fetches.submit(action)
             return
         threads = self.services[action.service]
         match action:
@@ -149,8 +149,9 @@ class Daemon:
         for threads in self.services.values():
             for source in threads.sources:
                 source.ask_to_stop()
-        for threads in self.services.values():
-            self._close(threads)
+        for name, threads in self.services.items():
+            threads.close(JOIN_SECONDS)
+            self.fetches.close(name)
         self.unit_thread.join(JOIN_SECONDS)
         self.kernel_thread.join(JOIN_SECONDS)
 
@@ -177,14 +178,6 @@ class Daemon:
             self.publisher.watch_health(source.health)
             source.start()
         return threads
-
-    def _close(self, threads: ServiceThreads) -> None:
-        for source in threads.sources:
-            source.ask_to_stop()
-        threads.unit_lane.close()
-        threads.api_lane.close()
-        for source in threads.sources:
-            source.join(JOIN_SECONDS)
 
     def _watched(self, name: str) -> Watched | None:
         state, policy = self.publisher.latest

@@ -11,12 +11,13 @@ from agent.core.unit import HostFacts
 GPU_GROUPS = ("video", "render")
 
 
-def unit_facts(read_paths: tuple[str, ...]) -> HostFacts:
+def unit_facts(read_paths: tuple[str, ...], *, needs_no_hub: bool) -> HostFacts:
     """Look at the host; `read_paths` are those of the engine that the unit starts."""
     return HostFacts(
         groups=frozenset(name for name in GPU_GROUPS if _group_exists(name)),
         nvidia_devices=Path("/proc/driver/nvidia/version").exists(),
         read_paths=read_paths,
+        needs_no_hub=needs_no_hub,
     )
 
 

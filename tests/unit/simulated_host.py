@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from agent.core.actions import Action, Canary, ReadLog, Reap, Start, Stop, Verify
+from agent.core.actions import Action, Canary, LookAtCache, ReadLog, Reap, Start, Stop, Verify
 from agent.core.check import Check
 from agent.core.codec import decode, encode
 from agent.core.command_line import command_line
@@ -16,11 +16,13 @@ from agent.core.diagnosis import Diagnosis
 from agent.core.engine import Engine
 from agent.core.facts import Facts
 from agent.core.failures import EnginePhase, FailureClass
+from agent.core.model_cache import CacheFacts
 from agent.core.numbers import Numbers
 from agent.core.observations import (
     ActionDone,
     AgentStarted,
     ApiSeen,
+    CacheSeen,
     CanaryDone,
     ConfigLoaded,
     LogConcluded,
@@ -38,6 +40,8 @@ from agent.core.vocabulary import Phase, UnitFacts
 from tests.unit.simulated_engine import Card, diagnosis_of, failure_at_start
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
+
+COMPLETE = CacheFacts("/var/lib/vllm/huggingface/hub", free_bytes=1 << 40)
 
 
 @dataclass
@@ -67,6 +71,7 @@ class SimulatedHost:
     units: dict[str, UnitFacts] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     ended: dict[str, Diagnosis] = field(default_factory=dict)
+    hub_cache: CacheFacts = COMPLETE
     lose_actions: Callable[[Action], bool] = lambda _action: False
     on_action: Callable[[Action], None] = lambda _action: None
     checks: tuple[Check, ...] = ()
@@ -153,6 +158,8 @@ class SimulatedHost:
                     diagnosis_of(None, Numbers(), EnginePhase.SERVING),
                 )
                 self.observe(LogConcluded(self.now, action.service, action.invocation_id, said))
+            case LookAtCache():
+                self.observe(CacheSeen(self.now, action.service, self.hub_cache))
             case Verify():
                 run = self.runs.get(action.service)
                 answered = run is not None and not run.hung

@@ -6,6 +6,7 @@ from __future__ import annotations
 from agent.core.check import Check, Verdict
 from agent.core.snapshot import (
     FailureView,
+    FetchView,
     HeldView,
     OverrideView,
     ProgressView,
@@ -82,6 +83,7 @@ HELD = ServiceView(
     since_seconds=1010.0,
     reason="gated-repo: needs a person",
     progress=ProgressView("loading weights", 0.5, "2 of 4 shards"),
+    fetch=FetchView(1 << 30, 4 << 30, 1e8),
     failure=FailureView("gated-repo", ("401 Client Error",), "ask for access", 1005.0),
     held=HeldView("the repository is gated", "ask for access at its page"),
     rolled_back=RolledBackView(1002.0, "new settings fail for good; changed were model a -> b"),

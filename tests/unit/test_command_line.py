@@ -19,6 +19,7 @@ NOT_FLAGS = {
     "extra_args",
     "environment",
     "hf_token_file",
+    "prefetch",
     "profile",
     "user",
     "sandbox",

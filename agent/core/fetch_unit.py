@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings -> the text of the unit that fetches the model before the service starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent.core.engine import Engine
+from agent.core.model_cache import repositories
+from agent.core.settings import Settings
+from agent.core.unit import (
+    cache_directory,
+    credential_lines,
+    environment_of,
+    state_directory,
+)
+from agent.core.unit_sandbox import sandbox_lines
+from agent.core.unit_syntax import argument, assignment, comment, value
+
+RESERVE_BYTES = 1 << 30
+"""Left free on the file system of the cache: what vLLM compiles and logs goes there too."""
+
+
+def fetch_unit_name(service: str) -> str:
+    """Return the name of the unit that fetches for a service."""
+    return f"{service}-fetch.service"
+
+
+def render_fetch_unit(
+    settings: Settings, engine: Engine, code: str, read_paths: tuple[str, ...], *, repair: bool
+) -> str:
+    """Return the text of NAME-fetch.service; `code` is the directory that holds the package."""
+    head = (
+        f"Written by llmagent: fetches the model of {settings.unit} before that one starts.",
+        f"All else: `systemctl edit {fetch_unit_name(settings.name)}`.",
+    )
+    environment = {
+        **environment_of(settings),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONPATH": code,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    lines = (
+        *(comment(line).rstrip("\n") for line in head),
+        "",
+        "[Unit]",
+        f"Description={value(f'fetches {settings.model} for {settings.unit}')}",
+        "Documentation=man:llmagent(1)",
+        "After=network-online.target",
+        "Wants=network-online.target",
+        "",
+        "[Service]",
+        *_process(settings, engine, repair=repair),
+        *(f"Environment={assignment(*item)}" for item in environment.items()),
+        *sandbox_lines(settings, read_paths, loopback_only=False),
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _process(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[str]:
+    yield "Type=exec"
+    # What it came to can be read as long as nobody starts it again.
+    yield "RemainAfterExit=yes"
+    yield f"ExecStart={' '.join(map(argument, _command(settings, engine, repair=repair)))}"
+    yield "TimeoutStopSec=10"
+    yield f"User={settings.user}"
+    yield f"StateDirectory={state_directory(settings)}"
+    yield "StateDirectoryMode=0750"
+    yield f"CacheDirectory={cache_directory(settings)}"
+    yield "CacheDirectoryMode=0750"
+    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
+    yield "UMask=0077"
+    yield f"SyslogIdentifier={settings.name}-fetch"
+    # Another service may be serving from the same disk and the same cores.
+    yield "Nice=10"
+    yield "IOSchedulingClass=best-effort"
+    yield "IOSchedulingPriority=7"
+    yield "LimitNOFILE=65536"
+    yield "LimitCORE=0"
+    yield "OOMScoreAdjust=800"
+    yield from credential_lines(settings)
+
+
+def _command(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[str]:
+    model, *others = repositories(settings)
+    yield from (settings.python, "-m", "agent.fetch")
+    yield f"--model={model.name}"
+    yield f"--revision={model.revision}"
+    yield from (f"--tokenizer={other.name}" for other in others)
+    yield f"--reserve={RESERVE_BYTES}"
+    if engine.at_least(0, 12):
+        yield "--mistral-format"
+    if repair:
+        yield "--repair"
