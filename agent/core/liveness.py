@@ -103,12 +103,11 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
     if s.phase is not Phase.SERVING:
         return replace(s, live=live)
     if done.answered:
-        return replace(s, live=replace(live, canary_misses=0, tokens_at=turn.at, xid=None))
+        return replace(s, live=replace(live, canary_misses=0, tokens_at=turn.at, suspect=False))
+    if live.suspect and live.xid is not None:
+        return _on_suspect(turn, replace(s, live=live), live.xid, done.detail)
     if live.tokens_at >= live.canary_at:
-        return replace(s, live=replace(live, xid=None))  # tokens moved meanwhile: busy, not dead
-    if live.xid is not None:
-        why = f"a one-token request failed after the driver's error ({done.detail})"
-        return _kill(turn, replace(s, live=live), live.xid, why)
+        return replace(s, live=live)  # tokens moved meanwhile: busy, not dead
     s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
     idle_for = turn.at - live.tokens_at
     if (
@@ -118,6 +117,14 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
         return s
     why = f"no token for {idle_for:.0f} s and a one-token request failed ({done.detail})"
     return _kill(turn, s, FailureClass.ENGINE_HUNG, why)
+
+
+def _on_suspect(turn: Turn, s: ServiceState, xid: FailureClass, detail: str) -> ServiceState:
+    """Judge a failed one-token request after the driver's error: only later tokens show life."""
+    poll_seconds = turn.policy_of(s).recovery.poll_seconds
+    if s.live.tokens_at >= s.live.canary_at + 2 * poll_seconds:
+        return replace(s, live=replace(s.live, suspect=False))
+    return _kill(turn, s, xid, f"a one-token request failed after the driver's error ({detail})")
 
 
 def _misses_that_prove(s: ServiceState) -> int:

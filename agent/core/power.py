@@ -98,7 +98,8 @@ def _target(card: Card, cap: Cap, gpu: Gpu) -> float | None:
 
 def _no_limit(turn: Turn, card: Card, limits: CardLimits) -> Cap:
     other = "" if limits.lock_clocks_mhz else "; `lock_clocks_mhz` can hold it instead"
-    return _blocked(turn, card, card.cap, f"the card has none that can be set{other}")
+    forgotten = replace(card.cap, asked_watts=None, target_watts=None)
+    return _blocked(turn, card, forgotten, f"the card has none that can be set{other}")
 
 
 def _blocked(turn: Turn, card: Card, cap: Cap, why: str) -> Cap:

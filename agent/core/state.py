@@ -67,8 +67,8 @@ class Live:
     """What is only true of this process's view of the present run; never stored.
 
     `tokens_per_second` is the rate of generation while it is busy, the last seen and the usual one.
-    `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and stays
-    until a one-token request shows that the engine lives.
+    `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and
+    `suspect` holds until a one-token request shows that the engine lives.
     `canary_amid_work`: there was work before the last one-token request. `busy_at` is when the run
     was last seen to compute, `down_at` when the unit was first seen down, `waits` what a start that
     is due waits for, `gpu_pids` the run's processes on its cards; `reap_since`, `reap_at` and
@@ -97,6 +97,7 @@ class Live:
     rates_seen: int = 0
     xid: FailureClass | None = None
     xid_at: float = 0.0
+    suspect: bool = False
     down_at: float = 0.0
     waits: str = ""
     gpu_pids: frozenset[int] = frozenset()

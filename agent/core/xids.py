@@ -117,7 +117,8 @@ def _of_our_own_stop(turn: Turn, card: Card, seen: XidSeen) -> bool:
         s.phase is Phase.STOPPING
         or (s.asked is not None and s.asked.stop)
         or abs(seen.logged_at - s.last_down_at) <= OWN_STOP_SECONDS
-        for s in _users(turn, card, seen.pid)
+        for s in turn.services.values()
+        if any(c.uuid == card.uuid for c in cards_of(turn, s))
     )
 
 
@@ -203,7 +204,7 @@ def _suspect(turn: Turn, s: ServiceState, seen: XidSeen) -> ServiceState:
     failure = of_xid(seen.code)
     if blamed(s, seen.logged_at) and s.live.xid and kind_of(s.live.xid) is Kind.HUMAN:
         failure = s.live.xid  # the lesser error follows from the worse
-    live = replace(s.live, xid=failure, xid_at=seen.logged_at)
+    live = replace(s.live, xid=failure, xid_at=seen.logged_at, suspect=True)
     may_ask = s.phase is Phase.SERVING and s.asked is None and s.name in turn.policy.services
     if not may_ask or s.running is None or live.canary_pending:
         return replace(s, live=live)
