@@ -73,7 +73,7 @@ def _run(name: str, probe: Probe, results: dict[str, list[Finding]]) -> None:
 def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     gpus = patient.gpus
     own = frozenset(policy.settings.unit for policy in patient.config.services.values())
-    yield "gpu", lambda: [driver.judge_gpus(gpus), card.judge_identity(gpus)]
+    yield "gpu", lambda: [_gpus(patient), card.judge_identity(gpus)]
     yield "driver", lambda: [driver.judge_mismatch(gpus)]
     yield "unattended-upgrades", lambda: [driver.judge_upgrades(packages.upgrades())]
     uptime = kernel.uptime_seconds
@@ -89,6 +89,12 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     yield "needrestart", lambda: [_needrestart()]
     for name, policy in patient.config.services.items():
         yield from _service_probes(name, policy.settings, patient)
+
+
+def _gpus(patient: Patient) -> Finding:
+    installs = [inspect(p.settings.python) for p in patient.config.services.values()]
+    needed = any(toolchain.torch_cuda(install.read_paths) for install in installs)
+    return driver.judge_gpus(patient.gpus, needed=needed)
 
 
 def _fabric() -> Finding:

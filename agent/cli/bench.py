@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import bench
+from agent.cli import bench_sweep
 from agent.config import load
 from agent.core.bench import Comparison, Point, Standing, compare
 from agent.core.profile import Band
-from agent.core.settings import Settings
+from agent.core.settings import ServicePolicy, Settings
 from agent.core.unit import environment_of
 from agent.errors import UsageError
 from agent.host import bench_files
@@ -54,6 +55,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--batches", metavar="N,N", type=_numbers, default=_numbers(BATCHES))
     parser.add_argument("--contexts", metavar="N,N", type=_numbers, default=_numbers(CONTEXTS))
     parser.add_argument("--output-tokens", metavar="N", type=int, default=128)
+    bench_sweep.add_options(parser)
     parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
     parser.add_argument("--format", choices=("human", "json"), default="human")
     parser.set_defaults(run=run)
@@ -68,8 +70,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, compare, keep and print; raises UsageError when no service answers."""
-    settings = _settings(args)
+    policy = _policy(args)
+    settings = policy.settings
     target = _target(settings)
+    if args.sweep:
+        return bench_sweep.run(args, policy, target)
     asked = list(bench.loads(args.batches, args.contexts, args.output_tokens, target))
     points = bench.run(target, asked, lambda what: print(f"bench: {what}", file=sys.stderr))
     key = _key(settings, target)
@@ -89,14 +94,14 @@ def run(args: argparse.Namespace) -> int:
     return 0 if well and not any(c.standing is Standing.WORSE for c in comparisons) else 1
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def _policy(args: argparse.Namespace) -> ServicePolicy:
     services = load(args.config).services
     if args.service is None and len(services) == 1:
-        return next(iter(services.values())).settings
+        return next(iter(services.values()))
     if args.service not in services:
         known = ", ".join(services) or "none"
         raise UsageError(f"name a service of {args.config}; there are: {known}")
-    return services[args.service].settings
+    return services[args.service]
 
 
 def _target(settings: Settings) -> bench.Target:

@@ -36,13 +36,23 @@ def with_profile(
 
 
 def filled(table: Mapping[str, Any], profile: Profile, version: Version) -> dict[str, Any]:
-    """Return the table with the profile's settings, expectations and limits where it has none."""
+    """Return the table with the profile's settings, expectations and limits where it has none.
+
+    A limit of the profile gives way where the table sets the limited setting itself.
+    """
     merged = {**profile.settings_for(version.release), **table}
     for key in TABLES:
         own = table.get(key, {})
         if isinstance(own, Mapping):
-            merged[key] = {**getattr(profile, key), **own}
+            theirs = getattr(profile, key)
+            kept = {name: theirs[name] for name in theirs if _limited(name) not in table}
+            merged[key] = {**kept, **own}
     return merged
+
+
+def _limited(name: str) -> str | None:
+    """Return the setting that a key of recovery limits, None for one that limits none."""
+    return name[4:] if name.startswith(("min_", "max_")) else None
 
 
 def _find(name: object, path: tuple[str, ...], mistakes: list[Mistake]) -> Profile | None:

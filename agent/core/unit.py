@@ -155,7 +155,7 @@ def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
     if host.nvidia_devices:
         # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
         yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
-    yield f"ExecStart={_exec(command_line(settings, engine))}"
+    yield f"ExecStart={exec_start(settings, engine)}"
     yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
     yield "KillMode=control-group"
     yield "KillSignal=SIGKILL"
@@ -206,6 +206,11 @@ def _stop_script(settings: Settings) -> str:
         f"for ((i = 0; i < {looks}; i++)); do "
         "kill -0 $MAINPID 2>/dev/null || exit 0; sleep 0.2; done"
     )
+
+
+def exec_start(settings: Settings, engine: Engine) -> str:
+    """Return the value of ExecStart= for these settings."""
+    return _exec(command_line(settings, engine))
 
 
 def _exec(argv: tuple[str, ...]) -> str:

@@ -6,6 +6,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import tomli_w
 
 from agent.core.profile import Profile, ProfileError, profile_of
 from agent.errors import UsageError
@@ -24,6 +27,20 @@ def read_profiles(directories: Sequence[Path] = (SHIPPED, OWN)) -> Mapping[str, 
         for file in sorted(directory.glob("*.toml")):
             found[file.stem] = _read(file)
     return dict(sorted(found.items()))
+
+
+def write_profile(directory: Path, name: str, table: Mapping[str, Any]) -> Path:
+    """Write an own profile and return its file; raises UsageError when that cannot be done."""
+    file = directory / f"{name}.toml"
+    profile_of(name, table)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(".new")
+        beside.write_text(tomli_w.dumps(dict(table)))
+        beside.replace(file)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror or error}") from error
+    return file
 
 
 def _read(file: Path) -> Profile:

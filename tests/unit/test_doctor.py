@@ -102,7 +102,12 @@ def test_a_driver_in_two_pieces_fails_at_the_next_start(
     ],
 )
 def test_a_card_that_is_not_well_is_named(seen: Gpus | None, expected: Result) -> None:
-    assert result_of(driver.judge_gpus(seen)) is expected
+    assert result_of(driver.judge_gpus(seen, needed=True)) is expected
+
+
+def test_a_host_without_a_gpu_is_well_where_no_engine_wants_one() -> None:
+    assert result_of(driver.judge_gpus(None, needed=False)) is R.SKIPPED
+    assert result_of(driver.judge_gpus(gpus(a_4090(lost=True)), needed=False)) is R.FAIL
 
 
 def test_nvidia_packages_that_unattended_upgrades_may_replace_are_a_warning() -> None:

@@ -179,7 +179,8 @@ def test_own_keys_stand_above_the_profiles() -> None:
     assert merged["max_num_seqs"] == 4
     assert merged["max_model_len"] == 65536
     assert merged["expect"] == {"kv_cache_dtype": "fp8", "on_mismatch": "stop"}
-    assert merged["recovery"]["min_max_num_seqs"] == 16
+    # the profile's floor of 16 sequences would refuse the 4 that are asked for
+    assert merged["recovery"] == {"min_max_model_len": 16384, "start_stall_seconds": 900}
 
 
 def test_a_profile_that_is_not_there_is_named_where_it_is_asked_for() -> None:

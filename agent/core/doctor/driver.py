@@ -92,9 +92,11 @@ def judge_upgrades(upgrades: Upgrades | None) -> Finding:
     return warning(check, f"{len(upgrades.packages)} NVIDIA packages may be replaced: {few}", fix)
 
 
-def judge_gpus(gpus: Gpus | None) -> Finding:
-    """Tell whether every card is there and well."""
+def judge_gpus(gpus: Gpus | None, *, needed: bool) -> Finding:
+    """Tell whether every card is there and well; `needed`: an engine here is built for CUDA."""
     check = "gpu"
+    if not needed and (gpus is None or gpus.driver.problem or not gpus.gpus):
+        return skipped(check, "no GPU, and no engine here that is built for one")
     if gpus is None:
         return unknown(check, "NVML was not asked")
     if gpus.driver.problem:

@@ -33,8 +33,10 @@ def roof_of(profile: Profile, model: Model, version: Version) -> float:
 
 def contradictions(profile: Profile, model: Model, version: Version) -> tuple[str, ...]:
     """Return a sentence for each figure of the profile that physics does not allow."""
-    roof = roof_of(profile, model, version)
     bandwidth = profile.card.memory_bandwidth_bytes_per_second
+    if not bandwidth:
+        return ()
+    roof = roof_of(profile, model, version)
     return tuple(
         f"{band.high:g} tokens/s at batch 1 ({band.origin.value}) cannot be: {bandwidth / 1e9:g} "
         f"GB/s read the weights {roof:.0f} times a second at most"

@@ -93,6 +93,9 @@ class Handler(BaseHTTPRequestHandler):
             "completion_tokens": wanted,
             "total_tokens": len(prompt) + wanted,
         }
+        if body.get("stream"):
+            self.answer(200, stream_of(wanted, usage), "text/event-stream")
+            return
         choice = {"index": 0, "text": " word" * wanted, "finish_reason": "length"}
         self.answer_json(
             200,
@@ -127,6 +130,16 @@ class Handler(BaseHTTPRequestHandler):
         status = {200: "200 OK", 503: "503 Service Unavailable"}.get(int(code), str(int(code)))
         host, port = self.client_address[:2]
         line(f'INFO:     {host}:{port} - "{self.requestline}" {status}')
+
+
+def stream_of(tokens: int, usage: dict[str, int]) -> bytes:
+    """Returns the events of a streamed completion, all at once."""
+    chunks: list[dict[str, object]] = [{"choices": [{"text": " word"}]}] * tokens
+    chunks.append({"choices": [], "usage": usage})
+    return (
+        b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks)
+        + b"data: [DONE]\n\n"
+    )
 
 
 def tokens_of(prompt: str | list[int] | list[str]) -> list[int]:
