@@ -128,8 +128,10 @@ class Driver:
     """The NVIDIA driver: what is loaded, and what the next start of a process would meet.
 
     `library_version` is the version of the NVML library on disk, `module_version` that of the
-    loaded kernel module, `installed_module_version` that which the next boot loads; each "" when
-    there is none. `problem` says in one sentence why NVML does not work, "" while it does.
+    loaded kernel module, `installed_module_version` that which the next boot loads,
+    `mapped_version` that of the library which the agent itself has loaded and cannot let go of;
+    each "" when there is none. `problem` says in one sentence why NVML does not work, "" while it
+    does.
     """
 
     library_version: str = ""
@@ -137,6 +139,17 @@ class Driver:
     installed_module_version: str = ""
     cuda_version: str = ""
     problem: str = ""
+    mapped_version: str = ""
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the host runs another driver than that whose library the agent has loaded."""
+        return bool(
+            self.mapped_version
+            and self.module_version
+            and self.module_version != self.mapped_version
+            and self.module_version == self.library_version
+        )
 
     @property
     def mismatch(self) -> bool:
@@ -150,11 +163,16 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Gpus:
-    """All GPUs at the agent time `at`; `gpus` in the order of their index, lost ones included."""
+    """All GPUs at the agent time `at`; `gpus` in the order of their index, lost ones included.
+
+    `at` is when NVML last answered, 0.0 for never. `nameless` are the indices of GPUs that NVML
+    counts but cannot reach, and that were lost before the agent could learn their UUIDs.
+    """
 
     at: float
     gpus: tuple[Gpu, ...] = ()
     driver: Driver = field(default_factory=Driver)
+    nameless: tuple[int, ...] = ()
 
     def used_by(self, names: tuple[str, ...]) -> tuple[Gpu, ...]:
         """Return those that `gpus` of a service's settings names: "all", indices or UUIDs."""
