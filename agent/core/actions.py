@@ -154,6 +154,13 @@ class SetPersistenceMode:
     action_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reexecute:
+    """Replace this process by a new one of the same agent; the services go on."""
+
+    why: str
+
+
 FetchAction = LookAtCache | Fetch | StopFetch
 ServiceAction = (
     WriteUnit
@@ -169,4 +176,4 @@ ServiceAction = (
     | FetchAction
 )
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
-Action = ServiceAction | GpuAction
+Action = ServiceAction | GpuAction | Reexecute

@@ -14,6 +14,7 @@ from agent.core import (
     checkup,
     configuration,
     driver_match,
+    driver_news,
     evidence,
     fetching,
     fitness,
@@ -70,6 +71,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
         case ConfigRefused():
             configuration.on_config_refused(turn, observation)
         case GpusSeen():
+            driver_news.on_gpus(turn, observation.gpus)
             cards.on_gpus(turn, observation)
             ground.remember_own_processes(turn)
             learning.on_gpus(turn)

@@ -142,6 +142,11 @@ class Driver:
     mapped_version: str = ""
 
     @property
+    def present(self) -> bool:
+        """Whether the host has anything of a driver."""
+        return bool(self.library_version or self.module_version or not self.problem)
+
+    @property
     def outlived(self) -> bool:
         """Whether the host runs another driver than that whose library the agent has loaded."""
         return bool(

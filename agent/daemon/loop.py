@@ -39,7 +39,7 @@ CURSOR_SECONDS = 30.0
 PRUNE_SECONDS = 86400.0
 LOUD = frozenset(
     {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
-    | {"undead", "port"}
+    | {"undead", "port", "gpu-lost", "driver-problem"}
 )
 
 
@@ -50,7 +50,9 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """The agent shall end (SIGTERM)."""
+    """The agent shall end (SIGTERM); with `again`, only to start anew in the same process."""
+
+    again: bool = False
 
 
 Message = Observation | Reload | Quit
@@ -97,13 +99,13 @@ class Loop:
             self._config_mistakes = mistakes
             self._handle(ConfigRefused(self._clock(), mistakes))
 
-    def run(self) -> None:
-        """Handle messages until told to quit."""
+    def run(self) -> bool:
+        """Handle messages until told to quit; returns whether to start anew."""
         tick_at = time.monotonic()
         while True:
             match message := self._next(tick_at):
                 case Quit():
-                    return
+                    return message.again
                 case Reload():
                     self._reload()
                 case Tick():

@@ -133,7 +133,7 @@ def _source(health: SourceHealth, now: float, ahead: float) -> SourceView:
 
 def _gpus(state: HostState, now: float, ahead: float) -> GpusView | None:
     """Return None on a host that never had a GPU: nothing is to be said of it then."""
-    if state.gpus is None and not state.cards:
+    if not state.cards and (state.gpus is None or not state.gpus.driver.present):
         return None
     stale = state.gpus is None or now - state.gpus.at > GPUS_STALE_SECONDS
     given = {

@@ -10,19 +10,29 @@ from pathlib import Path
 
 import structlog
 
-from agent import config as configuration
-from agent.core.actions import Action, Canary, FetchAction, FollowLog, GpuAction, ReadLog, Verify
+from agent.core.actions import (
+    Action,
+    Canary,
+    FetchAction,
+    FollowLog,
+    GpuAction,
+    ReadLog,
+    Reexecute,
+    Verify,
+)
 from agent.core.settings import Config
 from agent.core.signatures import SignatureSet
 from agent.core.state import HostPolicy, HostState, ServiceState
 from agent.core.vocabulary import Phase
 from agent.daemon.api_effector import ApiEffector
 from agent.daemon.api_source import ApiSource, Watched
+from agent.daemon.beginning import load_config, open_store, reexecute
 from agent.daemon.checkup_source import CheckupSource
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.exporter_source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.gpu_effector import GpuEffector
+from agent.daemon.gpu_source import GpuSource
 from agent.daemon.host_source import DiskSource, HostSource, host_view
 from agent.daemon.journal_source import JournalSource
 from agent.daemon.kernel_source import CURSOR_NAME, KernelSource
@@ -34,19 +44,18 @@ from agent.daemon.service_threads import ServiceThreads
 from agent.daemon.sources import SourceThread
 from agent.daemon.unit_effector import UnitEffector
 from agent.daemon.unit_source import UnitSource
-from agent.errors import ConfigError
 from agent.host import notify
 from agent.host.boot import boot_id, kernel_boot_id
+from agent.host.driver_files import DriverFiles, DriverPlaces
 from agent.host.instance_lock import InstanceLock
+from agent.host.nvml import Nvml
 from agent.host.signature_files import load_signatures
-from agent.host.store import Store, StoreError
 from agent.host.vllm_api import service_url
 from agent.host.xid_files import load_xids
 
 log = structlog.get_logger()
 
 JOIN_SECONDS = 0.3
-STORE = "llmagent.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Places:
     units: Path = Path("/etc/llmagent/units")
     state: Path = Path("/var/lib/llmagent")
     runtime: Path = Path("/run/llmagent")
+    driver: DriverPlaces = field(default_factory=DriverPlaces)
 
 
 @dataclass(slots=True)
@@ -75,6 +85,8 @@ class Daemon:
     kernel_thread: SourceThread = field(init=False)
     gpu_lane: Lane[GpuAction] = field(init=False)
     fetches: Fetches = field(init=False)
+    gpu_source: GpuSource = field(init=False)
+    gpu_thread: SourceThread = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -93,7 +105,12 @@ class Daemon:
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
-        gpu = GpuEffector(lambda: None, self.clock)
+        files = DriverFiles(self.places.driver)
+        self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
+        self.gpu_thread = SourceThread(self.gpu_source, self.clock)
+        self.publisher.watch_health(self.gpu_thread.health)
+        self.gpu_thread.start()
+        gpu = GpuEffector(self.gpu_source.wake, self.clock)
         self.gpu_lane = Lane("gpu", gpu.carry_out, gpu.failed, emit)
 
     def watch(self, state: HostState) -> None:
@@ -108,14 +125,21 @@ class Daemon:
         self.unit_source.watch(tuple(state.services))
 
     def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> None:
-        """Show the state; a new phase changes what the services' HTTP sides are asked."""
+        """Show the state; a new phase changes what services and GPUs are asked."""
         if self.publisher.publish(state, policy, mistakes):
             for threads in self.services.values():
                 threads.api.wake()
             self.fetches.follow(state)
+            # A start waits for the memory of the run before it, and shows its own processes.
+            unsettled = any(s.phase is not Phase.SERVING for s in state.services.values())
+            self.gpu_source.watch_processes(wanted=unsettled)
+            self.gpu_source.wake()
 
     def submit(self, action: Action) -> None:
         """Hand an action to who carries it out."""
+        if isinstance(action, Reexecute):
+            self.messages.put(Quit(again=True))
+            return
         if isinstance(action, GpuAction):
             self.gpu_lane.submit(action)
             return
@@ -146,6 +170,7 @@ class Daemon:
         self.unit_thread.ask_to_stop()
         self.kernel_thread.ask_to_stop()
         self.gpu_lane.close()
+        self.gpu_thread.ask_to_stop()
         for threads in self.services.values():
             for source in threads.sources:
                 source.ask_to_stop()
@@ -154,6 +179,7 @@ class Daemon:
             self.fetches.close(name)
         self.unit_thread.join(JOIN_SECONDS)
         self.kernel_thread.join(JOIN_SECONDS)
+        self.gpu_thread.join(JOIN_SECONDS)
 
     def _open(self, s: ServiceState) -> ServiceThreads:
         name = s.name
@@ -192,48 +218,27 @@ class Daemon:
 def run(places: Places) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit status.
 
+    Does not return when another driver was loaded: a new process takes this one's place.
+
     Raises ConfigError when agent.toml is broken and no earlier one is known, AgentError when
     another llmagent runs.
     """
     clock = agent_clock()
     with InstanceLock(places.runtime / "lock"):
-        store, volatile = _open_store(places)
+        store, volatile = open_store(places.state, places.runtime)
         with store:
             memory = Memory(store, volatile)
-            config, mistakes = _load(places.config, memory)
-            _run(places, clock, memory, config, mistakes)
+            config, mistakes = load_config(places.config, memory)
+            again = _run(places, clock, memory, config, mistakes)
+    if again:
+        reexecute()
     return 0
-
-
-def _open_store(places: Places) -> tuple[Store, str]:
-    """Open the store; with a full or broken disk one that is lost at the next boot, and say so."""
-    try:
-        store, problem = Store.open(places.state / STORE)
-    except StoreError as error:
-        store, _ = Store.open(places.runtime / STORE)
-        volatile = f"{error}; what happens is only remembered until the next boot"
-        log.error(volatile)
-        return store, volatile
-    if problem:
-        log.error(problem)
-    return store, ""
-
-
-def _load(file: Path, memory: Memory) -> tuple[Config, tuple[str, ...]]:
-    try:
-        config = configuration.load(file)
-    except ConfigError as error:
-        known = memory.last_good_config()
-        if known is None:
-            raise
-        return configuration.parse(known, f"the last good {file.name}"), error.mistakes
-    memory.keep_config(file)
-    return config, ()
 
 
 def _run(
     places: Places, clock: Clock, memory: Memory, config: Config, mistakes: tuple[str, ...]
-) -> None:
+) -> bool:
+    """Returns whether the agent is to start anew in this process."""
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     publisher = Publisher(places.runtime / "status.json", clock)
     exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics), clock)
@@ -263,15 +268,18 @@ def _run(
     notify.ready(f"{len(config.services)} services" if config.services else "no service configured")
     if not config.services:
         log.info(f"no service is configured: write one into {places.config}, then reload")
+    again = False
     try:
-        loop.run()
+        again = loop.run()
     finally:
-        notify.stopping()
+        # To systemd a new process in the same place is a reload: it waits for the next READY=1.
+        notify.reloading() if again else notify.stopping()
         for thread in beside:
             thread.ask_to_stop()
         daemon.close()
         for thread in beside:
             thread.join(JOIN_SECONDS)
+    return again
 
 
 def watch_host(publisher: Publisher, clock: Clock) -> tuple[SourceThread, ...]:

@@ -64,6 +64,7 @@ class Nvml:
         self._known: dict[str, Gpu] = {}
         self._unreachable: tuple[int, ...] = ()
         self._cuda_version = ""
+        self._fresh = False
 
     def open(self) -> None:
         """Begin anew; raises NvmlError."""
@@ -104,6 +105,7 @@ class Nvml:
 
     def _list(self) -> None:
         """Find all cards that there are, and read what does not change."""
+        self._fresh = True
         driver = str(self._host_call("nvmlSystemGetDriverVersion"))
         number = self._outcome("nvmlSystemGetCudaDriverVersion_v2")[1]
         self._cuda_version = f"{number // 1000}.{number % 1000 // 10}" if number else ""

@@ -176,6 +176,7 @@ class NvmlCard:
             if replays is None
             else replays,
             fan_ratio=_per(ask.number("nvmlDeviceGetFanSpeed"), 100),
+            persistence_mode=ask.flag("nvmlDeviceGetPersistenceMode"),
             performance_state=ask.number("nvmlDeviceGetPerformanceState"),
         )
 
@@ -207,7 +208,6 @@ class NvmlCard:
             retired_pages_pending=ask.flag("nvmlDeviceGetRetiredPagesPendingStatus"),
             pcie_generation=ask.number("nvmlDeviceGetCurrPcieLinkGeneration"),
             pcie_width=ask.number("nvmlDeviceGetCurrPcieLinkWidth"),
-            persistence_mode=ask.flag("nvmlDeviceGetPersistenceMode"),
             mig_mode=ask.flag("nvmlDeviceGetMigMode"),
         )
 
@@ -223,7 +223,7 @@ class NvmlCard:
 
     def _processes(self) -> tuple[GpuProcess, ...] | None:
         listed = self._calls.first(
-            "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2"
+            "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"
         )
         if listed is None:
             return None

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the daemon's process begins: its store, its configuration, and beginning once more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from agent import config as configuration
+from agent.core.settings import Config
+from agent.daemon.memory import Memory
+from agent.errors import ConfigError
+from agent.host.store import Store, StoreError
+
+log = structlog.get_logger()
+
+STORE = "llmagent.db"
+
+
+def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
+    """Open the store; with a full or broken disk one that is lost at the next boot, and say so."""
+    try:
+        store, problem = Store.open(state / STORE)
+    except StoreError as error:
+        store, _ = Store.open(runtime / STORE)
+        volatile = f"{error}; what happens is only remembered until the next boot"
+        log.error(volatile)
+        return store, volatile
+    if problem:
+        log.error(problem)
+    return store, ""
+
+
+def load_config(file: Path, memory: Memory) -> tuple[Config, tuple[str, ...]]:
+    """Return agent.toml, or the last good one and the mistakes; ConfigError without either."""
+    try:
+        config = configuration.load(file)
+    except ConfigError as error:
+        known = memory.last_good_config()
+        if known is None:
+            raise
+        return configuration.parse(known, f"the last good {file.name}"), error.mistakes
+    memory.keep_config(file)
+    return config, ()
+
+
+def reexecute() -> NoReturn:
+    """Become a new process of the same program: no library stays mapped, the PID does."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The program that runs already, by its own command line.
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
