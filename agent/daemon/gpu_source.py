@@ -101,6 +101,7 @@ class GpuSource:
         self._processes = False
         self._opened = False
         self._hung = ""
+        self._was_woken = False
         self._failures = 0
         self._due = _Due()
         self._files_at = 0.0
@@ -123,7 +124,7 @@ class GpuSource:
 
     def look(self) -> None:
         """Wait for the next turn, then look; raises what keeps NVML from working."""
-        self._woken.wait(max(0.0, self._due.look - time.monotonic()))
+        self._was_woken = self._woken.wait(max(0.0, self._due.look - time.monotonic()))
         self._woken.clear()
         self._read_files()
         if self._worker.busy:
@@ -191,8 +192,10 @@ class GpuSource:
         self._tell_if_new(why)
 
     def _rest(self, pauses: tuple[float, ...]) -> None:
-        self._due.look = time.monotonic() + pauses[min(self._failures, len(pauses) - 1)]
-        self._failures += 1
+        """Set the time of the next try; one that somebody asked for does not make it later."""
+        if not self._was_woken or not self._failures:
+            self._failures += 1
+        self._due.look = time.monotonic() + pauses[min(self._failures, len(pauses)) - 1]
 
     def _seen(self, seen: NvmlLook) -> None:
         pause = IDLE_SECONDS if all(map(_idle, seen.gpus)) else BUSY_SECONDS

@@ -19,6 +19,7 @@ from tests.rig.nvml.state_file import StateFile, Value, uuid_of
 __all__ = ["Call", "HostGpus", "MachineGpus", "part", "uuid_of"]
 
 IN_MACHINE: Final = "/opt/nvsim"
+SHOW_TO_AGENT: Final = "/etc/systemd/system/llmagent.service.d/nvsim.conf"
 
 
 @cache
@@ -97,17 +98,20 @@ class MachineGpus:
     """Simulated GPUs in a machine that was booted with binds.simulated_gpus()."""
 
     def __init__(self, box: Container) -> None:
+        """Makes a /proc/driver to write into, as nobody can write into the real one.
+
+        The agent's sandbox has a /proc of its own: make this before the agent starts.
+        """
         self.box = box
+        if box.run(["mountpoint", "-q", "/proc/driver"], check=False).returncode != 0:
+            box.run(["mount", "-t", "tmpfs", "tmpfs", "/proc/driver"])
+        box.write(SHOW_TO_AGENT, "[Service]\nBindReadOnlyPaths=/proc/driver\n")
+        box.run(["systemctl", "daemon-reload"])
 
     def install(self, *cards: str) -> None:
-        """Installs cards, driver and nvidia-smi, as if they had been there from the start.
-
-        /proc/driver becomes a file system of its own, as nobody can write into the real one.
-        """
+        """Installs cards, driver and nvidia-smi."""
         for program in ("nvsim", "nvidia-smi"):
             self.box.run(["ln", "-sf", f"{IN_MACHINE}/bin/{program}", f"/usr/bin/{program}"])
-        if self.box.run(["mountpoint", "-q", "/proc/driver"], check=False).returncode != 0:
-            self.box.run(["mount", "-t", "tmpfs", "tmpfs", "/proc/driver"])
         self.run("create", *cards)
         self.run("driver-install")
 
