@@ -33,7 +33,8 @@ class Machine:
     def gpu(self, index: int = 0) -> dict[str, Any]:
         """Returns one card of the status, {} where it is not shown."""
         cards = {gpu["index"]: gpu for gpu in self.status().get("gpus") or ()}
-        return cards.get(index, {})
+        found: dict[str, Any] = cards.get(index, {})
+        return found
 
     def told(self, kind: str) -> list[str]:
         """Returns the messages of the history of one kind."""
