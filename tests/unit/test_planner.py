@@ -112,6 +112,19 @@ def test_a_window_costs_what_it_holds_however_long_the_request_is() -> None:
     assert grown == pytest.approx(64_000 * kv.bytes_per_token, rel=0.01)
 
 
+def test_a_model_whose_every_layer_has_a_window_is_bounded_by_it() -> None:
+    mistral = {**known_models()["mistralai/Mistral-7B-Instruct-v0.2"], "sliding_window": 4096}
+    kv = make_plan(model_of(mistral), Request(24.0, max_num_batched_tokens=2048)).kv
+    assert kv.bytes_per_token == 131_072
+    assert kv.request_bytes(32_000) == kv.request_bytes(8_000) > kv.request_bytes(4_000)
+
+
+def test_a_window_as_long_as_the_context_is_none() -> None:
+    wide = {**known_models()["mistralai/Mistral-7B-Instruct-v0.2"], "sliding_window": 32768}
+    plain = known_models()["mistralai/Mistral-7B-Instruct-v0.2"]
+    assert model_of(wide).layers == model_of(plain).layers
+
+
 def test_the_published_17_gb_of_a_70b_awq_model_is_refused_with_its_arithmetic() -> None:
     asked = Request(23.5, max_model_len=8192, kv_cache_dtype="fp8", gpu_memory_utilization=0.95)
     plan = make_plan(model("hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"), asked)

@@ -108,7 +108,8 @@ def kv_of(
     kinds: Counter[tuple[Keeps, int]] = Counter()
     kinds.update((x.keeps, x.span) for x in stage if x.keeps is not Keeps.NOTHING)
     growing = [n for n, x in zip(tokens, stage, strict=True) if _grows(x)]
-    per_token = sum(growing)
+    # Where every layer has a window, a token costs what it costs within the window.
+    per_token = sum(growing) or sum(tokens)
     if states and version.states_apart:
         del kinds[(Keeps.STATE, 0)]
         states_of_a_request, states = sum(states), []

@@ -75,7 +75,8 @@ def _kinds(text: Mapping[str, Any], count: int) -> list[str]:
         offset = int(text.get("attn_layer_offset") or 0)
         return ["full" if i % period == offset else "mamba" for i in range(count)]
     window = text.get("sliding_window")
-    if not window or not text.get("use_sliding_window", True):
+    longest = text.get("max_position_embeddings") or 0
+    if not window or not text.get("use_sliding_window", True) or window >= longest > 0:
         chunk = text.get("attention_chunk_size")
         # Llama 4: three layers of four attend within a chunk.
         return ["chunk" if chunk and (i + 1) % 4 else "full" for i in range(count)]

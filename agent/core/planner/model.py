@@ -52,6 +52,10 @@ class Model:
     quantization_config: Mapping[str, Any] = field(default_factory=dict)
 
 
+TIED_UNSAID = ("gemma", "opt", "gpt2", "gpt_bigcode", "bloom", "cohere")
+"""Kinds of models whose config.json leaves tie_word_embeddings out where it is true."""
+
+
 class NotAModelError(ValueError):
     """config.json lacks what the arithmetic needs; the message names it."""
 
@@ -65,7 +69,7 @@ def model_of(config: Mapping[str, Any]) -> Model:
     hidden = _need(text, "hidden_size", "n_embd", "d_model")
     heads = number(text, "num_attention_heads", "n_head") or 1
     head_dim = number(text, "head_dim", "qk_head_dim") or hidden // heads
-    intermediate = number(text, "intermediate_size", "n_inner", "ffn_hidden_size")
+    intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
     _need(text, "num_hidden_layers", "n_layer", "num_layers")
     dtype = text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype")
     tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
@@ -80,7 +84,7 @@ def model_of(config: Mapping[str, Any]) -> Model:
         vocab_size=_need(text, "vocab_size"),
         max_position=number(text, "max_position_embeddings", "n_positions", "max_seq_len") or 2048,
         dtype_bytes=(dtype_bytes(dtype) if isinstance(dtype, str) else None) or 2,
-        tied_embeddings=kind.startswith("gemma") if tied is None else bool(tied),
+        tied_embeddings=kind.startswith(TIED_UNSAID) if tied is None else bool(tied),
         gated_mlp=not _is_plain_mlp(kind, text),
         gated_attention=bool(text.get("attn_output_gate")),
         rotary_dim=int(head_dim * float(text.get("partial_rotary_factor") or 1.0)),
@@ -129,6 +133,8 @@ def _experts(text: Mapping[str, Any]) -> Experts | None:
         text, "intermediate_size"
     )
     shared = number(text, "shared_expert_intermediate_size")
+    if shared is None and str(text.get("model_type", "")).startswith("llama4"):
+        shared = each
     if shared is None:
         shared = each * (number(text, "n_shared_experts", "num_shared_experts") or 0)
     dense = number(text, "first_k_dense_replace") or 0
