@@ -25,7 +25,7 @@ LOOK_SECONDS = 20.0
 START_SECONDS = 60.0
 """After this long without a word a start of the fetch is asked for again."""
 
-SPACE_SECONDS = 30.0
+SPACE_SECONDS = 10.0
 """How often a disk that was too full is looked at again."""
 
 NO_HUB_LIBRARY = 3

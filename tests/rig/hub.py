@@ -160,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             "siblings": siblings,
             "tags": [],
             "downloads": 0,
+            "likes": 0,
         }
 
     def _entry(self, name: str, body: bytes) -> dict[str, Any]:
