@@ -93,6 +93,9 @@ def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
 
 
 def _added(settings: Settings, engine: Engine) -> Iterator[str]:
+    if settings.served_model_name is None and not settings.model.startswith("/"):
+        # Offline vLLM puts the path of the snapshot for the id, in its metrics too (RUN 0.32).
+        yield f"--served-model-name={settings.model}"
     if engine.knows("--shutdown-timeout", (0, 18)):
         yield f"--shutdown-timeout={settings.shutdown_timeout}"
     if engine.knows("--disable-access-log-for-endpoints", (0, 16)):

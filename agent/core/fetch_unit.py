@@ -37,6 +37,8 @@ def render_fetch_unit(
     environment = {
         **environment_of(settings),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # What it has written when it breaks off has holes, so that no other can go on there.
+        "HF_HUB_ENABLE_HF_TRANSFER": "0",
         "PYTHONPATH": code,
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -38,6 +38,14 @@ def test_each_setting_is_a_flag_or_known_to_be_none() -> None:
     assert set(FLAGS) == {item.name for item in fields(Settings)} - NOT_FLAGS
 
 
+def test_a_model_of_the_hub_keeps_its_name_where_vllm_serves_it_from_the_cache() -> None:
+    assert "--served-model-name=org/name" in line(SETTINGS)
+    named = line(replace(SETTINGS, served_model_name="mine"))
+    assert [w for w in named if "served" in w] == ["--served-model-name=mine"]
+    local = line(replace(SETTINGS, model="/srv/m"))
+    assert not [w for w in local if "served" in w]
+
+
 def test_vllm_is_started_by_its_serve_command() -> None:
     python, *rest = line(SETTINGS)[:5]
     assert python == "/opt/vllm/bin/python"
@@ -67,6 +75,7 @@ def test_settings_become_flags_and_unset_ones_are_left_to_vllm() -> None:
         "--kv-cache-dtype=fp8",
         "--max-model-len=65536",
         "--gpu-memory-utilization=0.92",
+        "--served-model-name=org/name",
         "--shutdown-timeout=30",
         "--disable-access-log-for-endpoints=/health,/metrics",
     )
