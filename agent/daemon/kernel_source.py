@@ -21,11 +21,7 @@ class KernelSource:
 
     name = "kernel-log"
 
-    def __init__(
-        self, boot_id: str, cursor: str | None, xids: Xids, emit: Emit, clock: Clock
-    ) -> None:
-        """`boot_id` is that of the kernel, without dashes."""
-        self._boot_id = boot_id
+    def __init__(self, cursor: str | None, xids: Xids, emit: Emit, clock: Clock) -> None:
         self.cursor = cursor
         self._xids = xids
         self._emit = emit
@@ -55,10 +51,10 @@ class KernelSource:
 
     def _open(self) -> KernelLog:
         try:
-            return KernelLog(self._boot_id, self.cursor)
+            return KernelLog(self.cursor)
         except ValueError:
             self.cursor = None  # what was remembered is no cursor
-            return KernelLog(self._boot_id, None)
+            return KernelLog(None)
 
     def _read(self, line: KernelLine) -> None:
         found = self._xids.read(line.message)
@@ -76,6 +72,6 @@ class KernelSource:
                 meaning=meaning.meaning,
                 pid=found.pid,
                 recovery_action=found.recovery_action,
-                earlier_boot=line.boot_id != self._boot_id,
+                earlier_boot=line.earlier_boot,
             )
         )

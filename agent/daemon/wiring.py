@@ -45,7 +45,7 @@ from agent.daemon.sources import SourceThread
 from agent.daemon.unit_effector import UnitEffector
 from agent.daemon.unit_source import UnitSource
 from agent.host import notify
-from agent.host.boot import boot_id, kernel_boot_id
+from agent.host.boot import boot_id
 from agent.host.driver_files import DriverFiles, DriverPlaces
 from agent.host.instance_lock import InstanceLock
 from agent.host.nvml import Nvml
@@ -101,7 +101,7 @@ class Daemon:
         self.unit_thread.start()
         cursor = self.memory.cursor(CURSOR_NAME)
         xids, emit = load_xids(), self.messages.put
-        self.kernel_source = KernelSource(kernel_boot_id(), cursor, xids, emit, self.clock)
+        self.kernel_source = KernelSource(cursor, xids, emit, self.clock)
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()

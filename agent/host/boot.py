@@ -12,9 +12,5 @@ def boot_id() -> str:
     A container sees its host's boot id in a service with a /proc of its own; PID 1 is its own.
     """
     start_time = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
-    return f"{kernel_boot_id()}:{start_time}"
-
-
-def kernel_boot_id() -> str:
-    """Return the kernel's boot id as the journal writes it."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{kernel}:{start_time}"

@@ -18,24 +18,25 @@ KERNEL: Final = "_TRANSPORT=kernel"
 
 @dataclass(frozen=True, slots=True)
 class KernelLine:
-    """One line; `boot_id` without dashes, `realtime_seconds` since 1970."""
+    """One line; `realtime_seconds` since 1970, `earlier_boot`: before the present boot."""
 
     cursor: str
     realtime_seconds: float
-    boot_id: str
+    earlier_boot: bool
     message: str
 
 
 class KernelLog:
     """Reads each line once, in order; raises JournalError. For one thread, except `wake`."""
 
-    def __init__(self, boot_id: str, cursor: str | None) -> None:
-        """Starts behind the cursor's entry; without one, at the first line of the boot `boot_id`.
+    def __init__(self, cursor: str | None) -> None:
+        """Starts behind the cursor's entry; without one, at the first line of the present boot.
 
         A cursor whose entry is gone starts at the oldest entry after it; ValueError for text that
         is no cursor.
         """
-        boot = () if cursor is not None else (f"_BOOT_ID={boot_id}",)
+        self._boot_id = _present_boot()
+        boot = (f"_BOOT_ID={self._boot_id}",) if self._boot_id and cursor is None else ()
         self._reader = RawReader(((KERNEL, *boot),))
         self._position = Position(cursor, start_is_passed=True)
         self._position.seek(self._reader)
@@ -83,7 +84,22 @@ class KernelLog:
         if fields is None:
             return None
         realtime = self._reader.realtime_seconds()
-        return KernelLine(cursor, realtime, _text(fields, "_BOOT_ID"), _text(fields, "MESSAGE"))
+        earlier = bool(self._boot_id) and _text(fields, "_BOOT_ID") != self._boot_id
+        return KernelLine(cursor, realtime, earlier, _text(fields, "MESSAGE"))
+
+
+def _present_boot() -> str:
+    """Return the boot of the journal's newest entry; "" while the journal is empty.
+
+    The kernel's own file may show another id in a container, to a sandbox with its own /proc.
+    """
+    reader = RawReader(())
+    try:
+        reader.seek_tail()
+        fields = reader.fields() if reader.previous() else None
+        return _text(fields, "_BOOT_ID") if fields else ""
+    finally:
+        reader.close()
 
 
 def _text(fields: RawFields, name: str) -> str:

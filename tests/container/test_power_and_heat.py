@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The installed agent holds simulated GPUs to their limits, and acts on heat and on Xids.
+
+nvidia-smi runs as root's systemd runs it for the agent; Xids come through the real journald, which
+takes a named pipe in place of /dev/kmsg for the kernel's own.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.conftest import Boot
+from tests.rig import binds, scripted
+from tests.rig.container import Container
+from tests.rig.installed import Agent, service_table
+from tests.rig.nvsim import MachineGpus
+
+CAP_SYS_ADMIN = 21
+CAP = "[power]\nlimit_watts = 400\n"
+HOT = (
+    '[thermal]\naction = "lower_power"\nwarning_celsius = 80\ncritical_celsius = 90\n'
+    "after_seconds = 0\nstep_watts = 50\n"
+)
+
+
+class Machine:
+    """A machine with the installed agent, one simulated card and a kernel log of its own."""
+
+    def __init__(self, box: Container) -> None:
+        self.box = box
+        self.agent = Agent(box)
+        self.gpus = MachineGpus(box)
+        self._serial = count(1)
+        self.agent.install()
+        self.box.run(["mkfifo", "-m", "600", "/dev/kmsg"])
+        # journald would wait for a reader when it opens the pipe to write its own lines.
+        keep_open = ["sh", "-c", "exec sleep infinity 3<>/dev/kmsg"]
+        self.box.run(["systemd-run", "--quiet", "--unit=kmsg", *keep_open])
+        self.box.run(["systemctl", "restart", "systemd-journald"])
+
+    def begin_anew(self) -> None:
+        """One card at its default limit, nothing configured, nothing remembered.
+
+        It is busy, so that it is looked at every second.
+        """
+        self.gpus.install("rtx4090")
+        self.gpus.set(0, utilization=50)
+        self.agent.begin_anew()
+        scripted.set_scenario(self.box, {})
+
+    def kernel_says(self, line: str) -> None:
+        """Writes a line as the kernel does: priority, serial number, microseconds, flag."""
+        number = next(self._serial)
+        record = f"3,{number},{number},-;{line}\n"
+        self.box.run(["sh", "-c", 'printf %s "$0" > /dev/kmsg', record])
+
+    def requested(self) -> float:
+        said = self.box.run(
+            ["nvidia-smi", "-i", "0", "--query-gpu=power.limit", "--format=csv,noheader,nounits"]
+        ).stdout
+        return float(said)
+
+    def wait_for_limit(self, watts: float, seconds: float = 25) -> None:
+        self.box.wait_for(
+            lambda: self.requested() == watts, seconds, f"a limit of {watts:g} W to be set"
+        )
+
+    def told(self, kind: str) -> list[str]:
+        return [event["message"] for event in self.agent.events(kind)]
+
+    def wait_for_news(self, kind: str, seconds: float = 25) -> list[str]:
+        found = self.box.wait_for(lambda: self.told(kind), seconds, f"news of {kind}")
+        assert found
+        return found
+
+    def agent_has(self, capability: int) -> bool:
+        status = self.box.read(f"/proc/{self.agent.pid('llmagent')}/status")
+        lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        return bool(int(lines["CapEff"], 16) >> capability & 1)
+
+    def held(self) -> dict[str, Any]:
+        found = self.agent.wait("held")["held"]
+        assert found is not None
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def installed(boot_for_module: Boot) -> Machine:
+    return Machine(
+        boot_for_module("bookworm", binds=[binds.scripted_engine(), binds.simulated_gpus()])
+    )
+
+
+@pytest.fixture
+def machine(installed: Machine) -> Machine:
+    installed.begin_anew()
+    return installed
+
+
+def test_the_cap_is_in_force_before_the_start_kept_and_given_back(machine: Machine) -> None:
+    machine.agent.configure(CAP, service_table())
+    machine.agent.wait("serving")
+    assert machine.requested() == 400.0
+    history = machine.agent.events()
+    kinds = [event["kind"] for event in history]
+    assert kinds.index("power") < kinds.index("start")
+    assert not machine.agent_has(CAP_SYS_ADMIN)
+    machine.box.run(["nvidia-smi", "-i", "0", "-pl", "450"])
+    machine.wait_for_limit(400.0)
+    (drift,) = machine.told("power-drift")
+    assert "power limit is 450 W, not 400 W: changed" in drift
+    machine.agent.configure(service_table())
+    machine.wait_for_limit(450.0)
+    machine.box.wait_for(
+        lambda: "is back at 450 W" in machine.told("power")[-1], 15, "the release to be told"
+    )
+
+
+def test_a_limit_that_is_not_permitted_is_told_once_and_the_service_runs(machine: Machine) -> None:
+    machine.gpus.set(0, nvmlDeviceSetPowerManagementLimit="!NO_PERMISSION")
+    machine.agent.configure(CAP, service_table())
+    machine.agent.wait("serving")
+    (told,) = machine.wait_for_news("power-blocked")
+    assert "the driver does not permit it" in told
+    assert machine.requested() == 450.0
+
+
+def test_heat_takes_power_and_gives_it_back(machine: Machine) -> None:
+    machine.agent.configure(CAP, HOT)
+    machine.wait_for_limit(400.0)
+    machine.gpus.set(0, temperature=93, reasons=0x48)
+    machine.wait_for_limit(350.0)
+    assert "400 -> 350 W: the hardware slows it down at 93 C" in machine.told("power-lowered")[0]
+    assert "HW_THERMAL_SLOWDOWN at 93 C" in machine.wait_for_news("throttled")[0]
+    machine.agent.configure(CAP)
+    machine.wait_for_limit(400.0)
+
+
+def test_a_card_off_the_bus_holds_its_service_and_a_page_fault_restarts_it(
+    machine: Machine,
+) -> None:
+    machine.agent.configure(service_table())
+    machine.agent.wait("serving")
+    before = machine.agent.pid("vllm")
+    scripted.cue(machine.box, "hang")
+    machine.kernel_says(machine.gpus.run("xid", "0", "31"))
+    machine.box.wait_for(
+        lambda: machine.agent.status()["restarts"].get("xid-31"), 25, "the restart of an Xid 31"
+    )
+    machine.agent.wait("serving")
+    assert machine.agent.pid("vllm") != before
+    machine.kernel_says(machine.gpus.run("xid", "0", "79"))
+    held = machine.held()
+    assert "Xid 79 (the GPU does not answer on the bus)" in held["why"]
+    assert "systemctl reboot" in held["what_to_do"]
+    counted = [event for event in machine.agent.events("xid") if event["data"]["xid"] == 79]
+    assert [event["data"]["services"] for event in counted] == [["vllm"]]
