@@ -17,7 +17,7 @@ demo: ## the main job from a .deb to a served model, on this machine, in a conta
 
 test: ## all tests, as CI runs them
 	@$(SETUP) all
-	$(PYTEST) tests/unit tests/container tests/vllm
+	$(PYTEST) tests/unit tests/container tests/vllm tests/gpu
 
 test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	@$(SETUP) venv
