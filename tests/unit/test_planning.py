@@ -26,9 +26,11 @@ LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
 class PlannedHost(SimulatedHost):
     """A host whose model's config.json is known."""
 
+    engine = ENGINE
+
     @property
     def policy(self) -> HostPolicy:
-        engines = dict.fromkeys(self.policies, ENGINE)
+        engines = dict.fromkeys(self.policies, self.engine)
         models = {
             name: KnownModel(model_of(known_models()[policy.settings.model]))
             for name, policy in self.policies.items()
@@ -72,6 +74,14 @@ def test_it_goes_on_by_itself_when_a_card_that_holds_it_is_there() -> None:
     host.pass_time(30)
     sees(host, 47.4)
     assert host.service().phase is Phase.STARTING
+
+
+def test_a_build_for_the_cpu_is_not_planned_on_the_cards_of_its_host() -> None:
+    host = a_host(AWQ_70B, kv_cache_dtype="fp8", max_model_len=8192)
+    host.engine = replace(ENGINE, runs_on_cpu=True)
+    sees(host, 23.5)
+    assert host.service().phase is Phase.STARTING
+    assert not any(line.kind == "plan" for line in host.history)
 
 
 def test_try_anyway_starts_it_all_the_same() -> None:
