@@ -27,7 +27,7 @@ from agent.host.model_files import known_models
 from agent.host.probes import kernel, packages, services, toolchain
 from agent.host.probes import model as files
 
-DEADLINE_SECONDS = 4.0
+DEADLINE_SECONDS = 2.3
 UNITS = Path("/etc/llmagent/units")
 
 Probe = Callable[[], list[Finding]]
@@ -39,7 +39,6 @@ class Patient:
 
     config: Config
     gpus: Gpus | None = None
-    limit_watts: float | None = None
     run_engine_help: HelpReader | None = None
     hub: bool = True
 
@@ -78,7 +77,7 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     yield "unattended-upgrades", lambda: [driver.judge_upgrades(packages.upgrades())]
     uptime = kernel.uptime_seconds
     yield "persistence-mode", lambda: [driver.judge_persistence(gpus, uptime())]
-    yield "power-limit", lambda: [card.judge_power(patient.limit_watts, gpus)]
+    yield "power-limit", lambda: [card.judge_power(patient.config.power, gpus)]
     yield "fabric-manager", lambda: [_fabric()]
     yield "iommu", lambda: [_iommu(gpus)]
     yield "host-memory", lambda: [host.judge_memory(kernel.memory())]

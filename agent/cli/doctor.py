@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 from agent.config import load
 from agent.core.doctor.finding import Finding, Result
 from agent.doctor import Patient, examine
+from agent.gpu_look import look_once
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+NVML_SECONDS = 2.5
 ORDER = (Result.FAIL, Result.WARNING, Result.UNKNOWN, Result.OK, Result.SKIPPED)
 MARKS = {
     Result.FAIL: "FAIL",
@@ -47,7 +49,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Examine and print; raises ConfigError for a broken agent.toml."""
     config = load(args.config)
-    findings = examine(Patient(config, hub=not args.offline))
+    gpus = look_once(NVML_SECONDS)
+    findings = examine(Patient(config, gpus, hub=not args.offline))
     if args.format == "json":
         print(json_of(findings))
     else:

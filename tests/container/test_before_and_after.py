@@ -11,11 +11,12 @@ import pytest
 from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.installed import Agent, service_table
+from tests.rig.nvsim import MachineGpus
 
 
 @pytest.fixture(scope="module")
 def agent(boot_for_module: Boot) -> Agent:
-    machine = boot_for_module("bookworm", binds=[binds.scripted_engine()])
+    machine = boot_for_module("bookworm", binds=[binds.scripted_engine(), binds.simulated_gpus()])
     agent = Agent(machine)
     agent.install()
     return agent
@@ -81,3 +82,14 @@ def test_a_sweep_finds_the_knee_and_leaves_the_service_as_it_was(agent: Agent) -
     start = scripted.starts(agent.box)[-1]
     assert start.value("--max-num-seqs") == "4"
     assert start.value("--gpu-memory-utilization") == "0.8"
+
+
+def test_the_doctor_asks_nvml_itself(agent: Agent) -> None:
+    gpus = MachineGpus(agent.box)
+    gpus.install("rtx4090")
+    findings = {f["check"]: f for f in said(agent, "doctor", "--offline")["findings"]}
+    assert findings["gpu"]["evidence"] == "0: NVIDIA GeForce RTX 4090"
+    assert findings["driver-in-one-piece"]["result"] == "ok"
+    gpus.set(0, recovery_action=1)
+    findings = {f["check"]: f for f in said(agent, "doctor", "--offline", status=1)["findings"]}
+    assert "asks for a reset" in findings["gpu"]["evidence"]

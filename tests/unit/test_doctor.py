@@ -16,6 +16,7 @@ from agent.cli.doctor import human, is_well, json_of
 from agent.core.doctor import card, driver, engine, host, model
 from agent.core.doctor.finding import Finding, Result, fail
 from agent.core.gpu import Driver, Gpu, GpuMemory, GpuProcess, Gpus, PowerLimits
+from agent.core.gpu_settings import Power
 from agent.core.settings import Config, ServicePolicy, Settings
 from agent.doctor import Patient, examine
 from agent.host.probes import kernel, toolchain
@@ -180,11 +181,15 @@ def test_strangers_on_the_card_are_named_with_what_they_hold() -> None:
 
 def test_a_power_limit_is_compared_with_the_range_of_each_card() -> None:
     gb10 = a_4090(index=1, power_limits=PowerLimits())
-    assert result_of(card.judge_power(400, gpus())) is R.OK
-    assert result_of(card.judge_power(100, gpus())) is R.WARNING
-    finding = card.judge_power(400, gpus(a_4090(), gb10))
-    assert "GPU 1 has no power limit" in finding.evidence
-    assert result_of(card.judge_power(None, gpus())) is R.SKIPPED
+    assert result_of(card.judge_power(capped(400), gpus())) is R.OK
+    assert result_of(card.judge_power(capped(100), gpus())) is R.WARNING
+    finding = card.judge_power(capped(400), gpus(a_4090(), gb10))
+    assert finding.evidence == "GPU 1 has no power limit"
+    assert result_of(card.judge_power(Power(), gpus())) is R.SKIPPED
+
+
+def capped(watts: float) -> Power:
+    return Power(limit_watts=watts)
 
 
 def test_the_tools_that_kernels_are_compiled_with() -> None:

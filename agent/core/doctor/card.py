@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 
-from agent.core.doctor.finding import Finding, Result, fail, ok, skipped, unknown, warning
+from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.engine_names import weight_family
 from agent.core.gpu import Gpu, Gpus
+from agent.core.gpu_settings import Power
 from agent.core.settings import Settings
 
 GIB = 1024**3
@@ -116,21 +117,23 @@ def judge_strangers(settings: Settings, gpus: Gpus | None) -> Finding:
     return warning(check, ", ".join(told[:4]), fix, service)
 
 
-def judge_power(asked_watts: float | None, gpus: Gpus | None) -> Finding:
-    """Compare the power cap of agent.toml with the range of every card."""
+def judge_power(asked: Power, gpus: Gpus | None) -> Finding:
+    """Compare the power caps of agent.toml with the range of every card."""
     check = "power-limit"
-    if asked_watts is None:
+    if not asked.anything:
         return skipped(check, "no [power] limit_watts")
-    told, result = [], Result.OK
+    told = []
     for gpu in gpus.gpus if gpus is not None else ():
+        watts = asked.limits_of(gpu.uuid, gpu.index, gpu.name).limit_watts
         limits = gpu.power_limits
+        if watts is None:
+            continue
         if limits.min_watts is None or limits.max_watts is None:
             told.append(f"GPU {gpu.index} has no power limit")
-            result = Result.WARNING
-        elif not limits.min_watts <= asked_watts <= limits.max_watts:
-            told.append(f"GPU {gpu.index}: {limits.min_watts:g} to {limits.max_watts:g} W")
-            result = Result.WARNING
-    if result is Result.OK:
-        return ok(check, f"{asked_watts:g} W is within the range of every card")
+        elif not limits.min_watts <= watts <= limits.max_watts:
+            span = f"{limits.min_watts:g} to {limits.max_watts:g} W"
+            told.append(f"GPU {gpu.index} takes {span}, {watts:g} W are asked")
+    if not told:
+        return ok(check, "within the range of every card")
     fix = "Give such a card a limit of its own, or lock_clocks_mhz where it has none."
-    return warning(check, f"{asked_watts:g} W asked; {', '.join(told)}", fix)
+    return warning(check, "; ".join(told), fix)
