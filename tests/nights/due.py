@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a tick can matter next, so that a night need not tick every second.
+
+The daemon ticks every second. Here a tick comes when something that decide waits for is due, and now
+and then anyway: a limit that is not known here is met late by no more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent.core.lifecycle import GRACE_SECONDS, LOG_SECONDS
+from agent.core.liveness import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
+from agent.core.settings import ServicePolicy
+from agent.core.state import HostState, ServiceState
+from agent.core.vocabulary import Phase
+
+QUIET_SECONDS = 60.0
+RESTLESS_SECONDS = 15.0
+"""Ticks this often while a service is on its way somewhere."""
+
+QUIET = (Phase.SERVING, Phase.HELD, Phase.STOPPED)
+JUST_AFTER = 0.01
+
+
+def next_tick(state: HostState, policies: dict[str, ServicePolicy], now: float) -> float:
+    """Return the agent time of the next tick."""
+    quiet = all(s.phase in QUIET and s.asked is None for s in state.services.values())
+    soonest = now + (QUIET_SECONDS if quiet else RESTLESS_SECONDS)
+    for s in state.services.values():
+        policy = policies.get(s.name)
+        if policy is not None:
+            for due in _due(s, policy):
+                if now < due + JUST_AFTER < soonest:
+                    soonest = due + JUST_AFTER
+    return soonest
+
+
+def _due(s: ServiceState, policy: ServicePolicy) -> Iterator[float]:
+    recovery, live = policy.recovery, s.live
+    if s.asked is not None:
+        patience = recovery.stop_seconds + policy.settings.shutdown_timeout + GRACE_SECONDS
+        yield s.asked.at + patience
+    match s.phase:
+        case Phase.WAITING:
+            yield s.retry_at
+        case Phase.EXAMINING:
+            yield s.since + LOG_SECONDS
+        case Phase.STARTING:
+            yield live.activity_at + recovery.start_stall_seconds
+            yield live.activity_at + recovery.download_stall_seconds
+        case Phase.VERIFYING:
+            yield live.verify_at + (
+                VERIFY_LOST_SECONDS if live.verify_pending else VERIFY_AGAIN_SECONDS
+            )
+        case Phase.SERVING:
+            still = max(live.tokens_at, live.canary_at)
+            yield still + recovery.hang_seconds
+            yield still + recovery.canary_every_seconds
+            yield live.canary_at + 2 * recovery.canary_seconds
+            if not s.settled:
+                yield s.since + recovery.settle_seconds
+        case _:
+            pass

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One night of twelve hours from a seed, lived through under llmagent or one of its rivals."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agent.core.failures import FailureClass
+from agent.core.settings import Recovery, ServicePolicy, Settings
+from tests.nights.agent import LlmAgent
+from tests.nights.clockwork import Clockwork
+from tests.nights.engine import Needs
+from tests.nights.faults import NIGHT, Fault, plan
+from tests.nights.happenings import Happenings
+from tests.nights.ledger import Ledger
+from tests.nights.promises import PromiseBroken
+from tests.nights.rivals import AllKnowing, SystemdAlone
+from tests.nights.world import World
+
+EVENING = 1_000_000.0
+CLASSES = tuple(FailureClass)
+LOOK_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """All that a night is made from; the same night is the same to the second whoever lives it."""
+
+    seed: int
+    faults: tuple[Fault, ...]
+
+    @staticmethod
+    def of(seed: int) -> Night:
+        """Draw the night; each class has its turn among any 196 seeds in a row."""
+        rng = random.Random(seed)
+        failure = CLASSES[seed % len(CLASSES)]
+        return Night(seed, plan(rng, failure, tuple(_policies(seed))))
+
+
+def _policies(seed: int) -> dict[str, ServicePolicy]:
+    rng = random.Random(seed + 1_000_000_000)
+    recovery = Recovery(max_starts_per_hour=rng.choice([6, 12, 12, 20]))
+    if rng.random() < 0.2:
+        return {
+            name: ServicePolicy(
+                Settings(
+                    name,
+                    f"/srv/{name}",
+                    port=port,
+                    gpu_memory_utilization=0.44,
+                    max_model_len=4096,
+                    max_num_seqs=64,
+                ),
+                recovery=recovery,
+            )
+            for name, port in (("vllm", 8000), ("embed", 8001))
+        }
+    asked = Settings(
+        "vllm",
+        "/srv/m",
+        gpu_memory_utilization=rng.choice([None, 0.9, 0.92, 0.95]),
+        max_model_len=rng.choice([4096, 8192, 16384, 131072]),
+        max_num_seqs=rng.choice([None, 32, 128]),
+        max_num_batched_tokens=rng.choice([None, 8192]),
+    )
+    return {"vllm": ServicePolicy(asked, recovery=recovery)}
+
+
+def world_of(night: Night) -> World:
+    """Return the host as it is in the evening."""
+    rng = random.Random(night.seed + 2_000_000_000)
+    policies = _policies(night.seed)
+    small = len(policies) > 1
+    needs = {
+        name: Needs(weights=6.0, activation=0.8) if small else Needs(weights=rng.choice([9.0, 15.0]))
+        for name in policies
+    }
+    return World(
+        Clockwork(EVENING),
+        policies,
+        needs,
+        start_seconds=rng.choice([20.0, 60.0, 60.0, 150.0, 2400.0]),
+        download_seconds=rng.choice([0.0, 0.0, 0.0, 600.0, 2400.0]),
+        load=rng.choice([30.0, 30.0, 0.0]),
+    )
+
+
+def under_llmagent(night: Night, tell: Callable[[str], None] | None = None) -> Ledger:
+    """Live through the night with llmagent; raises PromiseBroken with the time in its message."""
+    world = world_of(night)
+    world.tell = tell
+    agent = LlmAgent(world)
+    world.keeper = agent
+    happenings = Happenings(world, agent, night.faults)
+
+    def look() -> None:
+        agent.watcher.look(happenings.last_at)
+        world.clock.after(LOOK_SECONDS, look)
+
+    agent.begin()
+    world.clock.after(LOOK_SECONDS, look)
+    try:
+        world.clock.run_until(EVENING + NIGHT)
+    except PromiseBroken as broken:
+        hours = (world.clock.now - EVENING) / 3600
+        raise PromiseBroken(f"{broken} (seed {night.seed}, {hours:.2f} h into the night)") from None
+    world.book()
+    return world.ledger
+
+
+def under_an_all_knowing(night: Night) -> Ledger:
+    """Live through the night with a policy that knows the whole world."""
+    world = world_of(night)
+    return _lived(world, AllKnowing(world), night)
+
+
+def under_systemd(night: Night, restart_seconds: float) -> Ledger:
+    """Live through the night with `Restart=always` alone and this RestartSec=."""
+    world = world_of(night)
+    world.restart_seconds = restart_seconds
+    world.start_limit = (5, 10.0)
+    return _lived(world, SystemdAlone(world), night)
+
+
+def _lived(world: World, keeper: AllKnowing | SystemdAlone, night: Night) -> Ledger:
+    world.keeper = keeper
+    Happenings(world, keeper, night.faults)
+    keeper.begin()
+    world.clock.run_until(EVENING + NIGHT)
+    world.book()
+    return world.ledger
+
+
+def smallest(night: Night, breaks: Callable[[Night], bool]) -> Night:
+    """Return the night with as few faults as still break what it broke."""
+    fewer = True
+    while fewer:
+        fewer = False
+        for number in range(len(night.faults)):
+            faults = night.faults[:number] + night.faults[number + 1 :]
+            shorter = replace(night, faults=faults)
+            if breaks(shorter):
+                night, fewer = shorter, True
+                break
+    return night

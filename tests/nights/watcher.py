@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holds what the agent does against what is true in the world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.core.actions import Start, Stop
+from agent.core.settings import TUNABLES, Settings, Tunable
+from agent.core.state import Decision, HostState, ServiceState
+from agent.core.vocabulary import Phase, UnitFacts
+from tests.nights.promises import PromiseBroken, Watch, bound_seconds, check_limits
+from tests.nights.world import World
+
+if TYPE_CHECKING:
+    from tests.nights.agent import LlmAgent
+
+Tried = tuple[Tunable | None, ...]
+
+
+class Watcher:
+    """Sees every decision and, at any time, the whole world. Raises PromiseBroken."""
+
+    def __init__(self, world: World, agent: LlmAgent) -> None:
+        self._world = world
+        self._agent = agent
+        self.watches: dict[str, Watch] = {}
+        self._edited: set[str] = set()
+        self._known_off: set[str] = set()
+        self._seen_foreign: set[str] = set()
+        self._failed: dict[str, dict[Tried, float]] = {}
+        self._last: dict[str, Tried] = {}
+        self._judged: dict[str, str] = {}
+        self._worse_since: dict[str, float] = {}
+
+    # --- what the agent knows ---
+
+    def unit_seen(self, service: str, unit: UnitFacts) -> None:
+        if not self._agent.up:
+            return
+        if unit.foreign:
+            self._seen_foreign.add(service)
+        elif service in self._seen_foreign:
+            self._seen_foreign.remove(service)
+            self._edited.add(service)  # what runs was not ours: it may be started anew
+        s = self._agent.state.services.get(service)
+        off = unit.active_state == "inactive" and service in self._world.unwanted
+        if off and s is not None and s.asked is None:
+            self._known_off.add(service)
+        if unit.running:
+            self._known_off.discard(service)
+
+    def edited(self, service: str) -> None:
+        self._edited.add(service)
+        self._failed.pop(service, None)
+        self._watch(service).forgiven.append(self._world.clock.now)
+
+    def rebooted(self) -> None:
+        self._known_off.clear()
+        for service in self._world.policies:
+            self._watch(service).forgiven.append(self._world.clock.now)
+
+    def _watch(self, service: str) -> Watch:
+        return self.watches.setdefault(service, Watch())
+
+    # --- what it does ---
+
+    def decided(self, before: HostState, decision: Decision) -> None:
+        for line in decision.news:
+            if line.kind == "forgotten":
+                self._failed.pop(line.service, None)
+                self._last.pop(line.service, None)
+        for action in decision.actions:
+            match action:
+                case Start():
+                    self._start(before.services.get(action.service), action)
+                case Stop():
+                    self._stop(before.services.get(action.service), action)
+                case _:
+                    pass
+        for name, s in decision.state.services.items():
+            was = before.services.get(name)
+            if s.phase is Phase.HELD and (was is None or was.phase is not Phase.HELD):
+                self._held(s)
+
+    def _start(self, before: ServiceState | None, action: Start) -> None:
+        service, world = action.service, self._world
+        self._keeps_its_hands_off(service, "started")
+        if service in self._known_off:
+            raise PromiseBroken(f"operator: {service} was started after the operator's stop")
+        run = world.runs.get(service)
+        known = before is not None and run is not None and before.invocation_id == run.invocation
+        if known and run is not None and not run.stuck and service not in self._edited:
+            raise PromiseBroken(f"busy: a healthy {service} was restarted: {action.reason}")
+        self._edited.discard(service)
+        policy = self._agent.policies[service]
+        check_limits(action.settings, policy)
+        self._does_not_swing(service, action.settings)
+
+    def carried_out(self, service: str) -> None:
+        """Take note of a start that reached systemd: one that was lost is no restart."""
+        self._watch(service).start(self._world.clock.now, self._agent.policies[service].recovery)
+
+    def _does_not_swing(self, service: str, settings: Settings) -> None:
+        """What failed for memory is not tried again once something else was, while nothing changed."""
+        free = self._world.free_for(service)
+        doom = self._world.last_doom.get(service)
+        failed = self._failed.setdefault(service, {})
+        last = self._last.get(service)
+        if last is not None and doom is not None and doom.numbers.total_gib is not None:
+            failed[last] = free
+        tried: Tried = tuple(getattr(settings, name) for name in TUNABLES)
+        self._last[service] = tried
+        if tried != last and abs(failed.get(tried, -99.0) - free) < 0.01:
+            raise PromiseBroken(f"swing: {service} tries {tried} again, which failed before")
+
+    def _stop(self, before: ServiceState | None, action: Stop) -> None:
+        service = action.service
+        self._keeps_its_hands_off(service, "stopped")
+        run = self._world.runs.get(service)
+        known = before is not None and run is not None and before.invocation_id == run.invocation
+        again = before is not None and before.asked is not None
+        if self._agent.is_blind:
+            return  # a start whose log cannot be read shows no progress
+        if action.kill and known and run is not None and not run.stuck and not again:
+            raise PromiseBroken(f"busy: {service} was killed while {run.phase}: {action.reason}")
+
+    def _keeps_its_hands_off(self, service: str, how: str) -> None:
+        if service in self._seen_foreign:
+            raise PromiseBroken(f"foreign: {service}.service of somebody else was {how}")
+
+    def _held(self, s: ServiceState) -> None:
+        doom = self._world.last_doom.get(s.name)
+        if not s.what_to_do:
+            raise PromiseBroken(f"held: {s.name} and nobody is told what to do")
+        if s.foreign or (doom is not None and doom.person):
+            return
+        raise PromiseBroken(f"held: {s.name} without need of a person: {s.reason}")
+
+    # --- what it does not do ---
+
+    def look(self, last_happening: float) -> None:
+        """Look whether each service is as it must be by now."""
+        world, agent = self._world, self._agent
+        if not (world.up and agent.up):
+            return
+        for service, policy in world.policies.items():
+            bound = bound_seconds(
+                policy.recovery, world.start_seconds + world.download_seconds, len(world.policies)
+            )
+            if world.clock.now - last_happening <= bound:
+                continue
+            s, run = agent.state.services[service], world.runs.get(service)
+            if s.foreign or service in world.unwanted:
+                continue
+            doom = world.last_doom.get(service)
+            if s.phase is Phase.HELD and doom is not None and doom.person:
+                continue
+            if world.could_start(service) is not None:
+                if run is None or not run.alive or s.phase is not Phase.SERVING:
+                    raise PromiseBroken(
+                        f"back: {service} is {s.phase} {bound:.0f} s after the last fault: {s.reason}"
+                    )
+            elif world.needs_person(service) and run is None and len(world.policies) == 1:
+                if s.phase is not Phase.HELD:
+                    raise PromiseBroken(
+                        f"held: only a person can help {service}, and it is {s.phase}: {s.reason}"
+                    )

@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host in virtual time: systemd's units, the engines in them, one GPU, and what goes wrong.
+
+The world knows nothing of who looks after it: llmagent, an all-knowing policy and systemd's own
+Restart= live through the same nights in it. Nothing in it is random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from agent.core.command_line import command_line
+from agent.core.engine import Engine
+from agent.core.failures import EnginePhase, FailureClass
+from agent.core.settings import ServicePolicy, Settings
+from agent.core.unit import RESTART_SECONDS, STOP_MARGIN_SECONDS
+from agent.core.vocabulary import UnitFacts
+from tests.nights.clockwork import Clockwork
+from tests.nights.engine import (
+    BROKEN_FLAG,
+    TIMELINE,
+    Doom,
+    Needs,
+    Run,
+    length_that_fits,
+    memory_doom,
+    settings_that_fit,
+    utilization_of,
+)
+from tests.nights.ledger import Ledger
+
+P = EnginePhase
+ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
+FAILS_AFTER = 4.0
+"""Seconds from the phase in which a start fails to the end of its process."""
+PROGRESS_SECONDS = 240.0
+BOOT_SECONDS = 90.0
+DOWN = UnitFacts("inactive", "dead")
+
+
+class Keeper(Protocol):
+    """Who looks after the units."""
+
+    def unit_changed(self, service: str) -> None: ...
+    def engine_moved(self, run: Run) -> None: ...
+    def memory_changed(self) -> None: ...
+    def edited(self, service: str) -> None: ...
+    def rebooted(self) -> None: ...
+
+
+@dataclass
+class Cause:
+    """Why starts fail, whatever memory there is, as long as it is in force.
+
+    `left` counts the starts that it still ends, None for all. `services` is None for all of them.
+    """
+
+    doom: Doom
+    phase: EnginePhase = P.STARTING
+    services: frozenset[str] | None = None
+    left: int | None = None
+    until_reboot: bool = False
+    needs_flag: bool = False
+
+    def concerns(self, service: str, settings: Settings) -> bool:
+        if self.left == 0 or (self.needs_flag and BROKEN_FLAG not in settings.extra_args):
+            return False
+        return self.services is None or service in self.services
+
+
+@dataclass
+class World:
+    """`policies` is agent.toml; `disk` the unit files; `restart_seconds` systemd's RestartSec=.
+
+    `start_limit`: so many starts within so many seconds, then systemd gives up (None: never).
+    """
+
+    clock: Clockwork
+    policies: dict[str, ServicePolicy]
+    needs: dict[str, Needs]
+    total: float = 24.0
+    start_seconds: float = 60.0
+    download_seconds: float = 0.0
+    release_seconds: float = 1.0
+    load: float = 30.0
+    restart_seconds: float = float(RESTART_SECONDS)
+    start_limit: tuple[int, float] | None = None
+    boot: str = "boot-0"
+    up: bool = True
+    strangers: dict[str, float] = field(default_factory=dict)
+    causes: list[Cause] = field(default_factory=list)
+    stalls: list[tuple[str, EnginePhase]] = field(default_factory=list)
+    hangs_at_ready: set[str] = field(default_factory=set)
+    runs: dict[str, Run] = field(default_factory=dict)
+    units: dict[str, UnitFacts] = field(default_factory=dict)
+    disk: dict[str, Settings] = field(default_factory=dict)
+    dooms: dict[str, Doom] = field(default_factory=dict)
+    """How each run ended, by its InvocationID."""
+    doomed_in: dict[str, EnginePhase] = field(default_factory=dict)
+    unwanted: set[str] = field(default_factory=set)
+    last_doom: dict[str, Doom] = field(default_factory=dict)
+    blame: str = "first start"
+    ledger: Ledger = field(default_factory=Ledger)
+    tell: Callable[[str], None] | None = None
+    keeper: Keeper = field(init=False)
+    _ghosts: list[float] = field(default_factory=list)
+    _turn: dict[str, int] = field(default_factory=dict)
+    _canceled: dict[str, Callable[[bool], None]] = field(default_factory=dict)
+    _begun: dict[str, list[float]] = field(default_factory=dict)
+    _count: int = 0
+
+    def unit(self, service: str) -> UnitFacts:
+        return self.units.get(service, DOWN)
+
+    def say(self, what: str) -> None:
+        if self.tell is not None:
+            self.tell(what)
+
+    def book(self) -> None:
+        """Account for the time up to now."""
+        for service in self.policies:
+            run = self.runs.get(service)
+            self.ledger.book(
+                service,
+                self.clock.now,
+                wanted=service not in self.unwanted,
+                serves=run is not None and run.alive,
+                blame=self.blame,
+            )
+
+    # --- memory ---
+
+    def held_by(self, service: str) -> float:
+        run = self.runs.get(service)
+        if run is None or run.phase is P.STARTING or run.phase is P.DOWNLOADING:
+            return 0.0
+        graphs = 0.0 if run.settings.enforce_eager else self.needs[service].graphs
+        return utilization_of(run.settings) * self.total + graphs
+
+    def free_for(self, service: str) -> float:
+        """Return the GiB that a start of the service finds free."""
+        others = sum(self.held_by(other) for other in self.runs if other != service)
+        return self.total - 0.5 - sum(self.strangers.values()) - sum(self._ghosts) - others
+
+    def could_start(self, service: str, *, alone: bool = False) -> Settings | None:
+        """Return settings within the operator's limits that would start now; None for none.
+
+        `alone`: as it would be without strangers on the card.
+        """
+        policy = self.policies[service]
+        if any(cause.concerns(service, policy.settings) for cause in self.causes):
+            return None
+        free = self.free_for(service) + sum(self._ghosts)
+        if alone:
+            free += sum(self.strangers.values())
+        return settings_that_fit(
+            self.needs[service], policy.settings, policy.recovery, self.total, free
+        )
+
+    def needs_person(self, service: str) -> bool:
+        """Tell whether no start can succeed before a person did something."""
+        settings = self.policies[service].settings
+        found = [cause for cause in self.causes if cause.concerns(service, settings)]
+        if found:
+            return all(cause.doom.person for cause in found)
+        return self.could_start(service, alone=True) is None
+
+    def take(self, stranger: str, gib: float) -> None:
+        """Let somebody else hold so much of the card from now on, 0 for nothing."""
+        self.strangers[stranger] = gib
+        self.keeper.memory_changed()
+
+    # --- jobs ---
+
+    def start(
+        self, service: str, settings: Settings, done: Callable[[bool], None] = lambda _ran: None
+    ) -> None:
+        """Restart the unit; `done` hears whether the job ran or was canceled by another."""
+        self._cancel(service)
+        self.disk[service] = settings
+        self._stopped_then(service, lambda: self._begin_job(service, done), done)
+
+    def stop(
+        self, service: str, *, kill: bool, done: Callable[[bool], None] = lambda _ran: None
+    ) -> None:
+        """Stop the unit."""
+        self._cancel(service)
+        self._stopped_then(service, lambda: self._down_job(service, done), done, kill=kill)
+
+    def _cancel(self, service: str) -> None:
+        canceled = self._canceled.pop(service, None)
+        if canceled is not None:
+            canceled(False)
+
+    def _begin_job(self, service: str, done: Callable[[bool], None]) -> None:
+        self._begin(service)
+        done(True)
+
+    def _down_job(self, service: str, done: Callable[[bool], None]) -> None:
+        self._show(service, replace(self.unit(service), active_state="inactive", sub_state="dead"))
+        done(True)
+
+    def _stopped_then(
+        self,
+        service: str,
+        then: Callable[[], None],
+        done: Callable[[bool], None],
+        *,
+        kill: bool = False,
+    ) -> None:
+        run = self.runs.get(service)
+        turn = self._next_turn(service)
+        seconds = 0.1
+        if run is not None:
+            self._end(run)
+            if not kill:
+                patience = run.settings.shutdown_timeout + STOP_MARGIN_SECONDS
+                seconds = float(patience) if run.stuck else 2.0
+            self._show(
+                service,
+                replace(
+                    self.unit(service), active_state="deactivating", sub_state="stop-sigterm"
+                ),
+            )
+        self._canceled[service] = done
+
+        def ended() -> None:
+            if self._turn[service] == turn:
+                self._canceled.pop(service, None)
+                then()
+
+        self.clock.after(seconds, ended)
+
+    def _next_turn(self, service: str) -> int:
+        turn = self._turn[service] = self._turn.get(service, 0) + 1
+        return turn
+
+    def _show(self, service: str, unit: UnitFacts) -> None:
+        gone = unit.active_state != "active"
+        self.units[service] = replace(unit, main_pid=0) if gone else unit
+        self.book()
+        self.keeper.unit_changed(service)
+
+    # --- runs ---
+
+    def _begin(self, service: str) -> None:
+        self._next_turn(service)
+        self._count += 1
+        invocation = f"{self._count:032x}"
+        settings = self.disk[service]
+        unit = UnitFacts(
+            "active",
+            "running",
+            main_pid=4000 + self._count,
+            invocation_id=invocation,
+            command_line=command_line(settings, ENGINE),
+            foreign=self.unit(service).foreign,
+        )
+        run = Run(service, invocation, settings, unit)
+        self.runs[service] = run
+        self.say(f"systemd starts {service}")
+        self._show(service, unit)
+        self._enter(run, 0)
+
+    def _enter(self, run: Run, index: int) -> None:
+        service = run.service
+        if self.runs.get(service) is not run:
+            return
+        if index == len(TIMELINE):
+            self._ready(run)
+            return
+        phase, share = TIMELINE[index]
+        seconds = share * self.start_seconds
+        if index == 1 and self.download_seconds:
+            self._move(run, P.DOWNLOADING)
+            seconds, self.download_seconds = self.download_seconds, 0.0
+            self._last_phase(run, index, seconds)
+            return
+        self._move(run, phase)
+        if (service, phase) in self.stalls:
+            self.stalls.remove((service, phase))
+            run.stuck = True
+            return
+        doom = self._doom(run, phase)
+        if doom is not None:
+            self.clock.after(min(FAILS_AFTER, seconds), lambda: self.die(run, doom))
+            return
+        self._last_phase(run, index + 1, seconds)
+
+    def _last_phase(self, run: Run, following: int, seconds: float) -> None:
+        if seconds <= PROGRESS_SECONDS:
+            self.clock.after(seconds, lambda: self._enter(run, following))
+            return
+
+        def on() -> None:
+            if self.runs.get(run.service) is run:
+                self._move(run, run.phase)
+                self._last_phase(run, following, seconds - PROGRESS_SECONDS)
+
+        self.clock.after(PROGRESS_SECONDS, on)
+
+    def _move(self, run: Run, phase: EnginePhase) -> None:
+        run.phase = phase
+        run.activity += 1
+        self.keeper.engine_moved(run)
+
+    def _doom(self, run: Run, phase: EnginePhase) -> Doom | None:
+        for cause in self.causes:
+            if cause.phase is phase and cause.concerns(run.service, run.settings):
+                if cause.left is not None:
+                    cause.left -= 1
+                return cause.doom
+        free = self.free_for(run.service)
+        found = memory_doom(phase, self.needs[run.service], run.settings, self.total, free)
+        if found is None:
+            return None
+        return Doom(*found, person=self._only_a_person(run, found[0]))
+
+    def _only_a_person(self, run: Run, failure: FailureClass) -> bool:
+        """Tell whether the end of the ladder is rightly reached, strangers gone or not."""
+        if self.could_start(run.service, alone=True) is None:
+            return True
+        if failure is not FailureClass.OOM_KV_TOO_SMALL_FOR_MAXLEN:
+            return False
+        free = self.free_for(run.service) + sum(self._ghosts) + sum(self.strangers.values())
+        asked, limits = run.settings, self.policies[run.service].recovery
+        return length_that_fits(self.needs[run.service], asked, limits, self.total, free) is None
+
+    def _ready(self, run: Run) -> None:
+        run.ready, run.phase = True, P.SERVING
+        run.activity += 1
+        run.pace(self.clock.now, self.load)
+        if run.service in self.hangs_at_ready:
+            self.hangs_at_ready.remove(run.service)
+            run.stuck = True
+        self.book()
+        self.keeper.engine_moved(run)
+
+    def die(self, run: Run, doom: Doom) -> None:
+        """The engine ends by itself: with Restart=always the unit then waits for its restart."""
+        service = run.service
+        if self.runs.get(service) is not run:
+            return
+        self._cancel(service)
+        self.dooms[run.invocation] = self.last_doom[service] = doom
+        self.doomed_in[run.invocation] = run.phase
+        self.say(f"{service} dies: {doom.failure or 'without a word'} while {run.phase}")
+        self._end(run)
+        turn = self._next_turn(service)
+        died = replace(
+            run.unit, exec_main_code=1, exec_main_status=doom.status, result=doom.result
+        )
+        if self._given_up(service):
+            self._show(service, replace(died, active_state="failed", sub_state="failed"))
+            return
+        self.clock.after(self.restart_seconds, lambda: self._by_itself(service, turn))
+        self._show(service, replace(died, active_state="activating", sub_state="auto-restart"))
+
+    def _given_up(self, service: str) -> bool:
+        begun = self._begun.setdefault(service, [])
+        begun.append(self.clock.now)
+        if self.start_limit is None:
+            return False
+        burst, interval = self.start_limit
+        return len(begun) > burst and begun[-1] - begun[-1 - burst] < interval
+
+    def _by_itself(self, service: str, turn: int) -> None:
+        if self._turn[service] == turn and self.up:
+            self._begin(service)
+
+    def _end(self, run: Run) -> None:
+        """The process is gone; its memory comes free a little later."""
+        held = self.held_by(run.service)
+        self.runs.pop(run.service, None)
+        if held:
+            self._ghosts.append(held)
+
+            def released() -> None:
+                if held in self._ghosts:
+                    self._ghosts.remove(held)
+                    self.keeper.memory_changed()
+
+            self.clock.after(self.release_seconds, released)
+
+    # --- the host ---
+
+    def reboot(self) -> None:
+        """Take the host down and up again; an operator's stop does not outlive it."""
+        self.say("the host reboots")
+        self.up = False
+        for service in self.policies:
+            self._next_turn(service)
+        self.runs.clear()
+        self.units = {
+            name: replace(DOWN, foreign=unit.foreign) for name, unit in self.units.items()
+        }
+        self._ghosts.clear()
+        self._canceled.clear()
+        self.causes = [cause for cause in self.causes if not cause.until_reboot]
+        self.unwanted.clear()
+        self.boot += "'"
+        self.book()
+        self.clock.after(BOOT_SECONDS, self._booted)
+
+    def _booted(self) -> None:
+        if not self.up:
+            self.up = True
+            self.keeper.rebooted()
