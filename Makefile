@@ -35,6 +35,7 @@ bench: ## what the agent costs and how fast it reacts
 	@$(SETUP) all
 	$(PYTEST) -s tests/benchmarks
 	.venv/bin/python -m tests.benchmarks.diagnose
+	.venv/bin/python -m tests.benchmarks.nights
 
 deb: ## the Debian package, in dist/
 	@$(SETUP) apt

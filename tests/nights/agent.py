@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """llmagent in a night: the pure core with everything around it played in virtual time.
 
-What the daemon's sources, lanes and store do is done here in the same order: decisions are recorded
-before actions are carried out, results come back as observations, a kill -9 loses what was not recorded.
+What the daemon's sources, lanes and store do is done here in the same order: decisions are
+recorded before actions are carried out, results come back as observations, and a kill -9 loses what
+was not recorded.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ class LlmAgent:
         for line in decision.news:
             self.world.say(f"  {line.service or 'llmagent'}: {line.kind}: {line.message}")
         for action in decision.actions:
+            if isinstance(action, Canary):
+                continue  # one every five minutes all night
             self.world.say(f"    -> {type(action).__name__} (on {type(observation).__name__})")
 
     def _act(self, decision: Decision) -> None:
@@ -215,9 +218,7 @@ class LlmAgent:
         )
         if said.failure in NEVER_A_FAILURE:
             said = replace(said, outcome=Outcome.STOPPED)
-        self.observe(
-            LogConcluded(self.clock.now, action.service, action.invocation_id, said)
-        )
+        self.observe(LogConcluded(self.clock.now, action.service, action.invocation_id, said))
 
     def _verify(self, action: Verify) -> None:
         run = self._present(action.service, action.invocation_id)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a tick can matter next, so that a night need not tick every second.
 
-The daemon ticks every second. Here a tick comes when something that decide waits for is due, and now
-and then anyway: a limit that is not known here is met late by no more than that.
+The daemon ticks every second. Here a tick comes when something that decide waits for is due, and
+now and then anyway: a limit that is not known here is met late by no more than that.
 """
 
 from __future__ import annotations

@@ -51,13 +51,17 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Doom:
-    """How a start or a run ends. `person`: nobody but a person could have prevented it."""
+    """How a start or a run ends.
+
+    `person`: nobody but a person can help. `short_of_memory` are the settings that did not fit.
+    """
 
     failure: FailureClass | None
     numbers: Numbers = field(default_factory=Numbers)
     person: bool = False
     status: int = 1
     result: str = "exit-code"
+    short_of_memory: Settings | None = None
 
 
 @dataclass
@@ -70,9 +74,11 @@ class Run:
     unit: UnitFacts
     phase: EnginePhase = P.STARTING
     activity: int = 0
+    holds: bool = False
+    """Whether it has taken its part of the card."""
     ready: bool = False
     stuck: bool = False
-    """Nothing moves any more, though nothing dies: hung while it serves, stalled while it starts."""
+    """Nothing moves any more, though nothing dies."""
     silent: bool = False
     """The front end answers late: neither /metrics nor a one-token request comes in time."""
     queued: bool = False
@@ -200,5 +206,3 @@ def _highest(
         if fits(one):
             return one
     return None
-
-

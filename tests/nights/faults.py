@@ -72,9 +72,18 @@ class Fault:
     how: str = ""
     size: float = 0.0
 
-    @property
-    def needs_person(self) -> bool:
-        return self.what in (What.PERSON, What.BAD_EDIT)
+    def as_python(self) -> str:
+        """Return the fault as it is written in a test."""
+        failure = "" if self.failure is None else f"FailureClass.{self.failure.name}"
+        seconds = "FOR_EVER" if math.isinf(self.seconds) else f"{self.seconds:.6g}"
+        said = {
+            "failure": failure,
+            "seconds": seconds if self.seconds else "",
+            "how": f'"{self.how}"' if self.how else "",
+            "size": repr(self.size) if self.size else "",
+        }
+        rest = "".join(f", {name}={text}" for name, text in said.items() if text)
+        return f'Fault({self.at!r}, What.{self.what.name}, "{self.service}"{rest})'
 
 
 GROWTH: Mapping[FailureClass, tuple[str, float, float]] = {
@@ -116,7 +125,7 @@ def of_class(failure: FailureClass, rng: random.Random, at: float, service: str)
         return Fault(at, What.GPU_LOST, service, failure, lasting)
     assert failure not in LADDERS, f"no way to {failure} is known"
     if kind_of(failure) is not Kind.TRANSIENT:
-        until = rng.choice([lasting, FOR_EVER])
+        until = rng.choice([lasting, lasting, lasting, FOR_EVER])
         mend = rng.choice(["reload", "start"])
         return Fault(at, What.PERSON, service, failure, until, mend)
     if failure not in NEVER_A_FAILURE and rng.random() < 0.3:
@@ -133,7 +142,7 @@ def anything(rng: random.Random, at: float, service: str) -> Fault:
             seconds = {"long prefill": 100.0, "overloaded front end": 240.0}.get(how, lasting)
             return Fault(at, What.BUSY, service, seconds=seconds, how=how)
         case What.BAD_EDIT:
-            until = rng.choice([lasting, FOR_EVER])
+            until = rng.choice([lasting, lasting, FOR_EVER])
             failure = rng.choice([F.UNKNOWN_ARG, F.BAD_ARG_VALUE, F.QUANT_MISMATCH])
             return Fault(at, What.BAD_EDIT, service, failure, until)
         case What.SLOW_RELEASE:

@@ -10,6 +10,7 @@ from typing import Protocol, assert_never
 
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.numbers import Numbers
+from agent.core.settings import Settings
 from tests.nights.engine import BROKEN_FLAG, Doom, Run
 from tests.nights.faults import Fault, What
 from tests.nights.world import Cause, World
@@ -34,6 +35,11 @@ AT_LOAD = frozenset(
     {F.WEIGHTS_CORRUPT, F.WEIGHTS_MISSING, F.WEIGHTS_MISMATCH, F.DISK_FULL, F.NO_KERNEL_IMAGE}
 )
 """Classes that show while the weights are loaded; the others show at once."""
+
+HARMLESS = frozenset(
+    {What.BUSY, What.EDIT, What.REFUSED_EDIT, What.AGENT_KILLED, What.TAKEN_OVER, What.STOP}
+)
+ALL_OVER = frozenset({What.REBOOT, What.GPU_LOST, What.NEIGHBOUR})
 
 
 class AgentTroubles(Protocol):
@@ -88,8 +94,17 @@ class Happenings:
     def _struck(self, fault: Fault, how: str) -> None:
         self.last_at = self._world.clock.now
         self._world.book()
-        self._world.blame = fault.what.value
+        if how == "begins":
+            self._blame(fault)
         self._world.say(f"*** {fault.what} {how} ({fault.failure or fault.how or fault.service})")
+
+    def _blame(self, fault: Fault) -> None:
+        """Book what is lost from now on; nothing on what did no harm to what was down already."""
+        concerned = tuple(self._world.policies) if fault.what in ALL_OVER else (fault.service,)
+        for service in concerned:
+            run = self._world.runs.get(service)
+            if fault.what not in HARMLESS or (run is not None and run.alive):
+                self._world.blame[service] = fault.what.value
 
     def _run(self, fault: Fault) -> Run | None:
         return self._world.runs.get(fault.service)
@@ -110,7 +125,7 @@ class Happenings:
                     world.causes.append(Cause(doom, P.LOADING, only, left=int(fault.size)))
                 self._dies(fault, doom)
             case What.LASTS | What.PERSON:
-                doom = _doom(fault.failure, person=fault.needs_person)
+                doom = _doom(fault.failure, person=fault.what is What.PERSON)
                 phase = P.LOADING if fault.failure in AT_LOAD else P.STARTING
                 cause = Cause(doom, phase, frozenset({fault.service}))
                 self._in_force(fault, cause, doom)
@@ -189,6 +204,7 @@ class Happenings:
         world, agent = self._world, self._agent
         if cause is not None and cause in world.causes:
             world.causes.remove(cause)
+            world.keeper.memory_changed()
         match fault.what:
             case What.PERSON if fault.how == "reload":
                 self._edits += 1
@@ -208,6 +224,7 @@ class Happenings:
             case What.STOP:
                 self._operator_starts(fault)
             case What.TAKEN_OVER:
+                world.unwanted.discard(fault.service)  # the name is given back to be used
                 self._taken_over(fault, "")
             case What.MISMATCH:
                 agent.mismatch(fault.service, on=False)
@@ -300,10 +317,8 @@ class Happenings:
         if len(self._world.policies) == 1:
             self._edit(fault.service, **{fault.how: values[fault.how]})
 
-    def _on_disk(self, fault: Fault):  # type: ignore[no-untyped-def]
-        return self._world.disk.get(
-            fault.service, self._world.policies[fault.service].settings
-        )
+    def _on_disk(self, fault: Fault) -> Settings:
+        return self._world.disk.get(fault.service, self._world.policies[fault.service].settings)
 
     def _operator_stops(self, fault: Fault) -> None:
         """A stop shows only where something runs; the agent hears of no other."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Ledger:
-    """Seconds, by service and summed; what was not served is booked on the last thing that happened."""
+    """Seconds; what was not served is booked on the last thing that happened."""
 
     wanted: float = 0.0
     served: float = 0.0
@@ -26,4 +26,11 @@ class Ledger:
         if did_serve:
             self.served += seconds
         else:
+            self.lost[blame] = self.lost.get(blame, 0.0) + seconds
+
+    def add(self, other: Ledger) -> None:
+        """Add another night's account."""
+        self.wanted += other.wanted
+        self.served += other.served
+        for blame, seconds in other.lost.items():
             self.lost[blame] = self.lost.get(blame, 0.0) + seconds

@@ -15,7 +15,7 @@ from tests.nights.engine import Needs
 from tests.nights.faults import NIGHT, Fault, plan
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
-from tests.nights.promises import PromiseBroken
+from tests.nights.promises import BrokenPromiseError
 from tests.nights.rivals import AllKnowing, SystemdAlone
 from tests.nights.world import World
 
@@ -37,6 +37,15 @@ class Night:
         rng = random.Random(seed)
         failure = CLASSES[seed % len(CLASSES)]
         return Night(seed, plan(rng, failure, tuple(_policies(seed))))
+
+    def smallest(self, breaks: Callable[[Night], bool]) -> Night:
+        """Return the night with as few faults as still break what it broke."""
+        for number in range(len(self.faults)):
+            faults = self.faults[:number] + self.faults[number + 1 :]
+            shorter = replace(self, faults=faults)
+            if breaks(shorter):
+                return shorter.smallest(breaks)
+        return self
 
 
 def _policies(seed: int) -> dict[str, ServicePolicy]:
@@ -74,7 +83,9 @@ def world_of(night: Night) -> World:
     policies = _policies(night.seed)
     small = len(policies) > 1
     needs = {
-        name: Needs(weights=6.0, activation=0.8) if small else Needs(weights=rng.choice([9.0, 15.0]))
+        name: Needs(weights=6.0, activation=0.8)
+        if small
+        else Needs(weights=rng.choice([9.0, 15.0]))
         for name in policies
     }
     return World(
@@ -87,8 +98,8 @@ def world_of(night: Night) -> World:
     )
 
 
-def under_llmagent(night: Night, tell: Callable[[str], None] | None = None) -> Ledger:
-    """Live through the night with llmagent; raises PromiseBroken with the time in its message."""
+def under_llmagent(night: Night, tell: Callable[[float, str], None] | None = None) -> Ledger:
+    """Live through the night with llmagent; raises BrokenPromiseError."""
     world = world_of(night)
     world.tell = tell
     agent = LlmAgent(world)
@@ -103,9 +114,11 @@ def under_llmagent(night: Night, tell: Callable[[str], None] | None = None) -> L
     world.clock.after(LOOK_SECONDS, look)
     try:
         world.clock.run_until(EVENING + NIGHT)
-    except PromiseBroken as broken:
+    except BrokenPromiseError as broken:
         hours = (world.clock.now - EVENING) / 3600
-        raise PromiseBroken(f"{broken} (seed {night.seed}, {hours:.2f} h into the night)") from None
+        raise BrokenPromiseError(
+            f"{broken} (seed {night.seed}, {hours:.2f} h into the night)"
+        ) from None
     world.book()
     return world.ledger
 
@@ -133,15 +146,10 @@ def _lived(world: World, keeper: AllKnowing | SystemdAlone, night: Night) -> Led
     return world.ledger
 
 
-def smallest(night: Night, breaks: Callable[[Night], bool]) -> Night:
-    """Return the night with as few faults as still break what it broke."""
-    fewer = True
-    while fewer:
-        fewer = False
-        for number in range(len(night.faults)):
-            faults = night.faults[:number] + night.faults[number + 1 :]
-            shorter = replace(night, faults=faults)
-            if breaks(shorter):
-                night, fewer = shorter, True
-                break
-    return night
+def what_breaks(night: Night) -> str | None:
+    """Return the name of the promise that the night breaks, None where all are kept."""
+    try:
+        under_llmagent(night)
+    except BrokenPromiseError as broken:
+        return str(broken).partition(":")[0]
+    return None

@@ -19,45 +19,45 @@ from agent.core.vocabulary import Phase
 HOUR = 3600.0
 
 
-class PromiseBroken(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise was broken; the message says which, when and how."""
 
 
 def check_history(before: HostState, decision: Decision) -> None:
     """Every change of phase is told, is one that the table allows, and every action has a reason.
 
-    Raises PromiseBroken.
+    Raises BrokenPromiseError.
     """
     if before.services == decision.state.services and not decision.actions:
         return
     entered: dict[str, Phase] = {name: s.phase for name, s in before.services.items()}
     for line in decision.news:
         if not line.message:
-            raise PromiseBroken(f"history: a line of kind {line.kind} says nothing")
+            raise BrokenPromiseError(f"history: a line of kind {line.kind} says nothing")
         if "phase" not in line.data:
             continue
         new = Phase(str(line.data["phase"]))
         old = entered.get(line.service, Phase.WAITING)
         if old is not new and (old, new) not in TRANSITIONS:
-            raise PromiseBroken(f"history: {old} -> {new} is no transition: {line.message}")
+            raise BrokenPromiseError(f"history: {old} -> {new} is no transition: {line.message}")
         entered[line.service] = new
     for name, s in decision.state.services.items():
         if entered.get(name, Phase.WAITING) is not s.phase:
-            raise PromiseBroken(f"history: {name} became {s.phase} and nobody was told")
+            raise BrokenPromiseError(f"history: {name} became {s.phase} and nobody was told")
     for action in decision.actions:
         if isinstance(action, Start | Stop) and not action.reason:
-            raise PromiseBroken(f"history: {type(action).__name__} without a reason")
+            raise BrokenPromiseError(f"history: {type(action).__name__} without a reason")
         told = {line.service for line in decision.news if line.data.get("phase")}
         if isinstance(action, Start) and action.service not in told:
-            raise PromiseBroken("history: a start that nobody was told of")
+            raise BrokenPromiseError("history: a start that nobody was told of")
 
 
 def bound_seconds(recovery: Recovery, start_seconds: float, services: int) -> float:
     """Return how long a service may take to serve again after its last curable fault.
 
     First it must be noticed: the longest is a start that stalls while it downloads, a hang behind a
-    silent front end, or something asked of systemd that was lost. Then the back-off and, where it is
-    spent, the hour's budget of starts. Then each change that one class may cause, and one start for
+    silent front end, or something asked of systemd that was lost. Then the back-off and, where it
+    is spent, the hour's budget of starts. Then each change that one class may cause, one start for
     the predecessor's memory and one for the last; a start is judged after its log was waited for,
     and has the card for itself, so that all services on it take turns.
     """
@@ -83,17 +83,17 @@ class Watch:
     """When the budget began anew: the operator edited agent.toml, or the host was rebooted."""
 
     def start(self, at: float, recovery: Recovery) -> None:
-        """Take note of a start that the agent asked for. Raises PromiseBroken."""
+        """Take note of a start that the agent asked for. Raises BrokenPromiseError."""
         self.starts.append(at)
         since = at - HOUR
         recent = [t for t in self.starts if t > since]
         renewals = sum(t > since for t in self.forgiven)
         if len(recent) > recovery.max_starts_per_hour * (1 + renewals):
-            raise PromiseBroken(f"restarts: {len(recent)} starts within an hour")
+            raise BrokenPromiseError(f"restarts: {len(recent)} starts within an hour")
 
 
 def check_limits(used: Settings, policy: ServicePolicy) -> None:
-    """No setting that the agent chose is beyond its limits. Raises PromiseBroken."""
+    """No setting that the agent chose is beyond its limits. Raises BrokenPromiseError."""
     asked, recovery = policy.settings, policy.recovery
     utilization = used.gpu_memory_utilization or default_utilization(None)
     wanted = asked.gpu_memory_utilization or default_utilization(None)
@@ -102,7 +102,7 @@ def check_limits(used: Settings, policy: ServicePolicy) -> None:
         <= utilization
         <= max(recovery.max_gpu_memory_utilization, wanted) + 1e-9
     ):
-        raise PromiseBroken(f"limits: gpu_memory_utilization {utilization}")
+        raise BrokenPromiseError(f"limits: gpu_memory_utilization {utilization}")
     floors = {
         "max_model_len": recovery.min_max_model_len,
         "max_num_seqs": recovery.min_max_num_seqs,
@@ -111,9 +111,9 @@ def check_limits(used: Settings, policy: ServicePolicy) -> None:
     for name, floor in floors.items():
         value = getattr(used, name)
         if value != getattr(asked, name) and (value is None or value < floor):
-            raise PromiseBroken(f"limits: {name} {value} is below its floor {floor}")
+            raise BrokenPromiseError(f"limits: {name} {value} is below its floor {floor}")
     if used.enforce_eager != asked.enforce_eager and not recovery.allow_enforce_eager:
-        raise PromiseBroken("limits: enforce_eager was not allowed")
+        raise BrokenPromiseError("limits: enforce_eager was not allowed")
 
 
 def is_about_the_run(observation: Observation) -> bool:

@@ -47,16 +47,18 @@ class AllKnowing(Untroubled):
                 self._world.stop(service, kill=True)
             return
         self._going.add(service)
-        self._world.stop(service, kill=True, done=lambda _ran: self._go(service))
+        self._world.stop(service, kill=True, done=lambda ran: self._go(service, ran=ran))
 
-    def _go(self, service: str) -> None:
-        self._going.discard(service)
-        settings = self._world.could_start(service)
-        if settings is not None and service not in self._world.unwanted and self._world.up:
-            self._world.start(service, settings)
+    def _go(self, service: str, *, ran: bool) -> None:
+        settings = self._world.could_start(service) if ran else None
+        if settings is None or service in self._world.unwanted or not self._world.up:
+            self._going.discard(service)
+            return
+        self._world.start(service, settings, lambda _ran: self._going.discard(service))
 
     def unit_changed(self, service: str) -> None:
-        self._care()
+        if self._world.unit(service).down:
+            self._care()
 
     def engine_moved(self, run: Run) -> None:
         if run.stuck:

@@ -9,7 +9,7 @@ from agent.core.actions import Start, Stop
 from agent.core.settings import TUNABLES, Settings, Tunable
 from agent.core.state import Decision, HostState, ServiceState
 from agent.core.vocabulary import Phase, UnitFacts
-from tests.nights.promises import PromiseBroken, Watch, bound_seconds, check_limits
+from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
 from tests.nights.world import World
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Tried = tuple[Tunable | None, ...]
 
 
 class Watcher:
-    """Sees every decision and, at any time, the whole world. Raises PromiseBroken."""
+    """Sees every decision and, at any time, the whole world. Raises BrokenPromiseError."""
 
     def __init__(self, world: World, agent: LlmAgent) -> None:
         self._world = world
@@ -40,6 +40,7 @@ class Watcher:
             return
         if unit.foreign:
             self._seen_foreign.add(service)
+            self._known_off.discard(service)
         elif service in self._seen_foreign:
             self._seen_foreign.remove(service)
             self._edited.add(service)  # what runs was not ours: it may be started anew
@@ -87,11 +88,11 @@ class Watcher:
         service, world = action.service, self._world
         self._keeps_its_hands_off(service, "started")
         if service in self._known_off:
-            raise PromiseBroken(f"operator: {service} was started after the operator's stop")
+            raise BrokenPromiseError(f"operator: {service} was started after the operator's stop")
         run = world.runs.get(service)
         known = before is not None and run is not None and before.invocation_id == run.invocation
         if known and run is not None and not run.stuck and service not in self._edited:
-            raise PromiseBroken(f"busy: a healthy {service} was restarted: {action.reason}")
+            raise BrokenPromiseError(f"busy: a healthy {service} was restarted: {action.reason}")
         self._edited.discard(service)
         policy = self._agent.policies[service]
         check_limits(action.settings, policy)
@@ -102,7 +103,7 @@ class Watcher:
         self._watch(service).start(self._world.clock.now, self._agent.policies[service].recovery)
 
     def _does_not_swing(self, service: str, settings: Settings) -> None:
-        """What failed for memory is not tried again once something else was, while nothing changed."""
+        """What failed is not tried again after something else, unless the memory changed."""
         free = self._world.free_for(service)
         doom = self._world.last_doom.get(service)
         failed = self._failed.setdefault(service, {})
@@ -112,7 +113,7 @@ class Watcher:
         tried: Tried = tuple(getattr(settings, name) for name in TUNABLES)
         self._last[service] = tried
         if tried != last and abs(failed.get(tried, -99.0) - free) < 0.01:
-            raise PromiseBroken(f"swing: {service} tries {tried} again, which failed before")
+            raise BrokenPromiseError(f"swing: {service} tries {tried} again, which failed before")
 
     def _stop(self, before: ServiceState | None, action: Stop) -> None:
         service = action.service
@@ -123,19 +124,20 @@ class Watcher:
         if self._agent.is_blind:
             return  # a start whose log cannot be read shows no progress
         if action.kill and known and run is not None and not run.stuck and not again:
-            raise PromiseBroken(f"busy: {service} was killed while {run.phase}: {action.reason}")
+            raise BrokenPromiseError(
+                f"busy: {service} was killed while {run.phase}: {action.reason}"
+            )
 
     def _keeps_its_hands_off(self, service: str, how: str) -> None:
         if service in self._seen_foreign:
-            raise PromiseBroken(f"foreign: {service}.service of somebody else was {how}")
+            raise BrokenPromiseError(f"foreign: {service}.service of somebody else was {how}")
 
     def _held(self, s: ServiceState) -> None:
-        doom = self._world.last_doom.get(s.name)
         if not s.what_to_do:
-            raise PromiseBroken(f"held: {s.name} and nobody is told what to do")
-        if s.foreign or (doom is not None and doom.person):
+            raise BrokenPromiseError(f"held: {s.name} and nobody is told what to do")
+        if s.foreign or self._world.may_be_held(s.name):
             return
-        raise PromiseBroken(f"held: {s.name} without need of a person: {s.reason}")
+        raise BrokenPromiseError(f"held: {s.name} without need of a person: {s.reason}")
 
     # --- what it does not do ---
 
@@ -153,16 +155,13 @@ class Watcher:
             s, run = agent.state.services[service], world.runs.get(service)
             if s.foreign or service in world.unwanted:
                 continue
-            doom = world.last_doom.get(service)
-            if s.phase is Phase.HELD and doom is not None and doom.person:
+            if s.phase is Phase.HELD and world.may_be_held(service):
                 continue
-            if world.could_start(service) is not None:
-                if run is None or not run.alive or s.phase is not Phase.SERVING:
-                    raise PromiseBroken(
-                        f"back: {service} is {s.phase} {bound:.0f} s after the last fault: {s.reason}"
-                    )
-            elif world.needs_person(service) and run is None and len(world.policies) == 1:
-                if s.phase is not Phase.HELD:
-                    raise PromiseBroken(
-                        f"held: only a person can help {service}, and it is {s.phase}: {s.reason}"
-                    )
+            serves = run is not None and run.alive and s.phase is Phase.SERVING
+            if world.could_start(service) is not None and not serves:
+                late = f"{bound:.0f} s after the last fault"
+                raise BrokenPromiseError(f"back: {service} is {s.phase} {late}: {s.reason}")
+            alone = len(world.policies) == 1  # two services may hold each other's memory
+            if alone and run is None and world.needs_person(service) and s.phase is not Phase.HELD:
+                what = f"held: only a person can help {service}, and it is {s.phase}"
+                raise BrokenPromiseError(f"{what}: {s.reason}")

@@ -33,8 +33,9 @@ from tests.nights.ledger import Ledger
 
 P = EnginePhase
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
-FAILS_AFTER = 4.0
-"""Seconds from the phase in which a start fails to the end of its process."""
+FAILS_AFTER = 12.0
+"""Seconds from the phase in which a start fails to the end of its process: vLLM takes about so long
+to be imported, and as long to end."""
 PROGRESS_SECONDS = 240.0
 BOOT_SECONDS = 90.0
 DOWN = UnitFacts("inactive", "dead")
@@ -45,7 +46,7 @@ class Keeper(Protocol):
 
     def unit_changed(self, service: str) -> None: ...
     def engine_moved(self, run: Run) -> None: ...
-    def memory_changed(self) -> None: ...
+    def memory_changed(self) -> None: ...  # or another cause is over
     def edited(self, service: str) -> None: ...
     def rebooted(self) -> None: ...
 
@@ -101,9 +102,11 @@ class World:
     doomed_in: dict[str, EnginePhase] = field(default_factory=dict)
     unwanted: set[str] = field(default_factory=set)
     last_doom: dict[str, Doom] = field(default_factory=dict)
-    blame: str = "first start"
+    blame: dict[str, str] = field(default_factory=dict)
+    """What a service that is down is down for, as far as the night knows."""
     ledger: Ledger = field(default_factory=Ledger)
-    tell: Callable[[str], None] | None = None
+    tell: Callable[[float, str], None] | None = None
+    """Hears what happens and when, where somebody wants to know."""
     keeper: Keeper = field(init=False)
     _ghosts: list[float] = field(default_factory=list)
     _turn: dict[str, int] = field(default_factory=dict)
@@ -116,7 +119,7 @@ class World:
 
     def say(self, what: str) -> None:
         if self.tell is not None:
-            self.tell(what)
+            self.tell(self.clock.now, what)
 
     def book(self) -> None:
         """Account for the time up to now."""
@@ -127,14 +130,14 @@ class World:
                 self.clock.now,
                 wanted=service not in self.unwanted,
                 serves=run is not None and run.alive,
-                blame=self.blame,
+                blame=self.blame.get(service, "first start"),
             )
 
     # --- memory ---
 
     def held_by(self, service: str) -> float:
         run = self.runs.get(service)
-        if run is None or run.phase is P.STARTING or run.phase is P.DOWNLOADING:
+        if run is None or not run.holds:
             return 0.0
         graphs = 0.0 if run.settings.enforce_eager else self.needs[service].graphs
         return utilization_of(run.settings) * self.total + graphs
@@ -144,28 +147,49 @@ class World:
         others = sum(self.held_by(other) for other in self.runs if other != service)
         return self.total - 0.5 - sum(self.strangers.values()) - sum(self._ghosts) - others
 
-    def could_start(self, service: str, *, alone: bool = False) -> Settings | None:
-        """Return settings within the operator's limits that would start now; None for none.
+    def could_start(self, service: str) -> Settings | None:
+        """Return settings within the operator's limits that would start now; None for none."""
+        return self._fitting(service, self.free_for(service))
 
-        `alone`: as it would be without strangers on the card.
-        """
+    def could_start_alone(self, service: str) -> Settings | None:
+        """Return the same as it would be without strangers and without the memory of the dead."""
+        free = self.free_for(service) + sum(self._ghosts) + sum(self.strangers.values())
+        return self._fitting(service, free)
+
+    def _fitting(self, service: str, free: float) -> Settings | None:
         policy = self.policies[service]
-        if any(cause.concerns(service, policy.settings) for cause in self.causes):
+        if self._causes(service):
             return None
-        free = self.free_for(service) + sum(self._ghosts)
-        if alone:
-            free += sum(self.strangers.values())
         return settings_that_fit(
             self.needs[service], policy.settings, policy.recovery, self.total, free
         )
 
+    def _causes(self, service: str) -> list[Cause]:
+        """Return what ends every start of the service for now; not what ends only the next few."""
+        settings = self.policies[service].settings
+        return [c for c in self.causes if c.left is None and c.concerns(service, settings)]
+
     def needs_person(self, service: str) -> bool:
         """Tell whether no start can succeed before a person did something."""
-        settings = self.policies[service].settings
-        found = [cause for cause in self.causes if cause.concerns(service, settings)]
-        if found:
+        if found := self._causes(service):
             return all(cause.doom.person for cause in found)
-        return self.could_start(service, alone=True) is None
+        return self.could_start_alone(service) is None
+
+    def may_be_held(self, service: str) -> bool:
+        """Tell whether the service's last failure is one that may end in a hold.
+
+        Too small a KV cache is answered with utilization and length, with nothing else.
+        """
+        doom = self.last_doom.get(service)
+        if doom is None or doom.person or doom.short_of_memory is None:
+            return doom is not None and doom.person
+        if self.could_start_alone(service) is None:
+            return True
+        if doom.failure is not FailureClass.OOM_KV_TOO_SMALL_FOR_MAXLEN:
+            return False
+        free = self.free_for(service) + sum(self._ghosts) + sum(self.strangers.values())
+        limits, needs = self.policies[service].recovery, self.needs[service]
+        return length_that_fits(needs, doom.short_of_memory, limits, self.total, free) is None
 
     def take(self, stranger: str, gib: float) -> None:
         """Let somebody else hold so much of the card from now on, 0 for nothing."""
@@ -195,8 +219,8 @@ class World:
             canceled(False)
 
     def _begin_job(self, service: str, done: Callable[[bool], None]) -> None:
-        self._begin(service)
         done(True)
+        self._begin(service)
 
     def _down_job(self, service: str, done: Callable[[bool], None]) -> None:
         self._show(service, replace(self.unit(service), active_state="inactive", sub_state="dead"))
@@ -220,9 +244,7 @@ class World:
                 seconds = float(patience) if run.stuck else 2.0
             self._show(
                 service,
-                replace(
-                    self.unit(service), active_state="deactivating", sub_state="stop-sigterm"
-                ),
+                replace(self.unit(service), active_state="deactivating", sub_state="stop-sigterm"),
             )
         self._canceled[service] = done
 
@@ -278,15 +300,17 @@ class World:
             seconds, self.download_seconds = self.download_seconds, 0.0
             self._last_phase(run, index, seconds)
             return
-        self._move(run, phase)
         if (service, phase) in self.stalls:
             self.stalls.remove((service, phase))
             run.stuck = True
+        self._move(run, phase)
+        if run.stuck:
             return
         doom = self._doom(run, phase)
         if doom is not None:
             self.clock.after(min(FAILS_AFTER, seconds), lambda: self.die(run, doom))
             return
+        run.holds = run.holds or phase is P.LOADING
         self._last_phase(run, index + 1, seconds)
 
     def _last_phase(self, run: Run, following: int, seconds: float) -> None:
@@ -316,17 +340,7 @@ class World:
         found = memory_doom(phase, self.needs[run.service], run.settings, self.total, free)
         if found is None:
             return None
-        return Doom(*found, person=self._only_a_person(run, found[0]))
-
-    def _only_a_person(self, run: Run, failure: FailureClass) -> bool:
-        """Tell whether the end of the ladder is rightly reached, strangers gone or not."""
-        if self.could_start(run.service, alone=True) is None:
-            return True
-        if failure is not FailureClass.OOM_KV_TOO_SMALL_FOR_MAXLEN:
-            return False
-        free = self.free_for(run.service) + sum(self._ghosts) + sum(self.strangers.values())
-        asked, limits = run.settings, self.policies[run.service].recovery
-        return length_that_fits(self.needs[run.service], asked, limits, self.total, free) is None
+        return Doom(*found, short_of_memory=run.settings)
 
     def _ready(self, run: Run) -> None:
         run.ready, run.phase = True, P.SERVING
@@ -349,9 +363,7 @@ class World:
         self.say(f"{service} dies: {doom.failure or 'without a word'} while {run.phase}")
         self._end(run)
         turn = self._next_turn(service)
-        died = replace(
-            run.unit, exec_main_code=1, exec_main_status=doom.status, result=doom.result
-        )
+        died = replace(run.unit, exec_main_code=1, exec_main_status=doom.status, result=doom.result)
         if self._given_up(service):
             self._show(service, replace(died, active_state="failed", sub_state="failed"))
             return

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nights of twelve hours in virtual time, with every failure class: the promises are kept.
+
+A seed that fails is told by `python -m tests.nights SEED`, which also prints it as a night of as
+few faults as still break the promise; such nights are kept in test_nights_found.py.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from agent.core.failures import FailureClass
+from agent.core.settings import Recovery, ServicePolicy, Settings
+from tests.nights.faults import What, of_class
+from tests.nights.ledger import Ledger
+from tests.nights.many import all_broken
+from tests.nights.night import (
+    CLASSES,
+    Night,
+    under_an_all_knowing,
+    under_llmagent,
+    under_systemd,
+    what_breaks,
+)
+from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
+
+NIGHTS = 3 * len(CLASSES)
+"""Each failure class has its turn three times, among whatever else happens."""
+
+
+def test_the_promises_hold_in_every_night() -> None:
+    broken = all_broken(range(NIGHTS))
+    assert not broken, "\n".join(broken[:10])
+
+
+@pytest.mark.parametrize("failure", list(FailureClass))
+def test_every_class_can_happen_in_a_night(failure: FailureClass) -> None:
+    fault = of_class(failure, random.Random(1), 60.0, "vllm")
+    assert fault.failure in (failure, None)
+
+
+def test_a_night_is_the_same_to_the_second_each_time() -> None:
+    told: list[list[tuple[float, str]]] = [[], []]
+    for lines in told:
+        under_llmagent(Night.of(7), lambda now, what, lines=lines: lines.append((now, what)))
+    assert told[0] == told[1]
+    assert len(told[0]) > 10
+
+
+def test_llmagent_serves_more_than_systemd_and_less_than_one_who_knows_everything() -> None:
+    ours, systemd, best = Ledger(), Ledger(), Ledger()
+    for seed in range(0, 400, 8):
+        night = Night.of(seed)
+        ours.add(under_llmagent(night))
+        systemd.add(under_systemd(night, 5.0))
+        best.add(under_an_all_knowing(night))
+    assert systemd.served < ours.served < best.served
+    assert ours.served / best.served > 0.9
+
+
+def test_a_night_is_made_as_short_as_still_shows_the_same() -> None:
+    night = next(Night.of(seed) for seed in range(500) if len(Night.of(seed).faults) > 6)
+    wanted = night.faults[3].what
+
+    def shows(shorter: Night) -> bool:
+        return any(fault.what is wanted for fault in shorter.faults)
+
+    assert [fault.what for fault in night.smallest(shows).faults] == [wanted]
+
+
+def test_the_bound_on_being_back_follows_from_the_policy() -> None:
+    patient = bound_seconds(Recovery(), 60.0, 1)
+    assert patient > 3600 + Recovery().download_stall_seconds
+    assert bound_seconds(Recovery(backoff_max_seconds=600.0), 60.0, 1) == patient + 300
+    assert bound_seconds(Recovery(), 60.0, 2) > patient
+
+
+def test_one_start_too_many_within_an_hour_is_noticed() -> None:
+    watch = Watch()
+    for number in range(3):
+        watch.start(60.0 * number, Recovery(max_starts_per_hour=3))
+    with pytest.raises(BrokenPromiseError, match="4 starts within an hour"):
+        watch.start(300.0, Recovery(max_starts_per_hour=3))
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"gpu_memory_utilization": 0.49},
+        {"gpu_memory_utilization": 0.98},
+        {"max_model_len": 1024},
+        {"max_num_seqs": 4},
+    ],
+)
+def test_a_setting_beyond_its_limits_is_noticed(beyond: dict[str, float]) -> None:
+    asked = Settings("vllm", "/srv/m", gpu_memory_utilization=0.9)
+    used = replace(asked, **beyond)  # type: ignore[arg-type]
+    with pytest.raises(BrokenPromiseError, match="limits"):
+        check_limits(used, ServicePolicy(asked))
+    check_limits(used, ServicePolicy(used))  # what the operator asks for is no choice of the agent
+
+
+def test_a_quiet_night_serves_all_the_time_but_the_first_start() -> None:
+    for seed in range(20):
+        ledger = under_llmagent(Night(seed, ()))
+        assert what_breaks(Night(seed, ())) is None
+        assert ledger.lost.keys() == {"first start"}
+        assert ledger.served > ledger.wanted - 3 * 2400 * 2
+
+
+def test_every_kind_of_fault_is_drawn_by_some_seed() -> None:
+    drawn = {fault.what for seed in range(NIGHTS) for fault in Night.of(seed).faults}
+    assert drawn == set(What)
