@@ -13,7 +13,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core.actions import Action, Canary, FollowLog, ReadLog, Start, Stop, Verify, WriteUnit
+from agent.core.actions import (
+    Action,
+    Canary,
+    FollowLog,
+    LockClocks,
+    ReadLog,
+    Reap,
+    SetPersistenceMode,
+    SetPowerLimit,
+    Start,
+    Stop,
+    Verify,
+    WriteUnit,
+)
 from agent.core.check import Check, Verdict
 from agent.core.codec import decode, encode
 from agent.core.decide import decide
@@ -198,6 +211,8 @@ class LlmAgent:
                 self._verify(action)
             case Canary():
                 self._ask_for_one_token(action)
+            case Reap() | SetPowerLimit() | LockClocks() | SetPersistenceMode():
+                pass  # nothing is left over, and nothing of the card is asked for
 
     def _job_ended(self, action: Start | Stop, *, ran: bool) -> None:
         self._soon(SEEN_SECONDS, lambda: self._done(action, ran=ran, detail=""))
@@ -317,8 +332,7 @@ class LlmAgent:
         world = self.world
         total = int(world.total * GIB)
         free = max(0, int(world.free_for("") * GIB))
-        lost = any(cause.until_reboot for cause in world.causes)
-        gpu = Gpu(0, "GPU-0", lost=lost, memory=GpuMemory(total, total - free, free))
+        gpu = Gpu(0, "GPU-0", lost=world.card_is_lost, memory=GpuMemory(total, total - free, free))
         self.observe(GpusSeen(self.clock.now, Gpus(self.clock.now, (gpu,))))
 
     # --- the operator, and troubles of the agent's own ---

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from agent.core.failures import EnginePhase, FailureClass
@@ -14,7 +15,7 @@ F, P = FailureClass, EnginePhase
 
 DEFAULT_LEN = 32768
 DEFAULT_SEQS = 256
-DEFAULT_BATCHED = 8192
+DEFAULT_BATCHED = 2048
 DEFAULT_UTILIZATION = 0.92
 BROKEN_FLAG = "--no-such-flag"
 """An operator's mistake in extra_args: the engine refuses it at every start."""
@@ -40,7 +41,7 @@ class Needs:
 
     weights: float = 15.0
     activation: float = 1.5
-    """Peak of the profile run at 8192 batched tokens, grows with them."""
+    """Peak of the profile run at 2048 batched tokens; it grows with them, more slowly."""
     kv_per_1024_tokens: float = 0.125
     graphs: float = 0.6
     sampler_per_seq: float = 0.001
@@ -105,6 +106,15 @@ def utilization_of(settings: Settings) -> float:
     return settings.gpu_memory_utilization or DEFAULT_UTILIZATION
 
 
+def graphs_of(needs: Needs, settings: Settings) -> float:
+    """Return the GiB of CUDA graphs: less for fewer sizes, none without them."""
+    if settings.enforce_eager:
+        return 0.0
+    most = min(512, 2 * (settings.max_num_seqs or DEFAULT_SEQS))
+    largest = settings.max_cudagraph_capture_size or most
+    return needs.graphs * (0.3 + 0.7 * largest / most)
+
+
 def memory_doom(
     phase: EnginePhase, needs: Needs, settings: Settings, total: float, free: float
 ) -> tuple[FailureClass, Numbers] | None:
@@ -113,7 +123,8 @@ def memory_doom(
     wanted = utilization * total
     seqs = settings.max_num_seqs or DEFAULT_SEQS
     length = settings.max_model_len or min(DEFAULT_LEN, needs.longest)
-    activation = needs.activation * (settings.max_num_batched_tokens or DEFAULT_BATCHED) / 8192
+    batched = settings.max_num_batched_tokens or DEFAULT_BATCHED
+    activation = needs.activation * (0.75 + 0.25 * batched / DEFAULT_BATCHED)
     kv = wanted - needs.weights - activation
     match phase:
         case P.LOADING:
@@ -146,8 +157,8 @@ def memory_doom(
                     total_gib=total,
                 )
         case P.CAPTURING if not settings.enforce_eager:
-            if needs.graphs > free - wanted:
-                tried = round(needs.graphs - (free - wanted), 2)
+            if graphs_of(needs, settings) > free - wanted:
+                tried = round(graphs_of(needs, settings) - (free - wanted), 2)
                 return F.OOM_GRAPH_CAPTURE, Numbers(tried_gib=tried, total_gib=total)
         case P.WARMING_UP:
             if seqs * needs.sampler_per_seq > free - wanted:
@@ -157,52 +168,63 @@ def memory_doom(
     return None
 
 
+LEVERS: Mapping[FailureClass, frozenset[str]] = {
+    F.OOM_KV_NONE: frozenset({"utilization", "batch", "seqs"}),
+    F.OOM_KV_TOO_SMALL_FOR_MAXLEN: frozenset({"utilization", "length"}),
+    F.MAMBA_BLOCKS_TOO_FEW: frozenset({"seqs"}),
+    F.OOM_WEIGHTS_LOAD: frozenset(),
+    F.OOM_PROFILE: frozenset({"batch", "seqs"}),
+    F.OOM_SAMPLER_WARMUP: frozenset({"seqs", "utilization"}),
+    F.OOM_GRAPH_CAPTURE: frozenset({"utilization", "graphs"}),
+    F.OOM_FREE_MEM_STARTUP: frozenset({"utilization"}),
+}
+"""What a class may be answered with before the service is held: the manual's table of remedies."""
+
+ALL_LEVERS = frozenset({"utilization", "batch", "seqs", "length", "graphs"})
+
+
 def settings_that_fit(
-    needs: Needs, asked: Settings, recovery: Recovery, total: float, free: float
+    needs: Needs,
+    asked: Settings,
+    recovery: Recovery,
+    total: float,
+    free: float,
+    levers: frozenset[str] = ALL_LEVERS,
 ) -> Settings | None:
     """Return settings within the limits that start with so much free; None when there are none.
 
     As asked when that fits; else the highest utilization with everything else at its least.
     """
-    least = _least(needs, asked, recovery)
-    return _highest(needs, asked, least, recovery, total, free)
-
-
-def length_that_fits(
-    needs: Needs, asked: Settings, recovery: Recovery, total: float, free: float
-) -> Settings | None:
-    """The same with nothing but utilization and length to change: all that a KV cache which is too
-    small for one request is answered with before the service is held."""
-    shorter = replace(asked, max_model_len=_least(needs, asked, recovery).max_model_len)
-    return _highest(needs, asked, shorter, recovery, total, free)
-
-
-def _least(needs: Needs, asked: Settings, recovery: Recovery) -> Settings:
-    seqs = min(asked.max_num_seqs or DEFAULT_SEQS, recovery.min_max_num_seqs)
-    batched = asked.max_num_batched_tokens or DEFAULT_BATCHED
-    length = asked.max_model_len or min(DEFAULT_LEN, needs.longest)
-    return replace(
-        asked,
-        max_num_batched_tokens=min(batched, recovery.min_max_num_batched_tokens),
-        max_num_seqs=seqs if needs.mamba_blocks is None else min(seqs, needs.mamba_blocks),
-        max_model_len=min(length, recovery.min_max_model_len),
-        enforce_eager=asked.enforce_eager or recovery.allow_enforce_eager,
-    )
-
-
-def _highest(
-    needs: Needs, asked: Settings, least: Settings, recovery: Recovery, total: float, free: float
-) -> Settings | None:
 
     def fits(settings: Settings) -> bool:
         return all(memory_doom(p, needs, settings, total, free) is None for p, _ in TIMELINE)
 
     if fits(asked):
         return asked
+    least = _least(needs, asked, recovery, levers)
+    if "utilization" not in levers:
+        return least if fits(least) else None
     floor = min(recovery.min_gpu_memory_utilization, utilization_of(asked))
     ceiling = max(recovery.max_gpu_memory_utilization, utilization_of(asked))
-    for percent in range(int(ceiling * 100), int(floor * 100) - 1, -1):
+    for percent in range(round(ceiling * 100), round(floor * 100) - 1, -1):
         one = replace(least, gpu_memory_utilization=percent / 100)
         if fits(one):
             return one
     return None
+
+
+def _least(needs: Needs, asked: Settings, recovery: Recovery, levers: frozenset[str]) -> Settings:
+    least = asked
+    if "seqs" in levers:
+        seqs = min(asked.max_num_seqs or DEFAULT_SEQS, recovery.min_max_num_seqs)
+        least = replace(least, max_num_seqs=seqs)
+    if "batch" in levers:
+        batched = asked.max_num_batched_tokens or DEFAULT_BATCHED
+        batched = min(batched, recovery.min_max_num_batched_tokens)
+        least = replace(least, max_num_batched_tokens=batched)
+    if "length" in levers:
+        length = asked.max_model_len or min(DEFAULT_LEN, needs.longest)
+        least = replace(least, max_model_len=min(length, recovery.min_max_model_len))
+    if "graphs" in levers and recovery.allow_enforce_eager:
+        least = replace(least, enforce_eager=True)
+    return least

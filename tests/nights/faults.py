@@ -18,7 +18,7 @@ from agent.core.failures import (
     group_of,
     kind_of,
 )
-from agent.core.remedies import LADDERS
+from agent.core.remedies import NEVER_HELD
 
 F, P = FailureClass, EnginePhase
 HOUR = 3600.0
@@ -123,7 +123,8 @@ def of_class(failure: FailureClass, rng: random.Random, at: float, service: str)
         return Fault(at, What.GROWS, service, failure, until, how, size)
     if failure in (F.GPU_LOST, F.XID_79, F.NO_GPU):
         return Fault(at, What.GPU_LOST, service, failure, lasting)
-    assert failure not in LADDERS, f"no way to {failure} is known"
+    if failure in NEVER_HELD:
+        return Fault(at, What.LASTS, service, failure, lasting)
     if kind_of(failure) is not Kind.TRANSIENT:
         until = rng.choice([lasting, lasting, lasting, FOR_EVER])
         mend = rng.choice(["reload", "start"])

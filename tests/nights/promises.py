@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from agent.core.actions import Start, Stop
 from agent.core.case import default_utilization
+from agent.core.ladders import LADDERS
 from agent.core.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.liveness import MISSES_WHEN_UNSEEN, VERIFY_LOST_SECONDS
 from agent.core.observations import Observation
-from agent.core.remedies import MAX_CHANGES_PER_CLASS
 from agent.core.settings import Recovery, ServicePolicy, Settings
 from agent.core.state import Decision, HostState
 from agent.core.transitions import TRANSITIONS
@@ -69,7 +69,7 @@ def bound_seconds(recovery: Recovery, start_seconds: float, services: int) -> fl
     )
     asked = recovery.stop_seconds + 30 + GRACE_SECONDS
     waiting = recovery.backoff_max_seconds + HOUR
-    tries = MAX_CHANGES_PER_CLASS + 2
+    tries = max(len(ladder) for ladder in LADDERS.values()) + 2
     one = start_seconds + LOG_SECONDS + asked
     return notice + asked + waiting + tries * one * services
 

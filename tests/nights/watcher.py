@@ -68,13 +68,14 @@ class Watcher:
 
     def decided(self, before: HostState, decision: Decision) -> None:
         for line in decision.news:
-            if line.kind == "forgotten":
+            if line.kind in ("forgotten", "rolled-back"):
                 self._failed.pop(line.service, None)
                 self._last.pop(line.service, None)
         for action in decision.actions:
             match action:
                 case Start():
-                    self._start(before.services.get(action.service), action)
+                    now = decision.state.services[action.service]
+                    self._start(before.services.get(action.service), now, action)
                 case Stop():
                     self._stop(before.services.get(action.service), action)
                 case _:
@@ -84,7 +85,7 @@ class Watcher:
             if s.phase is Phase.HELD and (was is None or was.phase is not Phase.HELD):
                 self._held(s)
 
-    def _start(self, before: ServiceState | None, action: Start) -> None:
+    def _start(self, before: ServiceState | None, now: ServiceState, action: Start) -> None:
         service, world = action.service, self._world
         self._keeps_its_hands_off(service, "started")
         if service in self._known_off:
@@ -93,13 +94,12 @@ class Watcher:
         known = before is not None and run is not None and before.invocation_id == run.invocation
         if known and run is not None and not run.stuck and service not in self._edited:
             raise BrokenPromiseError(f"busy: a healthy {service} was restarted: {action.reason}")
-        self._edited.discard(service)
-        policy = self._agent.policies[service]
-        check_limits(action.settings, policy)
+        check_limits(action.settings, now.in_force(self._agent.policies[service]))
         self._does_not_swing(service, action.settings)
 
     def carried_out(self, service: str) -> None:
         """Take note of a start that reached systemd: one that was lost is no restart."""
+        self._edited.discard(service)
         self._watch(service).start(self._world.clock.now, self._agent.policies[service].recovery)
 
     def _does_not_swing(self, service: str, settings: Settings) -> None:

@@ -19,12 +19,14 @@ from agent.core.unit import RESTART_SECONDS, STOP_MARGIN_SECONDS
 from agent.core.vocabulary import UnitFacts
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import (
+    ALL_LEVERS,
     BROKEN_FLAG,
+    LEVERS,
     TIMELINE,
     Doom,
     Needs,
     Run,
-    length_that_fits,
+    graphs_of,
     memory_doom,
     settings_that_fit,
     utilization_of,
@@ -38,6 +40,8 @@ FAILS_AFTER = 12.0
 to be imported, and as long to end."""
 PROGRESS_SECONDS = 240.0
 BOOT_SECONDS = 90.0
+MARGIN_GIB = 0.3
+"""What llmagent leaves free beside the engine."""
 DOWN = UnitFacts("inactive", "dead")
 
 
@@ -139,7 +143,7 @@ class World:
         run = self.runs.get(service)
         if run is None or not run.holds:
             return 0.0
-        graphs = 0.0 if run.settings.enforce_eager else self.needs[service].graphs
+        graphs = graphs_of(self.needs[service], run.settings)
         return utilization_of(run.settings) * self.total + graphs
 
     def free_for(self, service: str) -> float:
@@ -169,6 +173,10 @@ class World:
         settings = self.policies[service].settings
         return [c for c in self.causes if c.left is None and c.concerns(service, settings)]
 
+    @property
+    def card_is_lost(self) -> bool:
+        return any(cause.until_reboot for cause in self.causes)
+
     def needs_person(self, service: str) -> bool:
         """Tell whether no start can succeed before a person did something."""
         if found := self._causes(service):
@@ -176,20 +184,20 @@ class World:
         return self.could_start_alone(service) is None
 
     def may_be_held(self, service: str) -> bool:
-        """Tell whether the service's last failure is one that may end in a hold.
-
-        Too small a KV cache is answered with utilization and length, with nothing else.
-        """
+        """Tell whether nothing that the service's last failure is answered with can help."""
+        if self.card_is_lost:
+            return True
         doom = self.last_doom.get(service)
         if doom is None or doom.person or doom.short_of_memory is None:
             return doom is not None and doom.person
-        if self.could_start_alone(service) is None:
-            return True
-        if doom.failure is not FailureClass.OOM_KV_TOO_SMALL_FOR_MAXLEN:
-            return False
-        free = self.free_for(service) + sum(self._ghosts) + sum(self.strangers.values())
+        levers = LEVERS.get(doom.failure or FailureClass.UNKNOWN, ALL_LEVERS)
+        # A service that is down is to come back: its share is not there to be taken.
+        others = [other for other in self.policies if other != service]
+        asked_for = sum(utilization_of(self.policies[other].settings) for other in others)
+        free = self.total * (1 - asked_for) - 0.5 - MARGIN_GIB
         limits, needs = self.policies[service].recovery, self.needs[service]
-        return length_that_fits(needs, doom.short_of_memory, limits, self.total, free) is None
+        asked = doom.short_of_memory
+        return settings_that_fit(needs, asked, limits, self.total, free, levers) is None
 
     def take(self, stranger: str, gib: float) -> None:
         """Let somebody else hold so much of the card from now on, 0 for nothing."""

@@ -27,8 +27,8 @@ from tests.nights.night import (
 )
 from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
 
-NIGHTS = 3 * len(CLASSES)
-"""Each failure class has its turn three times, among whatever else happens."""
+NIGHTS = 2 * len(CLASSES)
+"""Each failure class has its turn twice, among whatever else happens."""
 
 
 def test_the_promises_hold_in_every_night() -> None:
