@@ -12,6 +12,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from agent.core.actions import (
     Action,
@@ -107,7 +108,7 @@ class LlmAgent:
             run = self.world.runs.get(service)
             if run is not None:
                 self.engine_moved(run)
-            self._soon(1.0, lambda service=service: self._poll(service))
+            self._soon(1.0, partial(self._poll, service))
         self._soon(0.0, self._tick)
 
     def _soon(self, seconds: float, do: Callable[[], None]) -> None:
@@ -152,7 +153,7 @@ class LlmAgent:
             self._die()
             return
         for action in decision.actions:
-            self._soon(SEEN_SECONDS, lambda action=action: self._carry_out(action))
+            self._soon(SEEN_SECONDS, partial(self._carry_out, action))
         if next_tick(self.state, self.policies, self.clock.now) < self._tick_at:
             self._plan_tick()
         if self._is_stale:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, assert_never
 
 from agent.core.failures import EnginePhase, FailureClass
@@ -78,7 +79,7 @@ class Happenings:
         """When something happened last, an end included."""
         began = world.clock.now
         for fault in faults:
-            world.clock.at(began + fault.at, lambda fault=fault: self._happen(fault))
+            world.clock.at(began + fault.at, partial(self._happen, fault))
 
     def _until(self, fault: Fault, end: Cause | None = None) -> None:
         """Have the fault end in its time."""

@@ -8,7 +8,9 @@ few faults as still break the promise; such nights are kept in test_nights_found
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -45,9 +47,14 @@ def test_every_class_can_happen_in_a_night(failure: FailureClass) -> None:
 def test_a_night_is_the_same_to_the_second_each_time() -> None:
     told: list[list[tuple[float, str]]] = [[], []]
     for lines in told:
-        under_llmagent(Night.of(7), lambda now, what, lines=lines: lines.append((now, what)))
+        heard: Callable[[tuple[float, str]], None] = lines.append
+        under_llmagent(Night.of(7), partial(_hear, heard))
     assert told[0] == told[1]
     assert len(told[0]) > 10
+
+
+def _hear(heard: Callable[[tuple[float, str]], None], now: float, what: str) -> None:
+    heard((now, what))
 
 
 def test_llmagent_serves_more_than_systemd_and_less_than_one_who_knows_everything() -> None:
