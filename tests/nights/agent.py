@@ -9,8 +9,6 @@ was not recorded.
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -30,67 +28,40 @@ from agent.core.actions import (
 )
 from agent.core.check import Check, Verdict
 from agent.core.codec import decode, encode
-from agent.core.decide import decide
-from agent.core.facts import Facts
 from agent.core.failures import NEVER_A_FAILURE, EnginePhase, Outcome
-from agent.core.gpu import Gpu, GpuMemory, Gpus
 from agent.core.numbers import Numbers
 from agent.core.observations import (
     ActionDone,
     AgentStarted,
-    ApiSeen,
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
-    GpusSeen,
     LogConcluded,
-    LogProgress,
-    Observation,
     Tick,
     UnitSeen,
     Verified,
 )
-from agent.core.settings import ServicePolicy
-from agent.core.state import Decision, HostPolicy, HostState, ServiceState
-from agent.core.vllm_metrics import Counters
-from agent.core.vocabulary import Phase
+from agent.core.state import Decision, HostState, ServiceState
+from agent.core.vocabulary import Phase, UnitFacts
 from tests.nights.due import next_tick
 from tests.nights.engine import Run
-from tests.nights.promises import check_history, is_about_the_run
+from tests.nights.senses import SEEN_SECONDS, Senses
 from tests.nights.watcher import Watcher
-from tests.nights.world import ENGINE, World
+from tests.nights.world import World
 from tests.unit.simulated_engine import diagnosis_of
 
-SEEN_SECONDS = 0.02
 READ_SECONDS = 0.2
 RESTART_SECONDS = 2.0
 """After this long systemd has started a killed agent again."""
-POLL_SECONDS = 100.0
-"""While nothing happens: often enough that moving tokens are seen before they are missed."""
-FACTS = Facts()
-GIB = 2**30
 WRONG = Check("linear_kernel", "marlin", "another", Verdict.CONTRADICTED, "the line that shows it")
 
 
-class LlmAgent:
-    """Keeps the world's services by what decide says; `state` is what the agent knows."""
+class LlmAgent(Senses):
+    """Keeps the world's services by what decide says."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.clock = world.clock
-        self.state = HostState()
-        self.policies: dict[str, ServicePolicy] = {}
-        self.up = False
+        super().__init__(world)
         self.watcher = Watcher(world, self)
-        self._life = 0
-        self._tick_at = 0.0
-        self.is_blind = False
-        """Whether the journal is gone."""
-        self._dies_acting = self._is_stale = False
-        self._loses = ""
-        self._mismatched: set[str] = set()
-        self._news: deque[Observation] = deque(maxlen=12)
-        self._gpus_due = False
 
     def begin(self) -> None:
         """A new agent process: only what was recorded is left of the old one."""
@@ -111,41 +82,12 @@ class LlmAgent:
             self._soon(1.0, partial(self._poll, service))
         self._soon(0.0, self._tick)
 
-    def _soon(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do it in a while, unless this process of the agent is dead then."""
-        life = self._life
+    def seen(self, service: str, unit: UnitFacts) -> None:
+        self.watcher.unit_seen(service, unit)
 
-        def unless_dead() -> None:
-            if self.up and self._life == life:
-                do()
-
-        self.clock.after(seconds, unless_dead)
-
-    # --- deciding ---
-
-    def observe(self, observation: Observation) -> None:
-        if not self.up:
-            return
-        before = self.state
-        engines = dict.fromkeys(self.policies, ENGINE)
-        decision = decide(before, observation, HostPolicy(self.policies, engines))
-        check_history(before, decision)
-        self.state = decision.state
-        if self.world.tell is not None:
-            self._tell(observation, decision)
-        if self._is_stale and is_about_the_run(observation):
-            self._news.append(observation)
-        if decision.news or decision.actions:
-            self.watcher.decided(before, decision)
-            self._act(decision)
-
-    def _tell(self, observation: Observation, decision: Decision) -> None:
-        for line in decision.news:
-            self.world.say(f"  {line.service or 'llmagent'}: {line.kind}: {line.message}")
-        for action in decision.actions:
-            if isinstance(action, Canary):
-                continue  # one every five minutes all night
-            self.world.say(f"    -> {type(action).__name__} (on {type(observation).__name__})")
+    def decided(self, before: HostState, decision: Decision) -> None:
+        self.watcher.decided(before, decision)
+        self._act(decision)
 
     def _act(self, decision: Decision) -> None:
         if self._dies_acting and any(isinstance(a, Start | Stop) for a in decision.actions):
@@ -271,70 +213,6 @@ class LlmAgent:
     def _present(self, service: str, invocation: str) -> Run | None:
         run = self.world.runs.get(service)
         return run if run is not None and run.invocation == invocation else None
-
-    # --- sources ---
-
-    def unit_changed(self, service: str) -> None:
-        self._soon(SEEN_SECONDS, lambda: self._see_unit(service))
-
-    def _see_unit(self, service: str) -> None:
-        unit = self.world.unit(service)
-        self.watcher.unit_seen(service, unit)
-        self.observe(UnitSeen(self.clock.now, service, unit))
-
-    def engine_moved(self, run: Run) -> None:
-        self._soon(0.3, lambda: self._see_log(run))
-        if run.ready:
-            self._soon(0.5, lambda: self._see_api(run.service))
-
-    def _see_log(self, run: Run) -> None:
-        if not self.is_blind:
-            self.observe(
-                LogProgress(
-                    self.clock.now,
-                    run.service,
-                    run.invocation,
-                    run.phase,
-                    run.activity,
-                    None,
-                    FACTS,
-                )
-            )
-
-    def _poll(self, service: str) -> None:
-        self._see_api(service)
-        s = self.state.services.get(service)
-        quiet = s is None or s.phase not in (Phase.STARTING, Phase.VERIFYING)
-        self._soon(POLL_SECONDS if quiet else 5.0, lambda: self._poll(service))
-
-    def _see_api(self, service: str) -> None:
-        run = self.world.runs.get(service)
-        if run is None or not run.ready:
-            return
-        now, invocation = self.clock.now, run.invocation
-        if run.silent:
-            self.observe(ApiSeen(now, service, invocation, False, None, "timed out"))
-            return
-        busy = run.rate > 0 or run.stuck
-        counters = Counters(
-            running=int(busy),
-            waiting=400 if run.queued else 0,
-            generation_tokens=run.work(now),
-        )
-        self.observe(ApiSeen(now, service, invocation, True, counters))
-
-    def memory_changed(self) -> None:
-        if not self._gpus_due:
-            self._gpus_due = True
-            self._soon(0.5, self._see_gpus)
-
-    def _see_gpus(self) -> None:
-        self._gpus_due = False
-        world = self.world
-        total = int(world.total * GIB)
-        free = max(0, int(world.free_for("") * GIB))
-        gpu = Gpu(0, "GPU-0", lost=world.card_is_lost, memory=GpuMemory(total, total - free, free))
-        self.observe(GpusSeen(self.clock.now, Gpus(self.clock.now, (gpu,))))
 
     # --- the operator, and troubles of the agent's own ---
 

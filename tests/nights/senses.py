@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""llmagent's deciding and its sources in a night: what it is told, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from agent.core.actions import (
+    Canary,
+)
+from agent.core.decide import decide
+from agent.core.facts import Facts
+from agent.core.gpu import Gpu, GpuMemory, Gpus
+from agent.core.observations import (
+    ApiSeen,
+    GpusSeen,
+    LogProgress,
+    Observation,
+    UnitSeen,
+)
+from agent.core.settings import ServicePolicy
+from agent.core.state import Decision, HostPolicy, HostState
+from agent.core.vllm_metrics import Counters
+from agent.core.vocabulary import Phase, UnitFacts
+from tests.nights.engine import Run
+from tests.nights.ground import ENGINE
+from tests.nights.promises import check_history, is_about_the_run
+from tests.nights.world import World
+
+SEEN_SECONDS = 0.02
+POLL_SECONDS = 100.0
+"""While nothing happens: often enough that moving tokens are seen before they are missed."""
+FACTS = Facts()
+GIB = 2**30
+
+
+class Senses:
+    """Observes the world and decides; what is decided is the child's to do.
+
+    `state` is what the agent knows, `is_blind` whether the journal is gone.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = world.clock
+        self.state = HostState()
+        self.policies: dict[str, ServicePolicy] = {}
+        self.up = False
+        self._life = 0
+        self._tick_at = 0.0
+        self.is_blind = False
+        self._dies_acting = self._is_stale = False
+        self._loses = ""
+        self._mismatched: set[str] = set()
+        self._news: deque[Observation] = deque(maxlen=12)
+        self._gpus_due = False
+
+    def decided(self, before: HostState, decision: Decision) -> None:
+        """Hear of each decision that does or says something."""
+        raise NotImplementedError
+
+    def seen(self, service: str, unit: UnitFacts) -> None:
+        """Hear of each reading of a unit, before it is decided upon."""
+
+    def _soon(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do it in a while, unless this process of the agent is dead then."""
+        life = self._life
+
+        def unless_dead() -> None:
+            if self.up and self._life == life:
+                do()
+
+        self.clock.after(seconds, unless_dead)
+
+    def observe(self, observation: Observation) -> None:
+        if not self.up:
+            return
+        before = self.state
+        engines = dict.fromkeys(self.policies, ENGINE)
+        decision = decide(before, observation, HostPolicy(self.policies, engines))
+        check_history(before, decision)
+        self.state = decision.state
+        if self.world.tell is not None:
+            self._tell(observation, decision)
+        if self._is_stale and is_about_the_run(observation):
+            self._news.append(observation)
+        if decision.news or decision.actions:
+            self.decided(before, decision)
+
+    def _tell(self, observation: Observation, decision: Decision) -> None:
+        for line in decision.news:
+            self.world.say(f"  {line.service or 'llmagent'}: {line.kind}: {line.message}")
+        for action in decision.actions:
+            if isinstance(action, Canary):
+                continue  # one every five minutes all night
+            self.world.say(f"    -> {type(action).__name__} (on {type(observation).__name__})")
+
+    # --- sources ---
+
+    def unit_changed(self, service: str) -> None:
+        self._soon(SEEN_SECONDS, lambda: self._see_unit(service))
+
+    def _see_unit(self, service: str) -> None:
+        unit = self.world.unit(service)
+        self.seen(service, unit)
+        self.observe(UnitSeen(self.clock.now, service, unit))
+
+    def engine_moved(self, run: Run) -> None:
+        self._soon(0.3, lambda: self._see_log(run))
+        if run.ready:
+            self._soon(0.5, lambda: self._see_api(run.service))
+
+    def _see_log(self, run: Run) -> None:
+        if not self.is_blind:
+            self.observe(
+                LogProgress(
+                    self.clock.now,
+                    run.service,
+                    run.invocation,
+                    run.phase,
+                    run.activity,
+                    None,
+                    FACTS,
+                )
+            )
+
+    def _poll(self, service: str) -> None:
+        self._see_api(service)
+        s = self.state.services.get(service)
+        quiet = s is None or s.phase not in (Phase.STARTING, Phase.VERIFYING)
+        self._soon(POLL_SECONDS if quiet else 5.0, lambda: self._poll(service))
+
+    def _see_api(self, service: str) -> None:
+        run = self.world.runs.get(service)
+        if run is None or not run.ready:
+            return
+        now, invocation = self.clock.now, run.invocation
+        if run.silent:
+            self.observe(ApiSeen(now, service, invocation, False, None, "timed out"))
+            return
+        busy = run.rate > 0 or run.stuck
+        counters = Counters(
+            running=int(busy),
+            waiting=400 if run.queued else 0,
+            generation_tokens=run.work(now),
+        )
+        self.observe(ApiSeen(now, service, invocation, True, counters))
+
+    def memory_changed(self) -> None:
+        if not self._gpus_due:
+            self._gpus_due = True
+            self._soon(0.5, self._see_gpus)
+
+    def _see_gpus(self) -> None:
+        self._gpus_due = False
+        world = self.world
+        total = int(world.total * GIB)
+        free = max(0, int(world.free_for("") * GIB))
+        gpu = Gpu(0, "GPU-0", lost=world.card_is_lost, memory=GpuMemory(total, total - free, free))
+        self.observe(GpusSeen(self.clock.now, Gpus(self.clock.now, (gpu,))))
