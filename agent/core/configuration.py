@@ -41,7 +41,7 @@ def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
         last_down_at=0.0,
         what_to_do="",
         foreign="",
-        held_for_card=False,
+        held_for_card="",
         live=Live(activity_at=turn.at, tokens_at=turn.at),
     )
 

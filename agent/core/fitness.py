@@ -32,19 +32,38 @@ AT_ONCE = frozenset(
 class Unfit:
     """Why a service cannot use its card, what to do, and whether even a running one must stop."""
 
+    uuid: str
     why: str
     what_to_do: str
     at_once: bool
 
 
 def cards_of(turn: Turn, s: ServiceState) -> Iterator[Card]:
-    """Yield the cards that the service's settings put it on."""
+    """Yield the cards that the service is on by its processes, else by its settings.
+
+    Of "all" vLLM takes as many as its parallelism needs, from the first on.
+    """
     if s.name not in turn.policy.services:
         return
     settings = turn.policy_of(s).settings
+    seen = _seen_on(turn, s) if s.phase in RUNS else frozenset()
+    named = {*settings.gpus}
     for card in turn.cards.values():
-        if {"all", card.uuid, str(card.index)} & set(settings.gpus):
+        by_settings = bool(named & {card.uuid, str(card.index)}) or (
+            "all" in named and card.index < settings.parallel_size
+        )
+        held_for = s.held_for_card == card.uuid
+        if held_for or (card.uuid in seen if seen else by_settings):
             yield card
+
+
+def _seen_on(turn: Turn, s: ServiceState) -> frozenset[str]:
+    """Return the UUIDs of the cards that had processes of the service at the last look."""
+    gpus = turn.gpus.gpus if turn.gpus is not None else ()
+    unit = f"{s.name}.service"
+    return frozenset(
+        gpu.uuid for gpu in gpus if any(process.unit == unit for process in gpu.processes or ())
+    )
 
 
 def unfit(turn: Turn, s: ServiceState) -> Unfit | None:
@@ -53,10 +72,11 @@ def unfit(turn: Turn, s: ServiceState) -> Unfit | None:
         ailment = card.ailment
         if ailment is not None:
             why = f"{ailment.failure.value}: {named(card)}: {ailment.why}"
-            return Unfit(why, ailment.what_to_do, ailment.failure in AT_ONCE)
+            return Unfit(card.uuid, why, ailment.what_to_do, ailment.failure in AT_ONCE)
         if _too_hot(turn, s, card):
             why = f"{named(card)} is too hot; it is started again by itself once that is over"
-            return Unfit(why, "Look at the fans, filters and the room's air.", at_once=True)
+            do = "Look at the fans, filters and the room's air."
+            return Unfit(card.uuid, why, do, at_once=True)
     return None
 
 
@@ -64,7 +84,7 @@ def _too_hot(turn: Turn, s: ServiceState, card: Card) -> bool:
     if turn.policy.thermal.action is not ThermalAction.DRAIN:
         return False
     level = card.heat.level
-    return level is HeatLevel.CRITICAL or (s.held_for_card and level is not HeatLevel.NORMAL)
+    return level is HeatLevel.CRITICAL or (bool(s.held_for_card) and level is not HeatLevel.NORMAL)
 
 
 def hold_and_free(turn: Turn) -> None:
@@ -84,11 +104,11 @@ def _judge(turn: Turn, s: ServiceState) -> ServiceState:
         case Phase.STARTING | Phase.VERIFYING | Phase.SERVING if reason is not None:
             return _stop(turn, s, reason) if reason.at_once and s.asked is None else s
         case Phase.HELD if reason is not None and _by_hardware(s):
-            return replace(s, held_for_card=True, what_to_do=reason.what_to_do)
+            return replace(s, held_for_card=reason.uuid, what_to_do=reason.what_to_do)
         case Phase.HELD if reason is None and s.held_for_card:
             why = "start: the GPUs are well again"
             s = turn.enter(s, Phase.WAITING, "start", why)
-            return replace(s, held_for_card=False, what_to_do="", retry_at=turn.at)
+            return replace(s, held_for_card="", what_to_do="", retry_at=turn.at)
         case _:
             return s
 
@@ -100,18 +120,18 @@ def _by_hardware(s: ServiceState) -> bool:
 def _started_by_hand(turn: Turn, s: ServiceState) -> ServiceState:
     for card in tuple(cards_of(turn, s)):
         turn.put_card(ailments.forgiven(turn, card, f"{s.name}.service was started by hand"))
-    return replace(s, held_for_card=False)
+    return replace(s, held_for_card="")
 
 
 def _hold(turn: Turn, s: ServiceState, reason: Unfit) -> ServiceState:
     why = f"held: {reason.why}"
     turn.tell(s.name, "held", f"{why}. To do: {reason.what_to_do}", phase=Phase.HELD.value)
     s = s.enter(Phase.HELD, turn.at, why)
-    return replace(s, held_for_card=True, what_to_do=reason.what_to_do)
+    return replace(s, held_for_card=reason.uuid, what_to_do=reason.what_to_do)
 
 
 def _stop(turn: Turn, s: ServiceState, reason: Unfit) -> ServiceState:
     why = f"held: {reason.why}"
     s = turn.stop(s, why, then=Then.HOLD)
     s = turn.enter(s, Phase.STOPPING, "drain", why)
-    return replace(s, held_for_card=True, what_to_do=reason.what_to_do)
+    return replace(s, held_for_card=reason.uuid, what_to_do=reason.what_to_do)

@@ -111,7 +111,7 @@ def _recover(
     s = _note(turn, s, failure, diagnosis, evidence)
     reason = fitness.unfit(turn, s)
     if reason is not None:
-        return replace(_hold(turn, s, reason.why, reason.what_to_do), held_for_card=True)
+        return replace(_hold(turn, s, reason.why, reason.what_to_do), held_for_card=reason.uuid)
     remedy = remedies.propose(case)
     s = replace(s, bounds=remedies.bounds_after(case))
     if not isinstance(remedy, Wait):

@@ -120,8 +120,8 @@ class ServiceState:
     `configured` are the settings as last read from agent.toml, `running` those of the present or
     last run. `attempts` counts the tries without a change since the service last settled, `spent`
     the changes of settings per failure class since then; `recent_starts` are the times of the last
-    hour's starts, `faults` those of the last hour's failures. `held_for_card`: held until its GPUs
-    are well or cool again; `held_for_driver`: held until the parts of the driver agree again;
+    hour's starts, `faults` those of the last hour's failures. `held_for_card` is the UUID of the
+    GPU that must be well or cool first; `held_for_driver`: until the driver's parts agree again;
     `held_for_plan`: held as its plan cannot fit. `planned` is what the planner said of settings
     that never ran, `proven` what vLLM printed of those that serve. `restart_wanted` is why it is
     to be restarted as soon as a start can succeed. `learned_for` is what `overrides` depend on;
@@ -154,7 +154,7 @@ class ServiceState:
     failure: Failure | None = None
     what_to_do: str = ""
     foreign: str = ""
-    held_for_card: bool = False
+    held_for_card: str = ""
     held_for_driver: bool = False
     held_for_plan: bool = False
     planned: Planned | None = None

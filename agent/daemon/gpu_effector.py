@@ -31,7 +31,9 @@ class GpuEffector:
 
     def carry_out(self, action: GpuAction) -> Observation:
         """Run nvidia-smi and return how it ended."""
-        result = nvidia_smi.run(nvidia_smi.find_nvidia_smi(), _options(action))
+        result = nvidia_smi.run(
+            nvidia_smi.find_nvidia_smi(), _options(action), nvidia_smi.launcher()
+        )
         self._changed()
         outcome = OUTCOMES[result.end]
         return GpuActionDone(self._clock(), action.uuid, action.action_id, outcome, result.said)

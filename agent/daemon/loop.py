@@ -40,6 +40,8 @@ PRUNE_SECONDS = 86400.0
 LOUD = frozenset(
     {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
     | {"undead", "port", "gpu-lost", "driver-problem"}
+    | {"gpu-ailing", "xid", "heat-critical", "throttled", "drain"}
+    | {"power-blocked", "power-degraded", "power-yielded"}
 )
 
 

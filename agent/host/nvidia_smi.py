@@ -23,33 +23,35 @@ start of the driver for each); the agent itself keeps the driver started."""
 
 UNIT = "llmagent-nvidia-smi.service"
 
-LAUNCHER = (
-    "/usr/bin/systemd-run",
-    *("--quiet", "--wait", "--pipe", "--collect", f"--unit={UNIT}"),
-    "--description=nvidia-smi, run by llmagent",
-    *(
-        f"--property={setting}"
-        for setting in (
-            f"RuntimeMaxSec={DEADLINE_SECONDS}",
-            "TimeoutStopSec=2",
-            "CapabilityBoundingSet=CAP_SYS_ADMIN",
-            "NoNewPrivileges=yes",
-            "ProtectSystem=strict",
-            "ProtectHome=yes",
-            "PrivateTmp=yes",
-            "PrivateNetwork=yes",
-            "RestrictAddressFamilies=AF_UNIX",
-            "RestrictNamespaces=yes",
-            "ProtectControlGroups=yes",
-            "ProtectKernelLogs=yes",
-            "ProtectClock=yes",
-            "MemoryDenyWriteExecute=yes",
-            "SystemCallArchitectures=native",
-        )
-    ),
-    "--",
+_SETTINGS = (
+    "TimeoutStopSec=2",
+    "CapabilityBoundingSet=CAP_SYS_ADMIN",
+    "NoNewPrivileges=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateNetwork=yes",
+    "RestrictAddressFamilies=AF_UNIX",
+    "RestrictNamespaces=yes",
+    "ProtectControlGroups=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectClock=yes",
+    "MemoryDenyWriteExecute=yes",
+    "SystemCallArchitectures=native",
 )
-"""What stands before nvidia-smi and its options; systemd 252 and 257 know each setting."""
+"""systemd 252 and 257 know each of them."""
+
+
+def launcher(deadline_seconds: float = DEADLINE_SECONDS) -> tuple[str, ...]:
+    """Return what stands before nvidia-smi and its options, so that systemd runs it."""
+    settings = (f"RuntimeMaxSec={deadline_seconds:g}", *_SETTINGS)
+    return (
+        "/usr/bin/systemd-run",
+        *("--quiet", "--wait", "--pipe", "--collect", f"--unit={UNIT}"),
+        "--description=nvidia-smi, run by llmagent",
+        *(f"--property={setting}" for setting in settings),
+        "--",
+    )
 
 
 class SmiEnd(Enum):
@@ -109,13 +111,16 @@ def persistence_mode_on(uuid: str) -> tuple[str, ...]:
 def run(
     program: str | None,
     options: Sequence[str],
-    launcher: Sequence[str] = LAUNCHER,
+    before: Sequence[str],
     deadline_seconds: float = DEADLINE_SECONDS + 5,
 ) -> SmiResult:
-    """Run nvidia-smi once; returns after `deadline_seconds` at the latest, and raises nothing."""
+    """Run nvidia-smi once, behind the words of `before`; raises nothing.
+
+    It returns after `deadline_seconds` at the latest, also when nothing can end nvidia-smi.
+    """
     if program is None:
         return SmiResult(SmiEnd.NO_TOOL)
-    argv = [*launcher, program, *options]
+    argv = [*before, program, *options]
     try:
         ended = subprocess.run(
             argv,

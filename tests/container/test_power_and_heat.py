@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Boot
+from tests.container.inside import tell_inside
 from tests.rig import binds, scripted
 from tests.rig.container import Container
 from tests.rig.installed import Agent, service_table
@@ -126,6 +127,23 @@ def test_a_limit_that_is_not_permitted_is_told_once_and_the_service_runs(machine
     (told,) = machine.wait_for_news("power-blocked")
     assert "the driver does not permit it" in told
     assert machine.requested() == 450.0
+
+
+def test_an_nvidia_smi_that_hangs_is_killed_with_its_children(machine: Machine) -> None:
+    machine.box.write("/srv/hangs", "#!/bin/sh\ntrap '' TERM\nsleep 987 &\nsleep 987\n", mode=0o755)
+    result = tell_inside(
+        machine.box,
+        """
+from agent.host import nvidia_smi
+began = time.monotonic()
+ended = nvidia_smi.run("/srv/hangs", ("-L",), nvidia_smi.launcher(1))
+tell([ended.end.name, ended.said, time.monotonic() - began < 10])
+""",
+    )
+    assert result[0] == "FAILED"
+    assert "hung" in result[1]
+    assert result[2]
+    assert machine.box.run(["pgrep", "-f", "sleep 987"], check=False).stdout == ""
 
 
 def test_heat_takes_power_and_gives_it_back(machine: Machine) -> None:

@@ -45,7 +45,7 @@ def simulated(gpus: HostGpus, program: Program) -> str:
 
 
 def run(program: str | None, *options: str, deadline: float = 20.0) -> SmiResult:
-    return nvidia_smi.run(program, options, launcher=(), deadline_seconds=deadline)
+    return nvidia_smi.run(program, options, before=(), deadline_seconds=deadline)
 
 
 def uuid(gpus: HostGpus, index: int = 0) -> str:

@@ -220,6 +220,20 @@ def test_only_the_service_on_the_card_is_concerned() -> None:
     assert host.service().phase is Phase.HELD
 
 
+def test_of_all_cards_only_those_that_the_service_is_on_concern_it() -> None:
+    other = replace(RTX4090, index=1, uuid="GPU-1", pci_bus_id="00000000:41:00.0")
+    host = serving(gpu_host(RTX4090, other))
+    host.change("GPU-1", lost=True)
+    host.pass_time(30)
+    assert host.service().phase is Phase.SERVING
+    moved = serving(gpu_host(RTX4090, other))
+    moved.change("GPU-1", processes=(GpuProcess(5, "VLLM::Worker", None, "vllm.service"),))
+    moved.pass_time(2)
+    moved.sees_xid(79, bus="0000:41:00")
+    moved.pass_time(1)
+    assert moved.service().phase is Phase.HELD
+
+
 def test_what_was_logged_before_the_reboot_is_counted_and_not_acted_on() -> None:
     host = serving()
     host.sees_xid(79, earlier_boot=True, logged_at=host.now - 500)
