@@ -20,7 +20,8 @@ void wait_milliseconds(long milliseconds) {
 static int trouble(const char *function, int gpu) {
     long long ignored;
     if (!state_has(gpu)) return GPU_IS_LOST;
-    wait_milliseconds(state_number_or(gpu, "delay_ms", 0));
+    long delay = (long)state_number_or(gpu, "delay_ms", 0);
+    if (delay > 0) wait_milliseconds(delay); /* even a sleep of nothing takes 50 us */
     while (state_number_or(gpu, "hang", 0)) {
         wait_milliseconds(50);
         state_refresh();
