@@ -32,7 +32,7 @@ test-vllm: ## tests with real vLLM: minutes, root
 	$(PYTEST) tests/vllm
 
 bench: ## what the agent costs and how fast it reacts
-	@$(SETUP) all
+	@$(SETUP) all peers
 	$(PYTEST) -s tests/benchmarks
 	.venv/bin/python -m tests.benchmarks.diagnose
 	.venv/bin/python -m tests.benchmarks.nights

@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory, CPU share and scrapes of the installed agent, beside Debian's prometheus-node-exporter.
+"""Memory, CPU share and scrapes of the installed agent beside its peers, on 8 simulated GPUs.
 
-Both run in one machine at the same time; the figures are printed, none is asserted.
+The peers are nvitop-exporter, on the same simulated NVML, and Debian's prometheus-node-exporter.
+All run in one machine at the same time. The figures are printed; asserted is only what the agent
+promises: a scrape asks no GPU anything.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from tests.benchmarks.processes import Process, scrape, table
 from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.container import Container
 from tests.rig.installed import Agent
+from tests.rig.nvsim import Call, MachineGpus, calls_in
 
 SECONDS = 60
 SCRAPES = 1000
+CARDS = 8
+COUNT_SECONDS = 20
 AGENT_TOML = f"""\
 [service.vllm]
 model = "/srv/llama"
@@ -26,77 +32,115 @@ python = "{scripted.PYTHON}"
 gpu_memory_utilization = 0.9
 max_model_len = 4096
 """
-SCRAPER = """\
-import http.client, json, sys, time
-def one(connection):
-    began = time.perf_counter()
-    connection.request("GET", "/metrics")
-    size = len(connection.getresponse().read())
-    return time.perf_counter() - began, size
-result = {}
-for port in map(int, sys.argv[2:]):
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    one(connection)
-    took = sorted(one(connection)[0] for _ in range(int(sys.argv[1])))
-    result[port] = took[len(took) // 2], took[len(took) * 99 // 100], one(connection)[1]
-print(json.dumps(result))
-"""
+NODE_EXPORTER = "/usr/bin/prometheus-node-exporter"
+PEERS = {
+    "nvitop": (
+        "env PYTHONPATH=/opt/peers /usr/bin/python3 -m nvitop_exporter "
+        "--bind-address 127.0.0.1 --port 9401 --interval 1"
+    ),
+    "node": f"{NODE_EXPORTER} --web.listen-address=127.0.0.1:9100",
+}
+PORTS = (9836, 9401, 9100)
+COLUMNS = ["llmagent", "nvitop-exporter", "node_exporter"]
+LOG = "/dev/shm/nvml-calls"
 
 
-class Process:
-    """A process inside the machine, by its number there."""
-
-    def __init__(self, box: Container, pid: int) -> None:
-        self._proc = f"/proc/{pid}"
-        self._box = box
-
-    def rss_kib(self) -> int:
-        status = self._box.read(f"{self._proc}/status")
-        return int(next(line for line in status.splitlines() if "VmRSS" in line).split()[1])
-
-    def cpu_seconds(self) -> float:
-        fields = self._box.read(f"{self._proc}/stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_what_the_agent_costs_beside_node_exporter(boot: Boot, tmp_path: Path) -> None:
-    box = boot("bookworm", binds=[binds.scripted_engine()])
+def test_what_the_agent_costs_beside_its_peers(boot: Boot, tmp_path: Path) -> None:
+    box = boot("bookworm", binds=[binds.scripted_engine(), binds.simulated_gpus(), binds.peers()])
+    MachineGpus(box).install(*["h200"] * CARDS)
     agent = Agent(box)
     agent.install()
     scripted.set_scenario(box, {})
     agent.configure(AGENT_TOML)
     agent.wait("serving")
-    program = "/usr/bin/prometheus-node-exporter"
-    box.put(Path(program), program)
-    box.run(["systemd-run", "--unit=peer", program, "--web.listen-address=127.0.0.1:9100"])
-    box.wait_for(lambda: box.http_get(9100, "/metrics").status == 200, 20, "node_exporter")
-    ours, peer = Process(box, agent.pid("llmagent")), Process(box, agent.pid("peer"))
-    before = ours.cpu_seconds(), peer.cpu_seconds()
-    box.run(["sleep", str(SECONDS)], timeout=SECONDS + 30)
-    shares = [
-        (process.cpu_seconds() - began) / SECONDS
-        for process, began in zip((ours, peer), before, strict=True)
-    ]
-    script = tmp_path / "scrape.py"
-    script.write_text(SCRAPER)
-    said = subprocess.run(
+    box.put(Path(NODE_EXPORTER), NODE_EXPORTER)
+    for unit, command in PEERS.items():
+        box.run(["systemd-run", f"--unit={unit}", *command.split()])
+    for port in PORTS:
+        answers = partial(answers_scrapes, box, port)
+        box.wait_for(answers, 30, f"an exporter on port {port}")
+
+    every = [Process(box, agent.pid(unit)) for unit in ("llmagent", *PEERS)]
+    shares = shares_of_a_core(box, every)
+    took = scrape(box, tmp_path, SCRAPES, *PORTS)
+    memory = [process.rss_mib() for process in every]
+    calls = [calls_a_second(agent, unit) for unit in ("llmagent", "nvitop")]
+    table(
+        COLUMNS,
         [
-            *("nsenter", "-t", str(box.leader), "-n", "--", sys.executable, str(script)),
-            *(str(SCRAPES), "9836", "9100"),
+            ("resident memory, MiB", [*memory]),
+            (f"CPU, % of a core ({SECONDS} s)", [share * 100 for share in shares]),
+            ("scrape p50, ms", [one.p50 for one in took]),
+            ("scrape p99, ms", [one.p99 for one in took]),
+            ("scrape, KiB", [one.kib for one in took]),
+            ("series", [one.series for one in took]),
+            ("NVML calls a second", [*(sum(one.values()) for one in calls), None]),
         ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    scrapes = json.loads(said)
-    print(f"\n{'':28}{'llmagent':>12}{'node_exporter':>15}{'ratio':>8}")
-    row("resident memory, MiB", ours.rss_kib() / 1024, peer.rss_kib() / 1024)
-    row(f"CPU at rest, % ({SECONDS} s)", shares[0] * 100, shares[1] * 100)
-    for index, name in enumerate(("scrape p50, ms", "scrape p99, ms")):
-        row(name, scrapes["9836"][index] * 1e3, scrapes["9100"][index] * 1e3)
-    row("scrape, KiB", scrapes["9836"][2] / 1024, scrapes["9100"][2] / 1024)
+    )
+    for function, rate in sorted(calls[0].items(), key=lambda item: -item[1]):
+        print(f"  {rate:6.1f} a second  {function}")
 
 
-def row(name: str, ours: float, peer: float) -> None:
-    ratio = f"{ours / peer:8.2f}" if peer else f"{'-':>8}"
-    print(f"{name:28}{ours:12.2f}{peer:15.2f}{ratio}")
+def test_a_scrape_asks_no_gpu_anything(boot: Boot, tmp_path: Path) -> None:
+    box = boot("bookworm", binds=[binds.simulated_gpus()])
+    MachineGpus(box).install(*["h200"] * CARDS)
+    agent = Agent(box)
+    agent.install()
+    box.wait_for(lambda: "llmagent_gpu_power_watts" in agent.metrics(), 20, "the GPUs' metrics")
+    log_calls(agent, "llmagent")
+    box.wait_for(lambda: "llmagent_gpu_power_watts" in agent.metrics(), 20, "the GPUs' metrics")
+    at_rest = len(calls_during(box, "llmagent", 10.0))
+    began = time.monotonic()
+    before = len(read_calls(box, "llmagent"))
+    scrape(box, tmp_path, 2 * SCRAPES, 9836)
+    made = len(read_calls(box, "llmagent")) - before
+    lasted = time.monotonic() - began
+    # One look more than the cadence, at most: 2000 scrapes would be 2000 looks otherwise.
+    assert made <= at_rest / 10.0 * (lasted + 2.0)
+
+
+def answers_scrapes(box: Container, port: int) -> bool:
+    return box.http_get(port, "/metrics").status == 200
+
+
+def shares_of_a_core(box: Container, processes: Sequence[Process]) -> list[float]:
+    before = [process.cpu_seconds() for process in processes]
+    box.run(["sleep", str(SECONDS)], timeout=SECONDS + 30)
+    return [
+        (process.cpu_seconds() - began) / SECONDS
+        for process, began in zip(processes, before, strict=True)
+    ]
+
+
+def log_calls(agent: Agent, unit: str) -> None:
+    """Starts the unit's program anew with a log of its NVML calls."""
+    variable = f"NVSIM_LOG={LOG}.{unit}"
+    if unit in PEERS:
+        agent.box.run(["systemctl", "stop", unit])
+        agent.box.run(
+            ["systemd-run", f"--unit={unit}", f"--setenv={variable}", *PEERS[unit].split()]
+        )
+    else:
+        drop_in = f"/etc/systemd/system/{unit}.service.d/log.conf"
+        agent.box.write(drop_in, f"[Service]\nEnvironment={variable}\n")
+        agent.box.run(["systemctl", "daemon-reload"])
+        agent.box.run(["systemctl", "restart", unit])
+
+
+def read_calls(box: Container, unit: str) -> list[Call]:
+    return calls_in(box.read(f"{LOG}.{unit}"))
+
+
+def calls_during(box: Container, unit: str, seconds: float) -> list[Call]:
+    before = len(read_calls(box, unit))
+    box.run(["sleep", str(seconds)], timeout=seconds + 30)
+    return read_calls(box, unit)[before:]
+
+
+def calls_a_second(agent: Agent, unit: str) -> dict[str, float]:
+    """Returns by function how often a unit calls NVML once it runs."""
+    log_calls(agent, unit)
+    agent.box.wait_for(lambda: agent.box.exists(f"{LOG}.{unit}"), 30, "NVML calls")
+    agent.box.run(["sleep", "10"])
+    counted = Counter(call.function for call in calls_during(agent.box, unit, COUNT_SECONDS))
+    return {function: count / COUNT_SECONDS for function, count in counted.items()}

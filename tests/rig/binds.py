@@ -27,6 +27,11 @@ def scripted_engine() -> Bind:
     return Bind(paths.RIG / "scripted_engine", "/opt/scripted-engine")
 
 
+def peers() -> Bind:
+    """Returns nvitop-exporter, for python3 with PYTHONPATH=/opt/peers."""
+    return Bind(paths.part("peers"), "/opt/peers")
+
+
 def simulated_gpus() -> Bind:
     """Returns what tests.rig.nvsim.MachineGpus needs; by itself it installs no driver."""
     return Bind(nvsim.part(), "/opt/nvsim")
