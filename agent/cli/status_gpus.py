@@ -43,6 +43,13 @@ def gpu_lines(document: dict[str, Any], width: int) -> Iterator[list[Piece]]:
         else:
             yield [(f"{label}{gpu['name']}  not known", "")]
         yield from _remarks(gpu, document["at_seconds"], width)
+    if document["gpus_nameless"]:
+        yield from _remark(_nameless(document["gpus_nameless"]), "held", width)
+
+
+def _nameless(count: int) -> str:
+    cards = "1 more GPU is" if count == 1 else f"{count} more GPUs are"
+    return f"{cards} counted by NVML that it cannot reach: lost before llmagent knew them"
 
 
 def _driver(document: dict[str, Any], width: int) -> Iterator[list[Piece]]:

@@ -28,13 +28,15 @@ class GpusView:
     """All cards, lost ones too, in the order of their index.
 
     `sampled_seconds` is when NVML was last asked, since the epoch, 0 for never. `stale`: that is
-    too long ago for its numbers to be shown as those of now.
+    too long ago for its numbers to be shown as those of now. `nameless` counts the cards that NVML
+    cannot reach and that nobody has known by name before.
     """
 
     sampled_seconds: float = 0.0
     stale: bool = False
     driver: Driver = field(default_factory=Driver)
     gpus: tuple[GpuView, ...] = ()
+    nameless: int = 0
 
     @property
     def nvml_up(self) -> bool:
@@ -68,6 +70,7 @@ def view_of_gpus(
         sampled_seconds=seen.at + ahead_seconds if seen.at else 0.0,
         stale=stale,
         driver=seen.driver,
+        nameless=len(seen.nameless),
         gpus=tuple(
             GpuView(gpu, cards.get(gpu.uuid) or Card(gpu.uuid, gpu.index), _given(gpu, services))
             for gpu in every
@@ -95,6 +98,7 @@ def gpus_to_json(view: GpusView) -> dict[str, Any]:
         "gpus": [_card(one) for one in view.gpus],
         "gpus_sampled_seconds": view.sampled_seconds,
         "gpus_stale": view.stale,
+        "gpus_nameless": view.nameless,
         "driver": {**encode(view.driver), "mismatch": view.driver.mismatch},
     }
 

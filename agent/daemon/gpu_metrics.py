@@ -62,7 +62,10 @@ def _presence(view: GpusView) -> Iterator[Metric]:
     cards = view.gpus
     yield info("llmagent_gpu", "What a GPU is.", [_about(one.gpu) for one in cards])
     yield gauge(
-        "llmagent_gpu_expected", "GPUs that there are or were.", (), [((), float(len(cards)))]
+        "llmagent_gpu_expected",
+        "GPUs that there are or were.",
+        (),
+        [((), float(len(cards) + view.nameless))],
     )
     there = sum(not one.gpu.lost for one in cards)
     yield gauge(

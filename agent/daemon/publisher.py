@@ -39,7 +39,7 @@ from agent.version import VERSION
 PHASES = tuple(phase.value for phase in Phase)
 WRITE_SECONDS = 1.0
 NO_LINES = LineCount()
-GPUS_STALE_SECONDS = 10.0
+GPUS_STALE_SECONDS = 15.0
 """Three times the longest rest between two looks at the GPUs: older numbers are not of now."""
 
 SHOWN = tuple(name for name in FLAGS if name not in ("host", "port"))

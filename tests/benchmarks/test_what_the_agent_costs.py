@@ -47,7 +47,7 @@ LOG = "/dev/shm/nvml-calls"
 
 def test_what_the_agent_costs_beside_its_peers(boot: Boot, tmp_path: Path) -> None:
     box = boot("bookworm", binds=[binds.scripted_engine(), binds.simulated_gpus(), binds.peers()])
-    MachineGpus(box).install(*["h200"] * CARDS)
+    busy_cards(box)
     agent = Agent(box)
     agent.install()
     scripted.set_scenario(box, {})
@@ -83,7 +83,7 @@ def test_what_the_agent_costs_beside_its_peers(boot: Boot, tmp_path: Path) -> No
 
 def test_a_scrape_asks_no_gpu_anything(boot: Boot, tmp_path: Path) -> None:
     box = boot("bookworm", binds=[binds.simulated_gpus()])
-    MachineGpus(box).install(*["h200"] * CARDS)
+    busy_cards(box)
     agent = Agent(box)
     agent.install()
     box.wait_for(lambda: "llmagent_gpu_power_watts" in agent.metrics(), 20, "the GPUs' metrics")
@@ -97,6 +97,14 @@ def test_a_scrape_asks_no_gpu_anything(boot: Boot, tmp_path: Path) -> None:
     lasted = time.monotonic() - began
     # One look more than the cadence, at most: 2000 scrapes would be 2000 looks otherwise.
     assert made <= at_rest / 10.0 * (lasted + 2.0)
+
+
+def busy_cards(box: Container) -> None:
+    """Installs cards that have work, so that the agent looks every second."""
+    gpus = MachineGpus(box)
+    gpus.install(*["h200"] * CARDS)
+    for card in range(CARDS):
+        gpus.set(card, utilization=95, reasons=0, power_mw=612000)
 
 
 def answers_scrapes(box: Container, port: int) -> bool:

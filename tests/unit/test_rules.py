@@ -160,7 +160,11 @@ CASES: Final = (
             f"llmagent_gpu_expected{{{HOST}}}": steady(8),
         },
     ),
-    one("LlmagentNvmlDown", "llmagent_nvml_up", HOST, steady(0), "0x3 1x90"),
+    Case(
+        "LlmagentNvmlDown",
+        {f"llmagent_nvml_up{{{HOST}}}": steady(0), f"llmagent_gpu_expected{{{HOST}}}": steady(8)},
+        {f"llmagent_nvml_up{{{HOST}}}": steady(0), f"llmagent_gpu_expected{{{HOST}}}": steady(0)},
+    ),
     one("LlmagentDriverMismatch", "llmagent_driver_mismatch", HOST, steady(1), steady(0)),
     one(
         "LlmagentGpuCureNeeded", "llmagent_gpu_cure_needed", f'{CARD},cure="reset"', "1x90", "0x90"

@@ -77,6 +77,12 @@ def test_a_driver_that_is_not_there_or_does_not_match_is_said() -> None:
     assert "the next start of vLLM fails" in shown(some_gpus(driver=newer))[1]
 
 
+def test_cards_that_nobody_has_known_by_name_are_counted() -> None:
+    seen = Gpus(1049.0, (H200,), DRIVER, nameless=(1, 2))
+    view = view_of_gpus(seen, {}, GIVEN, stale=False, ahead_seconds=0.0)
+    assert shown(view)[-1].startswith("       2 more GPUs are counted by NVML")
+
+
 def test_stale_numbers_are_not_shown() -> None:
     lines = shown(some_gpus(stale=True))
     assert lines[1] == "       NVML has not answered for 1 s"
