@@ -4,27 +4,34 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from types import ModuleType
 
-from agent.cli import (
-    bench,
-    check,
-    diagnose,
-    doctor,
-    events,
-    plan,
-    profiles,
-    render,
-    run,
-    status,
-    verify,
-)
 from agent.errors import AgentError, HostLacksError
 from agent.version import VERSION
 
-COMMANDS = (run, check, render, plan, profiles, doctor, status, verify, events, diagnose, bench)
+COMMANDS = (
+    "run",
+    "check",
+    "render",
+    "plan",
+    "profiles",
+    "doctor",
+    "status",
+    "verify",
+    "events",
+    "diagnose",
+    "bench",
+)
+"""Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
+
+
+def modules_of(names: Iterable[str]) -> tuple[ModuleType, ...]:
+    """Return the modules of these commands."""
+    return tuple(importlib.import_module(f"agent.cli.{name}") for name in names)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,9 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"llmagent {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    words = sys.argv[1:] if argv is None else list(argv)
+    # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
+    named = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
+    for command in modules_of(named):
         command.add_parser(commands)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words)
     try:
         return int(args.run(args))
     except AgentError as error:

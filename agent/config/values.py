@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -74,6 +73,8 @@ def read_table(
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the one of `words` that `word` was most likely meant to be."""
+    import difflib  # only for who has made a mistake: the daemon does without its 0.7 MiB
+
     close = difflib.get_close_matches(word.lower().replace("-", "_"), list(words), n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
@@ -18,11 +19,13 @@ T = TypeVar("T")
 
 def encode(value: object, leave_out: frozenset[str] = frozenset()) -> Any:
     """Return `value` as dicts, lists and plain values; fields named in `leave_out` are skipped."""
-    if is_dataclass(value) and not isinstance(value, type):
+    kind: Any = type(value)
+    if kind in PLAIN:
+        return value
+    names = _names_of(kind)
+    if names is not None:
         return {
-            f.name: encode(getattr(value, f.name), leave_out)
-            for f in fields(value)
-            if f.name not in leave_out
+            name: encode(getattr(value, name), leave_out) for name in names if name not in leave_out
         }
     if isinstance(value, Mapping):
         return {str(key): encode(item, leave_out) for key, item in value.items()}
@@ -31,6 +34,15 @@ def encode(value: object, leave_out: frozenset[str] = frozenset()) -> Any:
     if isinstance(value, Enum):
         return value.value
     return value
+
+
+PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...] | None:
+    """Return the names of a dataclass's fields; asked for every value of every status.json."""
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None
 
 
 def decode(kind: type[T], data: object) -> T:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,5 +128,7 @@ def _advice(flag: str, flags: frozenset[str]) -> str:
         return f"it was removed in {release}; {instead}"
     if flag in ADDED:
         return f"it came with {ADDED[flag]}; upgrade vLLM or leave it out"
+    import difflib  # only for who has made a mistake, as in config.values
+
     close = difflib.get_close_matches(flag, sorted(flags), n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else "leave it out"

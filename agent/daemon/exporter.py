@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from agent.core.settings import Metrics
 from agent.core.snapshot import Snapshot
+from agent.daemon.exposition import render
 from agent.daemon.http_server import HttpServer, Request, Response, plain
 from agent.daemon.metrics import SnapshotCollector
 from agent.host.web_config import WebAccess
@@ -82,8 +83,9 @@ class Exporter:
                 return plain(HTTPStatus.NOT_FOUND)
 
     def _metrics(self, request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = encode(self._registry)
+        _, content_type = choose_encoder(request.headers.get("accept", ""))
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        body = render(self._registry.collect(), openmetrics=openmetrics)
         if not gzip_accepted(request.headers.get("accept-encoding", "")):
             return Response(HTTPStatus.OK, content_type, body)
         packed = gzip.compress(body, _GZIP_LEVEL)

@@ -150,10 +150,10 @@ def test_every_key_that_is_read_is_a_setting() -> None:
 
 @cache
 def _commands() -> Mapping[str, argparse.ArgumentParser]:
-    from agent.cli.main import COMMANDS
+    from agent.cli.main import COMMANDS, modules_of
 
     parsers = argparse.ArgumentParser().add_subparsers()
-    for command in COMMANDS:
+    for command in modules_of(COMMANDS):
         command.add_parser(parsers)
     return dict(parsers.choices)
 

@@ -24,4 +24,4 @@ def test_the_configuration_by_example_is_valid() -> None:
 
 def test_every_command_is_in_the_table() -> None:
     shown = re.findall(r"^\| `llmagent (\w+)", README, re.M)
-    assert sorted(shown) == sorted(command.__name__.rpartition(".")[2] for command in COMMANDS)
+    assert sorted(shown) == sorted(COMMANDS)
