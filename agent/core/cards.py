@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from agent.core import ailments, clock_lock, heat, lower_power, persistence, power, throttle
 from agent.core.card import Attempt, Card, CardLive, Cause, Heat
+from agent.core.gates import A_LOOK
 from agent.core.gpu import Gpu, Gpus
 from agent.core.gpu_news import named, tell
 from agent.core.observations import GpuActionDone, GpusSeen
@@ -152,7 +153,7 @@ def limits_settled(turn: Turn, s: ServiceState) -> str:
     if turn.at - due >= GATE_SECONDS:
         return ""
     if turn.gpus is None:
-        return "waits for a look at its GPUs"
+        return A_LOOK
     for card in turn.cards.values():
         used = turn.gpus.used_by(turn.policy_of(s).settings.gpus)
         if not any(gpu.uuid == card.uuid for gpu in used):

@@ -21,6 +21,9 @@ LOOK_SECONDS = 3.0
 STALE_SECONDS = 10.0
 """A look older than this says that NVML hangs: nobody waits for the next one."""
 
+A_LOOK = "waits for a look at its GPUs"
+"""A moment's wait of every start, and no news."""
+
 GIVE_BACK_SECONDS = 60.0
 """The driver takes back a dead process's memory within seconds; after this a start may try."""
 
@@ -53,7 +56,7 @@ def memory_given_back(turn: Turn, s: ServiceState) -> str:
     if waited >= GIVE_BACK_SECONDS or turn.at - gpus.at > STALE_SECONDS:
         return ""
     if gpus.at <= down_at:
-        return "" if waited >= LOOK_SECONDS else "waits for a look at its GPUs"
+        return "" if waited >= LOOK_SECONDS else A_LOOK
     settings = turn.policy_of(s).settings
     for holder in holders(gpus, settings):
         if holder.unit == settings.unit or (not holder.unit and holder.pid in s.live.gpu_pids):

@@ -64,7 +64,8 @@ def _on_running(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         if _started_with_other_settings(turn, s, unit):
             why = "systemd had started it with the settings before the last decision: start again"
             return turn.start(replace(s, invocation_id=unit.invocation_id), why)
-        turn.tell(s.name, "started", f"{s.name}.service runs as process {unit.main_pid}")
+        process = f" as process {unit.main_pid}" if unit.main_pid else ""
+        turn.tell(s.name, "started", f"{s.name}.service runs{process}")
         return _follow(turn, s, unit)
     return _adopt(turn, s, unit)
 
@@ -228,7 +229,8 @@ def start_what_may(turn: Turn) -> None:
 
 
 def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
-    if not s.live.waits:
+    only_looked = not s.live.waits or s.live.waits.startswith(gates.A_LOOK)
+    if only_looked and not why.startswith(gates.A_LOOK):
         turn.tell(s.name, "wait", why)
     return replace(s, live=replace(s.live, waits=why))
 

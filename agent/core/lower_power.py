@@ -106,11 +106,13 @@ def _up(turn: Turn, card: Card, ceiling: float) -> Card:
     too_hot = heat.too_hot_watts if turn.at < heat.too_hot_until else None
     if too_hot is not None and higher >= too_hot:
         return card
-    if higher >= ceiling:
-        return _give_all_back(turn, card)
-    what = f"power limit {now:g} -> {higher:g} W: it has been cool for {cool_seconds:.0f} s"
+    lowered = higher if higher < ceiling else None
+    change = (
+        f"power limit {now:g} -> {higher:g} W{', all that heat took' if lowered is None else ''}"
+    )
+    what = f"{change}: it has been cool for {cool_seconds:.0f} s"
     tell(turn, card, "power-raised", f"{named(card)}: {what}", watts=higher)
-    return replace(card, heat=replace(heat, lowered_to_watts=higher, stepped_at=turn.at))
+    return replace(card, heat=replace(heat, lowered_to_watts=lowered, stepped_at=turn.at))
 
 
 def _give_all_back(turn: Turn, card: Card) -> Card:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from agent.core.gates import A_LOOK
 from agent.core.ground import known
 from agent.core.learned import Planned, Proven
 from agent.core.planner.advice import advice_for
@@ -41,7 +42,7 @@ def look_for_the_plan(turn: Turn, s: ServiceState) -> str:
     """Let a start that can be planned wait for the first look at the GPUs, a moment at most."""
     plannable = _has_a_sum(turn, s) and not _is_proven(turn, s)
     if turn.gpus is None and plannable and turn.at - turn.started_at < LOOK_SECONDS:
-        return "waits for a look at its GPUs, to plan"
+        return f"{A_LOOK}, to plan"
     return ""
 
 

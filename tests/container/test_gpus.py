@@ -94,6 +94,24 @@ def test_a_lost_card_is_told_and_the_other_one_is_read_on(machine: Machine) -> N
     assert machine.agent.pid("vllm") == pid
 
 
+def test_a_start_waits_until_the_driver_gives_back_the_last_runs_memory(machine: Machine) -> None:
+    agent, box = machine.agent, machine.box
+    scripted.set_scenario(box, {"phase_seconds": {"load": 3}}, {})
+    before = agent.pid("vllm")
+    box.run(["systemctl", "kill", "-s", "KILL", "vllm"])
+    box.wait_for(lambda: agent.pid("vllm") not in (0, before), 15, "a new process")
+    pid = agent.pid("vllm")
+    machine.gpus.set(0, processes=f"{pid}:{4 * 2**30}")
+    box.wait_for(lambda: machine.gpu()["processes"], 10, "its memory to be seen")
+    box.run(["systemctl", "kill", "-s", "KILL", "vllm"])
+    waits = f"waits until process {pid} of the previous run gives back 4.0 GiB of GPU 0"
+    box.wait_for(lambda: agent.status()["reason"] == waits, 15, "the start to wait")
+    assert agent.pid("vllm") == 0
+    machine.gpus.set(0, processes=None)
+    agent.wait("serving")
+    assert machine.told("wait")[-1] == waits
+
+
 def test_a_stuck_driver_stops_the_gpu_readings_and_nothing_else(machine: Machine) -> None:
     pid, agent = machine.agent.pid("vllm"), machine.agent.pid("llmagent")
     machine.gpus.run("wedge", "0")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make demo`: the main job, from a .deb to a served model that comes back after a kill.
+"""`make demo`: from a .deb to a served model that comes back after a kill, and through a heat wave.
 
 Everything is real but the GPU: systemd boots in a container, apt installs the package, vLLM's CPU
-build serves a small Llama with AWQ weights and an FP8 KV cache. What is printed is what llmagent,
-vLLM and systemd say.
+build serves a small Llama with AWQ weights and an FP8 KV cache. The GPU is a simulated NVML with
+its nvidia-smi; vLLM does not use it. What is printed is what llmagent, vLLM and systemd say.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import textwrap
 import time
 from pathlib import Path
 
-from tests.rig import binds, paths
+from tests.rig import binds, paths, show_heat
 from tests.rig.container import Container
+from tests.rig.nvsim import MachineGpus
 
 GIB = 2**30
 MODEL = "/srv/models/tiny-llama-awq"
-AGENT_TOML = """\
+AGENT_TOML = f"""\
 [service.vllm]
 model = "/srv/models/tiny-llama-awq"
 python = "/opt/vllm/bin/python"
@@ -36,7 +37,7 @@ linear_kernel = "marlin"          # what a GPU would run; this CPU cannot
 
 [service.vllm.recovery]
 min_max_model_len = 512
-"""
+{show_heat.AGENT_TOML}"""
 LIMIT_SECONDS = 420
 WIDTH = 150
 """Evidence lines are shown as far as a terminal has room; `llmagent events` has them whole."""
@@ -48,6 +49,8 @@ METRICS = (
     'setting="gpu_memory_utilization"',
     'verdict="contradicted"} 1',
     "llmagent_source_up",
+    "llmagent_gpu_power_limit_watts",
+    "llmagent_gpu_temperature_celsius",
     "process_resident_memory_bytes",
 )
 
@@ -91,7 +94,12 @@ class Show:
             self._live = False
 
 
-EVENT_COLOUR = {"failure": 31, "died": 31, "held": 31, "learned": 33, "remedy": 33, "serving": 32}
+RED, YELLOW, GREEN = 31, 33, 32
+EVENT_COLOUR = {
+    **dict.fromkeys(("failure", "died", "held", "throttled", "heat-warning", "heat-critical"), RED),
+    **dict.fromkeys(("learned", "remedy", "power-lowered"), YELLOW),
+    **dict.fromkeys(("serving", "throttle-over", "heat-over", "power-raised"), GREEN),
+}
 
 
 class Follower:
@@ -101,21 +109,22 @@ class Follower:
         self._show = show
         self._box = box
         self._last = 0
+        self._last_of: dict[str, int] = {}
         self._phase = ""
 
-    def until_serving(self, after_event: int) -> int:
-        """Follows until a `serving` event later than `after_event`; returns its number."""
+    def until(self, *kinds: str) -> None:
+        """Follows until an event of each kind was told that was not told before the call."""
+        before = dict(self._last_of)
         end = time.monotonic() + LIMIT_SECONDS
         while time.monotonic() < end:
-            serving = self._tell_events(after_event)
-            if serving:
-                return serving
+            self._tell_events()
+            if all(self._last_of.get(kind, 0) > before.get(kind, 0) for kind in kinds):
+                return
             self._tell_progress()
             time.sleep(0.5)
-        raise SystemExit(f"not serving after {LIMIT_SECONDS} s:\n{self._box.tail()}")
+        raise SystemExit(f"no {kinds} after {LIMIT_SECONDS} s:\n{self._box.tail()}")
 
-    def _tell_events(self, after_event: int) -> int:
-        serving = 0
+    def _tell_events(self) -> None:
         out = self._box.run(["llmagent", "events", "--format", "json"], check=False).stdout
         for event in map(json.loads, out.splitlines()):
             if event["id"] <= self._last:
@@ -126,9 +135,7 @@ class Follower:
             self._show.line(f"{who}: {event['message']}", EVENT_COLOUR.get(kind, 0))
             for line in event["data"].get("evidence", [])[1:3]:
                 self._show.output(f"| {line[:WIDTH]}")
-            if kind == "serving" and event["id"] > after_event:
-                serving = event["id"]
-        return serving
+            self._last_of[kind] = event["id"]
 
     def _tell_progress(self) -> None:
         out = self._box.run(["llmagent", "status", "--format", "json"], check=False).stdout
@@ -150,7 +157,8 @@ def main() -> int:
     subprocess.run([paths.REPO / "packaging/build-deb"], check=True, stdout=subprocess.DEVNULL)
     deb = max((paths.REPO / "dist").glob("llmagent_*_all.deb"), key=lambda f: f.stat().st_mtime)
     show.line(f"built dist/{deb.name}, {deb.stat().st_size / 1024:.0f} KiB")
-    with Container("bookworm", binds=[binds.vllm(), binds.models()], memory_limit=6 * GIB) as box:
+    shown = [binds.vllm(), binds.models(), binds.simulated_gpus()]
+    with Container("bookworm", binds=shown, memory_limit=6 * GIB) as box:
         version = box.run(["systemctl", "--version"]).stdout.splitlines()[0]
         show.line(f"a Debian 12 machine of 6 GiB booted: {version}")
         play(show, box, deb)
@@ -159,6 +167,10 @@ def main() -> int:
 
 
 def play(show: Show, box: Container, deb: Path) -> None:
+    gpus = MachineGpus(box)
+    gpus.install("rtx4090")
+    show.line("a simulated GPU")
+    show.output(show_heat.nvidia_smi(box))
     said = box.install(deb)
     show.line("apt-get install ./" + deb.name)
     show.output("\n".join(said.splitlines()[-3:]))
@@ -174,7 +186,7 @@ def play(show: Show, box: Container, deb: Path) -> None:
 
     show.title("vLLM fails, llmagent finds out why, and starts it with what fits")
     follower = Follower(show, box)
-    serving = follower.until_serving(0)
+    follower.until("serving")
 
     show.title("Asked and got: llmagent verify")
     show.output(box.run(["llmagent", "verify"], check=False, timeout=120).stdout)
@@ -186,9 +198,11 @@ def play(show: Show, box: Container, deb: Path) -> None:
     box.run(["pkill", "-9", "-f", "VLLM::EngineCore"])
     killed = time.monotonic()
     show.line("pkill -9 -f VLLM::EngineCore")
-    follower.until_serving(serving)
+    follower.until("serving")
     show.line(f"back after {time.monotonic() - killed:.0f} s, without a person", 32)
     show.output(completion(box))
+
+    heat_wave(show, follower, gpus)
 
     show.title("What happened: llmagent events")
     show.output(box.run(["llmagent", "events"]).stdout)
@@ -198,6 +212,28 @@ def play(show: Show, box: Container, deb: Path) -> None:
     body = box.http_get(9836, "/metrics").body
     lines = [line for line in body.splitlines() if any(part in line for part in METRICS)]
     show.output("\n".join(line for line in lines if not line.startswith("#")))
+
+
+def heat_wave(show: Show, follower: Follower, gpus: MachineGpus) -> None:
+    box, cool, hot = gpus.box, show_heat.ROOM_CELSIUS, show_heat.HOT_ROOM_CELSIUS
+    show.title("A heat wave")
+    show_heat.works_hard(gpus)
+    show.line(f"the simulated GPU is at full load in a room of {cool} C; the agent set its limit")
+    show.output(show_heat.nvidia_smi(box))
+    show_heat.room(gpus, hot)
+    show.line(f"the room: {cool} -> {hot} C", RED)
+    follower.until("throttled", "power-lowered")
+    show.line("llmagent status (its GPU)")
+    show.output(show_heat.status_of_gpus(box))
+    follower.until("throttle-over")
+    show.line(f"the room still has {hot} C, and the GPU is no longer slowed down")
+    show.output(show_heat.nvidia_smi(box))
+    show_heat.room(gpus, cool)
+    show.line(f"the room: {hot} -> {cool} C", GREEN)
+    follower.until("power-raised")
+    show.line("llmagent status (its GPU)")
+    show.output(show_heat.status_of_gpus(box))
+    show.output(show_heat.nvidia_smi(box))
 
 
 def completion(box: Container) -> str:
