@@ -36,6 +36,7 @@ bench: ## what the agent costs and how fast it reacts
 	$(PYTEST) -s tests/benchmarks
 	.venv/bin/python -m tests.benchmarks.diagnose
 	.venv/bin/python -m tests.benchmarks.nights
+	.venv/bin/python -m tests.benchmarks.planner
 
 deb: ## the Debian package, in dist/
 	@$(SETUP) apt
