@@ -17,6 +17,8 @@ persistence_mode = true
 
 [thermal]
 action = "lower_power"
+warning_celsius = 83
+critical_celsius = 95             # before, the hardware itself slows it down, at 85
 step_watts = 150
 after_seconds = 1                 # a demo has little time: 10, 120 and 1800 are the defaults
 cool_seconds = 5
