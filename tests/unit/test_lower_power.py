@@ -145,7 +145,8 @@ def test_how_soon_power_comes_back_is_in_the_file() -> None:
     cooler.ambient = 0.0
     host.pass_time(60)
     assert cooler.limits[-1] == 430.0
-    assert len(host.said("power-raised")) == 1
+    (raised,) = host.said("power-raised")
+    assert "power limit 380 -> 430 W, all that heat took: it has been cool for 10 s" in raised
 
 
 def test_switching_it_off_gives_all_back_at_once() -> None:
