@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agent.core import startup
 from agent.core.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.liveness import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
 from agent.core.settings import ServicePolicy
@@ -47,8 +48,7 @@ def _due(s: ServiceState, policy: ServicePolicy) -> Iterator[float]:
         case Phase.EXAMINING:
             yield s.since + LOG_SECONDS
         case Phase.STARTING:
-            yield live.activity_at + recovery.start_stall_seconds
-            yield live.activity_at + recovery.download_stall_seconds
+            yield live.activity_at + startup.limit(recovery, live.engine_phase)
         case Phase.VERIFYING:
             yield live.verify_at + (
                 VERIFY_LOST_SECONDS if live.verify_pending else VERIFY_AGAIN_SECONDS

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agent.core import startup
 from agent.core.actions import Start, Stop
 from agent.core.case import default_utilization
+from agent.core.failures import EnginePhase
 from agent.core.ladders import LADDERS
 from agent.core.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.liveness import MISSES_WHEN_UNSEEN, VERIFY_LOST_SECONDS
@@ -62,8 +64,7 @@ def bound_seconds(recovery: Recovery, start_seconds: float, services: int) -> fl
     and has the card for itself, so that all services on it take turns.
     """
     notice = max(
-        recovery.start_stall_seconds,
-        recovery.download_stall_seconds,
+        *(startup.limit(recovery, phase) * startup.BUSY_PATIENCE for phase in EnginePhase),
         MISSES_WHEN_UNSEEN * (recovery.hang_seconds + recovery.canary_seconds),
         VERIFY_LOST_SECONDS + recovery.hang_seconds,
     )

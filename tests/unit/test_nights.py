@@ -80,7 +80,7 @@ def test_a_night_is_made_as_short_as_still_shows_the_same() -> None:
 
 def test_the_bound_on_being_back_follows_from_the_policy() -> None:
     patient = bound_seconds(Recovery(), 60.0, 1)
-    assert patient > 3600 + Recovery().download_stall_seconds
+    assert patient > 3600 + Recovery().compile_stall_seconds
     assert bound_seconds(Recovery(backoff_max_seconds=600.0), 60.0, 1) == patient + 300
     assert bound_seconds(Recovery(), 60.0, 2) > patient
 
