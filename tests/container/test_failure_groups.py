@@ -224,9 +224,7 @@ def test_a_stop_from_outside_is_no_failure_of_vllm_but_it_is_brought_back(agent:
 
 
 def test_a_fallback_is_served_and_told(agent: Agent) -> None:
-    scripted.set_scenario(
-        agent.box, {"kernel": "ConchLinearKernel for AutoAWQMarlinLinearMethod"}
-    )
+    scripted.set_scenario(agent.box, {"kernel": "ConchLinearKernel for AutoAWQMarlinLinearMethod"})
     expect = '[service.vllm.expect]\nlinear_kernel = "marlin"\n'
     agent.configure(service_table(**OURS, quantization="awq_marlin"), expect)
     status = agent.wait("serving")
