@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from agent.core.profile import Profile, ProfileError, profile_of
 from agent.errors import UsageError
 
@@ -31,6 +29,9 @@ def read_profiles(directories: Sequence[Path] = (SHIPPED, OWN)) -> Mapping[str, 
 
 def write_profile(directory: Path, name: str, table: Mapping[str, Any]) -> Path:
     """Write an own profile and return its file; raises UsageError when that cannot be done."""
+    # Imported here: the daemon only reads profiles, and this loads decimal.
+    import tomli_w
+
     file = directory / f"{name}.toml"
     profile_of(name, table)
     try:

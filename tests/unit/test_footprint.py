@@ -42,6 +42,7 @@ def test_the_daemon_holds_no_other_commands_code(loaded: frozenset[str]) -> None
         "lxml",  # pystemd's introspection
         "pynvml",  # only where there is a driver
         "statistics",  # only for `llmagent bench`
+        "tomli_w",  # only for who writes a profile
         "yaml",  # only with a web config file
     ],
 )
