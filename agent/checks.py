@@ -14,7 +14,7 @@ from agent.core.engine_flags import parse_help, unknown_by_version, unknown_flag
 from agent.core.settings import Config, Metrics, Settings
 from agent.core.unit_sandbox import opens
 from agent.errors import HostLacksError
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.file_access import (
     exists,
     file_facts,
@@ -76,12 +76,15 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
     path = f"service.{settings.name}"
     yield from _unit_name(settings, path)
     user = settings.user if user_id(settings.user) is not None else None
-    if user is None:
+    if user is None and not settings.engine.in_container:
         text = f"there is no user {settings.user}; create it: adduser --system --group"
         yield _error(f"{path}.user", f"{text} {settings.user}")
-    install = inspect(settings.python)
+    install = install_of(settings)
+    where = "engine.runtime" if settings.engine.in_container else "python"
     for problem in install.problems:
-        yield _error(f"{path}.python", problem)
+        yield _error(f"{path}.{where}", problem)
+    if settings.engine.in_container:
+        user, run_engine_help = None, None
     if not install.problems:
         yield from _flags(settings, install, path, run_engine_help if user else None)
         yield from _kernels(settings, install, path)

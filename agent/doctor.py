@@ -16,12 +16,13 @@ from pathlib import Path
 from agent.checks import HelpReader, Severity, check_config
 from agent.core.doctor import card, driver, engine, host, model
 from agent.core.doctor.finding import Finding, unknown
+from agent.core.engine_settings import GpuAccess
 from agent.core.gpu import Gpus
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.core.settings import Config, Settings
 from agent.core.unit import environment_of
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.model_config import read_model_config
 from agent.host.model_files import known_models
 from agent.host.probes import kernel, packages, services, toolchain
@@ -91,8 +92,10 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
 
 
 def _gpus(patient: Patient) -> Finding:
-    installs = [inspect(p.settings.python) for p in patient.config.services.values()]
-    needed = any(toolchain.torch_cuda(install.read_paths) for install in installs)
+    installs = [install_of(p.settings) for p in patient.config.services.values()]
+    in_containers = (p.settings.engine for p in patient.config.services.values())
+    needed = any(e.in_container and e.access is not GpuAccess.NONE for e in in_containers)
+    needed = needed or any(toolchain.torch_cuda(install.read_paths) for install in installs)
     return driver.judge_gpus(patient.gpus, needed=needed)
 
 
@@ -121,8 +124,12 @@ def _service_probes(name: str, settings: Settings, patient: Patient) -> Iterator
 
 
 def _engine(settings: Settings, patient: Patient) -> Iterator[Finding]:
-    install = inspect(settings.python)
+    install = install_of(settings)
     service, gpus = settings.name, patient.gpus
+    if settings.engine.in_container:
+        runtime = settings.engine.runtime
+        yield host.judge_runtime(service, runtime, services.runtime_version(runtime))
+        return
     yield engine.judge_install(service, install.version, settings.python, install.problems)
     if install.problems:
         return

@@ -25,9 +25,14 @@ class Boot(Protocol):
     """Boots machines for as long as the fixture lives."""
 
     def __call__(
-        self, suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0
+        self,
+        suite: Suite,
+        *,
+        binds: Sequence[Bind] = (),
+        memory_limit: int = 0,
+        unified: bool = False,
     ) -> Container:
-        """Returns a machine that is up; memory_limit in bytes, 0 for none."""
+        """Returns a machine that is up; the arguments are those of Container."""
 
 
 @contextmanager
@@ -38,9 +43,15 @@ def _machines() -> Iterator[Boot]:
         tell("containers need root")
     with ExitStack() as machines:
 
-        def boot(suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0) -> Container:
+        def boot(
+            suite: Suite,
+            *,
+            binds: Sequence[Bind] = (),
+            memory_limit: int = 0,
+            unified: bool = False,
+        ) -> Container:
             machine = machines.enter_context(
-                Container(suite, binds=binds, memory_limit=memory_limit)
+                Container(suite, binds=binds, memory_limit=memory_limit, unified=unified)
             )
             LIVE.append(machine)
             machines.callback(LIVE.remove, machine)

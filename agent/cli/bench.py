@@ -29,7 +29,7 @@ from agent.core.settings import ServicePolicy, Settings
 from agent.core.unit import environment_of
 from agent.errors import UsageError
 from agent.host import bench_files
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.profile_files import read_profiles
 from agent.host.store import Event, Store, StoreError
 from agent.host.vllm_api import ApiFailure, VllmApi, service_url
@@ -116,7 +116,7 @@ def _target(settings: Settings) -> bench.Target:
         tokenizer=settings.tokenizer or settings.model,
         hf_home=environment_of(settings)["HF_HOME"],
         python=settings.python,
-        engine=inspect(settings.python).engine(None),
+        engine=install_of(settings).engine(None),
         max_model_len=models[0].max_model_len,
     )
 

@@ -26,7 +26,7 @@ from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings import Settings
 from agent.core.unit import environment_of
 from agent.errors import UsageError
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.model_config import read_model_config
 from agent.host.model_files import known_models, read_config, weights_gib
 
@@ -185,7 +185,7 @@ def _request(
             asked[name] = value
     version = args.vllm_version
     if version is None and settings is not None:
-        version = inspect(settings.python).version
+        version = install_of(settings).version
     return Request(
         gpu_memory_gib=memory_gib,
         version=version_of(version),

@@ -21,7 +21,7 @@ from agent.core.settings import TUNABLES, Config, Settings
 from agent.core.unit import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
 from agent.host.engine_help import cache_directory, known_flags
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.hub_cache import needs_no_hub
 from agent.host.unit_facts import unit_facts
 
@@ -82,7 +82,7 @@ def _chosen(config: Config, service: str | None) -> list[Settings]:
 
 
 def _rendered(asked: Settings) -> RenderedUnit:
-    install = inspect(asked.python)
+    install = install_of(asked)
     if install.problems:
         raise HostLacksError("\n".join(install.problems))
     learned = _learned(asked.name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config.values import Mistake, nearest, shown
+from agent.core.engine_settings import version_in
 from agent.core.planner.versions import Version, version_of
 from agent.core.profile import Profile
 from agent.core.settings import Settings
@@ -30,9 +31,17 @@ def with_profile(
     profile = _find(table["profile"], (*path, "profile"), mistakes)
     if profile is None:
         return dict(table)
+    return filled(table, profile, version_of(_version(table)))
+
+
+def _version(table: Mapping[str, Any]) -> str | None:
+    """Return the version of the vLLM that the table asks for, None when it cannot be known."""
+    engine = table.get("engine", {})
+    if isinstance(engine, Mapping) and "image" in engine:
+        said = engine.get("vllm_version") or version_in(str(engine["image"]))
+        return said if isinstance(said, str) else None
     python = table.get("python", Settings("", "").python)
-    version = inspect(python).version if isinstance(python, str) else None
-    return filled(table, profile, version_of(version))
+    return inspect(python).version if isinstance(python, str) else None
 
 
 def filled(table: Mapping[str, Any], profile: Profile, version: Version) -> dict[str, Any]:

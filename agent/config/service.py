@@ -9,6 +9,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
+from agent.config.engine_table import read_engine
 from agent.config.engine_values import environment, extra_args, gpus, model, token_file, user
 from agent.config.profiles import with_profile
 from agent.config.values import (
@@ -182,7 +183,7 @@ def _read_service(
         path,
         SETTINGS,
         mistakes,
-        tables=("expect", "recovery"),
+        tables=("engine", "expect", "recovery"),
         elsewhere=elsewhere,
         otherwise=_NO_KEY,
     )
@@ -192,6 +193,7 @@ def _read_service(
     expect = read_table(table.get("expect", {}), (*path, "expect"), EXPECT, mistakes)
     recovery = read_table(table.get("recovery", {}), (*path, "recovery"), RECOVERY, mistakes)
     _check_limits(own, recovery, path, mistakes)
+    engine = read_engine(table, path, mistakes)
     if len(mistakes) > before:
         return None
     if "sandbox" in own:
@@ -199,7 +201,7 @@ def _read_service(
     if "on_mismatch" in expect:
         expect["on_mismatch"] = OnMismatch(expect["on_mismatch"])
     return ServicePolicy(
-        settings=Settings(name=name, **own),
+        settings=Settings(name=name, engine=engine, **own),
         expect=Expectations(**expect),
         recovery=Recovery(**_limits_around(own, recovery)),
     )

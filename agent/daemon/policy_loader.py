@@ -14,7 +14,7 @@ from agent.core.state import HostPolicy, KnownModel
 from agent.core.unit import environment_of
 from agent.errors import AgentError
 from agent.host.engine_help import cache_directory, known_flags
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.model_config import read_model_config
 from agent.host.model_files import known_models, weights_gib
 
@@ -39,7 +39,7 @@ def with_engines_now(config: Config, before: HostPolicy) -> HostPolicy:
 def _with_engines(config: Config, models: Mapping[str, KnownModel]) -> HostPolicy:
     engines = {}
     for name, policy in config.services.items():
-        install = inspect(policy.settings.python)
+        install = install_of(policy.settings)
         engines[name] = install.engine(known_flags(install, cache_directory()))
     return HostPolicy(config.services, engines, models, config.power, config.thermal)
 

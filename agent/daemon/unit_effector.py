@@ -16,7 +16,7 @@ from agent.daemon.clock import Clock
 from agent.daemon.evidence_taker import take_evidence
 from agent.daemon.unit_writer import install_unit
 from agent.host.engine_help import cache_directory, known_flags
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.hub_cache import needs_no_hub
 from agent.host.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
@@ -90,7 +90,7 @@ class UnitEffector:
                 assert_never(action)
 
     def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
-        install = inspect(settings.python)
+        install = install_of(settings)
         engine = install.engine(known_flags(install, cache_directory()))
         facts = unit_facts(install.read_paths, needs_no_hub=needs_no_hub(settings))
         text = render_unit(settings, engine, facts, notes)

@@ -9,11 +9,25 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
-from agent.core.engine import EngineInstall
+from agent.core.engine import EngineInstall, image_install
+from agent.core.engine_settings import Runtime
+from agent.core.settings import Settings
 
 _VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]|^__version__ = ['"]([^'"]+)""")
 _QUOTING = frozenset("\"'\\")
 _SETUP = "python3 -m venv DIR; DIR/bin/pip install vllm"
+
+
+def install_of(settings: Settings) -> EngineInstall:
+    """Look for the vLLM that a service starts; of a container only its program is looked for."""
+    engine = settings.engine
+    if not engine.in_container:
+        return inspect(settings.python)
+    program = Path(f"/usr/bin/{engine.runtime}")
+    if program.exists():
+        return image_install(engine)
+    package = "docker.io" if engine.runtime is Runtime.DOCKER else "podman"
+    return _nothing(engine.image or "", f"{program} does not exist; apt install {package}")
 
 
 def inspect(python: str) -> EngineInstall:

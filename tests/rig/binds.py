@@ -35,3 +35,8 @@ def peers() -> Bind:
 def simulated_gpus() -> Bind:
     """Returns what tests.rig.nvsim.MachineGpus needs; by itself it installs no driver."""
     return Bind(nvsim.part(), "/opt/nvsim")
+
+
+def podman() -> Bind:
+    """Returns podman's packages for bookworm, to be installed with dpkg."""
+    return Bind(paths.part("podman"), "/srv/podman")

@@ -49,10 +49,20 @@ class HttpAnswer:
 class Container:
     """A machine to boot, break and throw away; use it as a context manager."""
 
-    def __init__(self, suite: Suite, *, binds: Sequence[Bind] = (), memory_limit: int = 0) -> None:
-        """Makes its disk. memory_limit: bytes that its processes and page cache get, 0 for all."""
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        binds: Sequence[Bind] = (),
+        memory_limit: int = 0,
+        unified: bool = False,
+    ) -> None:
+        """Makes its disk. memory_limit: bytes that its processes and page cache get, 0 for all.
+
+        unified: it has control groups of version 2 alone, as Debian has, whatever the host has.
+        """
         self.suite = suite
-        self._nspawn = Nspawn(suite, binds, memory_limit)
+        self._nspawn = Nspawn(suite, binds, memory_limit, unified=unified)
 
     @property
     def leader(self) -> int:

@@ -53,8 +53,12 @@ class Bind:
 class Nspawn:
     """One container from the outside: its disk and its power switch."""
 
-    def __init__(self, suite: Suite, binds: Sequence[Bind], memory_limit: int) -> None:
+    def __init__(
+        self, suite: Suite, binds: Sequence[Bind], memory_limit: int, *, unified: bool
+    ) -> None:
         self._binds = tuple(binds)
+        # Without it systemd takes the hierarchy that the host has, which may be a hybrid.
+        self._environment = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if unified else {}
         self._lower = paths.part(suite)
         # nspawn takes the name for a machine name, which may hold no underscore.
         self._here = SCRATCH / f"{SCRATCH_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
@@ -81,6 +85,7 @@ class Nspawn:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
+                env={**os.environ, **self._environment},
             )
         self.leader = wait(self._find_leader, BOOT_SECONDS, "systemd as PID 1")
 

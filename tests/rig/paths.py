@@ -12,7 +12,7 @@ REPO: Final = Path(__file__).resolve().parents[2]
 RIG: Final = REPO / "tests/rig"
 SETUP: Final = RIG / "setup"
 
-Part = Literal["bookworm", "trixie", "vllm", "models", "nvml", "peers"]
+Part = Literal["bookworm", "trixie", "vllm", "models", "nvml", "peers", "podman"]
 
 
 class NotSetUpError(RuntimeError):

@@ -13,6 +13,7 @@ from agent.core.settings import Settings
 
 SETTINGS = Settings(name="vllm", model="org/name")
 NOT_FLAGS = {
+    "engine",
     "name",
     "python",
     "gpus",

@@ -15,9 +15,11 @@ from typing import Any, Final
 import pytest
 
 from agent.config import METRICS, parse
+from agent.config.engine_table import ENGINE
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.config.values import Keys
+from agent.core.engine_settings import EngineSettings
 from agent.core.gpu_settings import CardLimits, Power, Thermal
 from agent.core.settings import Expectations, Metrics, Recovery, Settings
 from agent.version import VERSION
@@ -44,6 +46,7 @@ EXPOSURE: Final = 23
 
 TABLES: Final[Mapping[str, tuple[Keys, Any]]] = {
     "[service.NAME]": (SETTINGS, Settings(name="", model="")),
+    "[service.NAME.engine]": (ENGINE, EngineSettings()),
     "[service.NAME.expect]": (EXPECT, Expectations()),
     "[service.NAME.recovery]": (RECOVERY, Recovery()),
     "[power]": (POWER, Power()),

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[service.NAME.engine] -> EngineSettings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agent.config.values import (
+    SECRET_VALUE,
+    Keys,
+    Mistake,
+    Reader,
+    WrongValueError,
+    boolean,
+    one_of,
+    plain_path,
+    read_table,
+    shown,
+    text,
+    token,
+)
+from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime
+
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
+_WORD = re.compile(r"[A-Za-z0-9_./-]+")
+_OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=.*)?")
+_SECRET = re.compile(r"(?:TOKEN|API_KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS)=", re.IGNORECASE)
+_OWNED = frozenset(
+    {"name", "label", "label-file", "cidfile", "rm", "replace", "restart", "detach", "pull"}
+    | {"network", "net", "publish", "ipc", "log-driver", "cgroups", "entrypoint", "stop-signal"}
+    | {"workdir", "tty", "interactive", "attach", "rootfs", "pod", "detach-keys", "sig-proxy"}
+)
+"""Options on which the unit relies."""
+
+
+def _image(value: object) -> str:
+    name = text(value)
+    if not _IMAGE.fullmatch(name):
+        raise WrongValueError(f"{shown(name)} is not an image, as vllm/vllm-openai:v0.10.2")
+    return name
+
+
+def _list_of(read: Reader, example: str) -> Reader:
+    def read_list(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise WrongValueError(f"{shown(value)} is not a list of strings, as {example}")
+        return tuple(read(item) for item in value)
+
+    return read_list
+
+
+def _word(value: object) -> str:
+    word = text(value)
+    if word.startswith("-") or not _WORD.fullmatch(word):
+        raise WrongValueError(f"{shown(word)} is not the name or path of a program")
+    return word
+
+
+def _entrypoint(value: object) -> tuple[str, ...]:
+    words: tuple[str, ...] = _list_of(_word, '["python3"]')(value)
+    if not words:
+        raise WrongValueError('must not be empty; ["python3"] is the default')
+    return words
+
+
+def _mount(value: object) -> str:
+    path = plain_path(value)
+    if "," in path:
+        raise WrongValueError(f"{shown(path)} holds a comma, which no mount can have")
+    return path
+
+
+def _option(value: object) -> str:
+    option = text(value)
+    found = _OPTION.fullmatch(option)
+    if not found:
+        raise WrongValueError(f'{shown(option)} is not one word "--option=value"')
+    if found.group(1) in _OWNED:
+        raise WrongValueError(f"--{found.group(1)} is llmagent's own to give")
+    if SECRET_VALUE.search(option) or _SECRET.search(option):
+        raise WrongValueError(
+            f"--{found.group(1)} holds a secret, which everyone on the host would see in ps"
+        )
+    return option
+
+
+ENGINE: Keys = {
+    "runtime": one_of(*Runtime),
+    "image": _image,
+    "vllm_version": token,
+    "pull": boolean,
+    "entrypoint": _entrypoint,
+    "gpu_access": one_of(*GpuAccess),
+    "mounts": _list_of(_mount, '["/data/adapters"]'),
+    "extra_options": _list_of(_option, '["--shm-size=16g"]'),
+}
+
+
+def read_engine(
+    table: Mapping[str, Any], path: tuple[str, ...], mistakes: list[Mistake]
+) -> EngineSettings:
+    """Read the `engine` table of a service's table; mistakes are noted."""
+    below = (*path, "engine")
+    values = read_table(table.get("engine", {}), below, ENGINE, mistakes)
+    if "runtime" in values:
+        values["runtime"] = Runtime(values["runtime"])
+    if "gpu_access" in values:
+        values["gpu_access"] = GpuAccess(values["gpu_access"])
+    engine = EngineSettings(**values)
+    mistakes += [Mistake((*path, *key), why) for key, why in _contradictions(table, engine)]
+    return engine
+
+
+def _contradictions(
+    table: Mapping[str, Any], engine: EngineSettings
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not engine.in_container:
+        given = table.get("engine", {})
+        for key in ENGINE.keys() & given.keys() - {"runtime"} if isinstance(given, dict) else ():
+            yield ("engine", key), 'is for containers; set runtime = "docker" or "podman"'
+        return
+    if engine.image is None:
+        yield ("engine", "image"), f"missing; {engine.runtime} needs one, as {EXAMPLE}"
+    if engine.runtime is Runtime.PODMAN and engine.gpu_access is GpuAccess.GPUS:
+        yield ("engine", "gpu_access"), "podman takes GPUs by CDI; see nvidia-ctk cdi generate"
+    for key in ("python", "user"):
+        if key in table:
+            yield (key,), f"means nothing with {engine.runtime}, whose image has its own; remove it"
+    if table.get("prefetch") is True:
+        yield ("prefetch",), "vLLM downloads by itself in a container; remove the key"
+    environment = table.get("environment", {})
+    homes = environment if isinstance(environment, dict) else {}
+    paths = {key: table.get(key) for key in ("model", "tokenizer", "chat_template")}
+    for key, value in {**paths, "environment": homes.get("HF_HOME")}.items():
+        if isinstance(value, str) and value.startswith("/") and ("," in value or ":" in value):
+            yield (key,), f"{shown(value)} holds a comma or a colon, which no mount can have"
+
+
+EXAMPLE = "vllm/vllm-openai:v0.10.2"

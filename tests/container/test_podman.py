@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM in a container of podman: the rendered unit under real systemd, with the agent in charge.
+
+The image is made from the machine's own tree, with the scripted engine in it. podman, conmon and
+crun are Debian's; what the test machine's kernel refuses to containers within containers (limits
+above its own, device filters) is taken out between podman and crun, and noted.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import Boot
+from tests.rig import binds, scripted
+from tests.rig.container import Container
+from tests.rig.installed import QUICK, Agent
+
+IMAGE = "localhost/vllm-openai:v0.32.0"
+TOKEN = "hf_MustNotBeSeenAnywhere"
+ASKED_LIMITS = "/run/asked-limits.json"
+RUNTIME = f"""#!/usr/bin/python3
+import json, os, pathlib, sys
+if "create" in sys.argv:
+    at = next(n for n, word in enumerate(sys.argv) if word in ("--bundle", "-b"))
+    file = pathlib.Path(sys.argv[at + 1]) / "config.json"
+    config = json.loads(file.read_text())
+    pathlib.Path("{ASKED_LIMITS}").write_text(json.dumps(config["process"].pop("rlimits", [])))
+    config.get("linux", {{}}).get("resources", {{}}).pop("devices", None)
+    file.write_text(json.dumps(config))
+os.execv("/usr/bin/crun", ["crun", *sys.argv[1:]])
+"""
+CONFIGURATION = {
+    "/etc/containers/storage.conf": """[storage]
+driver = "vfs"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+""",
+    "/etc/containers/containers.conf": """[containers]
+keyring = false
+[engine]
+runtime = "here"
+[engine.runtimes]
+here = ["/usr/local/bin/here"]
+""",
+}
+MAKE_IMAGE = f"""
+dpkg -i /srv/podman/*.deb >/dev/null 2>&1
+mkdir -p /tmp/tree/proc /tmp/tree/sys /tmp/tree/dev /tmp/tree/run /tmp/tree/tmp
+cd /
+lib=usr/lib/x86_64-linux-gnu
+tar --create bin sbin lib lib64 usr/lib64 etc/passwd etc/group etc/nsswitch.conf \
+    usr/bin/python3 usr/bin/python3.11 usr/bin/bash usr/bin/env usr/lib/python3.11 \
+    $lib/ld* $(ls -d $lib/lib[a-t]*.so.* $lib/lib[u-z]*.so.* | grep -v 'LLVM\\|icu\\|san\\|stdc') \
+    opt/scripted-engine -C /tmp/tree proc sys dev run tmp |
+    podman import --quiet - {IMAGE}
+"""
+SERVICE = f"""
+[service.vllm]
+model = "/srv/llama"
+hf_token_file = "/etc/llmagent/hf_token"
+environment = {{ ODD = "100% $HOME \\"x\\" 'y'" }}
+[service.vllm.engine]
+runtime = "podman"
+image = "{IMAGE}"
+gpu_access = "none"
+entrypoint = ["{scripted.PYTHON}"]
+[service.vllm.recovery]
+{QUICK}
+"""
+
+
+@pytest.fixture(scope="module")
+def agent(boot_for_module: Boot) -> Agent:
+    box = boot_for_module("bookworm", binds=[binds.podman(), binds.scripted_engine()], unified=True)
+    for path, text in CONFIGURATION.items():
+        box.write(path, text)
+    box.write("/usr/local/bin/here", RUNTIME, mode=0o755)
+    box.run(["bash", "-c", MAKE_IMAGE])
+    agent = Agent(box)
+    agent.install()
+    box.write("/etc/llmagent/hf_token", f"{TOKEN}\n", mode=0o600)
+    agent.configure(SERVICE)
+    agent.wait("serving")
+    return agent
+
+
+def containers(box: Container) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        box.run(["podman", "ps", "-a", "--format=json"]).stdout
+    )
+    return found
+
+
+def inspected(box: Container) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(box.run(["podman", "inspect", "vllm"]).stdout)[0]
+    return found
+
+
+def test_systemd_has_nothing_to_object_to(agent: Agent) -> None:
+    unit = "/etc/llmagent/units/vllm.service"
+    said = agent.box.run(["systemd-analyze", "verify", "--man=no", unit], check=False)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+
+
+def test_the_engine_in_the_container_is_verified_as_any_other(agent: Agent) -> None:
+    said = agent.box.run(["llmagent", "verify", "--format", "json"], check=False)
+    assert said.returncode == 0, said.stdout
+    assert agent.status()["phase"] == "serving"
+
+
+def test_its_processes_and_its_lines_are_those_of_the_unit(agent: Agent) -> None:
+    box = agent.box
+    group = box.run(["systemctl", "status", "-n0", "-l", "vllm.service"]).stdout
+    assert "VLLM::EngineCore" in group
+    assert any("Application startup complete" in line for line in box.journal("vllm.service"))
+
+
+def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
+    seen = inspected(agent.box)
+    assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
+    assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
+    assert seen["HostConfig"]["NetworkMode"] == "host"
+    assert seen["HostConfig"]["IpcMode"] == "host"
+    mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
+    assert mounts["/srv/llama"] is False
+    assert mounts["/var/lib/vllm-containers"] is True
+    limits = {limit["type"]: limit["soft"] for limit in json.loads(agent.box.read(ASKED_LIMITS))}
+    assert limits["RLIMIT_MEMLOCK"] == 2**64 - 1
+    assert limits["RLIMIT_STACK"] == 67108864
+
+
+def test_the_token_reaches_the_container_and_shows_nowhere(agent: Agent) -> None:
+    box = agent.box
+    at = "/run/credentials/vllm.service/hf_token"
+    assert (
+        box.run(["podman", "exec", "vllm", "bash", "-c", f"echo $(<{at})"]).stdout == f"{TOKEN}\n"
+    )
+    assert TOKEN not in json.dumps(inspected(box))
+    assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
+    assert TOKEN not in box.read("/etc/llmagent/units/vllm.service")
+
+
+def test_an_engine_that_is_killed_in_the_container_comes_back(agent: Agent) -> None:
+    box = agent.box
+    before = inspected(box)["Id"]
+    box.run(["pkill", "-KILL", "-f", "VLLM::EngineCore"])
+    box.wait_for(
+        lambda: (seen := containers(box)) and seen[0]["Id"] != before, 20, "another container"
+    )
+    agent.wait("serving")
+    assert len(containers(box)) == 1
+
+
+def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> None:
+    box = agent.box
+    before = inspected(box)["Id"]
+    box.run(["kill", "-KILL", str(agent.pid("vllm"))])
+    box.wait_for(
+        lambda: (seen := containers(box)) and seen[0]["Id"] != before, 20, "another container"
+    )
+    agent.wait("serving")
+    assert len(containers(box)) == 1
+
+
+def test_a_stop_leaves_no_container(agent: Agent) -> None:
+    box = agent.box
+    box.run(["systemctl", "stop", "vllm"])
+    assert agent.wait("stopped")
+    assert containers(box) == []
+    assert not box.exists("/run/llmagent-containers/vllm")
+
+
+def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent) -> None:
+    box = agent.box
+    made = box.run(["podman", "create", "--name=vllm", "--pull=never", IMAGE, "x"]).stdout.strip()
+    box.run(["systemctl", "start", "vllm"], check=False)
+    box.wait_for(
+        lambda: any("llmagent did not make" in line for line in box.journal("vllm.service")),
+        20,
+        "the stranger to be named",
+    )
+    assert [one["Id"] for one in containers(box)] == [made]
+    box.run(["podman", "rm", made])
+    agent.wait("serving")
