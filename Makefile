@@ -24,7 +24,7 @@ test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	$(PYTEST) tests/unit
 
 test-container: ## tests on booted Debian machines: minutes, root
-	@$(SETUP) venv bookworm trixie
+	@$(SETUP) venv bookworm trixie podman
 	$(PYTEST) tests/container
 
 test-vllm: ## tests with real vLLM: minutes, root

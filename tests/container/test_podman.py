@@ -45,13 +45,15 @@ here = ["/usr/local/bin/here"]
 """,
 }
 MAKE_IMAGE = f"""
-dpkg -i /srv/podman/*.deb >/dev/null 2>&1
+set -eo pipefail
+dpkg -i /srv/podman/*.deb >/tmp/dpkg.log 2>&1 || {{ tail /tmp/dpkg.log >&2; exit 1; }}
 mkdir -p /tmp/tree/proc /tmp/tree/sys /tmp/tree/dev /tmp/tree/run /tmp/tree/tmp
 cd /
-lib=usr/lib/x86_64-linux-gnu
-tar --create bin sbin lib lib64 usr/lib64 etc/passwd etc/group etc/nsswitch.conf \
+lib=usr/lib/$(uname -m)-linux-gnu
+tar --create bin sbin lib $(ls -d lib64 usr/lib64 2>/dev/null) \
+    etc/passwd etc/group etc/nsswitch.conf \
     usr/bin/python3 usr/bin/python3.11 usr/bin/bash usr/bin/env usr/lib/python3.11 \
-    $lib/ld* $(ls -d $lib/lib[a-t]*.so.* $lib/lib[u-z]*.so.* | grep -v 'LLVM\\|icu\\|san\\|stdc') \
+    $lib/ld* $(ls -d $lib/lib*.so.* | grep -v 'LLVM\\|icu\\|san\\|stdc') \
     opt/scripted-engine -C /tmp/tree proc sys dev run tmp |
     podman import --quiet - {IMAGE}
 """
@@ -113,7 +115,7 @@ def test_its_processes_and_its_lines_are_those_of_the_unit(agent: Agent) -> None
     box = agent.box
     group = box.run(["systemctl", "status", "-n0", "-l", "vllm.service"]).stdout
     assert "VLLM::EngineCore" in group
-    assert any("Application startup complete" in line for line in box.journal("vllm.service"))
+    assert "Application startup complete" in box.journal("vllm.service")
 
 
 def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
@@ -121,7 +123,9 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
     assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
     assert seen["HostConfig"]["NetworkMode"] == "host"
-    assert seen["HostConfig"]["IpcMode"] == "host"
+    # podman 4.3 says "shareable" here: the kernel is asked.
+    spaces = [f"/proc/{pid}/ns/ipc" for pid in (1, seen["State"]["Pid"])]
+    assert len(set(agent.box.run(["readlink", *spaces]).stdout.split())) == 1
     mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
     assert mounts["/srv/llama"] is False
     assert mounts["/var/lib/vllm-containers"] is True
@@ -132,10 +136,8 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
 
 def test_the_token_reaches_the_container_and_shows_nowhere(agent: Agent) -> None:
     box = agent.box
-    at = "/run/credentials/vllm.service/hf_token"
-    assert (
-        box.run(["podman", "exec", "vllm", "bash", "-c", f"echo $(<{at})"]).stdout == f"{TOKEN}\n"
-    )
+    inside = f"/proc/{inspected(box)['State']['Pid']}/root"
+    assert box.read(f"{inside}/run/credentials/vllm.service/hf_token") == f"{TOKEN}\n"
     assert TOKEN not in json.dumps(inspected(box))
     assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
     assert TOKEN not in box.read("/etc/llmagent/units/vllm.service")
@@ -176,7 +178,7 @@ def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent
     made = box.run(["podman", "create", "--name=vllm", "--pull=never", IMAGE, "x"]).stdout.strip()
     box.run(["systemctl", "start", "vllm"], check=False)
     box.wait_for(
-        lambda: any("llmagent did not make" in line for line in box.journal("vllm.service")),
+        lambda: "llmagent did not make" in box.journal("vllm.service"),
         20,
         "the stranger to be named",
     )

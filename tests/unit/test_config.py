@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from agent.config import load, parse
+from agent.config.engine_table import ENGINE
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
+from agent.core.engine_settings import EngineSettings
 from agent.core.settings import (
     Config,
     Expectations,
@@ -63,7 +65,8 @@ def settings(*lines: str) -> Settings:
 
 
 def test_every_key_of_the_dataclasses_can_be_written_in_the_file() -> None:
-    assert set(SETTINGS) == {item.name for item in fields(Settings)} - {"name"}
+    assert set(SETTINGS) == {item.name for item in fields(Settings)} - {"name", "engine"}
+    assert set(ENGINE) == {item.name for item in fields(EngineSettings)}
     assert set(EXPECT) == {item.name for item in fields(Expectations)}
     assert set(RECOVERY) == {item.name for item in fields(Recovery)}
 

@@ -19,7 +19,7 @@ from agent.config.engine_table import ENGINE
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.config.values import Keys
-from agent.core.engine_settings import EngineSettings
+from agent.core.engine_settings import EngineSettings, Runtime
 from agent.core.gpu_settings import CardLimits, Power, Thermal
 from agent.core.settings import Expectations, Metrics, Recovery, Settings
 from agent.version import VERSION
@@ -92,6 +92,12 @@ def test_every_example_of_the_shipped_configuration_is_valid_without_its_comment
     config = parse(uncommented, str(SHIPPED))
     assert list(config.services) == ["vllm"]
     assert config.metrics.web_config_file
+
+
+def test_the_example_of_a_container_is_valid_by_itself() -> None:
+    lines = re.findall(r"(?m)^#   (\[.*|[a-z_]+ = .*)", SHIPPED.read_text())
+    text = "\n".join(['[service.vllm]\nmodel = "org/name"', *lines])
+    assert parse(text, str(SHIPPED)).services["vllm"].settings.engine.runtime is Runtime.PODMAN
 
 
 def test_what_the_shipped_configuration_calls_a_default_is_one() -> None:
