@@ -145,8 +145,7 @@ TABLE: Mapping[FailureClass, FailureFacts] = {
         *(F.LIBSTDCXX_TOO_OLD, F.TORCH_MISMATCH),
     ),
     **_rows(Kind.HUMAN, Group.HUB, F.GATED_REPO, F.REPO_NOT_FOUND, F.HUB_AUTH),
-    **_rows(Kind.PERMANENT, Group.HUB, F.HUB_OFFLINE),
-    **_rows(Kind.TRANSIENT, Group.HUB, F.HUB_UNREACHABLE, F.HUB_RATE_LIMIT),
+    **_rows(Kind.TRANSIENT, Group.HUB, F.HUB_UNREACHABLE, F.HUB_OFFLINE, F.HUB_RATE_LIMIT),
     **_rows(
         Kind.HUMAN,
         Group.HOST,

@@ -19,7 +19,12 @@ MAX_PIECES = 400
 """Parts between carriage returns that are looked at in one raw line: the last ones."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_COLOUR_LEFTOVER = re.compile(r"#033\[[0-9;]*m|(?<![\w\]])\[(?:0;|1;)?(?:0|3[0-7])m")
+_COLOUR_LEFTOVER = re.compile(
+    r"#033\[[0-9;]*m|(?:\^\[|ESC|\\x1b|\\033|\\u001b)\[[0-9;]*m"
+    r"|(?<![\w\]])\[(?:0;|1;)?(?:0|3[0-7])m|\^M$"
+)
+"""Escapes as journald, `less`, `cat -v`, JSON and web pages spell them, or what is left of them."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d+)(?:, ip=[\d.]+)?\) ?")
 _HEADER = re.compile(
@@ -84,7 +89,7 @@ def clean_lines(raw: str) -> Iterator[Line]:
 def _clean(piece: str) -> Line:
     if not piece.isprintable():
         piece = _CONTROL.sub("", piece)
-    if "#033[" in piece or "m(" in piece:
+    if "#033[" in piece or "m(" in piece or "[0;0m" in piece or "[0m" in piece or "^M" in piece:
         piece = _COLOUR_LEFTOVER.sub("", piece)
     process, level, stamp, source = "", "", "", ""
     start = 0

@@ -23,6 +23,11 @@ _NOT_A_CAUSE = re.compile(
 )
 _HARMLESS = ("Exception in thread", "Exception ignored", "--- Logging error ---")
 _NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
+_INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line \d+, in ')
+"""What only stands within a traceback, whose head may be cut off."""
+
+_OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*|chat_utils)\.py:")
+"""Modules of vLLM that log what was wrong with one request."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,8 @@ class Tracebacks:
             trace.frames.clear()
             trace.phase = None
             trace.open = True
+        elif _INSIDE.match(text) is not None:
+            trace.open = True
         for match in matches:
             if match.signature.kind is SignatureKind.FRAME:
                 trace.frames.add(match.signature.id)
@@ -71,7 +78,8 @@ class Tracebacks:
                     trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
-        if (trace.open or trace.fatal) and _EXCEPTION.match(text) is not None:
+        told = trace.open or trace.fatal or (line.level == "ERROR" and not ready)
+        if told and _EXCEPTION.match(text) is not None:
             self._end(line, trace, matches, ready=ready)
 
     def _end(
@@ -79,7 +87,9 @@ class Tracebacks:
     ) -> None:
         kinds = {match.signature.kind for match in matches}
         named = kinds & {SignatureKind.WRAPPER, SignatureKind.NOISE, SignatureKind.ASKED}
+        of_a_request = _OF_A_REQUEST.match(line.source) is not None
         caught = trace.harmless or line.level in _NOT_DEADLY or (ready and not trace.fatal)
+        caught = caught or of_a_request
         trace.open = trace.harmless = False
         if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
             return

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What vLLM refuses in words that no list holds, and logs of which only a piece survived."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import pytest
+
+from agent.core.failures import FailureClass, Outcome
+from tests.unit.engine_logs import DEATH_AT_START, SERVING, STARTING, diagnose, failed, v1
+
+F = FailureClass
+
+REFUSALS = {
+    F.BAD_ARG_VALUE: (
+        "ValueError: LoRA rank 64 is greater than max_lora_rank 16.",
+        "RuntimeError: Worker failed with error 'LoRA rank 32 is greater than max_lora_rank 16.', please check the stack trace above for the root cause",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for LoRAConfig\nmax_lora_rank\n  Input should be 8, 16 or 32 [type=literal_error, input_value=48, input_type=int]",
+        "pydantic_core._pydantic_core.ValidationError: 2 validation errors for OddConfig",
+    ),
+    F.UNSUPPORTED_ARCH: (
+        "ValueError: Architecture oddone not supported",
+        "ValueError: GGUF model with architecture oddone is not supported yet.",
+    ),
+    F.QUANT_MISMATCH: (
+        "AttributeError: MoE Model OddForCausalLM does not support BitsAndBytes quantization yet.",
+        "AttributeError: Model OddForCausalLM does not support BitsAndBytes quantization yet. No 'packed_modules_mapping' found.",
+    ),
+    F.QUANT_UNSUPPORTED_DEVICE: (
+        "AssertionError: No MXFP4 MoE backend (FlashInfer/Marlin/Triton) available.Please check your environment.",
+        "NotImplementedError: No NvFp4 MoE backend supports the deployment configuration.",
+        "RuntimeError: ('Quantization scheme is not supported for ', 'the current GPU. Min capability: 80. ', 'Current capability: 75.')",
+    ),
+    F.ATTN_BACKEND_UNSUPPORTED: (
+        "NotImplementedError: FlashMLAImpl does not support one of the following: alibi_slopes, sliding_window",
+        "ValueError: Attention backend 'XFORMERS' has been removed (See PR #1 for details).",
+        "ValueError: Unsupported FA version: None",
+    ),
+    F.FP8_KERNEL_UNSUPPORTED: (
+        "RuntimeError: Currently, block scaled fp8 gemm is not implemented for Blackwell",
+        "NotImplementedError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
+    ),
+    F.WEIGHTS_MISMATCH: (
+        "KeyError: 'lm_head.weight'",
+        "KeyError: 'layers.11.mlp.down_proj.weight'",
+    ),
+    F.TP_NOT_DIVISIBLE: (
+        "AssertionError: local_world_size (4) must be less than or equal to the number of visible devices (2).",
+        "AssertionError: DP adjusted local rank 4 is out of bounds.",
+    ),
+    F.OOM_FREE_MEM_STARTUP: (
+        "ValueError: Free memory on device cuda:0 (3.5/23.5 GiB) on startup is less than the engine's budget after excluding external process's weights (0.9, 21.2 GiB).",
+        "ValueError: Externally held weights on device cuda:0 (22.0/23.5 GiB) exceed the desired GPU memory utilization (0.9, 21.2 GiB).",
+    ),
+}
+LINES = [(failure, line) for failure, lines in REFUSALS.items() for line in lines]
+
+
+@pytest.mark.parametrize(("failure", "line"), LINES)
+def test_a_refusal_is_known_in_a_whole_log_and_alone(failure: FailureClass, line: str) -> None:
+    whole = diagnose(f"{STARTING}\n{failed(line)}{DEATH_AT_START}")
+    alone = diagnose(line)
+    assert (whole.failure, alone.failure) == (failure, failure)
+
+
+@pytest.mark.parametrize("where", ["create_engine_config", "create_model_config", "__post_init__"])
+def test_what_the_making_of_the_configuration_refuses_is_a_bad_value(where: str) -> None:
+    trace = (
+        'Traceback (most recent call last):\n  File "vllm/engine/arg_utils.py", line 9, in '
+        f"{where}\nNotImplementedError: Odd things are not supported with odd models."
+    )
+    assert diagnose(v1(trace, process="APIServer pid=1")).failure is F.BAD_ARG_VALUE
+
+
+def test_a_hub_that_is_away_while_the_configuration_is_made_stays_curable() -> None:
+    trace = (
+        'Traceback (most recent call last):\n  File "vllm/engine/arg_utils.py", line 9, in '
+        "create_model_config\nOSError: We couldn't connect to 'https://hub.example' to load the "
+        "files, and couldn't find them in the cached files."
+    )
+    found = diagnose(v1(trace, process="APIServer pid=1"))
+    assert (found.failure, found.transient) == (F.HUB_UNREACHABLE, True)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        v1("OddError: odd", process="Worker_TP0 pid=7", level="ERROR"),
+        "    raise OddError(\nOddError: odd",
+        v1("    raise ValueError(\nValueError: odd", process="Worker_TP0 pid=7", level="ERROR"),
+        "RuntimeError: Worker failed with error 'odd', please check the stack trace above",
+    ],
+)
+def test_an_unknown_exception_is_never_called_a_mere_death(piece: str) -> None:
+    found = diagnose(f"{piece}\n{v1('EngineCore failed to start.', level='ERROR')}")
+    assert (found.failure, found.transient) == (F.UNKNOWN, None)
+
+
+@pytest.mark.parametrize(
+    "source", ["serving_chat.py:251", "serving.py:908", "hermes_tool_parser.py:140"]
+)
+def test_one_bad_request_is_no_failure_of_the_engine(source: str) -> None:
+    head = f"(APIServer pid=1) ERROR 11-21 03:05:45 [{source}] "
+    piece = [head + "Traceback (most recent call last):", head + "OddError: odd"]
+    assert diagnose(piece).outcome is not Outcome.FAILED
+    assert diagnose([*SERVING.split("\n"), *piece]).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize("escape", ["\x1b", "^[", "#033", "ESC", "\\u001b", "\\x1b"])
+def test_colours_are_taken_out_however_they_are_spelled(escape: str) -> None:
+    head = f"{escape}[1;36m(EngineCore_DP0 pid=43){escape}[0;0m ERROR 01-04 04:31:09 [core.py:844] "
+    log = [
+        head + "EngineCore failed to start.^M",
+        head + "ValueError: No available memory for the cache blocks.^M",
+    ]
+    found = diagnose(log)
+    assert found.failure is F.OOM_KV_NONE
+    assert found.evidence[0].startswith("ValueError: ")
+    assert not found.evidence[0].endswith("^M")
+
+
+def test_a_profile_of_pictures_that_runs_out_of_memory_is_known_as_a_profile() -> None:
+    log = (
+        "WARNING 04-27 16:27:59 [profiling.py:245] The sequence length used for profiling (20000) is too short.\n"
+        "ERROR 04-27 16:28:02 [engine.py:448] CUDA out of memory. Tried to allocate 800.00 MiB. GPU 0 has a total capacity of 15.56 GiB of which 442.62 MiB is free.\n"
+    )
+    assert diagnose(log).failure is F.OOM_PROFILE
