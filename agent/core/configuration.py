@@ -41,6 +41,7 @@ def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
         last_down_at=0.0,
         what_to_do="",
         foreign="",
+        was_stopped=False,
         held_for_card="",
         live=Live(activity_at=turn.at, tokens_at=turn.at),
     )
@@ -127,4 +128,5 @@ def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
         s = replace(s, last_down_at=turn.at)  # its own memory may be in use still when it starts
     s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
     s = fetching.looked_no_more(s)
-    return replace(s, retry_at=turn.at, asked=None, what_to_do="", attempts=0, spent={})
+    s = replace(s, retry_at=turn.at, recent_starts=(), asked=None, what_to_do="")
+    return replace(s, attempts=0, spent={})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from agent.core.engine_settings import EngineSettings
 
@@ -39,6 +40,7 @@ class Engine:
         return self.at_least(*since)
 
 
+@cache
 def release_of(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version, as (0, 6, 3) of "0.6.3.post1"; () for none.
 

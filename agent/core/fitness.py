@@ -62,12 +62,16 @@ def _seen_on(turn: Turn, s: ServiceState) -> frozenset[str]:
     gpus = turn.gpus.gpus if turn.gpus is not None else ()
     unit = f"{s.name}.service"
     return frozenset(
-        gpu.uuid for gpu in gpus if any(process.unit == unit for process in gpu.processes or ())
+        gpu.uuid
+        for gpu in gpus
+        if gpu.processes and any(process.unit == unit for process in gpu.processes)
     )
 
 
 def unfit(turn: Turn, s: ServiceState) -> Unfit | None:
     """Return what keeps the service off its cards, None when nothing does."""
+    if all(map(_is_well, turn.cards.values())):
+        return None
     for card in cards_of(turn, s):
         ailment = card.ailment
         if ailment is not None:
@@ -78,6 +82,10 @@ def unfit(turn: Turn, s: ServiceState) -> Unfit | None:
             do = "Look at the fans, filters and the room's air."
             return Unfit(card.uuid, why, do, at_once=True)
     return None
+
+
+def _is_well(card: Card) -> bool:
+    return card.ailment is None and card.heat.level is HeatLevel.NORMAL
 
 
 def _too_hot(turn: Turn, s: ServiceState, card: Card) -> bool:

@@ -7,6 +7,7 @@ observation, so a service goes on by itself as soon as the reason is gone.
 
 from __future__ import annotations
 
+from agent.core.backoff import end_of_budget
 from agent.core.ground import holders, known, share_a_card
 from agent.core.leftovers import blocking_leftovers
 from agent.core.state import ServiceState
@@ -26,6 +27,20 @@ A_LOOK = "waits for a look at its GPUs"
 
 GIVE_BACK_SECONDS = 60.0
 """The driver takes back a dead process's memory within seconds; after this a start may try."""
+
+
+def budget_of_the_hour(turn: Turn, s: ServiceState) -> str:
+    """Bound the starts of an hour, whatever it was that made this one due.
+
+    What runs is only restarted because a person asked for it, or for the one trial of a night.
+    """
+    recovery, unit = turn.policy_of(s).recovery, s.live.unit
+    if unit is not None and unit.running:
+        return ""
+    if turn.at >= end_of_budget(s.recent_starts, recovery.max_starts_per_hour, turn.at):
+        return ""
+    most = recovery.max_starts_per_hour
+    return f"waits: it was started {most} times within the hour, as often as recovery allows"
 
 
 def no_other_start_on_its_gpus(turn: Turn, s: ServiceState) -> str:

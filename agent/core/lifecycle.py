@@ -32,8 +32,9 @@ def on_unit(turn: Turn, s: ServiceState, seen: UnitSeen) -> ServiceState:
     """Judge a reading of the unit."""
     unit = seen.unit
     down_at = (s.live.down_at or turn.at) if unit.down else 0.0
-    live = replace(s.live, unit=unit, down_at=down_at)
-    s = replace(s, live=startup.with_cpu_time(live, unit, turn.at))
+    live = startup.with_cpu_time(s.live, unit, turn.at)
+    if live is not s.live or unit != live.unit or down_at != live.down_at:
+        s = replace(s, live=replace(live, unit=unit, down_at=down_at))
     if unit.foreign or s.foreign:
         return _on_foreign(turn, s, unit)
     if unit.running:
@@ -48,13 +49,22 @@ def _on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     if unit.foreign == s.foreign:
         return s
     if not unit.foreign:
-        s = turn.enter(s, Phase.WAITING, "start", f"start: the name {s.name}.service is free now")
-        return replace(s, foreign="", what_to_do="", retry_at=turn.at, asked=None)
+        return _given_back(turn, replace(s, foreign="", what_to_do="", asked=None), unit)
     why = f"held: {unit.foreign} is not llmagent's, so it is left alone"
     do = "Move it away or give the service another name in agent.toml."
     turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
+    was_stopped = s.was_stopped or s.phase is Phase.STOPPED
     s = s.enter(Phase.HELD, turn.at, why)
-    return replace(s, foreign=unit.foreign, what_to_do=do, asked=None)
+    return replace(s, foreign=unit.foreign, what_to_do=do, asked=None, was_stopped=was_stopped)
+
+
+def _given_back(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
+    """Go on where the foreign unit came in between: what the operator had stopped stays so."""
+    free = f"the name {s.name}.service is free now"
+    if s.was_stopped and not unit.running:
+        return _stopped_by_operator(turn, replace(s, was_stopped=False), f"{free}; ")
+    s = turn.enter(s, Phase.WAITING, "start", f"start: {free}")
+    return replace(s, was_stopped=False, retry_at=max(s.retry_at, turn.at))
 
 
 def _on_running(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
@@ -132,7 +142,7 @@ def _on_down(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         case Phase.STOPPING:
             return _after_our_stop(turn, s)
         case Phase.WAITING | Phase.FETCHING | Phase.HELD if not unit.pending_restart:
-            return replace(s, asked=None)
+            return s if s.asked is None else replace(s, asked=None)
         case _:
             return s
 
@@ -152,8 +162,8 @@ def _died(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     return replace(s, died=died, asked=None)
 
 
-def _stopped_by_operator(turn: Turn, s: ServiceState) -> ServiceState:
-    why = f"stopped by the operator; `systemctl start {s.name}` brings it back"
+def _stopped_by_operator(turn: Turn, s: ServiceState, before: str = "") -> ServiceState:
+    why = f"{before}stopped by the operator; `systemctl start {s.name}` brings it back"
     s = turn.enter(s, Phase.STOPPED, "stopped", why)
     return replace(s, asked=None, died=None, last_down_at=turn.at)
 
@@ -229,6 +239,8 @@ def start_what_may(turn: Turn) -> None:
 
 
 def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
+    if why == s.live.waits:
+        return s
     only_looked = not s.live.waits or s.live.waits.startswith(gates.A_LOOK)
     if only_looked and not why.startswith(gates.A_LOOK):
         turn.tell(s.name, "wait", why)
@@ -236,6 +248,7 @@ def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
 
 
 GATES: tuple[Callable[[Turn, ServiceState], str], ...] = (
+    gates.budget_of_the_hour,
     gates.no_other_start_on_its_gpus,
     cards.limits_settled,
     planning.look_for_the_plan,

@@ -66,9 +66,11 @@ def _is_proven(turn: Turn, s: ServiceState) -> bool:
 
 
 def _before_start(turn: Turn, s: ServiceState) -> ServiceState:
-    plan = _plan(turn, s)
     settings = turn.effective(s)
-    if plan is None or (s.planned is not None and s.planned.settings == settings):
+    if s.planned is not None and s.planned.settings == settings:
+        return s
+    plan = _plan(turn, s)
+    if plan is None:
         return s
     advice = advice_for(turn.policy.models[s.name].model, plan)
     s = replace(s, planned=Planned(settings, plan.verdict, plan.reason, advice))

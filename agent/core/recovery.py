@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from agent.core import fitness, ground, probing, remedies, rollback, xids
-from agent.core.backoff import backoff_seconds
+from agent.core.backoff import backoff_seconds, end_of_budget
 from agent.core.case import Change, Hold, Refetch, Retry, StartOver, Wait
 from agent.core.casework import case_of, faults_with
 from agent.core.diagnosis import Diagnosis
@@ -259,5 +259,4 @@ def _backoff(turn: Turn, s: ServiceState) -> float:
 def _end_of_budget(turn: Turn, s: ServiceState) -> float:
     """Return when the hour's budget of starts allows the next one."""
     most = turn.policy_of(s).recovery.max_starts_per_hour
-    recent = [t for t in s.recent_starts if t > turn.at - 3600]
-    return recent[-most] + 3600 if len(recent) >= most else turn.at
+    return end_of_budget(s.recent_starts, most, turn.at)

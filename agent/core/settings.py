@@ -93,7 +93,7 @@ class Settings:
 
     def with_overrides(self, overrides: Mapping[str, Tunable]) -> Settings:
         """Return the settings with learned values put over the configured ones."""
-        return replace(self, **dict(overrides))  # type: ignore[arg-type]
+        return replace(self, **dict(overrides)) if overrides else self  # type: ignore[arg-type]
 
 
 TUNABLES = (

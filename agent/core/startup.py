@@ -45,6 +45,8 @@ READING_SECONDS = 1.0
 def with_cpu_time(live: Live, unit: UnitFacts, at: float) -> Live:
     """Take note of the CPU time that systemd has counted for the run."""
     used, before = unit.cpu_seconds, live.cpu_seconds
+    if used is None and before is None:
+        return live
     if used is None or before is None or used < before:
         return replace(live, cpu_seconds=used, cpu_at=at)
     passed = at - live.cpu_at

@@ -117,6 +117,8 @@ NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
 class ServiceState:
     """All that is remembered of one service; `foreign` as in UnitFacts.
 
+    `was_stopped`: the operator had stopped it before the unit became somebody else's.
+
     `configured` are the settings as last read from agent.toml, `running` those of the present or
     last run. `attempts` counts the tries without a change since the service last settled, `spent`
     the changes of settings per failure class since then; `recent_starts` are the times of the last
@@ -154,6 +156,7 @@ class ServiceState:
     failure: Failure | None = None
     what_to_do: str = ""
     foreign: str = ""
+    was_stopped: bool = False
     held_for_card: str = ""
     held_for_driver: bool = False
     held_for_plan: bool = False

@@ -111,8 +111,7 @@ def rates(turn: Turn, s: ServiceState, now: Counters) -> dict[str, Any]:
     """Return the fields of Live that tell how fast the service generates."""
     live = s.live
     new = rate(live.counters, now, turn.at - live.counters_at)
-    throttled = any(card.throttle for card in cards_of(turn, s))
-    if new is None or throttled:
+    if new is None or _is_throttled(turn, s):
         return {"tokens_per_second": new}
     known = usual(live.usual_tokens_per_second, live.rates_seen, new)
     return {
@@ -120,6 +119,11 @@ def rates(turn: Turn, s: ServiceState, now: Counters) -> dict[str, Any]:
         "usual_tokens_per_second": known,
         "rates_seen": live.rates_seen + 1,
     }
+
+
+def _is_throttled(turn: Turn, s: ServiceState) -> bool:
+    some = any(card.throttle for card in turn.cards.values())
+    return some and any(card.throttle for card in cards_of(turn, s))
 
 
 def services_on(turn: Turn, card: Card) -> Iterator[ServiceState]:

@@ -42,6 +42,7 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (P.STOPPED, P.WAITING): "the host was rebooted",
     (P.HELD, P.STARTING): "the operator starts the unit",
     (P.HELD, P.WAITING): "a new configuration, a reboot, room on the disk, or its GPUs are well",
+    (P.HELD, P.STOPPED): "the unit is llmagent's again, and the operator had stopped it before",
     (P.WAITING, P.HELD): "the unit is not llmagent's, or a GPU or the driver is not well",
     (P.STARTING, P.HELD): "the operator takes the unit over",
     (P.VERIFYING, P.HELD): "the operator takes the unit over",

@@ -234,6 +234,59 @@ def test_a_unit_that_the_operator_takes_over_is_let_go() -> None:
     assert "vllm" in host.runs
 
 
+THEIRS = "/etc/systemd/system/vllm.service"
+
+
+def test_what_the_operator_stopped_stays_stopped_when_a_taken_over_name_is_given_back() -> None:
+    host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
+    host.operator_stops()
+    stopped = host.units["vllm"]
+    host.units["vllm"] = replace(stopped, foreign=THEIRS)
+    host.see_units()
+    assert host.service().phase is Phase.HELD
+    host.agent_starts()
+    host.units["vllm"] = stopped
+    host.see_units()
+    host.pass_time(3000)
+    assert host.service().phase is Phase.STOPPED
+    assert "the name vllm.service is free now; stopped by the operator" in host.service().reason
+    assert len(host.starts) == 1
+
+
+def test_a_name_that_is_given_back_does_not_renew_the_budget_of_starts() -> None:
+    recovery = Recovery(max_starts_per_hour=5, backoff_max_seconds=10)
+    host = host_with(recovery=recovery, gpu_memory_utilization=0.9, max_model_len=8192)
+    for _ in range(600):
+        host.pass_time(1)
+        if "vllm" in host.runs:
+            host.dies(F.UNKNOWN, status=1)
+            host.carry_out()
+    assert len(host.starts) == 5
+    down = host.units["vllm"]
+    host.units["vllm"] = replace(down, foreign=THEIRS)
+    host.see_units()
+    host.units["vllm"] = down
+    host.see_units()
+    host.pass_time(600)
+    assert host.service().phase is Phase.WAITING
+    assert len(host.starts) == 5
+    assert host.serving_within(3600)
+
+
+def test_an_edit_of_what_is_held_is_tried_at_once_though_the_hours_starts_are_spent() -> None:
+    recovery = Recovery(max_starts_per_hour=1)
+    host = host_with(recovery=recovery, gpu_memory_utilization=0.9, max_model_len=8192)
+    host.pass_time(1)
+    host.dies(F.UNKNOWN_ARG, status=2)
+    host.carry_out()
+    host.pass_time(10)
+    assert host.service().phase is Phase.HELD
+    edited = replace(host.policies["vllm"].settings, max_model_len=4096)
+    host.policies["vllm"] = replace(host.policies["vllm"], settings=edited)
+    host.reload()
+    assert host.serving_within(120)
+
+
 def test_a_service_that_left_the_file_is_left_running_and_not_watched_any_more() -> None:
     host = served(host_with(gpu_memory_utilization=0.9, max_model_len=8192))
     host.policies = {}

@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from agent.core.actions import Action, LookAtPort, Stop, TakeEvidence
 from agent.core.doctor.host import Listener
 from agent.core.evidence import MOST_CHARACTERS, bounded
-from agent.core.failures import FailureClass
+from agent.core.failures import EnginePhase, FailureClass
 from agent.core.gpu import Gpu, GpuMemory, Gpus
-from agent.core.observations import EvidenceTaken, GpusSeen, PortSeen, ProcessSeen
+from agent.core.numbers import Numbers
+from agent.core.observations import (
+    EvidenceTaken,
+    GpusSeen,
+    LogConcluded,
+    PortSeen,
+    ProcessSeen,
+)
 from agent.core.settings import ServicePolicy, Settings
 from agent.core.vocabulary import Phase
 from agent.daemon.clock import agent_clock
@@ -27,6 +34,7 @@ from agent.daemon.evidence_taker import take_evidence
 from agent.host.port_holder import print_holder
 from agent.host.process_status import process_status
 from agent.host.py_spy import only_root_writes
+from tests.unit.simulated_engine import diagnosis_of
 from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass
@@ -155,6 +163,15 @@ def test_a_stranger_on_the_port_is_named() -> None:
 def test_our_own_last_run_on_the_port_is_no_strangers_fault() -> None:
     host, _ = taken_port(Listener(4242, "python3", "vllm.service"))
     assert host.history[-1].message.endswith("of vllm.service listens on port 8000")
+
+
+def test_a_log_that_is_concluded_twice_asks_once_who_listens() -> None:
+    host, done = taken_port(Listener(812, "nginx", ""))
+    s = host.service()
+    assert s.failure is not None
+    again = diagnosis_of(F.PORT_IN_USE, Numbers(port=8000), EnginePhase.SERVING)
+    host.observe(LogConcluded(s.failure.at, "vllm", s.invocation_id, again))
+    assert [type(action) for action in done].count(LookAtPort) == 1
 
 
 def test_the_port_is_looked_at_for_no_other_failure() -> None:
