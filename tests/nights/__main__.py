@@ -8,6 +8,7 @@ night as Python: put them into tests/unit/test_nights_found.py, and the seed is 
 from __future__ import annotations
 
 import sys
+import traceback
 
 from tests.nights.night import EVENING, Night, under_llmagent, what_breaks, world_of
 from tests.nights.promises import BrokenPromiseError
@@ -30,6 +31,8 @@ def main(seed: int) -> None:
         under_llmagent(night, _tell)
     except BrokenPromiseError as broken:
         print(broken)
+        if broken.__cause__ is not None:
+            traceback.print_exception(broken.__cause__, limit=-12)
 
 
 def _tell(now: float, what: str) -> None:

@@ -45,6 +45,7 @@ from agent.core.state import Decision, HostState, ServiceState
 from agent.core.vocabulary import Phase, UnitFacts
 from tests.nights.due import next_tick
 from tests.nights.engine import Run
+from tests.nights.promises import check_repeated
 from tests.nights.senses import SEEN_SECONDS, Senses
 from tests.nights.watcher import Watcher
 from tests.nights.world import World
@@ -67,6 +68,7 @@ class LlmAgent(Senses):
         """A new agent process: only what was recorded is left of the old one."""
         self.up = True
         self._life += 1
+        self._news.clear()
         recorded = json.dumps(encode(tuple(self.state.services.values()), frozenset({"live"})))
         services = [decode(ServiceState, entry) for entry in json.loads(recorded)]
         self.state = replace(self.state, services={s.name: s for s in services}, gpus=None)
@@ -79,13 +81,14 @@ class LlmAgent(Senses):
             run = self.world.runs.get(service)
             if run is not None:
                 self.engine_moved(run)
-            self._soon(1.0, partial(self._poll, service))
         self._soon(0.0, self._tick)
 
     def seen(self, service: str, unit: UnitFacts) -> None:
         self.watcher.unit_seen(service, unit)
 
     def decided(self, before: HostState, decision: Decision) -> None:
+        if self._acted_before:
+            check_repeated(decision)
         self.watcher.decided(before, decision)
         self._act(decision)
 
@@ -96,24 +99,43 @@ class LlmAgent(Senses):
             return
         for action in decision.actions:
             self._soon(SEEN_SECONDS, partial(self._carry_out, action))
-        if next_tick(self.state, self.policies, self.clock.now) < self._tick_at:
+        if self._next_tick(self.clock.now) < self._tick_at:
             self._plan_tick()
-        if self._is_stale:
-            for old in tuple(self._news):
-                self._news.clear()
-                self.observe(replace(old, at=self.clock.now))
+        if self._is_stale and not self.repeats:
+            self._repeat_old_news()
+
+    def _repeat_old_news(self) -> None:
+        for old, led_to_actions in tuple(self._news):
+            self.repeats = True
+            self._acted_before = led_to_actions
+            self.observe(replace(old, at=self.clock.now))
+        self.repeats = self._acted_before = False
+
+    def _next_tick(self, after: float) -> float:
+        runs = self.world.runs.values()
+        busy = frozenset(r.service for r in runs if r.alive and r.rate > 0 and not r.silent)
+        return next_tick(self.state, self.policies, after, busy)
 
     def _plan_tick(self) -> None:
-        at = self._tick_at = next_tick(self.state, self.policies, self.clock.now)
+        at = self._tick_at = self._next_tick(self.clock.now)
+        self._soon(at - self.clock.now, lambda: self._tick_if_due(at))
 
-        def due() -> None:
-            if self._tick_at == at:
-                self._tick()
-
-        self._soon(at - self.clock.now, due)
+    def _tick_if_due(self, planned: float) -> None:
+        if self._tick_at != planned:
+            return
+        # What it was planned for may have moved on: tokens were made, a log line was read.
+        for service in self.policies:
+            self._see_api(service)
+        at = self._next_tick(self._ticked_at)
+        if at <= self.clock.now:
+            self._tick()
+            return
+        self._tick_at = at
+        self._soon(at - self.clock.now, lambda: self._tick_if_due(at))
 
     def _tick(self) -> None:
         self._tick_at = 0.0
+        self._ticked_at = self.clock.now
         self.observe(Tick(self.clock.now))
         for service, s in self.state.services.items():
             unit = self.world.unit(service)

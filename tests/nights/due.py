@@ -16,28 +16,38 @@ from agent.core.settings import ServicePolicy
 from agent.core.state import HostState, ServiceState
 from agent.core.vocabulary import Phase
 
-QUIET_SECONDS = 60.0
-RESTLESS_SECONDS = 15.0
-"""Ticks this often while a service is on its way somewhere."""
+QUIET_SECONDS = 600.0
+RESTLESS_SECONDS = 30.0
+"""Ticks this often while a service waits for what has no time of its own."""
 
-QUIET = (Phase.SERVING, Phase.HELD, Phase.STOPPED)
+QUIET = (Phase.STARTING, Phase.SERVING, Phase.HELD, Phase.STOPPED)
 JUST_AFTER = 0.01
 
 
-def next_tick(state: HostState, policies: dict[str, ServicePolicy], now: float) -> float:
-    """Return the agent time of the next tick."""
-    quiet = all(s.phase in QUIET and s.asked is None for s in state.services.values())
+def next_tick(
+    state: HostState, policies: dict[str, ServicePolicy], now: float, busy: frozenset[str]
+) -> float:
+    """Return the agent time of the next tick.
+
+    Of the `busy` services each poll would show new tokens, so that none are ever missed.
+    """
+    quiet = all(_is_quiet(s, now) for s in state.services.values())
     soonest = now + (QUIET_SECONDS if quiet else RESTLESS_SECONDS)
     for s in state.services.values():
         policy = policies.get(s.name)
         if policy is not None:
-            for due in _due(s, policy):
+            for due in _due(s, policy, busy=s.name in busy):
                 if now < due + JUST_AFTER < soonest:
                     soonest = due + JUST_AFTER
     return soonest
 
 
-def _due(s: ServiceState, policy: ServicePolicy) -> Iterator[float]:
+def _is_quiet(s: ServiceState, now: float) -> bool:
+    waits = s.phase is Phase.WAITING and s.retry_at > now
+    return s.asked is None and (s.phase in QUIET or waits)
+
+
+def _due(s: ServiceState, policy: ServicePolicy, *, busy: bool) -> Iterator[float]:
     recovery, live = policy.recovery, s.live
     if s.asked is not None:
         patience = recovery.stop_seconds + policy.settings.shutdown_timeout + GRACE_SECONDS
@@ -54,10 +64,12 @@ def _due(s: ServiceState, policy: ServicePolicy) -> Iterator[float]:
                 VERIFY_LOST_SECONDS if live.verify_pending else VERIFY_AGAIN_SECONDS
             )
         case Phase.SERVING:
-            still = max(live.tokens_at, live.canary_at)
-            yield still + recovery.hang_seconds
-            yield still + recovery.canary_every_seconds
-            yield live.canary_at + 2 * recovery.canary_seconds
+            if not busy:
+                still = max(live.tokens_at, live.canary_at)
+                yield still + recovery.hang_seconds
+                yield still + recovery.canary_every_seconds
+            if live.canary_pending:
+                yield live.canary_at + 2 * live.canary_seconds
             if not s.settled:
                 yield s.since + recovery.settle_seconds
         case _:

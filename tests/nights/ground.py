@@ -37,6 +37,7 @@ class Keeper(Protocol):
     """Who looks after the units."""
 
     def unit_changed(self, service: str) -> None: ...
+    def engine_moves(self, run: Run) -> None: ...  # in a moment: what is seen of it until then
     def engine_moved(self, run: Run) -> None: ...
     def memory_changed(self) -> None: ...  # or another cause is over
     def edited(self, service: str) -> None: ...
@@ -106,6 +107,7 @@ class Ground:
     _turn: dict[str, int] = field(default_factory=dict)
     _canceled: dict[str, Callable[[bool], None]] = field(default_factory=dict)
     _begun: dict[str, list[float]] = field(default_factory=dict)
+    _lines: dict[str, tuple[Settings, tuple[str, ...]]] = field(default_factory=dict)
     _count: int = 0
 
     def unit(self, service: str) -> UnitFacts:
@@ -142,6 +144,13 @@ class Ground:
     def could_start(self, service: str) -> Settings | None:
         """Return settings within the operator's limits that would start now; None for none."""
         return self._fitting(service, self.free_for(service))
+
+    def could_start_with_room(self, service: str) -> Settings | None:
+        """Return the same where as much stays free as llmagent leaves beside the engine.
+
+        The remedy is the printed free memory less a margin: what fits only without it is no cure.
+        """
+        return self._fitting(service, self.free_for(service) - MARGIN_GIB)
 
     def could_start_alone(self, service: str) -> Settings | None:
         """Return the same as it would be without strangers and without the memory of the dead."""

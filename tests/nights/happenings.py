@@ -195,7 +195,6 @@ class Happenings:
             case What.STOP:
                 self._operator.starts(fault)
             case What.TAKEN_OVER:
-                world.unwanted.discard(fault.service)  # the name is given back to be used
                 self._operator.takes_over(fault, "")
             case What.MISMATCH:
                 agent.mismatch(fault.service, on=False)
@@ -243,6 +242,7 @@ class Happenings:
     def _hang(self, fault: Fault) -> None:
         run = self._run(fault)
         if run is not None and run.alive:
+            self._world.keeper.engine_moves(run)
             run.pace(self._world.clock.now, run.rate)
             run.stuck = True
             self._world.book()
@@ -252,6 +252,7 @@ class Happenings:
         run = self._run(fault)
         if run is None or not run.alive:
             return
+        self._world.keeper.engine_moves(run)
         match fault.how:
             case "long queue":
                 run.queued = True

@@ -46,12 +46,12 @@ def compared(seed: int) -> Compared:
     night = Night.of(seed)
     try:
         ours = under_llmagent(night)
+        if seed % EVERY:
+            return Compared(seed, "", ())
+        theirs = tuple(under_systemd(night, seconds) for seconds in RESTART_SECONDS)
+        return Compared(seed, "", (ours, under_an_all_knowing(night), *theirs))
     except BrokenPromiseError as broken:
         return Compared(seed, str(broken), ())
-    if seed % EVERY:
-        return Compared(seed, "", ())
-    theirs = tuple(under_systemd(night, seconds) for seconds in RESTART_SECONDS)
-    return Compared(seed, "", (ours, under_an_all_knowing(night), *theirs))
 
 
 def all_broken(seeds: Iterable[int]) -> list[str]:

@@ -15,7 +15,7 @@ from tests.nights.engine import Needs
 from tests.nights.faults import NIGHT, Fault, plan
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
-from tests.nights.promises import BrokenPromiseError
+from tests.nights.promises import BrokenPromiseError, Named
 from tests.nights.rivals import AllKnowing, SystemdAlone
 from tests.nights.world import World
 
@@ -112,21 +112,13 @@ def under_llmagent(night: Night, tell: Callable[[float, str], None] | None = Non
 
     agent.begin()
     world.clock.after(LOOK_SECONDS, look)
-    try:
-        world.clock.run_until(EVENING + NIGHT)
-    except BrokenPromiseError as broken:
-        hours = (world.clock.now - EVENING) / 3600
-        raise BrokenPromiseError(
-            f"{broken} (seed {night.seed}, {hours:.2f} h into the night)"
-        ) from None
-    world.book()
-    return world.ledger
+    return _lived(world, night)
 
 
 def under_an_all_knowing(night: Night) -> Ledger:
     """Live through the night with a policy that knows the whole world."""
     world = world_of(night)
-    return _lived(world, AllKnowing(world), night)
+    return _lived_with(AllKnowing(world), world, night)
 
 
 def under_systemd(night: Night, restart_seconds: float) -> Ledger:
@@ -134,14 +126,19 @@ def under_systemd(night: Night, restart_seconds: float) -> Ledger:
     world = world_of(night)
     world.restart_seconds = restart_seconds
     world.start_limit = (5, 10.0)
-    return _lived(world, SystemdAlone(world), night)
+    return _lived_with(SystemdAlone(world), world, night)
 
 
-def _lived(world: World, keeper: AllKnowing | SystemdAlone, night: Night) -> Ledger:
+def _lived_with(keeper: AllKnowing | SystemdAlone, world: World, night: Night) -> Ledger:
     world.keeper = keeper
     Happenings(world, keeper, night.faults)
     keeper.begin()
-    world.clock.run_until(EVENING + NIGHT)
+    return _lived(world, night)
+
+
+def _lived(world: World, night: Night) -> Ledger:
+    with Named(night.seed, lambda: (world.clock.now - EVENING) / 3600):
+        world.clock.run_until(EVENING + NIGHT)
     world.book()
     return world.ledger
 

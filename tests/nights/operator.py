@@ -15,6 +15,8 @@ class Operator:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._stopped_theirs: set[str] = set()
+        """Stopped while the unit was not llmagent's: nothing is asked of llmagent's by that."""
 
     def edit(self, service: str, **changed: object) -> None:
         policy = self._world.policies[service]
@@ -40,6 +42,8 @@ class Operator:
         world = self._world
         if fault.service in world.runs and world.up:
             world.unwanted.add(fault.service)
+            if world.unit(fault.service).foreign:
+                self._stopped_theirs.add(fault.service)
             world.book()
             world.say(f"the operator stops {fault.service}")
             world.stop(fault.service, kill=False)
@@ -49,12 +53,16 @@ class Operator:
     def starts(self, fault: Fault) -> None:
         world = self._world
         world.unwanted.discard(fault.service)
+        self._stopped_theirs.discard(fault.service)
         if fault.service not in world.runs and world.up:
             world.say(f"the operator starts {fault.service}")
             world.start(fault.service, self.on_disk(fault))
 
     def takes_over(self, fault: Fault, path: str) -> None:
         world = self._world
+        if not path and fault.service in self._stopped_theirs:
+            self._stopped_theirs.remove(fault.service)
+            world.unwanted.discard(fault.service)  # the name is given back to be used
         world.units[fault.service] = replace(world.unit(fault.service), foreign=path)
         run = world.runs.get(fault.service)
         if run is not None:

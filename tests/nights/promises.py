@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.core import startup
@@ -23,6 +25,27 @@ HOUR = 3600.0
 
 class BrokenPromiseError(AssertionError):
     """A promise was broken; the message says which, when and how."""
+
+
+class Named:
+    """Has whatever ends a night name its seed and its hour; a crash breaks a promise too."""
+
+    def __init__(self, seed: int, hours: Callable[[], float]) -> None:
+        self._seed = seed
+        self._hours = hours
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: object
+    ) -> None:
+        where = f"(seed {self._seed}, {self._hours():.2f} h into the night)"
+        if isinstance(error, BrokenPromiseError):
+            raise BrokenPromiseError(f"{error} {where}") from None
+        if isinstance(error, Exception):
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} in {last.name}: {error}"
+            raise BrokenPromiseError(f"crash: {what} {where}") from error
 
 
 def check_history(before: HostState, decision: Decision) -> None:
@@ -52,6 +75,12 @@ def check_history(before: HostState, decision: Decision) -> None:
         told = {line.service for line in decision.news if line.data.get("phase")}
         if isinstance(action, Start) and action.service not in told:
             raise BrokenPromiseError("history: a start that nobody was told of")
+
+
+def check_repeated(decision: Decision) -> None:
+    """What was acted on is not acted on again when it is told again. Raises BrokenPromiseError."""
+    for action in decision.actions:
+        raise BrokenPromiseError(f"stale: {type(action).__name__} on news that was acted on before")
 
 
 def bound_seconds(recovery: Recovery, start_seconds: float, services: int) -> float:

@@ -22,15 +22,13 @@ from agent.core.observations import (
 from agent.core.settings import ServicePolicy
 from agent.core.state import Decision, HostPolicy, HostState
 from agent.core.vllm_metrics import Counters
-from agent.core.vocabulary import Phase, UnitFacts
+from agent.core.vocabulary import UnitFacts
 from tests.nights.engine import Run
 from tests.nights.ground import ENGINE
 from tests.nights.promises import check_history, is_about_the_run
 from tests.nights.world import World
 
 SEEN_SECONDS = 0.02
-POLL_SECONDS = 100.0
-"""While nothing happens: often enough that moving tokens are seen before they are missed."""
 FACTS = Facts()
 GIB = 2**30
 
@@ -38,7 +36,8 @@ GIB = 2**30
 class Senses:
     """Observes the world and decides; what is decided is the child's to do.
 
-    `state` is what the agent knows, `is_blind` whether the journal is gone.
+    `state` is what the agent knows, `is_blind` whether the journal is gone, `repeats` while it is
+    told again what it was told before.
     """
 
     def __init__(self, world: World) -> None:
@@ -48,12 +47,14 @@ class Senses:
         self.policies: dict[str, ServicePolicy] = {}
         self.up = False
         self._life = 0
-        self._tick_at = 0.0
+        self._tick_at = self._ticked_at = 0.0
         self.is_blind = False
         self._dies_acting = self._is_stale = False
+        self.repeats = self._acted_before = False
         self._loses = ""
         self._mismatched: set[str] = set()
-        self._news: deque[Observation] = deque(maxlen=12)
+        self._news: deque[tuple[Observation, bool]] = deque(maxlen=12)
+        """What may be told again, and whether it led to actions."""
         self._gpus_due = False
 
     def decided(self, before: HostState, decision: Decision) -> None:
@@ -83,8 +84,8 @@ class Senses:
         self.state = decision.state
         if self.world.tell is not None:
             self._tell(observation, decision)
-        if self._is_stale and is_about_the_run(observation):
-            self._news.append(observation)
+        if self._is_stale and not self.repeats and is_about_the_run(observation):
+            self._news.append((observation, bool(decision.actions)))
         if decision.news or decision.actions:
             self.decided(before, decision)
 
@@ -125,11 +126,8 @@ class Senses:
                 )
             )
 
-    def _poll(self, service: str) -> None:
-        self._see_api(service)
-        s = self.state.services.get(service)
-        quiet = s is None or s.phase not in (Phase.STARTING, Phase.VERIFYING)
-        self._soon(POLL_SECONDS if quiet else 5.0, lambda: self._poll(service))
+    def engine_moves(self, run: Run) -> None:
+        self._see_api(run.service)
 
     def _see_api(self, service: str) -> None:
         run = self.world.runs.get(service)

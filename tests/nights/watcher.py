@@ -40,8 +40,8 @@ class Watcher:
             return
         if unit.foreign:
             self._seen_foreign.add(service)
-            self._known_off.discard(service)
-        elif service in self._seen_foreign:
+            return
+        if service in self._seen_foreign:
             self._seen_foreign.remove(service)
             self._edited.add(service)  # what runs was not ours: it may be started anew
         s = self._agent.state.services.get(service)
@@ -158,7 +158,7 @@ class Watcher:
             if s.phase is Phase.HELD and world.may_be_held(service):
                 continue
             serves = run is not None and run.alive and s.phase is Phase.SERVING
-            if world.could_start(service) is not None and not serves:
+            if world.could_start_with_room(service) is not None and not serves:
                 late = f"{bound:.0f} s after the last fault"
                 raise BrokenPromiseError(f"back: {service} is {s.phase} {late}: {s.reason}")
             alone = len(world.policies) == 1  # two services may hold each other's memory

@@ -112,7 +112,7 @@ class World(Ground):
             "running",
             main_pid=4000 + self._count,
             invocation_id=invocation,
-            command_line=command_line(settings, ENGINE),
+            command_line=self._command_line(service, settings),
             foreign=self.unit(service).foreign,
         )
         run = Run(service, invocation, settings, unit)
@@ -120,6 +120,12 @@ class World(Ground):
         self.say(f"systemd starts {service}")
         self._show(service, unit)
         self._enter(run, 0)
+
+    def _command_line(self, service: str, settings: Settings) -> tuple[str, ...]:
+        known = self._lines.get(service)
+        if known is None or known[0] is not settings:
+            known = self._lines[service] = (settings, command_line(settings, ENGINE))
+        return known[1]
 
     def _enter(self, run: Run, index: int) -> None:
         service = run.service

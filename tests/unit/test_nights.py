@@ -14,8 +14,10 @@ from functools import partial
 
 import pytest
 
+from agent.core.actions import LookAtPort
 from agent.core.failures import FailureClass
 from agent.core.settings import Recovery, ServicePolicy, Settings
+from agent.core.state import Decision, HostState
 from tests.nights.faults import What, of_class
 from tests.nights.ledger import Ledger
 from tests.nights.many import all_broken
@@ -27,7 +29,14 @@ from tests.nights.night import (
     under_systemd,
     what_breaks,
 )
-from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
+from tests.nights.promises import (
+    BrokenPromiseError,
+    Named,
+    Watch,
+    bound_seconds,
+    check_limits,
+    check_repeated,
+)
 
 NIGHTS = 2 * len(CLASSES)
 """Each failure class has its turn twice, among whatever else happens."""
@@ -91,6 +100,25 @@ def test_one_start_too_many_within_an_hour_is_noticed() -> None:
         watch.start(60.0 * number, Recovery(max_starts_per_hour=3))
     with pytest.raises(BrokenPromiseError, match="4 starts within an hour"):
         watch.start(300.0, Recovery(max_starts_per_hour=3))
+
+
+def test_a_crash_breaks_a_promise_that_names_the_seed_and_hides_no_cause() -> None:
+    with (
+        pytest.raises(BrokenPromiseError, match=r"crash: RuntimeError in .*: ail \(seed 8, 1.50 h"),
+        Named(8, lambda: 1.5),
+    ):
+        raise RuntimeError("ail")
+    said = r"^held: vllm \(seed 8, 1.50 h into the night\)$"
+    with pytest.raises(BrokenPromiseError, match=said), Named(8, lambda: 1.5):
+        raise BrokenPromiseError("held: vllm")
+    with pytest.raises(KeyboardInterrupt), Named(8, lambda: 1.5):
+        raise KeyboardInterrupt
+
+
+def test_acting_again_on_what_is_told_again_is_noticed() -> None:
+    check_repeated(Decision(HostState()))
+    with pytest.raises(BrokenPromiseError, match="stale: LookAtPort"):
+        check_repeated(Decision(HostState(), (LookAtPort("vllm", 8000),)))
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,27 @@ FOUND = {
             ),
         ),
     ),
+    "a log that was concluded twice asked who listens on the port each time, without end": Night(
+        6728,
+        (
+            Fault(11956.1, What.DIES, "vllm", failure=FailureClass.PORT_IN_USE, size=2),
+            Fault(11975.5, What.STALE_NEWS, "vllm", seconds=3600),
+        ),
+    ),
+    "stopped, taken over and given back: started though the operator had stopped it": Night(
+        1898,
+        (
+            Fault(28833.3, What.STOP, "vllm", seconds=3600),
+            Fault(31458.8, What.TAKEN_OVER, "vllm", seconds=300),
+        ),
+    ),
+    "taken over and given back while it waited for the hour's budget: one start too many": Night(
+        3623,
+        (
+            Fault(2736.8, What.LASTS, "vllm", failure=FailureClass.XID_56, seconds=1200),
+            Fault(3322.2, What.TAKEN_OVER, "vllm", seconds=300),
+        ),
+    ),
 }
 
 
