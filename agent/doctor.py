@@ -23,8 +23,8 @@ from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.core.settings import Config, Settings
 from agent.core.unit import environment_of
 from agent.host.engine_install import install_of
+from agent.host.known_models import known_models
 from agent.host.model_config import read_model_config
-from agent.host.model_files import known_models
 from agent.host.probes import kernel, packages, services, toolchain
 from agent.host.probes import model as files
 

@@ -27,8 +27,9 @@ from agent.core.settings import Settings
 from agent.core.unit import environment_of
 from agent.errors import UsageError
 from agent.host.engine_install import install_of
+from agent.host.known_models import known_config
 from agent.host.model_config import read_model_config
-from agent.host.model_files import known_models, read_config, weights_gib
+from agent.host.model_files import read_config, weights_gib
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -40,6 +41,7 @@ GIB = 1024**3
 OPTIONS = (
     ("--tensor-parallel-size", int),
     ("--pipeline-parallel-size", int),
+    ("--dtype", str),
     ("--quantization", str),
     ("--kv-cache-dtype", str),
     ("--max-model-len", int),
@@ -52,8 +54,8 @@ OPTIONS = (
 
 ASKED = (*(option.removeprefix("--").replace("-", "_") for option, _ in OPTIONS), "enforce_eager")
 ANOTHER_MODEL = (
-    *("config_json", "model", "weights_gib", "gpu_memory_gib", "vllm_version"),
-    *("quantization", "tensor_parallel_size", "pipeline_parallel_size"),
+    *("config_json", "model", "weights_gib", "gpu_memory_gib", "gpu_name", "vllm_version"),
+    *("dtype", "quantization", "tensor_parallel_size", "pipeline_parallel_size"),
 )
 """Options that make another start of it than the one that this host has seen."""
 
@@ -70,6 +72,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         type=float,
         help="of one card; default: the smallest here",
     )
+    parser.add_argument("--gpu-name", metavar="NAME", help="of the card, if it is an A100")
     parser.add_argument("--weights-gib", metavar="GIB", type=float, help="on one GPU, when known")
     parser.add_argument("--vllm-version", metavar="VERSION", help="default: the newest known")
     for option, kind in OPTIONS:
@@ -109,25 +112,28 @@ def _model(
     args: argparse.Namespace, settings: Settings | None
 ) -> tuple[Mapping[str, Any], float | None]:
     """Return config.json's numbers and the GiB of the weights' files where they are here."""
-    if args.config_json is not None:
-        return read_config(args.config_json), None
     name = args.model or (settings.model if settings is not None else None)
+    if args.config_json is not None:
+        files_gib = weights_gib(Path(name)) if name and Path(name).exists() else None
+        return read_config(args.config_json), files_gib
     if name is None:
         raise UsageError("name a model: --config-json FILE, --model DIR, or a SERVICE")
     if Path(name).is_dir():
         return read_config(Path(name) / "config.json"), weights_gib(Path(name))
-    known = known_models().get(name)
-    if known is not None:
-        return known, None
+    if Path(name).suffix == ".gguf" and Path(name).is_file():
+        beside = Path(name).with_name("config.json")
+        if not beside.is_file():
+            raise UsageError(f"{name}: name the original model's config.json with --config-json")
+        return read_config(beside), weights_gib(Path(name))
     whose = settings if settings is not None else Settings("vllm", name)
     home = environment_of(whose)["HF_HOME"]
-    cached = read_model_config(name, whose.revision, home)
-    if cached is None:
+    config = read_model_config(name, whose.revision, home) or known_config(name)
+    if config is None:
         raise UsageError(
             f"{name}: no such directory, not in the cache {home}, and not a model known by name; "
             "give its config.json with --config-json"
         )
-    return cached, None
+    return config, None
 
 
 def _status(file: Path) -> Mapping[str, Any]:
@@ -139,16 +145,21 @@ def _status(file: Path) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _memory_of_this_host(status: Mapping[str, Any]) -> float:
-    """Return the GiB of the smallest card here; raises UsageError where the agent sees none."""
+def _smallest_card(status: Mapping[str, Any]) -> tuple[float, str]:
+    """Return GiB and name of the smallest card here; raises UsageError where none is seen."""
     cards = status.get("gpus") or ()
-    sizes = [card["memory"]["total_bytes"] for card in cards if card.get("memory")]
+    sizes = [
+        (card["memory"]["total_bytes"] - (card["memory"].get("reserved_bytes") or 0), card["name"])
+        for card in cards
+        if card.get("memory")
+    ]
     if not sizes:
         raise UsageError(
-            "the agent sees no GPU here: give the memory of one with --gpu-memory-gib "
-            "(nvidia-smi --query-gpu=memory.total --format=csv, divided by 1024)"
+            "the agent sees no GPU here: give the memory of one with --gpu-memory-gib (nvidia-smi "
+            "--query-gpu=memory.total,memory.reserved --format=csv: the difference, over 1024)"
         )
-    return float(min(sizes)) / GIB
+    size, name = min(sizes)
+    return float(size) / GIB, str(name or "")
 
 
 def _measured(
@@ -171,9 +182,10 @@ def _request(
     args: argparse.Namespace, settings: Settings | None, files_gib: float | None
 ) -> Request:
     status = _status(args.status)
-    memory_gib = args.gpu_memory_gib
+    memory_gib, gpu_name = args.gpu_memory_gib, args.gpu_name or ""
     if memory_gib is None:
-        memory_gib = _memory_of_this_host(status)
+        memory_gib, found = _smallest_card(status)
+        gpu_name = gpu_name or found
     if memory_gib <= 0:
         raise UsageError(f"--gpu-memory-gib {memory_gib:g} is no card's memory")
     asked: dict[str, Any] = {}
@@ -192,6 +204,7 @@ def _request(
         weights_gib=args.weights_gib,
         files_gib=files_gib,
         measured=_measured(args, settings, status),
+        gpu_name=gpu_name,
         **asked,
     )
 

@@ -21,7 +21,7 @@ from agent.core.planner.profile_plan import contradictions, plan_of
 from agent.core.planner.versions import version_of
 from agent.core.profile import Band, Profile
 from agent.errors import UsageError
-from agent.host.model_files import known_models
+from agent.host.known_models import known_models
 from agent.host.profile_files import read_profiles
 
 if TYPE_CHECKING:

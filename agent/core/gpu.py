@@ -53,6 +53,11 @@ class GpuMemory:
     free_bytes: int
     reserved_bytes: int | None = None
 
+    @property
+    def usable_bytes(self) -> int:
+        """What CUDA gives as the card's total, of which vLLM takes its share (23.53 of 23.99)."""
+        return self.total_bytes - (self.reserved_bytes or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:

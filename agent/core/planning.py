@@ -137,7 +137,7 @@ def _plan(turn: Turn, s: ServiceState) -> Plan | None:
         return None
     known_model = turn.policy.models[s.name]
     cards = gpus.used_by(settings.gpus)
-    sizes = [card.memory.total_bytes for card in cards if card.memory is not None]
+    sizes = [card.memory.usable_bytes for card in cards if card.memory is not None]
     # On unified memory the page cache moves the result by GiB from start to start: no plan holds.
     if len(sizes) < settings.parallel_size or any(card.memory_unified for card in cards):
         return None
@@ -146,6 +146,7 @@ def _plan(turn: Turn, s: ServiceState) -> Plan | None:
         gpu_memory_gib=min(sizes) / GIB,
         version=version_of(turn.policy.engines[s.name].version),
         files_gib=known_model.files_gib,
+        gpu_name=cards[0].name,
         **{name: value for name, value in asked.items() if value is not None},
     )
     try:

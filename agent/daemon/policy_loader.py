@@ -15,8 +15,9 @@ from agent.core.unit import environment_of
 from agent.errors import AgentError
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import install_of
+from agent.host.known_models import known_models
 from agent.host.model_config import read_model_config
-from agent.host.model_files import known_models, weights_gib
+from agent.host.model_files import weights_gib
 
 MODEL_SECONDS = 3.0
 """A file system that does not answer in this time costs the plan, not the agent."""

@@ -13,7 +13,7 @@ from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Measured, Plan, Request
 from agent.core.planner.versions import version_of
-from agent.host.model_files import known_models
+from agent.host.known_models import known_config
 
 ROWS = Path(__file__).with_name("planner_rows.toml")
 
@@ -29,7 +29,9 @@ class Row:
     failed: bool
 
     def plan(self) -> Plan:
-        return make_plan(model_of(known_models()[self.model]), self.request)
+        config = known_config(self.model)
+        assert config is not None, f"{self.model} is not in agent/models/known.toml"
+        return make_plan(model_of(config), self.request)
 
 
 def rows() -> list[Row]:

@@ -15,7 +15,8 @@ from agent.core.card import Card
 from agent.core.gpu import Gpu, GpuMemory
 from agent.core.gpu_view import GpusView, GpuView
 from agent.core.snapshot import ProvenView, ServiceView, Snapshot, to_json
-from agent.host.model_files import known_models, weights_gib
+from agent.host.known_models import known_models
+from agent.host.model_files import weights_gib
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 KEYS = {
@@ -239,3 +240,48 @@ def test_what_vllm_printed_on_this_host_is_planned_with(
     _, changed, _ = plan(capsys, *argv, "--max-num-seqs", "8")
     assert changed["weights_gib"] == 15.5
     assert changed["available_kv_gib"] != 4.25
+
+
+def test_only_the_tensors_that_vllm_loads_count_as_weights(tmp_path: Path) -> None:
+    spans = {
+        "model.embed_tokens.weight": 100,
+        "model.layers.0.mlp.up_proj.weight": 1000,
+        "model.layers.1.mlp.up_proj.weight": 5000,
+        "mtp.layers.0.mlp.up_proj.weight": 7000,
+        "lm_head.weight": 100,
+    }
+    header, end = {}, 0
+    for name, size in spans.items():
+        header[name] = {"dtype": "BF16", "shape": [size // 2], "data_offsets": [end, end + size]}
+        end += size
+    head = json.dumps(header).encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(head).to_bytes(8, "little") + head + bytes(end))
+    config = {"num_hidden_layers": 1, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    gib = weights_gib(tmp_path)
+    assert gib is not None
+    assert gib * 2**30 == pytest.approx(1100)
+
+
+def test_a_gguf_file_counts_whole_beside_its_models_config(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with (tmp_path / "m-Q4_K_M.gguf").open("wb") as file:
+        file.truncate(5 * 2**30)
+    argv = ("--model", str(tmp_path / "m-Q4_K_M.gguf"), "--gpu-memory-gib", "23.5")
+    status, _, err = plan(capsys, *argv)
+    assert status == 2
+    assert "--config-json" in err
+    (tmp_path / "config.json").write_text(json.dumps(dict(known_models()[LLAMA])))
+    _, document, _ = plan(capsys, *argv)
+    assert document["weights_gib"] == 5
+
+
+def test_an_a100_is_planned_with_the_step_that_vllm_gives_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = ("--model", LLAMA, "--gpu-memory-gib", "79.2", "--vllm-version", "0.11")
+    _, hopper, _ = plan(capsys, *argv)
+    _, ampere, _ = plan(capsys, *argv, "--gpu-name", "NVIDIA A100-SXM4-80GB")
+    assert ampere["activation_gib"] < 0.5 * hopper["activation_gib"]

@@ -15,7 +15,7 @@ from agent.core.planner.model import model_of
 from agent.core.settings import Recovery, ServicePolicy, Settings
 from agent.core.state import HostPolicy, KnownModel
 from agent.core.vocabulary import Phase
-from agent.host.model_files import known_models
+from agent.host.known_models import known_models
 from tests.unit.simulated_host import ENGINE, SimulatedHost
 
 GIB = 2**30

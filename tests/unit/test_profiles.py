@@ -18,7 +18,7 @@ from agent.core.planner.question import Fit
 from agent.core.planner.versions import version_of
 from agent.core.profile import Profile, ProfileError, profile_of
 from agent.errors import ConfigError, UsageError
-from agent.host.model_files import known_models
+from agent.host.known_models import known_models
 from agent.host.profile_files import read_profiles
 from tests.rig.paths import REPO
 

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 
 from agent.core.engine_names import dtype_bytes
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
-from agent.core.planner.versions import Version
+from agent.core.planner.pool import Group, Kv
+from agent.core.planner.versions import (
+    HYBRID_CHUNKS,
+    HYBRID_WINDOWS,
+    KV_AS_CHECKPOINT,
+    LATENTS,
+    Version,
+)
 
 BLOCK_TOKENS = 16
 """vLLM's block size on CUDA; hybrid models are given a larger one."""
+
+LATENT_BLOCK_STEP = 128
+"""What blocks of a latent beside states are a multiple of."""
 
 KV_BITS = {"nvfp4": 4.5, "int4": 4.25, "int8": 8.5}
 """KV formats with scales beside the elements, in bits an element."""
@@ -25,66 +35,11 @@ KV_BITS = {"nvfp4": 4.5, "int4": 4.25, "int8": 8.5}
 FP8_MLA_BYTES = 656
 """fp8_ds_mla: 512 bytes of latent, scales and the 16-bit rope part, a token and layer."""
 
+OLD_HEAD = 256
+"""What vLLM before 0.7 padded DeepSeek's keys and values to."""
 
-@dataclass(frozen=True, slots=True)
-class Kv:
-    """The cache of one GPU.
-
-    `bytes_per_token` is what one more token of a long request costs, `request_bytes(n)` what a
-    request of n tokens costs, with the pages that it fills in part.
-    """
-
-    bytes_per_token: float
-    block_tokens: int
-    block_bytes: float
-    groups: tuple[tuple[Keeps, int, int], ...]
-    state_blocks: int
-    in_flight_tokens: int
-    state_bytes: float
-
-    def request_blocks(self, tokens: int) -> int:
-        """Return the blocks that a request of this many tokens takes, of all groups together."""
-        return sum(
-            groups * self._blocks(keeps, span, tokens) for keeps, span, groups in self.groups
-        )
-
-    def request_bytes(self, tokens: int) -> float:
-        """Return the bytes of a request of this many tokens."""
-        return self.request_blocks(tokens) * self.block_bytes
-
-    def concurrency(self, pool_bytes: float, tokens: int) -> float:
-        """Return how many requests of this length the pool holds at once."""
-        blocks = self.request_blocks(tokens)
-        return self.blocks(pool_bytes) / blocks if blocks else math.inf
-
-    def blocks(self, pool_bytes: float) -> int:
-        """Return how many blocks the pool is cut into."""
-        return max(0, int(pool_bytes / self.block_bytes)) if self.block_bytes else 0
-
-    def longest(self, pool_bytes: float, most: int) -> int:
-        """Return the longest request that the pool holds, at most `most` tokens; 0 for none."""
-        if self.concurrency(pool_bytes, 1) < 1:
-            return 0
-        low, high = 1, most
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.concurrency(pool_bytes, middle) >= 1:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def _blocks(self, keeps: Keeps, span: int, tokens: int) -> int:
-        match keeps:
-            case Keeps.STATE:
-                return self.state_blocks
-            case Keeps.WINDOW:
-                held = min(span - 1 + self.in_flight_tokens, tokens)
-                return math.ceil(held / self.block_tokens) + 1
-            case Keeps.CHUNK:
-                return math.ceil(min(span + self.in_flight_tokens, tokens) / self.block_tokens)
-            case _:
-                return math.ceil(tokens / self.block_tokens)
+OLD_LATENT = 640
+"""What 0.7 padded a latent of 576 to, for aligned reads."""
 
 
 def kv_of(
@@ -96,8 +51,9 @@ def kv_of(
     version: Version,
 ) -> Kv:
     """Return the cache of the GPU that holds most layers."""
-    stage = fullest_stage(model, pipeline_parallel_size)
-    element = kv_element_bytes(model, kv_cache_dtype)
+    whole = fullest_stage(model, pipeline_parallel_size)
+    stage = tuple(_as_cached(layer, model, version) for layer in whole)
+    element = kv_element_bytes(model, kv_cache_dtype, version)
     tokens = [_token_bytes(x, element, tensor_parallel_size, kv_cache_dtype) for x in stage]
     states = [
         (layer.state_elements * layer.state_bytes + layer.conv_elements * model.dtype_bytes)
@@ -105,23 +61,32 @@ def kv_of(
         for layer in stage
         if layer.keeps is Keeps.STATE
     ]
-    kinds: Counter[tuple[Keeps, int]] = Counter()
-    kinds.update((x.keeps, x.span) for x in stage if x.keeps is not Keeps.NOTHING)
     growing = [n for n, x in zip(tokens, stage, strict=True) if _grows(x)]
     # Where every layer has a window, a token costs what it costs within the window.
     per_token = sum(growing) or sum(tokens)
+    states_of_a_request = 0.0
     if states and version.states_apart:
-        del kinds[(Keeps.STATE, 0)]
         states_of_a_request, states = sum(states), []
-    else:
-        states_of_a_request = 0.0
-    block = BLOCK_TOKENS
     page = max((n for n in tokens if n), default=0.0)
+    block = BLOCK_TOKENS
     if states and page:
-        block = math.ceil(max(states) / page / BLOCK_TOKENS) * BLOCK_TOKENS
+        latent = any(layer.keeps is Keeps.LATENT for layer in stage)
+        step = LATENT_BLOCK_STEP if latent else BLOCK_TOKENS
+        block = math.ceil(max(states) / page / step) * step
+    kinds: Counter[tuple[Keeps, int, int]] = Counter()
+    for layer, size in zip(stage, tokens, strict=True):
+        if layer.keeps is Keeps.NOTHING or (layer.keeps is Keeps.STATE and not states):
+            continue
+        # Pages are equal: where a token takes less, a block holds more tokens.
+        even = size > 0 and page % size == 0
+        kinds[layer.keeps, layer.span, block * int(page / size) if even else block] += 1
+    uniform = len({(keeps, span) for keeps, span, _ in kinds}) == 1
     size, groups = _groups(kinds)
-    if len(groups) == 1:
-        block_bytes = block * per_token if per_token else max(states, default=0.0) * size
+    if uniform:
+        # Layers that need the same slots form one group, of pages of whatever size.
+        ((keeps, span),) = {(keeps, span) for keeps, span, _ in kinds}
+        groups = (Group(keeps, span, 1, block),)
+        block_bytes = block * sum(tokens) if page else sum(states)
     else:
         block_bytes = size * block * page if page else size * max(states, default=0.0)
     return Kv(
@@ -135,12 +100,13 @@ def kv_of(
     )
 
 
-def kv_element_bytes(model: Model, kv_cache_dtype: str) -> float:
+def kv_element_bytes(model: Model, kv_cache_dtype: str, version: Version) -> float:
     """Return the bytes of one cached number; "auto" follows the model, or the checkpoint's word."""
     name = kv_cache_dtype.lower()
     if name == "auto":
         asked = model.quantization_config
-        if asked.get("kv_cache_scheme") or asked.get("kv_cache_quant_algo") == "FP8":
+        scheme = asked.get("kv_cache_scheme") or asked.get("kv_cache_quant_algo") == "FP8"
+        if scheme and version.release >= KV_AS_CHECKPOINT:
             return 1
         return model.dtype_bytes
     if name in KV_BITS:
@@ -157,9 +123,30 @@ def fullest_stage(model: Model, stages: int) -> tuple[Layer, ...]:
     return model.layers[: math.ceil(len(model.layers) / stages)]
 
 
+def _as_cached(layer: Layer, model: Model, version: Version) -> Layer:
+    """Return the layer as this vLLM caches it: older ones keep more of a request."""
+    match layer.keeps:
+        case Keeps.WINDOW if version.release < HYBRID_WINDOWS and not _all_alike(model):
+            return replace(layer, keeps=Keeps.TOKENS, span=0)
+        case Keeps.CHUNK if version.release < HYBRID_CHUNKS:
+            return replace(layer, keeps=Keeps.TOKENS, span=0)
+        case Keeps.LATENT if version.release < LATENTS:
+            return replace(layer, keeps=Keeps.TOKENS, kv_heads=model.heads, kv_width=2 * OLD_HEAD)
+        case Keeps.LATENT if version.release == LATENTS:
+            return replace(layer, kv_width=max(layer.kv_width, OLD_LATENT))
+        case _:
+            return layer
+
+
+def _all_alike(model: Model) -> bool:
+    return len({(layer.keeps, layer.span) for layer in model.layers}) == 1
+
+
 def _token_bytes(layer: Layer, element: float, tp: int, dtype: str) -> float:
     if layer.keeps is Keeps.LATENT:
-        return FP8_MLA_BYTES if dtype == "fp8_ds_mla" else layer.kv_width * element
+        # A sparse indexer goes with a format of its own where fp8 is asked for.
+        packed = dtype == "fp8_ds_mla" or (layer.index_bytes and dtype.startswith("fp8"))
+        return (FP8_MLA_BYTES if packed else layer.kv_width * element) + layer.index_bytes
     # Fewer heads than GPUs: each GPU keeps a copy of one.
     return max(1, math.ceil(layer.kv_heads / tp)) * layer.kv_width * element
 
@@ -168,17 +155,15 @@ def _grows(layer: Layer) -> bool:
     return layer.keeps in (Keeps.TOKENS, Keeps.LATENT)
 
 
-def _groups(
-    kinds: Counter[tuple[Keeps, int]],
-) -> tuple[int, tuple[tuple[Keeps, int, int], ...]]:
-    """Return the layers of a group and the number of groups of each kind."""
+def _groups(kinds: Counter[tuple[Keeps, int, int]]) -> tuple[int, tuple[Group, ...]]:
+    """Return the layers of a group and the groups of each kind."""
     if not kinds:
         return 0, ()
-    if len(kinds) == 1:
-        ((keeps, span),) = kinds
-        return kinds[keeps, span], ((keeps, span, 1),)
     fewest, most = min(kinds.values()), max(kinds.values())
     # A little padding is cheaper than many groups.
     size = most if most < 1.25 * fewest else fewest
-    groups = tuple((k, span, math.ceil(n / size)) for (k, span), n in kinds.items())
-    return size, groups
+    groups = (
+        Group(keeps, span, math.ceil(count / size), tokens)
+        for (keeps, span, tokens), count in kinds.items()
+    )
+    return size, tuple(groups)

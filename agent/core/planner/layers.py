@@ -7,9 +7,14 @@ Read from config.json as vLLM 0.9..0.32 reads it (model_executor/models, v1/kv_c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from agent.core.planner.config_keys import count_of_layers, kind_of, kv_heads_of, number, words
+from agent.core.planner.experts import have_experts
+from agent.core.planner.layer_kinds import kinds_of
+from agent.core.planner.states import state_of
 
 
 class Keeps(StrEnum):
@@ -23,145 +28,173 @@ class Keeps(StrEnum):
     NOTHING = "no cache of its own"
 
 
+class Feed(StrEnum):
+    """What stands behind a layer's mixer."""
+
+    MLP = "MLP"
+    EXPERTS = "experts"
+    NOTHING = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One layer; element counts are of the whole model, before tensor parallelism.
 
     `kv_width` is keys and values of one head together (for LATENT: the latent with its rope part);
-    `span` the tokens of a window or chunk; `state_elements` and `conv_elements` the recurrent
-    state of one request, `weights` the projections' parameters where they are no attention's.
+    `index_bytes` a sparse indexer's cache of one token; `span` the tokens of a window or chunk;
+    `state_elements` and `conv_elements` the recurrent state of one request, `weights` the mixer's
+    parameters where it is no attention; `queries` their width and `inner` the MLP's, 0 where
+    they are the model's.
     """
 
     keeps: Keeps
     kv_heads: int = 0
     kv_width: int = 0
+    index_bytes: int = 0
     span: int = 0
     state_elements: int = 0
     conv_elements: int = 0
-    state_bytes: int = 4
+    state_bytes: int = 2
     weights: int = 0
+    queries: int = 0
     attends: bool = True
-    has_mlp: bool = True
+    feed: Feed = Feed.MLP
+    inner: int = 0
 
 
 _WINDOWS = {"sliding_attention", "sliding", "local", "local_attention", "sliding_window"}
-_STATES = {"linear_attention", "mamba", "mamba2", "recurrent", "conv", "ssm"}
+_STATES = {"linear_attention", "mamba", "mamba2", "recurrent", "conv", "ssm", "short_conv"}
+_LATENT_KINDS = (
+    *("deepseek", "kimi", "longcat", "glm_moe_dsa", "glm4_moe_lite", "glm5", "pangu_ultra"),
+    *("mistral_large", "mistral3", "bailing_hybrid", "axk1", "hy_v4"),
+)
+"""Families whose latent vLLM caches; others with a kv_lora_rank cache keys and values."""
+
+INDEX_BYTES = 132
+"""DeepSeek-V3.2's indexer: 128 fp8 numbers and a scale of each token and layer."""
 
 
 def layers_of(text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -> tuple[Layer, ...]:
     """Return the layers in order, from the language model's part of config.json."""
-    count = int(text.get("num_hidden_layers") or text.get("n_layer") or text.get("num_layers") or 0)
-    if text.get("kv_lora_rank"):
-        return (_latent(text),) * count
-    pattern = text.get("hybrid_override_pattern")
-    if isinstance(pattern, str) and pattern:
-        return tuple(_by_letter(letter, text, hidden, heads, head_dim) for letter in pattern)
-    shared = int(text.get("num_kv_shared_layers") or 0)
-    kinds = _kinds(text, count)
+    letters = _letters(text)
+    if letters:
+        return tuple(_by_letter(letter, text, hidden, heads, head_dim) for letter in letters)
+    count = count_of_layers(text)
+    shared = number(text, "num_kv_shared_layers") or 0
+    kinds = kinds_of(text, count)
     made = [_by_kind(kind, text, hidden, heads, head_dim) for kind in kinds]
     # The last layers of Gemma 3n and 4's small models read the cache of an earlier layer.
-    return tuple(made[: count - shared]) + (Layer(Keeps.NOTHING),) * min(shared, count)
+    for index in range(max(0, count - shared), count):
+        made[index] = replace(made[index], keeps=Keeps.NOTHING)
+    experts = have_experts(text, count)
+    inner = text.get("intermediate_size")
+    for index, layer in enumerate(made):
+        own = inner[index] if isinstance(inner, list) and len(inner) == count else 0
+        if text.get("use_double_wide_mlp") and index >= count - shared:
+            own = 2 * int(text.get("intermediate_size") or 0)
+        if kind_of(text) in {"mamba", "mamba2", "falcon_mamba"}:
+            made[index] = replace(layer, feed=Feed.NOTHING)
+        else:
+            feed = Feed.EXPERTS if experts[index] else Feed.MLP
+            made[index] = replace(layer, feed=feed, inner=int(own))
+    return tuple(_as_built(made, text, hidden, heads, head_dim))
 
 
-def _kinds(text: Mapping[str, Any], count: int) -> list[str]:
-    named = text.get("layer_types") or text.get("layers_block_type")
-    if isinstance(named, list) and len(named) == count:
-        return [str(kind) for kind in named]
-    every = text.get("full_attention_interval")
-    if isinstance(every, int) and every > 0:
-        return ["full" if (i + 1) % every == 0 else "linear_attention" for i in range(count)]
-    period = text.get("attn_layer_period")
-    if isinstance(period, int) and period > 0:
-        offset = int(text.get("attn_layer_offset") or 0)
-        return ["full" if i % period == offset else "mamba" for i in range(count)]
-    window = text.get("sliding_window")
-    longest = text.get("max_position_embeddings") or 0
-    if not window or not text.get("use_sliding_window", True) or window >= longest > 0:
-        chunk = text.get("attention_chunk_size")
-        # Llama 4: three layers of four attend within a chunk.
-        return ["chunk" if chunk and (i + 1) % 4 else "full" for i in range(count)]
-    pattern = text.get("sliding_window_pattern") or _usual_pattern(str(text.get("model_type", "")))
-    if isinstance(pattern, int) and pattern > 1:
-        return ["full" if (i + 1) % pattern == 0 else "sliding_attention" for i in range(count)]
-    first = text.get("max_window_layers") if "use_sliding_window" in text else 0
-    return ["full" if i < int(first or 0) else "sliding_attention" for i in range(count)]
+def _as_built(
+    made: list[Layer], text: Mapping[str, Any], hidden: int, heads: int, head_dim: int
+) -> list[Layer]:
+    """Undo how config.json counts: parallel mixers, double layers, layers that were pruned."""
+    kind = kind_of(text)
+    if kind.startswith("falcon_h1"):
+        beside = replace(_state(text, hidden, heads, head_dim), feed=Feed.NOTHING)
+        return [part for layer in made for part in (beside, layer)]
+    if kind.startswith("longcat"):
+        plain = number(text, "ffn_hidden_size") or 0
+        return [part for x in made for part in (replace(x, feed=Feed.MLP, inner=plain), x)]
+    blocks = text.get("block_configs")
+    if isinstance(blocks, list) and len(blocks) == len(made):
+        return [_pruned(x, block, hidden, heads) for x, block in zip(made, blocks, strict=True)]
+    return made
 
 
-def _usual_pattern(kind: str) -> int:
-    if kind.startswith("gemma2"):
-        return 2
-    return 6 if kind.startswith("gemma3") else 1
+def _pruned(layer: Layer, block: Mapping[str, Any], hidden: int, heads: int) -> Layer:
+    """Nemotron's pruned Llamas: each block has its own attention and MLP, or none."""
+    attention, mlp = block.get("attention") or {}, block.get("ffn") or {}
+    in_group = attention.get("n_heads_in_group")
+    if attention.get("no_op") or attention.get("replace_with_linear"):
+        linear = hidden * hidden if attention.get("replace_with_linear") else 0
+        layer = replace(layer, keeps=Keeps.NOTHING, attends=False, weights=linear)
+    elif isinstance(in_group, int) and in_group > 0:
+        layer = replace(layer, kv_heads=heads // in_group)
+    if mlp.get("no_op"):
+        return replace(layer, feed=Feed.NOTHING)
+    width = mlp.get("intermediate_size")
+    factor = mlp.get("ffn_mult")
+    if not isinstance(width, int) and isinstance(factor, int | float):
+        width = -(-int(2 * factor * hidden / 3) // 256) * 256
+    return replace(layer, inner=width) if isinstance(width, int) else layer
 
 
-def _by_kind(kind: str, text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -> Layer:
-    kv_heads = int(text.get("num_key_value_heads") or text.get("num_kv_heads") or heads)
-    if kind in _STATES:
-        return _state(text, hidden)
-    if kind in _WINDOWS:
-        return Layer(Keeps.WINDOW, kv_heads, 2 * head_dim, int(text.get("sliding_window") or 0))
-    if kind in ("chunk", "chunked_attention"):
-        return Layer(Keeps.CHUNK, kv_heads, 2 * head_dim, int(text["attention_chunk_size"]))
-    # Gemma 4: the global layers have heads of another width and keep keys that serve as values.
-    wide = int(text.get("global_head_dim") or head_dim)
-    if text.get("attention_k_eq_v"):
-        return Layer(Keeps.TOKENS, int(text.get("num_global_key_value_heads") or kv_heads), wide)
-    return Layer(Keeps.TOKENS, kv_heads, 2 * wide)
-
-
-def _latent(text: Mapping[str, Any]) -> Layer:
-    width = int(text["kv_lora_rank"]) + int(text.get("qk_rope_head_dim") or 64)
-    return Layer(Keeps.LATENT, 1, width)
+def _letters(text: Mapping[str, Any]) -> str:
+    """Nemotron-H: M mamba, * attention, - MLP, E experts; each is a layer of its own."""
+    pattern = text.get("hybrid_override_pattern")
+    if isinstance(pattern, str) and pattern:
+        return pattern
+    if not kind_of(text).startswith("nemotron_h"):
+        return ""
+    named = {"mlp": "-", "moe": "E", "attention": "*", "full_attention": "*"}
+    return "".join(named.get(kind, "M") for kind in words(text, "layers_block_type"))
 
 
 def _by_letter(
     letter: str, text: Mapping[str, Any], hidden: int, heads: int, head_dim: int
 ) -> Layer:
-    # Nemotron-H: M mamba, * attention, - MLP, E experts; each is a layer of its own.
     match letter:
         case "M":
-            state = _state(text, hidden)
-            return Layer(
-                Keeps.STATE,
-                state_elements=state.state_elements,
-                conv_elements=state.conv_elements,
-                state_bytes=state.state_bytes,
-                weights=state.weights,
-                has_mlp=False,
-            )
+            return replace(_state(text, hidden, heads, head_dim), feed=Feed.NOTHING)
         case "*":
-            kv_heads = int(text.get("num_key_value_heads") or heads)
-            return Layer(Keeps.TOKENS, kv_heads, 2 * head_dim, has_mlp=False)
+            kv_heads = kv_heads_of(text, heads)
+            return Layer(Keeps.TOKENS, kv_heads, 2 * head_dim, feed=Feed.NOTHING)
+        case "E":
+            return Layer(Keeps.NOTHING, attends=False, feed=Feed.EXPERTS)
         case _:
             return Layer(Keeps.NOTHING, attends=False)
 
 
-def _state(text: Mapping[str, Any], hidden: int) -> Layer:
-    """A gated delta net (Qwen3-Next, 3.5) or a Mamba-2 layer."""
-    dtype = str(text.get("mamba_ssm_dtype") or text.get("mamba_ssm_cache_dtype") or "float32")
-    state_bytes = 4 if "32" in dtype else 2
-    if text.get("linear_num_value_heads"):
-        keys = int(text["linear_num_key_heads"]) * int(text["linear_key_head_dim"])
-        values = int(text["linear_num_value_heads"]) * int(text["linear_value_head_dim"])
-        state = int(text["linear_num_value_heads"]) * int(text["linear_key_head_dim"])
-        kernel = int(text.get("linear_conv_kernel_dim") or 4)
-        weights = hidden * (2 * keys + 2 * values) + values * hidden
-        return Layer(
-            Keeps.STATE,
-            state_elements=state * int(text["linear_value_head_dim"]),
-            conv_elements=(2 * keys + values) * (kernel - 1),
-            state_bytes=state_bytes,
-            weights=weights,
-        )
-    heads = int(text.get("mamba_num_heads") or text.get("mamba_n_heads") or 0)
-    width = int(text.get("mamba_head_dim") or text.get("mamba_d_head") or 64)
-    inner = heads * width or int(text.get("mamba_expand") or 2) * hidden
-    size = int(text.get("ssm_state_size") or text.get("mamba_d_state") or 16)
-    groups = int(text.get("n_groups") or text.get("mamba_n_groups") or 1)
-    kernel = int(text.get("conv_kernel") or text.get("mamba_d_conv") or 4)
+def _by_kind(kind: str, text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -> Layer:
+    kv_heads = kv_heads_of(text, heads)
+    if kind in _STATES:
+        return _state(text, hidden, heads, head_dim)
+    if number(text, "kv_lora_rank"):
+        return _latent(text, heads)
+    if kind in _WINDOWS:
+        span = number(text, "sliding_window") or 0
+        queries = (number(text, "num_sliding_attention_heads") or 0) * head_dim
+        return Layer(Keeps.WINDOW, kv_heads, 2 * head_dim, span=span, queries=queries)
+    if kind in ("chunk", "chunked_attention"):
+        return Layer(Keeps.CHUNK, kv_heads, 2 * head_dim, span=int(text["attention_chunk_size"]))
+    # Gemma 4: the global layers have heads of another width; keys that serve as values are kept
+    # twice all the same.
+    wide = number(text, "global_head_dim") or head_dim
+    few = number(text, "num_global_key_value_heads") if text.get("attention_k_eq_v") else None
+    return Layer(Keeps.TOKENS, few or kv_heads, 2 * wide, queries=heads * wide)
+
+
+def _latent(text: Mapping[str, Any], heads: int) -> Layer:
+    rope = number(text, "qk_rope_head_dim") or 64
+    rank = int(text["kv_lora_rank"])
+    if not kind_of(text).startswith(_LATENT_KINDS):
+        return Layer(Keeps.TOKENS, heads, 2 * ((number(text, "qk_nope_head_dim") or 128) + rope))
+    indexed = INDEX_BYTES if number(text, "index_topk") else 0
+    return Layer(Keeps.LATENT, 1, rank + rope, index_bytes=indexed)
+
+
+def _state(text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -> Layer:
+    state = state_of(text, hidden, heads, head_dim)
     return Layer(
         Keeps.STATE,
-        state_elements=inner * size,
-        conv_elements=(inner + 2 * groups * size) * (kernel - 1),
-        state_bytes=state_bytes,
-        weights=hidden * (2 * inner + 2 * groups * size + heads) + inner * hidden,
+        state_elements=state.elements,
+        conv_elements=state.conv_elements,
+        state_bytes=state.bytes,
+        weights=state.weights,
     )

@@ -3,34 +3,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.core.engine_names import dtype_bytes
+from agent.core.planner.attention import Latent, latent_of
+from agent.core.planner.config_keys import (
+    NotAModelError,
+    count_of_layers,
+    kind_of,
+    need,
+    number,
+    part,
+)
+from agent.core.planner.encoder import encoder_parameters, encoder_peak, has_encoder
+from agent.core.planner.experts import Experts, experts_of
+from agent.core.planner.families import TIED_UNSAID, is_gated, is_known
 from agent.core.planner.layers import Layer, layers_of
 
-
-@dataclass(frozen=True, slots=True)
-class Experts:
-    """A mixture of experts; `dense_layers` of the layers have an ordinary MLP instead.
-
-    `active` of the `count` experts compute a token, 0 where config.json does not say.
-    """
-
-    count: int
-    intermediate_size: int
-    shared_intermediate_size: int = 0
-    dense_layers: int = 0
-    active: int = 0
+__all__ = ["Model", "NotAModelError", "model_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """Sizes are numbers of elements; `dtype_bytes` is of the checkpoint's unquantized tensors.
 
-    `quantization_config` is the checkpoint's own, as config.json has it; `vision` tells that an
-    image or audio encoder belongs to it, which is profiled too and dwarfs the text's activation.
+    `quantization_config` is the checkpoint's own, as config.json has it; `encodes` tells that an
+    image or audio encoder of `encoder_parameters` belongs to it, which is profiled too and dwarfs
+    the text's activation; `side_parameters` are embeddings of every layer (Gemma 3n and 4).
+    `known` is False for a family whose layers may be laid out otherwise than they are counted.
     """
 
     architecture: str
@@ -47,113 +50,124 @@ class Model:
     gated_attention: bool = False
     rotary_dim: int = 128
     experts: Experts | None = None
-    query_rank: int = 0
-    vision: Mapping[str, Any] | None = None
+    latent: Latent | None = None
+    encodes: bool = False
+    encoder_parameters: int = 0
+    encoder_peak: int = 0
+    side_parameters: int = 0
+    known: bool = True
     quantization_config: Mapping[str, Any] = field(default_factory=dict)
-
-
-TIED_UNSAID = ("gemma", "opt", "gpt2", "gpt_bigcode", "bloom", "cohere")
-"""Kinds of models whose config.json leaves tie_word_embeddings out where it is true."""
-
-
-class NotAModelError(ValueError):
-    """config.json lacks what the arithmetic needs; the message names it."""
 
 
 def model_of(config: Mapping[str, Any]) -> Model:
     """Read the parsed config.json of a transformers model.
 
-    Raises NotAModelError when a number is missing that nothing can stand in for.
+    Raises NotAModelError when a number is missing that nothing can stand in for, or is none.
     """
+    try:
+        return _read(config)
+    except NotAModelError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise NotAModelError(f"config.json is not a model's as it stands: {error}") from error
+
+
+def _read(config: Mapping[str, Any]) -> Model:
     text = _text_part(config)
-    hidden = _need(text, "hidden_size", "n_embd", "d_model")
-    heads = number(text, "num_attention_heads", "n_head") or 1
-    head_dim = number(text, "head_dim", "qk_head_dim") or hidden // heads
-    intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
-    _need(text, "num_hidden_layers", "n_layer", "num_layers")
-    dtype = text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype")
-    tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
-    kind = str(text.get("model_type", ""))
+    kind = kind_of(text)
+    hidden = need(text, "hidden_size", "n_embd", "d_model")
+    heads = number(text, "num_attention_heads", "n_head", "n_heads", "num_heads") or 1
+    head_dim = number(text, "head_dim", "kv_channels", "attention_head_dim") or hidden // heads
+    if count_of_layers(text) == 0 and not text.get("hybrid_override_pattern"):
+        need(text, "num_hidden_layers")
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
+    architectures = config.get("architectures")
+    named = architectures[0] if isinstance(architectures, list) and architectures else kind
     return Model(
-        architecture=str((config.get("architectures") or [kind or "unknown"])[0]),
+        architecture=str(named or "unknown"),
         layers=layers_of(text, hidden, heads, head_dim),
         hidden_size=hidden,
-        intermediate_size=intermediate or 4 * hidden,
+        intermediate_size=_intermediate(text, hidden),
         heads=heads,
         head_dim=head_dim,
-        vocab_size=_need(text, "vocab_size"),
-        max_position=number(text, "max_position_embeddings", "n_positions", "max_seq_len") or 2048,
-        dtype_bytes=(dtype_bytes(dtype) if isinstance(dtype, str) else None) or 2,
+        vocab_size=need(text, "vocab_size", "padded_vocab_size"),
+        max_position=_longest(text),
+        dtype_bytes=_dtype_bytes(config, text),
         tied_embeddings=kind.startswith(TIED_UNSAID) if tied is None else bool(tied),
-        gated_mlp=not _is_plain_mlp(kind, text),
-        gated_attention=bool(text.get("attn_output_gate")),
+        gated_mlp=is_gated(text),
+        gated_attention=_gates_attention(text, kind),
         rotary_dim=int(head_dim * float(text.get("partial_rotary_factor") or 1.0)),
-        experts=_experts(text),
-        query_rank=number(text, "q_lora_rank") or 0,
-        vision=_vision(config),
+        experts=experts_of(text),
+        latent=latent_of(text),
+        encodes=has_encoder(config),
+        encoder_parameters=encoder_parameters(config, hidden),
+        encoder_peak=encoder_peak(config),
+        side_parameters=_side_parameters(text, hidden),
+        known=is_known(config, text),
         quantization_config=_quantization(config, text),
     )
 
 
-def number(config: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first of these keys that holds a positive whole number."""
-    for name in names:
-        value = config.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+def _intermediate(text: Mapping[str, Any], hidden: int) -> int:
+    wide = number(
+        text,
+        *("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    )
+    if kind_of(text).startswith("granitemoehybrid") and not number(text, "num_local_experts"):
+        wide = number(text, "shared_intermediate_size") or wide
+    if wide is not None and text.get("block_auto_adjust_ff_dim"):
+        # LFM2: two thirds, rounded up to a multiple.
+        step = number(text, "block_multiple_of") or 256
+        return math.ceil(2 * wide // 3 / step) * step
+    ratio = text.get("expansion_ratio")
+    return wide or int(ratio * hidden if isinstance(ratio, int | float) else 4 * hidden)
 
 
-def _need(config: Mapping[str, Any], *names: str) -> int:
-    value = number(config, *names)
-    if value is None:
-        raise NotAModelError(f"config.json has no {names[0]}: is it a language model's?")
-    return value
+def _longest(text: Mapping[str, Any]) -> int:
+    """Return the tokens that the model was made for; static YaRN lengthens what is written."""
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+    longest = number(text, *names, "model_max_length", "max_sequence_length") or 2048
+    scaling = part(text, "rope_scaling")
+    if str(scaling.get("rope_type") or scaling.get("type") or "") == "yarn":
+        original = number(scaling, "original_max_position_embeddings")
+        factor = scaling.get("factor")
+        if original and isinstance(factor, int | float):
+            return max(longest, int(original * factor))
+    return longest
+
+
+def _dtype_bytes(config: Mapping[str, Any], text: Mapping[str, Any]) -> int:
+    for where in (text, config):
+        for name in ("dtype", "torch_dtype"):
+            value = where.get(name)
+            if isinstance(value, str):
+                # vLLM's dtype "auto" loads 32-bit checkpoints in 16 bits.
+                return min(dtype_bytes(value) or 2, 2)
+    return 2
+
+
+def _gates_attention(text: Mapping[str, Any], kind: str) -> bool:
+    gate = text.get("attn_output_gate")
+    return kind.startswith("qwen3_next") if gate is None else bool(gate)
+
+
+def _side_parameters(text: Mapping[str, Any], hidden: int) -> int:
+    width = number(text, "hidden_size_per_layer_input")
+    if width is None:
+        return 0
+    layers = count_of_layers(text)
+    rows = number(text, "vocab_size_per_layer_input") or need(text, "vocab_size")
+    inputs = (number(text, "altup_num_inputs") or 1) - 1
+    mixed = 2 * inputs * hidden * hidden + 2 * layers * hidden * (number(text, "laurel_rank") or 0)
+    return rows * layers * width + hidden * layers * width + 2 * layers * hidden * width + mixed
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in ("text_config", "llm_config", "language_config", "thinker_config"):
-        part = config.get(name)
-        if isinstance(part, Mapping):
-            return _text_part({**config, **part, name: None})
+        inside = config.get(name)
+        if isinstance(inside, Mapping):
+            return _text_part({**config, **inside, name: None})
     return config
-
-
-def _is_plain_mlp(kind: str, text: Mapping[str, Any]) -> bool:
-    # Squared ReLU and GELU without a gate: two matrices instead of three.
-    plain = str(text.get("hidden_act") or text.get("mlp_hidden_act") or "") in {"relu2", "relu"}
-    return plain or kind in {"gpt2", "opt", "gpt_bigcode", "gpt_neox", "falcon", "nemotron_h"}
-
-
-def _experts(text: Mapping[str, Any]) -> Experts | None:
-    count = number(text, "num_experts", "n_routed_experts", "num_local_experts")
-    if count is None:
-        return None
-    each = number(text, "moe_intermediate_size", "expert_intermediate_size") or _need(
-        text, "intermediate_size"
-    )
-    shared = number(text, "shared_expert_intermediate_size")
-    if shared is None and str(text.get("model_type", "")).startswith("llama4"):
-        shared = each
-    if shared is None:
-        shared = each * (number(text, "n_shared_experts", "num_shared_experts") or 0)
-    dense = number(text, "first_k_dense_replace") or 0
-    only = text.get("mlp_only_layers")
-    return Experts(
-        count=count,
-        intermediate_size=each,
-        shared_intermediate_size=shared,
-        dense_layers=dense + (len(only) if isinstance(only, list) else 0),
-        active=number(text, "num_experts_per_tok", "experts_per_token", "moe_topk") or 0,
-    )
-
-
-def _vision(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    for name in ("vision_config", "vit_config", "audio_config"):
-        part = config.get(name)
-        if isinstance(part, Mapping) and part:
-            return part
-    return None
 
 
 def _quantization(config: Mapping[str, Any], text: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
-from agent.core.planner.versions import LEAN_SAMPLER, MANY_SEQS, Version
+from agent.core.planner.versions import LEAN_SAMPLER, MANY_SEQS, SMALL_PEAK, Version
 
 GIB = 1024**3
 
 SAMPLER_BYTES = 38.8
 LEAN_SAMPLER_BYTES = 15.4
 """Bytes at the peak for each logit of the sampler's warm-up (max_num_seqs x vocabulary)."""
+
+SMALL_SAMPLER_BYTES = 6.9
+"""The same with the new model runner."""
 
 LARGE_CARD_GIB = 70.0
 HUGE_CARD_GIB = 160.0
@@ -46,9 +49,14 @@ def batch_of(
     max_model_len: int,
     max_num_batched_tokens: int | None,
     max_num_seqs: int | None,
+    gpu_name: str = "",
 ) -> Batch:
-    """Return the limits of a step, with the defaults that vLLM's API server takes unasked."""
-    large = card_gib >= LARGE_CARD_GIB and version.v1
+    """Return the limits of a step, with the defaults that vLLM's API server takes unasked.
+
+    An A100 is given those of a small card, whatever memory it has (0.9..0.32, by its name).
+    """
+    a100 = "a100" in gpu_name.lower() and version.release >= MANY_SEQS
+    large = card_gib >= LARGE_CARD_GIB and version.v1 and not a100
     sequences = max_num_seqs or (1024 if large and version.release >= MANY_SEQS else 256)
     if max_num_batched_tokens:
         return Batch(max_num_batched_tokens, sequences)
@@ -63,8 +71,10 @@ def batch_of(
 def activation(model: Model, batch: Batch, version: Version, tensor_parallel_size: int) -> Term:
     """Return the peak of the profiling run: the widest MLP or the sampler, whichever is more."""
     # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
-    lean = version.release >= LEAN_SAMPLER or model.vision is not None
+    lean = version.release >= LEAN_SAMPLER or model.encodes
     per_logit = LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    if _runs_new_runner(model, version):
+        per_logit = SMALL_SAMPLER_BYTES
     rows = min(batch.sequences, batch.tokens)
     sampler = rows * model.vocab_size * per_logit / GIB
     mlp = batch.tokens * _widest(model, tensor_parallel_size) * model.dtype_bytes / GIB
@@ -74,9 +84,21 @@ def activation(model: Model, batch: Batch, version: Version, tensor_parallel_siz
         if sampler >= mlp
         else f"layers: {batch.tokens} tokens x {_widest(model, tensor_parallel_size):.0f} numbers"
     )
-    if model.vision is not None:
-        return Term(gib + 0.2, 0.35 * gib + 1.0, f"{how}; profiling of images comes on top")
-    return Term(gib, 0.15 * gib + 0.15, how)
+    error = 0.15 * gib + 0.15
+    if model.encodes:
+        # Half of it is the MLP's, which the GPUs share.
+        share = (1 + 1 / tensor_parallel_size) / 2 if version.v1 else 0.0
+        image = model.encoder_peak * model.dtype_bytes * share / GIB
+        gib, error = max(gib, image) + 0.2, 0.35 * gib + 1.0
+        how += f"; profiling of images: {image:.2f} GiB and what it leaves"
+    if not model.known:
+        return Term(gib, error + 0.5 * gib, f"{how}; {model.architecture} may take more")
+    return Term(gib, error, how)
+
+
+def _runs_new_runner(model: Model, version: Version) -> bool:
+    states = any(layer.keeps is Keeps.STATE for layer in model.layers)
+    return version.release >= SMALL_PEAK and not states and not model.encodes
 
 
 def _widest(model: Model, tensor_parallel_size: int) -> float:
@@ -103,10 +125,15 @@ def non_torch(
     return Term(gib, 0.1, "CUDA context and libraries")
 
 
-def cuda_graphs(batch: Batch, *, enforce_eager: bool) -> Term:
+def cuda_graphs(model: Model, batch: Batch, version: Version, *, enforce_eager: bool) -> Term:
     """Return what captured graphs take; vLLM captures up to 512 sequences."""
     if enforce_eager:
         return Term(0.0, 0.0, "none: enforce_eager")
     sizes = min(batch.sequences, 512) / 512
-    gib = 0.35 + 0.5 * sizes
+    if _runs_new_runner(model, version):
+        gib = 0.2 + 0.2 * sizes
+    elif any(layer.keeps is Keeps.STATE for layer in model.layers):
+        gib = 0.3 + 0.9 * sizes
+    else:
+        gib = 0.35 + 0.5 * sizes
     return Term(gib, 0.3, f"captured for up to {min(batch.sequences, 512)} sequences")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.planner.kv import Kv, kv_of
+from agent.core.engine_names import dtype_bytes
+from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import (
     GIB,
@@ -15,6 +16,7 @@ from agent.core.planner.overheads import (
     cuda_graphs,
     non_torch,
 )
+from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, Request
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
@@ -27,12 +29,14 @@ def make_plan(model: Model, request: Request) -> Plan:
     Raises UnknownQuantizationError when the weights cannot be counted and are not given.
     """
     version, length = request.version, request.max_model_len or model.max_position
+    model = replace(model, dtype_bytes=_dtype_bytes(model, request))
     batch = batch_of(
         version,
         request.gpu_memory_gib,
         length,
         request.max_num_batched_tokens,
         request.max_num_seqs,
+        request.gpu_name,
     )
     known = request.measured
     weights = _measured(known.weights_gib) or _weights(model, request)
@@ -40,7 +44,7 @@ def make_plan(model: Model, request: Request) -> Plan:
     peak = _measured(known.activation_gib) or activation(model, batch, version, tp)
     contexts = _measured(known.non_torch_gib) or non_torch(tp, pp, request.gpu_memory_gib, version)
     graphs = _measured(known.cuda_graph_gib) or cuda_graphs(
-        batch, enforce_eager=request.enforce_eager
+        model, batch, version, enforce_eager=request.enforce_eager
     )
     kv = kv_of(model, request.kv_cache_dtype, tp, pp, batch.tokens, version)
     budget = request.utilization * request.gpu_memory_gib
@@ -57,6 +61,8 @@ def make_plan(model: Model, request: Request) -> Plan:
     draft = Plan(
         verdict=Fit.FITS,
         reason="",
+        architecture=model.architecture,
+        known=model.known,
         request=request,
         batch=batch,
         weights=weights,
@@ -75,6 +81,11 @@ def make_plan(model: Model, request: Request) -> Plan:
     )
     verdict, reason = verdict_of(draft)
     return replace(draft, verdict=verdict, reason=reason)
+
+
+def _dtype_bytes(model: Model, request: Request) -> int:
+    asked = (request.dtype or "auto").lower()
+    return model.dtype_bytes if asked == "auto" else dtype_bytes(asked) or model.dtype_bytes
 
 
 def _measured(gib: float | None) -> Term | None:
@@ -106,11 +117,11 @@ def _root(*terms: Term | None) -> float:
 def _printed_tokens(kv: Kv, pool: float, length: int, concurrency: float, version: Version) -> int:
     if not kv.groups:
         return 0
-    if len(kv.groups) == 1 or version.graphs_inside:
-        return (
-            int(concurrency * length) if len(kv.groups) > 1 else kv.blocks(pool) * kv.block_tokens
-        )
-    return kv.blocks(pool) // sum(count for _, _, count in kv.groups) * kv.block_tokens
+    if version.derived_tokens:
+        return int(concurrency * length)
+    groups = sum(group.count for group in kv.groups)
+    fewest = min(group.block_tokens for group in kv.groups)
+    return kv.blocks(pool) // groups * fewest
 
 
 def terms(plan: Plan) -> list[dict[str, object]]:

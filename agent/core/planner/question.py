@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.core.planner.kv import Kv
 from agent.core.planner.overheads import GIB, Batch, Term
+from agent.core.planner.pool import Kv
 from agent.core.planner.versions import Version
 
 
@@ -34,7 +34,8 @@ class Measured:
 class Request:
     """What shall be started: vLLM's own option names; None where vLLM chooses.
 
-    `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card);
+    `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card), and
+    `gpu_name` its name where that is known: vLLM's defaults depend on both;
     `weights_gib` the weights of one GPU when they are known, `files_gib` those of all files.
     """
 
@@ -53,6 +54,8 @@ class Request:
     weights_gib: float | None = None
     files_gib: float | None = None
     free_gib: float | None = None
+    gpu_name: str = ""
+    dtype: str | None = None
     measured: Measured = field(default_factory=Measured)
 
     @property
@@ -67,12 +70,15 @@ class Request:
 class Plan:
     """The memory of one GPU in GiB.
 
+    `known` is False for a family that was counted as a plain transformer without proof.
     `kv_tokens` are counted as this vLLM prints them, `needed_kv_gib` is what one request of
     `max_model_len` tokens takes.
     """
 
     verdict: Fit
     reason: str
+    architecture: str
+    known: bool
     request: Request
     batch: Batch
     weights: Term

@@ -23,9 +23,9 @@ def verdict_of(plan: Plan) -> tuple[Fit, str]:
         )
     if plan.budget_gib > request.gpu_memory_gib:
         return Fit.DOES_NOT_FIT, f"gpu_memory_utilization {request.utilization:g} is above 1"
-    if available <= 0:
+    if available + plan.error_gib <= 0:
         return Fit.DOES_NOT_FIT, f"no memory is left for the KV cache ({available:.2f} GiB)"
-    if needed > available:
+    if needed > available + plan.error_gib:
         return Fit.DOES_NOT_FIT, (
             f"one request of {plan.max_model_len} tokens needs {needed:.2f} GiB of KV cache, "
             f"{available:.2f} GiB are left"
@@ -39,6 +39,12 @@ def verdict_of(plan: Plan) -> tuple[Fit, str]:
 
 def _tight(plan: Plan, free: float) -> tuple[Fit, str] | None:
     request = plan.request
+    if not plan.known:
+        return Fit.TIGHT, (
+            f"{plan.architecture} is a family that was never measured: about "
+            f"{plan.available_kv_gib:.2f} GiB for the KV cache, {plan.needed_kv_gib:.2f} GiB are "
+            f"needed if it keeps what a plain transformer keeps; take what vLLM prints"
+        )
     if plan.budget_gib > free:
         return Fit.TIGHT, (
             f"utilization {request.utilization:g} asks for {plan.budget_gib:.2f} GiB, about "
@@ -64,5 +70,5 @@ def _tight(plan: Plan, free: float) -> tuple[Fit, str] | None:
 
 
 def _states_too_few(plan: Plan) -> bool:
-    recurrent = any(keeps is Keeps.STATE for keeps, _, _ in plan.kv.groups)
+    recurrent = any(group.keeps is Keeps.STATE for group in plan.kv.groups)
     return recurrent and plan.batch.sequences > plan.kv.blocks(plan.pool_bytes)

@@ -15,6 +15,21 @@ LEAN_SAMPLER = (0, 17)
 
 V1 = (0, 8)
 CHECKS_FREE_MEMORY = (0, 9)
+HYBRID_WINDOWS = (0, 9)
+"""From here layers with a sliding window keep no more than it (0.9.1); before, every token."""
+
+HYBRID_CHUNKS = (0, 12)
+"""From here the same holds for Llama 4's chunks."""
+
+LATENTS = (0, 7)
+"""From here DeepSeek's latent is what is cached (0.7.1); before, keys and values of 256 each."""
+
+KV_AS_CHECKPOINT = (0, 12)
+"""From here kv_cache_dtype "auto" becomes fp8 where the checkpoint carries scales for it."""
+
+SMALL_PEAK = (0, 27)
+"""From here the new model runner, the usual one for models without states, peaks lower."""
+
 HYBRID_POOL = (0, 11)
 """From here recurrent states live in the blocks of the KV pool; before, beside it."""
 
@@ -45,6 +60,11 @@ class Version:
     def v1(self) -> bool:
         """Whether the V1 engine is the usual one."""
         return self.release >= V1
+
+    @property
+    def derived_tokens(self) -> bool:
+        """Whether the printed tokens are concurrency times max_model_len."""
+        return self.release >= DERIVED_TOKENS
 
     @property
     def states_apart(self) -> bool:

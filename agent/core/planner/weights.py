@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.core.planner.kv import fullest_stage
-from agent.core.planner.layers import Keeps, Layer
-from agent.core.planner.model import Experts, Model
+from agent.core.planner.layers import Feed, Keeps, Layer
+from agent.core.planner.model import Model
 
 GIB = 1024**3
 
@@ -23,6 +23,10 @@ NF4_BITS = 4.25
 
 MXFP4_PADDING = 256
 """MXFP4 kernels pad an expert's width to a multiple of this (gpt-oss: 2880 to 3072)."""
+
+
+UNKNOWN_SHARE = 0.25
+"""How far off the count of a family may be that was held against no checkpoint."""
 
 
 class UnknownQuantizationError(ValueError):
@@ -141,82 +145,79 @@ def counted(
     chosen = format_of(model, quantization)
     plain = 8.0 * model.dtype_bytes
     layers = fullest_stage(model, stages)
-    mixers, dense, experts = 0.0, 0.0, 0.0
-    moe_seen = 0
-    for layer in layers:
-        mixers += _mixer(model, layer)
-        if not layer.has_mlp:
-            continue
-        if model.experts is not None and moe_seen >= model.experts.dense_layers:
-            experts += _expert_layer(model, model.experts, chosen)
-            dense += 3 * model.hidden_size * model.experts.shared_intermediate_size
-        else:
-            dense += (3 if model.gated_mlp else 2) * model.hidden_size * model.intermediate_size
-        moe_seen += 1
+    mixers = sum(_mixer(model, layer) for layer in layers)
+    dense = sum(_dense(model, layer) for layer in layers)
+    experts = sum(_expert_layer(model, layer, chosen) for layer in layers)
     linear_bits = plain if chosen.experts_only else chosen.bits
     mixer_bits = plain if chosen.attention_plain else linear_bits
     norms = (4 * model.hidden_size) * len(layers)
     routers = (model.experts.count if model.experts else 0) * model.hidden_size * len(layers)
-    embeddings = _embeddings(model, stages)
-    encoder = _encoder(model)
+    absorbed = sum(
+        model.latent.absorbed(model.heads)
+        for layer in layers
+        if layer.keeps is Keeps.LATENT and model.latent is not None
+    )
     parts = (
         ("attention", mixers * mixer_bits / tensor_parallel_size),
+        ("absorbed latent", absorbed * plain / tensor_parallel_size),
         ("MLP", dense * linear_bits / tensor_parallel_size),
         ("experts", experts * chosen.bits / tensor_parallel_size),
-        ("embeddings", embeddings * plain / tensor_parallel_size),
+        ("embeddings", _embeddings(model, stages) * plain / tensor_parallel_size),
         ("norms and routers", (norms + routers) * plain),
-        ("encoder", encoder * plain / tensor_parallel_size),
+        ("encoder", model.encoder_parameters * plain / tensor_parallel_size),
         ("rotary table", model.max_position * model.rotary_dim * plain),
     )
     gib = sum(bits for _, bits in parts) / 8 / GIB
     words = ", ".join(
         f"{name} {bits / 8 / GIB:.2f}" for name, bits in parts if bits / 8 / GIB > 0.005
     )
-    return Weights(gib, 0.02 * gib + (0.3 if encoder else 0.0), f"{chosen.name}: {words}")
+    error = 0.02 * gib + (0.3 if model.encodes else 0.0)
+    if model.known:
+        return Weights(gib, error, f"{chosen.name}: {words}")
+    how = f"{model.architecture} is counted as a plain transformer: {words}"
+    return Weights(gib, error + UNKNOWN_SHARE * gib, how)
 
 
 def _mixer(model: Model, layer: Layer) -> float:
     """Return the parameters of attention or of what stands in its place."""
-    if layer.weights:
+    if layer.weights or not layer.attends:
         return layer.weights
-    hidden, queries = model.hidden_size, model.heads * model.head_dim
-    match layer.keeps:
-        case Keeps.LATENT:
-            rank = layer.kv_width
-            queries_in = (
-                hidden * model.query_rank + model.query_rank * queries
-                if model.query_rank
-                else hidden * queries
-            )
-            # The latent is widened to keys and values of every head (128 + 128), then projected.
-            return (
-                queries_in + hidden * rank + rank * model.heads * 256 + model.heads * 128 * hidden
-            )
-        case Keeps.NOTHING:
-            return 2 * hidden * queries if layer.attends else 0
-        case _:
-            gate = 2 if model.gated_attention else 1
-            return hidden * (gate * queries + layer.kv_heads * layer.kv_width) + queries * hidden
+    if model.latent is not None:
+        return model.latent.parameters(model.hidden_size, model.heads)
+    hidden, queries = model.hidden_size, layer.queries or model.heads * model.head_dim
+    gate = 2 if model.gated_attention else 1
+    # A layer that reads another's cache has no keys and values of its own.
+    cached = 0 if layer.keeps is Keeps.NOTHING else layer.kv_heads * layer.kv_width
+    return hidden * (gate * queries + cached) + queries * hidden
 
 
-def _expert_layer(model: Model, experts: Experts, chosen: Format) -> float:
+def _dense(model: Model, layer: Layer) -> float:
+    """Return the parameters of an MLP, or of the shared expert beside the others."""
+    match layer.feed:
+        case Feed.NOTHING:
+            return 0
+        case Feed.EXPERTS:
+            wide = model.experts.shared_intermediate_size if model.experts else 0
+        case Feed.MLP:
+            wide = layer.inner or model.intermediate_size
+    return (3 if model.gated_mlp else 2) * model.hidden_size * wide
+
+
+def _expert_layer(model: Model, layer: Layer, chosen: Format) -> float:
+    experts = model.experts
+    if layer.feed is not Feed.EXPERTS or experts is None:
+        return 0
     matrices = 3 if model.gated_mlp else 2
     inner = experts.intermediate_size
     if chosen.experts_only:
         inner = math.ceil(inner / MXFP4_PADDING) * MXFP4_PADDING
-    return matrices * experts.count * model.hidden_size * inner
+    width = experts.width or model.hidden_size
+    bridge = 2 * model.hidden_size * experts.width
+    return matrices * experts.count * width * inner + bridge
 
 
 def _embeddings(model: Model, stages: int) -> float:
     # vLLM pads the vocabulary to a multiple of 64; with stages, the first and last hold one each.
     one = math.ceil(model.vocab_size / 64) * 64 * model.hidden_size
-    return one if model.tied_embeddings or stages > 1 else 2 * one
-
-
-def _encoder(model: Model) -> float:
-    if model.vision is None:
-        return 0
-    width = int(model.vision.get("hidden_size") or model.vision.get("embed_dim") or 1024)
-    depth = int(model.vision.get("num_hidden_layers") or model.vision.get("depth") or 24)
-    inner = int(model.vision.get("intermediate_size") or 4 * width)
-    return depth * (4 * width * width + 2 * width * inner)
+    rows = one if model.tied_embeddings or stages > 1 else 2 * one
+    return rows + model.side_parameters

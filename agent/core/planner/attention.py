@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of a layer's attention, or of what stands in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.core.planner.config_keys import number
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """The widths of multi-head latent attention; ranks in numbers, heads apart.
+
+    vLLM keeps the widening of the latent a second time, for its absorbed form (0.7.1..0.32).
+    """
+
+    rank: int
+    query_rank: int
+    nope: int
+    rope: int
+    value: int
+
+    def parameters(self, hidden: int, heads: int) -> int:
+        """Return the parameters of one layer."""
+        queries = heads * (self.nope + self.rope)
+        into = hidden * self.query_rank + self.query_rank * queries
+        into = into if self.query_rank else hidden * queries
+        widened = self.rank * heads * (self.nope + self.value)
+        return into + hidden * (self.rank + self.rope) + widened + heads * self.value * hidden
+
+    def absorbed(self, heads: int) -> int:
+        """Return the numbers that are held once more, in the model's own dtype."""
+        return self.rank * heads * (self.nope + self.value)
+
+
+def latent_of(text: Mapping[str, Any]) -> Latent | None:
+    """Read the latent's widths; None for a model without one."""
+    rank = number(text, "kv_lora_rank")
+    if rank is None:
+        return None
+    return Latent(
+        rank=rank,
+        query_rank=number(text, "q_lora_rank") or 0,
+        nope=number(text, "qk_nope_head_dim") or 128,
+        rope=number(text, "qk_rope_head_dim") or 64,
+        value=number(text, "v_head_dim") or 128,
+    )

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which families of models the arithmetic was held against, and how a few of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.core.planner.config_keys import kind_of
+
+TIED_UNSAID = (
+    *("gemma", "opt", "gpt2", "gpt_bigcode", "bloom", "cohere", "falcon", "mpt", "mamba"),
+    "starcoder2",
+)
+"""Families whose config.json leaves tie_word_embeddings out where it is true."""
+
+UNGATED = (
+    *("gpt2", "gpt_bigcode", "gpt_neo", "gptj", "opt", "bloom", "mpt", "falcon", "starcoder2"),
+    *("nemotron", "apertus", "codegen", "persimmon", "arcee", "phi", "jais2"),
+)
+"""Families whose MLP has two matrices: no gate beside its activation."""
+
+GATED_ALL_THE_SAME = ("phi3", "phi4", "phimoe", "falcon_h1", "falcon_mamba", "nemotron-nas")
+
+KNOWN = (
+    *("llama", "mistral", "mixtral", "ministral", "pixtral", "llava", "mllama", "qwen", "gemma"),
+    *("phi", "deepseek", "glm", "chatglm", "gpt", "nemotron", "jamba", "mamba", "falcon"),
+    *("granite", "bamba", "minimax", "kimi", "ernie", "cohere", "aya", "c4ai", "command", "olmo"),
+    *("exaone", "internlm", "internvl", "baichuan", "opt", "bloom", "starcoder", "stablelm"),
+    *("mpt", "dbrx", "minicpm", "hunyuan", "dots", "bailing", "lfm2", "smollm", "smolvlm"),
+    *("seed_oss", "arcee", "afmoe", "apertus", "deci", "solar", "yi", "longcat", "mimo", "step3"),
+    *("idefics3", "flexolmo", "helium", "xverse", "aquila", "orion", "persimmon", "qwq", "marin"),
+    *("codegen", "pangu", "vaultgemma", "lighton", "h2ovl", "ovis", "voxtral", "mellum"),
+)
+
+
+def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
+    """Tell whether a model's layers are laid out in a way that was held against vLLM's own."""
+    if text.get("compress_ratios"):
+        # DeepSeek-V4 keeps a compressed cache beside a window.
+        return False
+    if kind_of(text).startswith(("qwen4", "glm5", "deepseek_v4", "gemma4_assist")):
+        return False
+    return kind_of(text).startswith(KNOWN) or kind_of(config).startswith(KNOWN)
+
+
+def is_gated(text: Mapping[str, Any]) -> bool:
+    """Tell whether an MLP has three matrices; squared ReLU and plain GELU have two."""
+    kind = kind_of(text)
+    return kind.startswith(GATED_ALL_THE_SAME) or not kind.startswith(UNGATED)

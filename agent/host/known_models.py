@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What config.json of well-known models says, by their hub names: data of this package."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from agent.errors import HostLacksError
+
+_FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    (r"w4a16(-g\d+)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", {"quant_method": "awq"}),
+    (r"gptq(-?int4|-4bit)?|int4-autoround|autoround(-gptq)?(-4bit)?", {"quant_method": "gptq"}),
+    (r"gptq-?int8|gptq-8bit", {"quant_method": "gptq", "bits": 8}),
+    (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
+    (r"fp8(-dynamic|-block)?", {"quant_method": "fp8"}),
+    (r"(unsloth-)?bnb-4bit", {"quant_method": "bitsandbytes"}),
+    (r"nvfp4|fp4", {"quant_method": "modelopt_fp4"}),
+)
+"""How hub names end that tell a checkpoint's format; 8-bit integers take what fp8 takes."""
+
+
+@cache
+def known_models() -> Mapping[str, Mapping[str, Any]]:
+    """Return config.json's numbers of well-known models by their hub names.
+
+    Raises HostLacksError when the package's data cannot be read.
+    """
+    file = resources.files("agent.models") / "known.toml"
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise HostLacksError(f"{file}: {error}; reinstall the package") from error
+    named: dict[str, Mapping[str, Any]] = {}
+    for key, own in tables.items():
+        base = tables.get(own.get("like", ""), {})
+        table = {**base, **own}
+        named.update(dict.fromkeys((key, *own.get("also", ())), table))
+    return named
+
+
+def known_config(name: str) -> Mapping[str, Any] | None:
+    """Return the numbers of this model, or of the one that it is a quantized copy of."""
+    exact = known_models().get(name)
+    if exact is not None:
+        return exact
+    bare = name.rpartition("/")[2].lower()
+    by_name = {known.rpartition("/")[2].lower(): table for known, table in known_models().items()}
+    if bare in by_name:
+        return by_name[bare]
+    for ending, quantization in _FORMATS:
+        found = re.fullmatch(rf"(.+?)[-_.](?:{ending})", bare)
+        table = by_name.get(found[1]) if found else None
+        if table is not None:
+            return {**table, "quantization_config": quantization}
+    return None

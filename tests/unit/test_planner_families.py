@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each family's config.json is read as vLLM reads it: parameters, cache, and what is not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.planner.layers import Keeps
+from agent.core.planner.model import NotAModelError, model_of
+from agent.core.planner.plan import make_plan
+from agent.core.planner.question import Fit, Request
+from agent.core.planner.versions import version_of
+from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
+from agent.host.known_models import known_config, known_models
+
+PLAIN: dict[str, Any] = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128000,
+    "max_position_embeddings": 262144,
+    "torch_dtype": "bfloat16",
+    "tie_word_embeddings": False,
+}
+MAMBA = {
+    "mamba_n_heads": 128,
+    "mamba_d_head": 64,
+    "mamba_d_state": 256,
+    "mamba_d_conv": 4,
+    "mamba_expand": 2,
+    "mamba_n_groups": 1,
+}
+
+
+def bytes_per_token(config: dict[str, Any], version: str = "0.19", **asked: Any) -> float:
+    return make_plan(
+        model_of(config), Request(80.0, version=version_of(version), **asked)
+    ).kv.bytes_per_token
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("meta-llama/Llama-2-7b-hf", 6.74),
+        ("meta-llama/Llama-3.1-405B-Instruct", 405.9),
+        ("meta-llama/Llama-3.2-1B", 1.24),
+        ("mistralai/Mistral-Nemo-Instruct-2407", 12.25),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", 46.7),
+        ("mistralai/Mixtral-8x22B-Instruct-v0.1", 140.6),
+        ("Qwen/Qwen2.5-0.5B-Instruct", 0.494),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", 8.29),
+        ("Qwen/Qwen3-30B-A3B", 30.5),
+        ("Qwen/Qwen3-235B-A22B", 235.1),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 79.7),
+        ("google/gemma-2-27b-it", 27.2),
+        ("google/gemma-3-12b-it", 12.2),
+        ("microsoft/Phi-4-mini-instruct", 3.84),
+        ("zai-org/GLM-4.5-Air", 106.9),
+        ("ai21labs/AI21-Jamba-1.5-Mini", 51.6),
+        ("CohereForAI/c4ai-command-r-v01", 35.0),
+    ],
+)
+def test_counted_parameters_are_those_that_were_published(name: str, billions: float) -> None:
+    weights = counted(model_of(known_models()[name]), None, 1, 1)
+    assert weights.gib * GIB / 2e9 == pytest.approx(billions, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "base_name"),
+    [
+        ("Qwen/Qwen2.5-32B-Instruct-AWQ", "Qwen/Qwen2.5-32B-Instruct"),
+        ("RedHatAI/Qwen3-32B-FP8-dynamic", "Qwen/Qwen3-32B"),
+        ("someone/Llama-3.3-70B-Instruct-bnb-4bit", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen/Qwen2.5-7B-Instruct"),
+    ],
+)
+def test_a_quantized_copy_has_its_models_layers_in_fewer_bytes(name: str, base_name: str) -> None:
+    found, base = known_config(name), known_config(base_name)
+    assert found is not None
+    assert base is not None
+    copy, whole = model_of(found), model_of(base)
+    assert copy.layers == whole.layers
+    assert counted(copy, None, 1, 1).gib < 0.65 * counted(whole, None, 1, 1).gib
+
+
+def test_a_name_that_nobody_knows_is_not_guessed() -> None:
+    assert known_config("someone/Frobnicator-7B-AWQ") is None
+
+
+def test_a_window_kept_every_token_before_the_hybrid_cache() -> None:
+    gemma = dict(known_models()["google/gemma-3-27b-it"])
+    assert bytes_per_token(gemma, "0.8.5") == 62 * 16 * 128 * 2 * 2
+    assert bytes_per_token(gemma, "0.11") == 10 * 16 * 128 * 2 * 2
+
+
+def test_deepseeks_latent_has_been_cached_in_three_ways() -> None:
+    lite = dict(known_models()["deepseek-ai/DeepSeek-V2-Lite"])
+    assert bytes_per_token(lite, "0.6.6") == 27 * 16 * 2 * 256 * 2
+    assert bytes_per_token(lite, "0.7.2") == 27 * 640 * 2
+    assert bytes_per_token(lite, "0.9.2") == 27 * 576 * 2
+
+
+def test_a_sparse_indexer_keeps_bytes_of_its_own_beside_the_latent() -> None:
+    sparse = dict(known_models()["deepseek-ai/DeepSeek-V3.2"])
+    assert bytes_per_token(sparse, "0.19") == 61 * (576 * 2 + 132)
+    assert bytes_per_token(sparse, "0.19", kv_cache_dtype="fp8") == 61 * (656 + 132)
+
+
+def test_a_latent_that_vllm_does_not_know_is_cached_as_keys_and_values() -> None:
+    config = {
+        **PLAIN,
+        "model_type": "minicpm3",
+        "kv_lora_rank": 256,
+        "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 32,
+    }
+    assert bytes_per_token(config) == 32 * 32 * 2 * 96 * 2
+
+
+def test_falcon_h1_has_attention_and_a_state_in_every_layer() -> None:
+    layers = model_of({**PLAIN, **MAMBA, "model_type": "falcon_h1"}).layers
+    assert sum(layer.keeps is Keeps.TOKENS for layer in layers) == 32
+    assert sum(layer.keeps is Keeps.STATE for layer in layers) == 32
+
+
+@pytest.mark.parametrize(
+    ("said", "attention_layers"),
+    [
+        ({"model_type": "bamba", "attn_layer_indices": [9, 18, 27], **MAMBA}, 3),
+        ({"model_type": "jamba", "attn_layer_period": 8, "attn_layer_offset": 4}, 4),
+        ({"model_type": "minimax", "attn_type_list": [0, 0, 0, 1] * 8}, 8),
+        ({"model_type": "lfm2", "conv_L_cache": 3, "full_attn_idxs": [2, 5, 8]}, 3),
+        (
+            {"model_type": "granitemoehybrid", "layer_types": ["mamba", "attention"] * 16, **MAMBA},
+            16,
+        ),
+        (
+            {
+                "model_type": "kimi_linear",
+                "kv_lora_rank": 512,
+                "linear_attn_config": {
+                    "full_attn_layers": [4, 8, 12],
+                    "num_heads": 32,
+                    "head_dim": 128,
+                },
+            },
+            3,
+        ),
+    ],
+)
+def test_each_hybrid_says_in_its_own_words_where_it_attends(
+    said: dict[str, Any], attention_layers: int
+) -> None:
+    layers = model_of({**PLAIN, **said}).layers
+    attending = [x for x in layers if x.keeps in (Keeps.TOKENS, Keeps.LATENT)]
+    assert len(attending) == attention_layers
+    assert sum(x.keeps is Keeps.STATE for x in layers) == 32 - attention_layers
+
+
+def test_a_pruned_llama_keeps_what_each_block_still_has() -> None:
+    whole = {"attention": {"n_heads_in_group": 8}, "ffn": {"intermediate_size": 14336}}
+    bare = {"attention": {"no_op": True}, "ffn": {"no_op": True}}
+    config = {**PLAIN, "model_type": "nemotron-nas", "block_configs": [whole] * 20 + [bare] * 12}
+    assert bytes_per_token(config) == 20 * 4 * 128 * 2 * 2
+
+
+def test_a_letter_pattern_may_be_a_list_of_words() -> None:
+    words = {
+        **PLAIN,
+        **MAMBA,
+        "model_type": "nemotron_h",
+        "layers_block_type": ["mamba", "mlp", "attention", "moe"],
+        "n_routed_experts": 8,
+        "moe_intermediate_size": 1024,
+    }
+    letters = {**words, "hybrid_override_pattern": "M-*E"}
+    assert model_of(words).layers == model_of(letters).layers
+    assert len(model_of(words).layers) == 4
+
+
+def test_a_checkpoint_of_32_bits_is_loaded_in_16() -> None:
+    assert model_of({**PLAIN, "torch_dtype": "float32"}).dtype_bytes == 2
+    assert bytes_per_token({**PLAIN, "model_type": "llama"}, dtype="float32") == 32 * 8 * 256 * 4
+
+
+def test_auto_follows_the_checkpoints_scales_from_the_version_that_reads_them() -> None:
+    scaled = {**PLAIN, "quantization_config": {"quant_method": "fp8", "kv_cache_scheme": {"x": 1}}}
+    assert bytes_per_token(scaled, "0.11") == 2 * bytes_per_token(scaled, "0.12")
+
+
+@pytest.mark.parametrize("kind", ["frobnicator", "deepseek_v4", ""])
+def test_a_family_that_was_never_measured_is_never_said_to_fit(kind: str) -> None:
+    config = {**PLAIN, "model_type": kind}
+    plan = make_plan(model_of(config), Request(180.0, max_model_len=4096))
+    assert plan.verdict is Fit.TIGHT
+    assert "never measured" in plan.reason
+    assert plan.weights.error_gib > 0.2 * plan.weights.gib
+
+
+JUNK = [None, True, -1, 0, 3, 2.5, float("nan"), "", "auto", [], [1, "x"], [None], {}, {"a": 1}]
+KEYS = sorted(
+    {key for table in known_models().values() for key in table}
+    | set(MAMBA)
+    | {"attn_layer_offset", "linear_attn_config", "block_configs", "text_config", "rope_scaling"}
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(JUNK), max_size=4))
+def test_a_config_with_nonsense_in_it_is_named_and_never_breaks(said: dict[str, Any]) -> None:
+    try:
+        model = model_of({**PLAIN, "model_type": "llama", **said})
+        outcome = make_plan(model, Request(80.0)).verdict.value
+    except NotAModelError as error:
+        outcome = str(error)
+    except UnknownQuantizationError as error:
+        outcome = f"config.json: {error}"
+    assert "config.json" in outcome or outcome in {fit.value for fit in Fit}
