@@ -139,11 +139,13 @@ class XidRecord:
     """One code on one card: how often, the last time, and the incidents of the last 24 hours.
 
     Lines of one code within 10 seconds are one incident. Times in seconds since the epoch.
+    `unlogged` of the count were told by NVML, and the kernel log had no line of them so far.
     """
 
     count: int = 0
     last_at: float = 0.0
     incidents: tuple[float, ...] = ()
+    unlogged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

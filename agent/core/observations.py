@@ -243,6 +243,7 @@ class XidSeen:
     `pci_bus_id` is "domain:bus:device" in lower case, without the function; `name` and `meaning`
     are the catalogue's. `pid` is 0 where the line names none; `recovery_action` is field 230's new
     value from the text of an Xid 154. `earlier_boot`: it was logged before the host was booted.
+    `from_nvml`: NVML told of it, which says no more than the code and comes up to 10 s late.
     """
 
     at: float
@@ -255,6 +256,7 @@ class XidSeen:
     pid: int = 0
     recovery_action: int | None = None
     earlier_boot: bool = False
+    from_nvml: bool = False
 
 
 @dataclass(frozen=True, slots=True)

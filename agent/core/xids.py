@@ -74,6 +74,11 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
     record = card.xids.get(seen.code, XidRecord())
     if _counted_before(turn, seen, record):
         return
+    if _told_twice(seen, record):
+        if not seen.from_nvml:
+            record = replace(record, unlogged=record.unlogged - 1)
+            turn.put_card(replace(card, xids={**card.xids, seen.code: record}))
+        return
     is_new = seen.logged_at - record.last_at > STORM_SECONDS
     record = _counted(record, seen, is_new=is_new)
     card = replace(card, xids={**card.xids, seen.code: record})
@@ -99,12 +104,24 @@ def _counted_before(turn: Turn, seen: XidSeen, record: XidRecord) -> bool:
     return young and seen.logged_at <= record.last_at + SAME_SECONDS
 
 
+def _told_twice(seen: XidSeen, record: XidRecord) -> bool:
+    """Tell whether the kernel log and NVML have told of the same error.
+
+    NVML has fewer of them, so one from there counts only when the log is silent about its code.
+    """
+    if abs(seen.logged_at - record.last_at) > STORM_SECONDS:
+        return False
+    return record.unlogged == 0 if seen.from_nvml else record.unlogged > 0
+
+
 def _counted(record: XidRecord, seen: XidSeen, *, is_new: bool) -> XidRecord:
-    incidents = record.incidents
+    incidents, unlogged = record.incidents, record.unlogged
     if is_new:
+        unlogged = 0
         kept = [t for t in incidents if t > seen.logged_at - KEPT_SECONDS]
         incidents = (*kept[-KEPT_INCIDENTS + 1 :], seen.logged_at)
-    return XidRecord(record.count + 1, max(record.last_at, seen.logged_at), incidents)
+    last_at = max(record.last_at, seen.logged_at)
+    return XidRecord(record.count + 1, last_at, incidents, unlogged + seen.from_nvml)
 
 
 def _of_our_own_stop(turn: Turn, card: Card, seen: XidSeen) -> bool:

@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agent.core.gpu import ClockEvents, Driver, Gpu, Gpus
-from agent.core.observations import GpusSeen
+from agent.core.observations import GpusSeen, XidSeen
+from agent.core.xid_lines import Xids, pci_key
 from agent.daemon.clock import Clock
 from agent.daemon.deadline_worker import DeadlineWorker
 from agent.daemon.sources import Emit
 from agent.errors import AgentError
 from agent.host.driver_files import DriverFiles, DriverVersions
 from agent.host.nvml import Doing, NvmlError, NvmlLook
+from agent.host.nvml_events import XidEvent
 
 BUSY_SECONDS = 1.0
 IDLE_SECONDS = 5.0
@@ -32,6 +34,8 @@ RETRY_SECONDS = (5.0, 10.0, 20.0, 30.0)
 """Between tries of a driver that does not work; the source's thread adds up to 30."""
 ABSENT_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Between looks for a driver on a host that has none."""
+LOG_SECONDS = 2.0
+"""An Xid of NVML waits so long for its line in the kernel log, which says more."""
 EARLY_SECONDS = 0.1
 """A ring that is due this soon is read now: looks are not exactly a second apart."""
 
@@ -79,7 +83,7 @@ class _Due:
 
 
 class GpuSource:
-    """Emits GpusSeen; `wake` and `watch_processes` may be called from any thread."""
+    """Emits GpusSeen and XidSeen; `wake` and `watch_processes` may be called from any thread."""
 
     name = "nvml"
 
@@ -87,6 +91,7 @@ class GpuSource:
         self,
         nvml: NvmlLike,
         files: DriverFiles,
+        xids: Xids,
         emit: Emit,
         clock: Clock,
         patience: Patience = PATIENCE,
@@ -94,6 +99,7 @@ class GpuSource:
         self._nvml = nvml
         self._patience = patience
         self._files = files
+        self._xids = xids
         self._emit = emit
         self._clock = clock
         self._worker: DeadlineWorker[NvmlLook] = DeadlineWorker("nvml-calls")
@@ -108,6 +114,7 @@ class GpuSource:
         self._versions = DriverVersions()
         self._last = Gpus(0.0)
         self._told: Gpus | None = None
+        self._events: list[tuple[float, XidEvent]] = []
 
     def wake(self) -> None:
         """Look at once, and read the limits too."""
@@ -204,6 +211,29 @@ class GpuSource:
         self._last = Gpus(self._clock(), seen.gpus, driver, seen.nameless)
         self._told = self._last
         self._emit(GpusSeen(self._last.at, self._last))
+        self._events += [(self._last.at, event) for event in seen.xids]
+        self._tell_xids()
+
+    def _tell_xids(self) -> None:
+        """Emit those that have waited long enough for the kernel log."""
+        now = self._last.at
+        ripe = [entry for entry in self._events if now - entry[0] >= LOG_SECONDS]
+        self._events = self._events[len(ripe) :]
+        bus_ids = {gpu.uuid: pci_key(gpu.pci_bus_id) for gpu in self._last.gpus}
+        for at, event in ripe:
+            meaning = self._xids.meaning(event.code)
+            self._emit(
+                XidSeen(
+                    at=now,
+                    logged_at=at,
+                    pci_bus_id=bus_ids.get(event.uuid, event.uuid),
+                    code=event.code,
+                    text="an event of NVML; the kernel log has no line of it",
+                    name=meaning.name,
+                    meaning=meaning.meaning,
+                    from_nvml=True,
+                )
+            )
 
     def _tell_if_new(self, problem: str) -> None:
         """Emit what is known, with the time of the last answer, when it differs from before."""

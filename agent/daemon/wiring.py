@@ -106,7 +106,7 @@ class Daemon:
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
         files = DriverFiles(self.places.driver)
-        self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
+        self.gpu_source = GpuSource(Nvml(), files, xids, emit, self.clock)
         self.gpu_thread = SourceThread(self.gpu_source, self.clock)
         self.publisher.watch_health(self.gpu_thread.health)
         self.gpu_thread.start()

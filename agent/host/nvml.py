@@ -24,6 +24,7 @@ from agent.host.nvml_calls import (
     said,
 )
 from agent.host.nvml_card import NvmlCard
+from agent.host.nvml_events import XidEvent, XidEvents
 
 __all__ = ["Doing", "Nvml", "NvmlError", "NvmlLook"]
 
@@ -44,11 +45,12 @@ SENTENCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NvmlLook:
-    """What one look gave; `nameless` as in Gpus, the rest as in Driver."""
+    """What one look gave; `xids` since the last, `nameless` as in Gpus, the rest as in Driver."""
 
     gpus: tuple[Gpu, ...]
     nameless: tuple[int, ...]
     cuda_version: str
+    xids: tuple[XidEvent, ...] = ()
 
 
 class Nvml:
@@ -64,7 +66,7 @@ class Nvml:
         self._known: dict[str, Gpu] = {}
         self._unreachable: tuple[int, ...] = ()
         self._cuda_version = ""
-        self._fresh = False
+        self._events = XidEvents(self._outcome)
 
     def open(self) -> None:
         """Begin anew; raises NvmlError."""
@@ -85,6 +87,7 @@ class Nvml:
         self._cards, self._unreachable = [], ()
         if self._open:
             self._open = False
+            self._events.end()
             self.doing.call = "nvmlShutdown"
             # What fails here has ended already.
             self._outcome("nvmlShutdown")
@@ -101,11 +104,11 @@ class Nvml:
         self._known |= {gpu.uuid: gpu for gpu in gpus}
         lost, nameless = self._lost()
         every = sorted((*gpus, *lost), key=lambda gpu: gpu.index)
-        return NvmlLook(tuple(every), nameless, self._cuda_version)
+        return NvmlLook(tuple(every), nameless, self._cuda_version, self._events.read())
 
     def _list(self) -> None:
         """Find all cards that there are, and read what does not change."""
-        self._fresh = True
+        self._events.begin()
         driver = str(self._host_call("nvmlSystemGetDriverVersion"))
         number = self._outcome("nvmlSystemGetCudaDriverVersion_v2")[1]
         self._cuda_version = f"{number // 1000}.{number % 1000 // 10}" if number else ""
@@ -126,7 +129,10 @@ class Nvml:
             card.identify()
         except (CardLostError, CardNeedsResetError):
             return None
-        return card if card.last.uuid else None
+        if not card.last.uuid:
+            return None
+        self._events.watch(handle)
+        return card
 
     def _lost(self) -> tuple[list[Gpu], tuple[int, ...]]:
         """Return the cards that NVML counts and cannot reach: as last known, or by index only."""

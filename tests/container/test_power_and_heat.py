@@ -176,3 +176,14 @@ def test_a_card_off_the_bus_holds_its_service_and_a_page_fault_restarts_it(
     assert "systemctl reboot" in held["what_to_do"]
     counted = [event for event in machine.agent.events("xid") if event["data"]["xid"] == 79]
     assert [event["data"]["services"] for event in counted] == [["vllm"]]
+
+
+def test_an_xid_that_the_kernel_log_lacks_is_told_by_nvml(machine: Machine) -> None:
+    machine.agent.configure(service_table())
+    machine.agent.wait("serving")
+    machine.gpus.run("xid", "0", "43")
+    machine.box.wait_for(
+        lambda: any("GPU 0" in told and "Xid 43" in told for told in machine.told("xid")),
+        25,
+        "an Xid that is no line of the kernel log",
+    )

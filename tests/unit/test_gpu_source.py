@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from agent.core.gpu import Gpu, Gpus
-from agent.core.observations import GpusSeen, Observation
+from agent.core.observations import GpusSeen, Observation, XidSeen
+from agent.core.xid_lines import pci_key
 from agent.daemon.deadline_worker import DeadlineWorker
-from agent.daemon.gpu_source import GpuSource, NvmlHungError, Patience
+from agent.daemon.gpu_source import LOG_SECONDS, GpuSource, NvmlHungError, Patience
 from agent.host.driver_files import DriverFiles, DriverPlaces
 from agent.host.nvml import Doing, NvmlError, NvmlLook
+from agent.host.nvml_events import XidEvent
+from agent.host.xid_files import load_xids
 from tests.rig.nvml.driver import DriverFiles as SimulatedDriver
 
 QUICK = Patience(look_seconds=0.1, open_seconds=0.1)
-IDLE = Gpu(0, "GPU-a", "card", utilization_ratio=0.0)
+IDLE = Gpu(0, "GPU-a", "card", pci_bus_id="00000000:01:00.0", utilization_ratio=0.0)
 
 
 @dataclass
@@ -29,6 +32,7 @@ class ScriptedNvml:
 
     doing: Doing = field(default_factory=Doing)
     gpus: tuple[Gpu, ...] = (IDLE,)
+    xids: tuple[XidEvent, ...] = ()
     broken: str = ""
     hang: threading.Event | None = None
     opened: int = 0
@@ -46,7 +50,8 @@ class ScriptedNvml:
         if self.hang is not None:
             self.doing.call = "nvmlDeviceGetPowerUsage of GPU 0"
             self.hang.wait()
-        return NvmlLook(self.gpus, (), "13.2")
+        xids, self.xids = self.xids, ()
+        return NvmlLook(self.gpus, (), "13.2", xids)
 
 
 class Host:
@@ -64,9 +69,15 @@ class Host:
             root / "maps",
             (sys.executable, "-c", ""),
         )
-        self.source = GpuSource(self.nvml, DriverFiles(places), self._emit, lambda: 100.0, QUICK)
+        self.now = 100.0
+        self.xids: list[XidSeen] = []
+        files = DriverFiles(places)
+        self.source = GpuSource(self.nvml, files, load_xids(), self._emit, lambda: self.now, QUICK)
 
     def _emit(self, observation: Observation) -> None:
+        if isinstance(observation, XidSeen):
+            self.xids.append(observation)
+            return
         assert isinstance(observation, GpusSeen)
         self.seen.append(observation.gpus)
 
@@ -96,6 +107,22 @@ def test_a_look_gives_the_cards_and_the_driver(host: Host) -> None:
     assert (seen.at, seen.gpus) == (100.0, (IDLE,))
     assert (seen.driver.module_version, seen.driver.cuda_version) == ("595.71.05", "13.2")
     assert not seen.driver.problem
+
+
+def test_an_xid_of_nvml_waits_for_the_kernel_logs_line_and_is_told_with_its_meaning(
+    host: Host,
+) -> None:
+    host.install()
+    host.nvml.xids = (XidEvent(IDLE.uuid, 79),)
+    host.look()
+    assert host.xids == []
+    host.now += LOG_SECONDS
+    host.look()
+    host.look()
+    (seen,) = host.xids
+    assert (seen.code, seen.at, seen.logged_at, seen.from_nvml) == (79, 102.0, 100.0, True)
+    assert seen.pci_bus_id == pci_key(IDLE.pci_bus_id)
+    assert seen.meaning == "the GPU does not answer on the bus"
 
 
 def test_a_host_without_a_driver_is_said_to_have_none_and_is_no_failure(host: Host) -> None:

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from agent.core.gpu import ClockEvents, Gpu, PowerLimits
 from agent.host.nvml import NvmlError, NvmlLook
+from agent.host.nvml_calls import Code
+from agent.host.nvml_events import XidEvent
+from tests.rig.nvml.control import xid
 from tests.rig.nvml.state_file import StateFile, machine, uuid_of
-from tests.rig.nvsim import HostGpus
+from tests.rig.nvsim import Call, HostGpus
 from tests.unit.nvml_reader import Reader
 
 MIB: Final = 1 << 20
@@ -33,6 +36,11 @@ def reader(gpus: HostGpus) -> Iterator[Reader]:
 def only(look: NvmlLook) -> Gpu:
     (gpu,) = look.gpus
     return gpu
+
+
+def refused(gpus: HostGpus) -> list[Call]:
+    """Returns the calls that brought nothing; that no event waits is an answer."""
+    return [call for call in gpus.calls() if call.code not in (0, Code.TIMEOUT)]
 
 
 def test_an_rtx_4090_gives_degrees_left_and_no_memory_temperature(
@@ -156,8 +164,7 @@ def test_what_a_card_lacks_is_asked_for_once(gpus: HostGpus, reader: Reader) -> 
     gpus.forget_calls()
     for _ in range(3):
         reader.look()
-    refused = [(call.function, call.gpu) for call in gpus.calls() if call.code]
-    assert refused == []
+    assert refused(gpus) == []
     gpus.forget_calls()
     reader.open()
     reader.look()
@@ -173,7 +180,7 @@ def test_each_ring_makes_its_own_few_calls(gpus: HostGpus, reader: Reader) -> No
         gpus.forget_calls()
         reader.look(medium=medium, slow=slow)
         counts.append(len(gpus.calls()))
-    assert counts == [6, 11, 21]
+    assert counts == [7, 12, 22]
 
 
 def test_an_old_driver_is_read_by_the_old_calls(gpus: HostGpus, reader: Reader) -> None:
@@ -201,7 +208,7 @@ def test_an_old_driver_is_read_by_the_old_calls(gpus: HostGpus, reader: Reader) 
     assert gpu.processes is None
     gpus.forget_calls()
     reader.look()
-    assert [call for call in gpus.calls() if call.code] == []
+    assert refused(gpus) == []
 
 
 def test_a_lost_card_keeps_its_name_and_the_others_their_readings(
@@ -404,6 +411,30 @@ def _write_raw(state: StateFile, sections: dict[str, dict[str, str]]) -> None:
     fresh = state.path.with_suffix(".raw")
     fresh.write_bytes("\n".join(lines).encode(errors="surrogateescape") + b"\n")
     fresh.replace(state.path)
+
+
+def test_each_xid_after_the_beginning_is_told_once_and_a_card_without_such_events_costs_nothing(
+    gpus: HostGpus, reader: Reader
+) -> None:
+    gpus.state.create("gb10", "rtx4090")
+    xid(gpus.state, 1, 13)
+    reader.open()
+    assert reader.look().xids == ()
+    xid(gpus.state, 0, 31)
+    xid(gpus.state, 1, 79)
+    assert reader.look().xids == (XidEvent(uuid_of(1), 79),)
+    assert reader.look().xids == ()
+
+
+def test_xids_go_on_to_be_told_after_a_card_was_added(gpus: HostGpus, reader: Reader) -> None:
+    gpus.state.create("rtx4090")
+    reader.open()
+    reader.look()
+    gpus.state.create("rtx4090", "rtx4090")
+    reader.look(slow=True)
+    for card in (0, 1):
+        xid(gpus.state, card, 43)
+    assert {event.uuid for event in reader.look().xids} == {uuid_of(0), uuid_of(1)}
 
 
 def test_pynvml_is_loaded_only_by_opening() -> None:

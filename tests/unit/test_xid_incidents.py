@@ -32,6 +32,35 @@ def test_an_xid_that_leaves_the_engine_alive_restarts_nothing() -> None:
     assert host.remembered().xids[31].count == 1
 
 
+@pytest.mark.parametrize("log_comes_first", [True, False])
+def test_an_error_that_the_kernel_log_and_nvml_tell_of_is_one(log_comes_first: bool) -> None:
+    host = serving()
+    for from_nvml in (not log_comes_first, log_comes_first):
+        host.sees_xid(31, from_nvml=from_nvml)
+        host.pass_time(3)
+    record = host.remembered().xids[31]
+    assert (record.count, len(record.incidents), record.unlogged) == (1, 1, 0)
+    assert len(host.said("xid")) == 1
+
+
+def test_an_error_that_only_nvml_tells_of_counts_and_is_acted_on() -> None:
+    host = serving()
+    host.hangs()
+    host.sees_xid(31, from_nvml=True)
+    host.pass_time(5)
+    assert host.service().restarts == {F("xid-31"): 1}
+    assert host.remembered().xids[31].count == 1
+
+
+def test_lines_of_the_kernel_log_are_all_counted_after_an_error_that_it_missed() -> None:
+    host = serving()
+    host.sees_xid(31, from_nvml=True)
+    host.pass_time(60)
+    for _ in range(3):
+        host.sees_xid(31)
+    assert host.remembered().xids[31].count == 4
+
+
 def test_an_engine_that_no_longer_answers_after_an_xid_is_restarted_at_once() -> None:
     host = serving()
     host.hangs()

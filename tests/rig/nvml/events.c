@@ -42,7 +42,9 @@ EXPORT int nvmlDeviceRegisterEvents(handle_t device, unsigned long long types,
 static int next_event(struct event_set *set, event_data_t *out) {
     for (int gpu = 0; gpu < MAX_GPUS; gpu++) {
         if (!(set->watched[gpu] & EVENT_XID)) continue;
-        if (state_number_or(gpu, "xid_count", 0) <= set->told[gpu]) continue;
+        long long raised = state_number_or(gpu, "xid_count", 0);
+        if (raised < set->told[gpu]) set->told[gpu] = raised; /* the machine was set up anew */
+        if (raised <= set->told[gpu]) continue;
         set->told[gpu]++;
         *out = (event_data_t){device_of_section(gpu), EVENT_XID,
                               (unsigned long long)state_number_or(gpu, "xid", 0), NO_INSTANCE,
