@@ -145,7 +145,8 @@ class LogReader:
         self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
         if any(m.signature.kind is SignatureKind.START for m in matches):
             self._start_anew()
-        if matches or line.text.startswith("Traceback") or _EXCEPTION_WORD.search(line.text):
+        of_a_trace = line.text.startswith(("Traceback", '  File "'))
+        if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
             if self._life.take(line, matches):
                 self._activity += 1
                 self._note_progress(matches)
