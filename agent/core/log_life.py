@@ -9,7 +9,7 @@ from agent.core.facts import FactBook, is_fact
 from agent.core.failures import EnginePhase, FailureClass
 from agent.core.log_findings import SHOWN, WRAPPER_WEIGHT, Findings, finding_of
 from agent.core.log_lines import Line, seconds_between
-from agent.core.log_traceback import Tracebacks
+from agent.core.log_traceback import Tracebacks, of_a_request
 from agent.core.signatures import Match, Signature, SignatureKind, When
 
 SAME_STOP_SECONDS = 2
@@ -165,10 +165,11 @@ class Life:
             return
         shown = self.phase if self.phase_line else None
         trace = self.tracebacks.of(line.process)
+        serves = self.ready or of_a_request(line)
         found = [
             found_one
             for match in matches
-            if not (match.signature.when is When.START and self.ready)
+            if not (match.signature.when is When.START and serves)
             and (found_one := finding_of(line, match, self.lines, trace, shown, caught=caught))
         ]
         if found:

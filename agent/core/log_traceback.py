@@ -16,7 +16,7 @@ MAX_PROCESSES = 64
 MAX_TEXT = 400
 
 _EXCEPTION = re.compile(
-    r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort)\b(?::|$)"
+    r"^(?:[A-Za-z_][\w]*\.)*(?:[A-Z_]\w*)?(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort)\b(?::|$)"
 )
 _NOT_A_CAUSE = re.compile(
     r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
@@ -28,6 +28,11 @@ _INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line
 
 _OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*|chat_utils)\.py:")
 """Modules of vLLM that log what was wrong with one request."""
+
+
+def of_a_request(line: Line) -> bool:
+    """Tell whether the line is about one request, whose failure ends nothing."""
+    return _OF_A_REQUEST.match(line.source) is not None
 
 
 @dataclass(slots=True)
@@ -87,9 +92,8 @@ class Tracebacks:
     ) -> None:
         kinds = {match.signature.kind for match in matches}
         named = kinds & {SignatureKind.WRAPPER, SignatureKind.NOISE, SignatureKind.ASKED}
-        of_a_request = _OF_A_REQUEST.match(line.source) is not None
         caught = trace.harmless or line.level in _NOT_DEADLY or (ready and not trace.fatal)
-        caught = caught or of_a_request
+        caught = caught or of_a_request(line)
         trace.open = trace.harmless = False
         if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
             return

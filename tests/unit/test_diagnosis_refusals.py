@@ -44,6 +44,18 @@ REFUSALS = {
         "KeyError: 'lm_head.weight'",
         "KeyError: 'layers.11.mlp.down_proj.weight'",
     ),
+    F.WEIGHTS_MISSING: (
+        "FileNotFoundError: Weight files referenced in index but missing: {'/srv/m/layers-2.safetensors'}",
+        "OSError: org/m does not appear to have files named ('model-00002-of-00050.safetensors',)",
+    ),
+    F.OOM_KV_NONE: (
+        "Available KV cache memory: -0.49 GiB",
+        "the rest of the memory reserved for KV Cache is -1.05GiB.",
+    ),
+    F.HOST_OOM_KILLED: (
+        "VLLM::Worker_TP invoked oom-killer: gfp_mask=0x102cc2(GFP_HIGHUSER), order=0",
+        "python3 invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE), order=0",
+    ),
     F.TP_NOT_DIVISIBLE: (
         "AssertionError: local_world_size (4) must be less than or equal to the number of visible devices (2).",
         "AssertionError: DP adjusted local rank 4 is out of bounds.",
@@ -89,6 +101,7 @@ def test_a_hub_that_is_away_while_the_configuration_is_made_stays_curable() -> N
         "    raise OddError(\nOddError: odd",
         v1("    raise ValueError(\nValueError: odd", process="Worker_TP0 pid=7", level="ERROR"),
         "RuntimeError: Worker failed with error 'odd', please check the stack trace above",
+        '  File "vllm/odd.py", line 9, in odd\nException: odd things happen',
     ],
 )
 def test_an_unknown_exception_is_never_called_a_mere_death(piece: str) -> None:
@@ -99,9 +112,10 @@ def test_an_unknown_exception_is_never_called_a_mere_death(piece: str) -> None:
 @pytest.mark.parametrize(
     "source", ["serving_chat.py:251", "serving.py:908", "hermes_tool_parser.py:140"]
 )
-def test_one_bad_request_is_no_failure_of_the_engine(source: str) -> None:
+@pytest.mark.parametrize("error", ["OddError: odd", "httpx.ConnectError: no picture there"])
+def test_one_bad_request_is_no_failure_of_the_engine(source: str, error: str) -> None:
     head = f"(APIServer pid=1) ERROR 11-21 03:05:45 [{source}] "
-    piece = [head + "Traceback (most recent call last):", head + "OddError: odd"]
+    piece = [head + "Traceback (most recent call last):", head + error]
     assert diagnose(piece).outcome is not Outcome.FAILED
     assert diagnose([*SERVING.split("\n"), *piece]).outcome is Outcome.READY
 
