@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agent.core.log_records import text_of
+
 MAX_LINE = 32_768
 """Characters of one raw line that are looked at; the engine config line has about 6,000."""
 
@@ -74,6 +76,7 @@ class Line:
 
 def clean_lines(raw: str) -> Iterator[Line]:
     """Give the lines in one raw line: several where a progress bar glued them by returns."""
+    raw = text_of(raw)
     if len(raw) > MAX_LINE:
         raw = f"{raw[: MAX_LINE // 2]} … {raw[-MAX_LINE // 2 :]}"
     if "\x1b" in raw:

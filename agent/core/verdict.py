@@ -28,6 +28,13 @@ PROBE_SECONDS = 2.0
 _DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
 """Words of the wrappers that vLLM prints only when an engine that was up has died."""
 
+_NOT_FETCHED = frozenset(
+    {FailureClass.MODEL_PATH, FailureClass.WEIGHTS_MISSING, FailureClass.TOKENIZER_MISSING}
+)
+"""What vLLM says of a model whose files it could not fetch, as of one that is not there."""
+
+_HUB_AWAY = frozenset({FailureClass.HUB_UNREACHABLE, FailureClass.HUB_RATE_LIMIT})
+
 _DEGRADING = frozenset({FailureClass.CHAT_TEMPLATE_MISSING})
 _SILENT_ACCESS_LOG = ("disable_uvicorn_access_log", "uvicorn_log_level", "disable_access_log")
 
@@ -71,7 +78,7 @@ def judge(life: Life) -> Verdict:
 
 
 def _failed(life: Life, findings: list[Finding]) -> Verdict:
-    cause = findings[0]
+    cause = _hub_was_away(findings) or findings[0]
     also = _others(cause.failure, [f.failure for f in findings] + list(life.fallbacks))
     evidence = [cause.line]
     if cause.weight >= WRAPPER_WEIGHT and life.tracebacks.deadly is not None:
@@ -81,12 +88,19 @@ def _failed(life: Life, findings: list[Finding]) -> Verdict:
         return Verdict(Outcome.FAILED, FailureClass.UNKNOWN, lines, also, cause)
     if group_of(cause.failure) is Group.MEMORY and life.phase_line:
         evidence.append(life.phase_line)
-    evidence += [f.line for f in findings[1:]]
+    evidence += [f.line for f in findings]
     failure = _settle_guess(life, cause)
     degraded = life.ready and failure in _DEGRADING
     outcome = Outcome.DEGRADED if degraded else Outcome.FAILED
     lines = tuple(dict.fromkeys(evidence))[:MAX_EVIDENCE]
     return Verdict(outcome, failure, lines, also, cause)
+
+
+def _hub_was_away(findings: list[Finding]) -> Finding | None:
+    """A hub that gave up answering, where all that is said at the end is that files are missing."""
+    if findings[0].failure not in _NOT_FETCHED:
+        return None
+    return next((f for f in findings if f.soft and f.failure in _HUB_AWAY), None)
 
 
 def _settle_guess(life: Life, cause: Finding) -> FailureClass:

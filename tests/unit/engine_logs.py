@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from agent.core.diagnosis import Diagnosis, LogReader
@@ -73,4 +74,7 @@ CARRIERS: dict[str, Callable[[str], str]] = {
     "cri": lambda line: f"2025-11-21T03:50:01.123456789+00:00 stderr F {line}",
     "coloured": lambda line: f"\x1b[1;36m{line[:12]}\x1b[0;0m{line[12:]}",
     "windows": lambda line: f"{line}\r",
+    "docker-json": lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr"}),
+    "journal-json": lambda line: json.dumps({"PRIORITY": "6", "MESSAGE": line}),
+    "journal-bytes": lambda line: json.dumps({"MESSAGE": list(f"\r{line}".encode())}),
 }

@@ -139,3 +139,39 @@ def test_a_profile_of_pictures_that_runs_out_of_memory_is_known_as_a_profile() -
         "ERROR 04-27 16:28:02 [engine.py:448] CUDA out of memory. Tried to allocate 800.00 MiB. GPU 0 has a total capacity of 15.56 GiB of which 442.62 MiB is free.\n"
     )
     assert diagnose(log).failure is F.OOM_PROFILE
+
+
+@pytest.mark.parametrize(
+    ("tried", "failure"),
+    [
+        (
+            "HTTPSConnectionPool(host='hub.example', port=443): Max retries exceeded with url: /api/models/o/m",
+            F.HUB_UNREACHABLE,
+        ),
+        (
+            "429 Client Error: Too Many Requests for url: https://hub.example/api/models/o/m",
+            F.HUB_RATE_LIMIT,
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ValueError: No supported config format found in o/m",
+        "ValueError: Invalid repository ID or local directory specified: 'o/m'.",
+    ],
+)
+def test_a_model_that_the_hub_did_not_give_is_not_called_a_wrong_path(
+    tried: str, failure: FailureClass, said: str
+) -> None:
+    retries = v1(f"Error retrieving file list: {tried}, retrying 1 of 2", level="ERROR")
+    found = diagnose(f"{retries}\nTraceback (most recent call last):\n{said}")
+    assert (found.failure, found.transient) == (failure, True)
+    assert diagnose(f"Traceback (most recent call last):\n{said}").failure is F.MODEL_PATH
+
+
+def test_a_cache_that_cannot_be_written_matters_only_where_nothing_comes_after_it() -> None:
+    warning = "There was a problem when trying to write in your cache folder (/home/x/.cache/hub)."
+    assert diagnose(warning).failure is F.CACHE_NOT_WRITABLE
+    loading = "INFO 10-08 17:37:09 weight_utils.py:242] Starting to load model o/m..."
+    assert diagnose(f"{warning}\n{loading}").outcome is Outcome.RUNNING
