@@ -16,17 +16,21 @@ from pathlib import Path
 from agent.checks import HelpReader, Severity, check_config
 from agent.core.doctor import card, driver, engine, host, model
 from agent.core.doctor.finding import Finding, unknown
+from agent.core.doctor.limits import judge_limits
+from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
 from agent.core.engine_settings import GpuAccess
 from agent.core.gpu import Gpus
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.core.settings import Config, Settings
 from agent.core.unit import environment_of
+from agent.errors import AgentError
 from agent.host.engine_install import install_of
-from agent.host.known_models import known_models
+from agent.host.known_models import known_config
 from agent.host.model_config import read_model_config
 from agent.host.probes import kernel, packages, services, toolchain
 from agent.host.probes import model as files
+from agent.host.probes.limits import limits
 
 DEADLINE_SECONDS = 2.3
 UNITS = Path("/etc/llmagent/units")
@@ -65,9 +69,13 @@ def examine(patient: Patient, deadline_seconds: float = DEADLINE_SECONDS) -> tup
 def _run(name: str, probe: Probe, results: dict[str, list[Finding]]) -> None:
     try:
         results[name] = probe()
-    except OSError as error:
+    except PermissionError as error:
         words = f"{error.filename or name}: {error.strerror or error}"
         results[name] = [unknown(name, words, "Run it as root.")]
+    except (AgentError, ArithmeticError, AttributeError, LookupError, OSError) as error:
+        results[name] = [unknown(name, f"could not be looked at: {error}")]
+    except (RuntimeError, TypeError, ValueError) as error:
+        results[name] = [unknown(name, f"holds what was not expected: {error}")]
 
 
 def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
@@ -79,13 +87,15 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     uptime = kernel.uptime_seconds
     yield "persistence-mode", lambda: [driver.judge_persistence(gpus, uptime())]
     yield "power-limit", lambda: [card.judge_power(patient.config.power, gpus)]
-    yield "fabric-manager", lambda: [_fabric()]
+    setters = services.power_setters
+    yield "power-setters", lambda: [judge_power_setters(setters(own), patient.config.power)]
+    yield "fabric-manager", lambda: [_fabric(gpus)]
     yield "iommu", lambda: [_iommu(gpus)]
     yield "host-memory", lambda: [host.judge_memory(kernel.memory())]
     yield "time-sync", lambda: [host.judge_time(services.clock_is_synchronized())]
     yield "other-engines", lambda: [host.judge_engines(kernel.engines(own))]
-    units = services.other_engine_units
-    yield "conflicting-units", lambda: [host.judge_units(units(own))]
+    ports = frozenset(policy.settings.port for policy in patient.config.services.values())
+    yield "conflicting-units", lambda: [judge_rivals(services.rivals(own), ports)]
     yield "needrestart", lambda: [_needrestart()]
     for name, policy in patient.config.services.items():
         yield from _service_probes(name, policy.settings, patient)
@@ -99,10 +109,18 @@ def _gpus(patient: Patient) -> Finding:
     return driver.judge_gpus(patient.gpus, needed=needed)
 
 
-def _fabric() -> Finding:
+def _fabric(gpus: Gpus | None) -> Finding:
     switches = kernel.nvswitches()
-    running = services.is_active("nvidia-fabricmanager.service") if switches else None
-    return host.judge_fabric(switches=switches, running=running)
+    if not switches:
+        return host.judge_fabric(switches=0, running=None)
+    running = services.is_active("nvidia-fabricmanager.service")
+    driver_version = gpus.driver.module_version if gpus is not None else ""
+    return host.judge_fabric(
+        switches=switches,
+        running=running,
+        version=packages.fabric_manager(),
+        driver=driver_version or "",
+    )
 
 
 def _iommu(gpus: Gpus | None) -> Finding:
@@ -149,7 +167,7 @@ def _model(settings: Settings, patient: Patient) -> Iterator[Finding]:
     yield model.judge_chat_template(settings, found)
     config = read_model_config(settings.model, settings.revision, home)
     if config is None:
-        config = known_models().get(settings.model)
+        config = known_config(settings.model)
     quantization, needed = settings.quantization, None
     if config is not None:
         try:
@@ -188,5 +206,8 @@ def _place(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     yield model.judge_token(settings, files.token(settings.hf_token_file))
     yield host.judge_shared_memory(settings, kernel.memory())
     yield host.judge_port(settings, kernel.listener(settings.port))
+    yield judge_limits(settings, limits(settings.unit))
+    foreign = services.foreign_unit_file(settings.unit)
+    yield judge_unit_file(settings.name, settings.unit, foreign)
     yield host.judge_journal(services.journal(UNITS / settings.unit))
     yield card.judge_strangers(settings, gpus)

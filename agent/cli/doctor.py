@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import load
-from agent.core.doctor.finding import Finding, Result
+from agent.core.doctor.finding import Finding, Result, fail
+from agent.core.settings import Config
 from agent.doctor import Patient, examine
+from agent.errors import AgentError
 from agent.gpu_look import look_once
 
 if TYPE_CHECKING:
@@ -47,10 +49,18 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine and print; raises ConfigError for a broken agent.toml."""
-    config = load(args.config)
+    """Examine and print; a broken agent.toml is a finding, the host is examined all the same."""
+    config = Config(services={})
+    mistakes: tuple[Finding, ...] = ()
+    try:
+        config = load(args.config)
+    except AgentError as error:
+        told = "; ".join(str(error).splitlines()[:4])
+        mistakes = (
+            fail("configuration", told, "Correct it: `llmagent check` names each mistake."),
+        )
     gpus = look_once(NVML_SECONDS)
-    findings = examine(Patient(config, gpus, hub=not args.offline))
+    findings = mistakes + examine(Patient(config, gpus, hub=not args.offline))
     if args.format == "json":
         print(json_of(findings))
     else:

@@ -13,14 +13,23 @@ from typing import Any
 import pytest
 
 from agent.cli.doctor import human, is_well, json_of
+from agent.cli.main import main
 from agent.core.doctor import card, driver, engine, host, model
 from agent.core.doctor.finding import Finding, Result, fail
+from agent.core.doctor.limits import Limits, judge_limits
+from agent.core.doctor.neighbours import (
+    Rival,
+    judge_power_setters,
+    judge_rivals,
+    judge_unit_file,
+)
 from agent.core.gpu import Driver, Gpu, GpuMemory, GpuProcess, Gpus, PowerLimits
 from agent.core.gpu_settings import Power
 from agent.core.settings import Config, ServicePolicy, Settings
 from agent.doctor import Patient, examine
 from agent.host.probes import kernel, toolchain
 from agent.host.probes import model as files
+from tests.rig.paths import REPO
 from tests.unit.fake_http import dribbles, raw, serving
 
 GIB = 1024**3
@@ -285,7 +294,6 @@ def test_the_rest_of_the_host() -> None:
     assert result_of(host.judge_journal(host.Journal(True, 500, True))) is R.WARNING
     assert result_of(host.judge_journal(host.Journal(True, 500, False))) is R.OK
     assert result_of(host.judge_engines((host.EngineProcess(9, "VLLM::Worker", ""),))) is R.WARNING
-    assert result_of(host.judge_units(("my-vllm.service",))) is R.WARNING
     assert result_of(host.judge_needrestart(installed=True, excluded=False)) is R.WARNING
     assert result_of(host.judge_needrestart(installed=True, excluded=True)) is R.OK
     assert result_of(host.judge_fabric(switches=4, running=False)) is R.FAIL
@@ -470,3 +478,106 @@ def test_what_fails_comes_first_with_its_cure_below() -> None:
         "ok   driver-in-one-piece: module and library are 580.82.07",
         "1 ok, 1 fail",
     ]
+
+
+def test_a_rival_for_the_port_makes_the_next_boot_fail_and_another_engine_only_warns() -> None:
+    mine = frozenset({8000})
+    on_port = Rival("my-vllm.service", "vllm", frozenset({8000}))
+    apart = Rival("ollama.service", "ollama")
+    assert result_of(judge_rivals((), mine)) is R.OK
+    assert result_of(judge_rivals((apart,), mine)) is R.WARNING
+    finding = judge_rivals((apart, on_port), mine)
+    assert result_of(finding) is R.FAIL
+    assert "8000" in finding.evidence
+    assert "systemctl disable --now ollama.service my-vllm.service" in finding.fix
+
+
+def test_a_unit_file_of_somebody_else_and_another_setter_of_power_are_named() -> None:
+    assert result_of(judge_unit_file("vllm", "vllm.service", "")) is R.OK
+    other = judge_unit_file("vllm", "vllm.service", "/etc/systemd/system/vllm.service")
+    assert result_of(other) is R.WARNING
+    assert "/etc/systemd/system/vllm.service" in other.fix
+    asked = capped(400)
+    assert result_of(judge_power_setters(("gpu-power.service",), Power())) is R.SKIPPED
+    assert result_of(judge_power_setters((), asked)) is R.OK
+    assert result_of(judge_power_setters(("gpu-power.service",), asked)) is R.WARNING
+
+
+@pytest.mark.parametrize(
+    ("gpus_used", "limits", "expected"),
+    [
+        (1, None, R.UNKNOWN),
+        (1, Limits(ceiling=1_048_576), R.OK),
+        (1, Limits(loaded=True, files=1024, ceiling=1_048_576), R.WARNING),
+        (1, Limits(ceiling=4096), R.WARNING),
+        (1, Limits(ceiling=1_048_576, open_files=95, most_files=100), R.WARNING),
+        (1, Limits(loaded=True, locked_bytes=65536, ceiling=1_048_576), R.OK),
+        (2, Limits(loaded=True, locked_bytes=65536, ceiling=1_048_576), R.WARNING),
+        (1, Limits(loaded=True, tasks=512, ceiling=1_048_576), R.WARNING),
+    ],
+)
+def test_limits_matter_as_the_engine_uses_them(
+    gpus_used: int, limits: Limits | None, expected: Result
+) -> None:
+    settings = replace(VLLM, tensor_parallel_size=gpus_used)
+    assert result_of(judge_limits(settings, limits)) is expected
+
+
+def test_a_fabric_manager_of_another_version_fails_at_its_next_start() -> None:
+    def judged(version: str) -> Result:
+        found = host.judge_fabric(switches=4, running=True, version=version, driver="580.65.06")
+        return result_of(found)
+
+    assert judged("570.133.20") is R.FAIL
+    assert judged("580.65.06") is R.OK
+    assert judged("") is R.OK
+
+
+def test_a_reboot_by_unattended_upgrades_is_told_before_the_night() -> None:
+    finding = driver.judge_upgrades(driver.Upgrades(unattended=True, reboots_at="02:00"))
+    assert result_of(finding) is R.WARNING
+    assert "02:00" in finding.evidence
+
+
+def test_a_local_folder_that_is_half_there_fails_and_says_what_it_lacks(tmp_path: Path) -> None:
+    def judged(**files_here: str) -> Finding:
+        for name, text in files_here.items():
+            (tmp_path / name.replace("__", ".")).write_text(text)
+        found = files.model_files(str(tmp_path), None, "")
+        return model.judge_files(replace(VLLM, model=str(tmp_path)), found)
+
+    assert "config.json" in judged().evidence
+    assert "weights" in judged(config__json="{}").evidence
+    parts = judged(**{"pytorch_model-00001-of-00003__bin": "x"})
+    assert "1 of 3 parts" in parts.evidence
+    assert "names no weights" in judged(model__safetensors__index__json="[]").evidence
+    broken = judged(config__json="{")
+    assert "not JSON" in broken.evidence
+    assert {result_of(finding) for finding in (parts, broken)} == {R.FAIL}
+
+
+def test_what_is_still_to_come_of_a_download_needs_room() -> None:
+    half = model.ModelFiles("/c", complete=False, size_bytes=10 * GIB)
+    room = model.Room("/c", 12 * GIB, 100 * GIB)
+    assert result_of(model.judge_room(VLLM, room, 30 * GIB, half)) is R.FAIL
+    assert result_of(model.judge_room(VLLM, room, 16 * GIB, half)) is R.OK
+
+
+def test_a_host_without_agent_toml_is_examined_all_the_same(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "agent.toml"
+    status = main(["doctor", "--offline", "--format", "json", "--config", str(missing)])
+    document = json.loads(capsys.readouterr().out)
+    results = {row["check"]: row["result"] for row in document["findings"]}
+    assert status == 1
+    assert results["configuration"] == "fail"
+    assert "host-memory" in results
+
+
+def test_needrestart_is_told_to_leave_every_engine_alone() -> None:
+    shipped = (REPO / "etc/needrestart/llmagent.conf").read_text()
+    assert "$nrconf{override_rc}{qr(^vllm)} = 0;" in shipped
+    assert "/etc/llmagent/units/*.service" in shipped
+    installed = (REPO / "packaging/debian/llmagent.install").read_text()
+    assert "etc/needrestart/llmagent.conf etc/needrestart/conf.d" in installed

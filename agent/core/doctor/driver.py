@@ -29,10 +29,14 @@ OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Upgrades:
-    """What apt may do by itself: `packages` are the installed NVIDIA ones that nothing holds."""
+    """What apt may do by itself: `packages` are the installed NVIDIA ones that nothing holds.
+
+    `reboots_at` is when it reboots the host after an upgrade that asks for it, "" for never.
+    """
 
     unattended: bool = False
     packages: tuple[str, ...] = ()
+    reboots_at: str = ""
 
 
 def judge_cuda(service: str, cuda: str | None, driver: Driver | None) -> Finding:
@@ -84,6 +88,10 @@ def judge_upgrades(upgrades: Upgrades | None) -> Finding:
         return skipped(check, "no apt on this host")
     if not upgrades.unattended:
         return ok(check, "unattended-upgrades is off")
+    if not upgrades.packages and upgrades.reboots_at:
+        told = f"unattended-upgrades reboots the host at {upgrades.reboots_at} when it must"
+        fix = 'Set Unattended-Upgrade::Automatic-Reboot "false", or a time when nobody asks.'
+        return warning(check, told, fix)
     if not upgrades.packages:
         return ok(check, "unattended-upgrades is on, no NVIDIA package is open to it")
     few = ", ".join(upgrades.packages[:3]) + (" ..." if len(upgrades.packages) > 3 else "")

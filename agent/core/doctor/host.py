@@ -73,6 +73,7 @@ def judge_memory(memory: Memory) -> Finding:
     if memory.available < 0.05 * memory.total:
         return warning(check, told, "The kernel will soon kill something: find what grew.")
     swapped = memory.swap_total - memory.swap_free
+    told = f"{told}, {memory.swap_total / GIB:.1f} GiB of swap" if memory.swap_total else told
     if swapped > 0.5 * memory.swap_total > 0:
         words = f"{told}, {swapped / GIB:.1f} GiB are swapped out"
         return warning(check, words, "Token rates fall when the engine's memory is swapped.")
@@ -127,15 +128,6 @@ def judge_engines(processes: tuple[EngineProcess, ...]) -> Finding:
     return warning(check, told, "End them if they are left over: they hold memory and ports.")
 
 
-def judge_units(conflicting: tuple[str, ...]) -> Finding:
-    """Name enabled units of others that start a vLLM too."""
-    check = "conflicting-units"
-    if not conflicting:
-        return ok(check, "no other enabled unit starts vLLM")
-    told = f"{', '.join(conflicting)} start vLLM at boot too"
-    return warning(check, told, f"systemctl disable --now {' '.join(conflicting)}")
-
-
 def judge_needrestart(*, installed: bool, excluded: bool) -> Finding:
     """Tell whether needrestart may restart an engine after a library's upgrade."""
     check = "needrestart"
@@ -143,15 +135,25 @@ def judge_needrestart(*, installed: bool, excluded: bool) -> Finding:
         return skipped(check, "not installed")
     if excluded:
         return ok(check, "leaves the engine alone")
-    fix = "Put $nrconf{override_rc}{qr(^vllm)} = 0; into /etc/needrestart/conf.d/llmagent.conf."
+    fix = "Put $nrconf{override_rc}{qr(^vllm)} = 0; into /etc/needrestart/conf.d/llmagent.conf, as "
+    fix += "the package ships it."
     return warning(check, "restarts the engine after upgrades of its libraries", fix)
 
 
-def judge_fabric(*, switches: int, running: bool | None) -> Finding:
-    """Tell whether NVSwitch is set up: without it CUDA fails with error 802."""
+def judge_fabric(
+    *, switches: int, running: bool | None, version: str = "", driver: str = ""
+) -> Finding:
+    """Tell whether NVSwitch is set up: without it CUDA fails with error 802.
+
+    The manager refuses a driver of another version; `version` is the installed package's.
+    """
     check = "fabric-manager"
     if switches == 0:
         return skipped(check, "no NVSwitch")
+    if version and driver and version != driver:
+        told = f"nvidia-fabricmanager {version} is installed beside driver {driver}"
+        fix = f"apt install nvidia-fabricmanager of {driver}: it refuses any other at its start."
+        return fail(check, told, fix)
     if not running:
         fix = "apt install nvidia-fabricmanager of the driver's version; systemctl start it."
         return fail(check, f"{switches} NVSwitch, and nvidia-fabricmanager is not running", fix)

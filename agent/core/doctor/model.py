@@ -28,12 +28,14 @@ class Access(StrEnum):
 class ModelFiles:
     """What is on disk of a model; sizes in bytes, `complete` None when nothing is there.
 
-    `problem` says what is wrong with the files, `stale` names what an ended download left.
+    `problem` says what is wrong with the files, `lacks` what is not there of them, `stale` names
+    what an ended download left.
     """
 
     directory: str = ""
     complete: bool | None = None
     problem: str = ""
+    lacks: str = ""
     size_bytes: int = 0
     stale: tuple[str, ...] = ()
     chat_template: bool = False
@@ -69,9 +71,13 @@ def judge_files(settings: Settings, files: ModelFiles) -> Finding:
         if local:
             return fail(check, f"{settings.model} is not there", "Correct model.", service)
         return warning(check, "not downloaded yet", "The first start downloads it.", service)
+    if not files.complete and local:
+        told = f"{files.directory} has no {files.lacks or 'weights'}"
+        return fail(check, told, "Copy or download the model again.", service)
     if not files.complete:
         fix = "The next start resumes the download."
-        return warning(check, f"{files.directory} is not complete yet", fix, service)
+        what = f": no {files.lacks}" if files.lacks else ""
+        return warning(check, f"{files.directory} is not complete yet{what}", fix, service)
     told = f"{files.size_bytes / GIB:.1f} GiB in {files.directory}"
     if files.stale:
         fix = "Remove them: an ended download left them, and starts again by itself."
@@ -101,9 +107,9 @@ def judge_room(
         return unknown(check, "the cache's file system cannot be looked at", service=service)
     free = room.free_bytes / GIB
     told = f"{free:.1f} GiB are free in {room.path}"
-    if files.complete is None and needed_bytes:
-        needed = needed_bytes / GIB
-        told = f"{told}, the model has about {needed:.1f} GiB"
+    if not files.complete and needed_bytes and not settings.model.startswith("/"):
+        needed = max(0, needed_bytes - files.size_bytes) / GIB
+        told = f"{told}, about {needed:.1f} GiB are still to come"
         if free < needed:
             return fail(check, told, "Make room, or set HF_HOME in environment.", service)
         if free < needed + ROOM_GIB:

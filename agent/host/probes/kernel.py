@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.core.doctor.host import EngineProcess, Listener, Memory
 
 PROC = Path("/proc")
-_ENGINE = re.compile(rb"VLLM::|vllm\.entrypoints|\x00serve\x00|(?:^|/)vllm\x00")
+_ENGINE = re.compile(rb"VLLM::|vllm\.entrypoints|(?:^|[/\x00])vllm\x00(?:serve|run-batch)\x00")
 _LISTENING = "0A"
 
 

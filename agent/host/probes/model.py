@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ HUB = "https://huggingface.co"
 DEADLINE_SECONDS = 2.0
 STALE_SECONDS = 86_400
 LONGEST_JSON = 32 << 20
+TOKENIZERS = ("tokenizer*", "*.model", "tekken.json", "vocab*", "*.tiktoken", "*.gguf")
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.")
 
 
 def model_files(model: str, revision: str | None, hf_home: str) -> ModelFiles:
@@ -36,8 +39,9 @@ def model_files(model: str, revision: str | None, hf_home: str) -> ModelFiles:
         commit = _commit(cache, revision or "main")
         directory = cache / "snapshots" / commit
         return _judged(directory, stale) if directory.is_dir() else ModelFiles(stale=stale)
-    except OSError as error:
-        return ModelFiles(problem=f"{error.filename}: {error.strerror}")
+    except (OSError, UnicodeDecodeError) as error:
+        where = getattr(error, "filename", None) or model
+        return ModelFiles(problem=f"{where}: {getattr(error, 'strerror', None) or error}")
 
 
 def _commit(cache: Path, revision: str) -> str:
@@ -57,29 +61,49 @@ def _stale(blobs: Path) -> list[str]:
 
 
 def _judged(directory: Path, stale: tuple[str, ...]) -> ModelFiles:
-    if not (directory / "config.json").is_file():
-        return ModelFiles(str(directory), complete=False, stale=stale)
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        weights = _json(index).get("weight_map")
-        names = set(weights.values()) if isinstance(weights, dict) else set()
-        files = [directory / str(name) for name in sorted(names)]
-    else:
-        patterns = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
-        files = [file for pattern in patterns for file in sorted(directory.glob(pattern))]
+    if not (directory / "config.json").is_file() and not (directory / "params.json").is_file():
+        return ModelFiles(str(directory), complete=False, lacks="config.json", stale=stale)
+    files, problem = _weights(directory)
     missing = [file for file in files if not file.exists()]
     size = sum(file.stat().st_size for file in files if file.exists())
-    problem = "" if not missing else f"{missing[0]} is missing ({len(missing)} of {len(files)})"
-    if not missing and (broken := next((file for file in files if _is_cut(file)), None)):
+    if missing:
+        problem = f"{missing[0]} is missing ({len(missing)} of {len(files)})"
+    elif broken := next((file for file in files if _is_cut(file)), None):
         problem = f"{broken} is shorter than its header says"
+    config = directory / "config.json"
+    if config.is_file() and _json(config) is None:
+        problem = f"{config} is not JSON"
+    lacks = "" if files else "weights"
+    if files and not any(path for name in TOKENIZERS for path in directory.glob(name)):
+        lacks = "tokenizer"
     return ModelFiles(
         directory=str(directory),
-        complete=bool(files) and not missing,
+        complete=not lacks and not missing,
         problem=problem,
+        lacks=lacks,
         size_bytes=size,
         stale=stale,
         chat_template=_has_template(directory),
     )
+
+
+def _weights(directory: Path) -> tuple[list[Path], str]:
+    """Return the files that a start loads, by the index or by the names, and what is wrong."""
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        weights = (_json(index) or {}).get("weight_map")
+        if not isinstance(weights, dict) or not weights:
+            return [], f"{index} names no weights"
+        return [directory / str(name) for name in sorted(set(map(str, weights.values())))], ""
+    for pattern in ("*.safetensors", "pytorch_model*.bin", "*.gguf"):
+        files = sorted(directory.glob(pattern))
+        parts = [found for file in files if (found := _PART.search(file.name))]
+        if parts and len(parts) < int(parts[0][2]):
+            told = f"{directory} has {len(parts)} of {int(parts[0][2])} parts, and no index"
+            return files, told
+        if files:
+            return files, ""
+    return [], ""
 
 
 def _is_cut(file: Path) -> bool:
@@ -101,16 +125,16 @@ def _has_template(directory: Path) -> bool:
     if any(directory.glob("chat_template*")):
         return True
     tokenizer = directory / "tokenizer_config.json"
-    return tokenizer.is_file() and bool(_json(tokenizer).get("chat_template"))
+    return tokenizer.is_file() and bool((_json(tokenizer) or {}).get("chat_template"))
 
 
-def _json(file: Path) -> dict[str, object]:
+def _json(file: Path) -> dict[str, object] | None:
     try:
         with file.open("rb") as stream:
             document = json.loads(stream.read(LONGEST_JSON))
     except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def room(path: str) -> Room | None:

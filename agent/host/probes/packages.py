@@ -14,6 +14,7 @@ DPKG_STATUS = Path("/var/lib/dpkg/status")
 _NVIDIA = re.compile(
     r"(?:lib)?nvidia-|xserver-xorg-video-nvidia|linux-modules-nvidia-|cuda-drivers"
 )
+_FABRIC = re.compile(r"nvidia-fabric-?manager(?:-\d+)?$")
 _SETTING = re.compile(r'^([\w:-]+)\s+"(.*)";$', re.M)
 
 
@@ -35,7 +36,27 @@ def upgrades() -> Upgrades | None:
         if name.startswith("Unattended-Upgrade::Package-Blacklist::")
     ]
     free = tuple(name for name in _open_packages() if not _is_listed(name, blacklist))
-    return Upgrades(unattended=True, packages=free)
+    last = dict(settings)
+    reboots = last.get("Unattended-Upgrade::Automatic-Reboot") in {"true", "1", "yes"}
+    at = last.get("Unattended-Upgrade::Automatic-Reboot-Time", "now") if reboots else ""
+    return Upgrades(unattended=True, packages=free, reboots_at=at)
+
+
+def fabric_manager() -> str:
+    """Return the version of the installed nvidia-fabricmanager, "" for none."""
+    name, installed = "", False
+    try:
+        with DPKG_STATUS.open(encoding="utf-8", errors="replace") as status:
+            for line in status:
+                if line.startswith("Package: "):
+                    name, installed = line[9:].strip(), False
+                elif line.startswith("Status: "):
+                    installed = line.rstrip().endswith(" installed")
+                elif line.startswith("Version: ") and installed and _FABRIC.match(name):
+                    return line[9:].strip().rpartition(":")[2].partition("-")[0]
+    except OSError:
+        return ""
+    return ""
 
 
 def _open_packages() -> Iterator[str]:

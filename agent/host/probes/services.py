@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.core.doctor.host import Journal
+from agent.core.doctor.neighbours import Rival
 from agent.host.probes.command import output_of
 
 ETC = Path("/etc/systemd")
 UNITS = (ETC / "system", Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 OWN = Path("/etc/llmagent/units")
 NEEDRESTART = Path("/etc/needrestart")
-_EXEC_VLLM = re.compile(r"^ExecStart=.*\bvllm\b", re.M)
+_ENGINES = re.compile(
+    r"^ExecStart=.*\b(vllm|ollama|sglang|text-generation-launcher|llama-server|tritonserver|lmdeploy"
+    r"|trtllm-serve)\b",
+    re.M,
+)
+_PORT = re.compile(r"^ExecStart=.*--port[ =](\d{2,5})", re.M)
+USUAL_PORTS = {"vllm": 8000, "tritonserver": 8000, "trtllm-serve": 8000, "sglang": 30000}
+_POWER = re.compile(
+    r"^ExecStart=.*(?:nvidia-powerd|nvidia-smi\b.*(?:\s-pl\b|--power-limit|\s-lgc\b|--lock-gpu))",
+    re.M,
+)
 _RATE = re.compile(r"^RateLimitBurst=\s*(\d+)", re.M)
 _STORAGE = re.compile(r"^Storage=\s*(\w+)", re.M)
 
@@ -45,25 +56,47 @@ def _read(file: Path) -> str:
         return ""
 
 
-def other_engine_units(own: frozenset[str]) -> tuple[str, ...]:
-    """Return enabled units that start vLLM and are none of ours."""
-    return tuple(sorted({name for name in _enabled() if name not in own}))
+def rivals(own: frozenset[str]) -> tuple[Rival, ...]:
+    """Return enabled units that start an engine and are none of ours."""
+    found = {}
+    for unit, text in _enabled():
+        engine = _ENGINES.search(text)
+        if unit not in own and engine:
+            ports = {int(port) for port in _PORT.findall(text)}
+            ports |= {USUAL_PORTS[engine[1]]} if not ports and engine[1] in USUAL_PORTS else set()
+            found[unit] = Rival(unit, engine[1], frozenset(ports))
+    return tuple(found[unit] for unit in sorted(found))
 
 
-def _enabled() -> Iterator[str]:
-    for link in (ETC / "system").glob("*.wants/*.service"):
+def power_setters(own: frozenset[str]) -> tuple[str, ...]:
+    """Return enabled units that set power caps or clocks of NVIDIA's cards."""
+    return tuple(sorted({u for u, text in _enabled() if u not in own and _POWER.search(text)}))
+
+
+def foreign_unit_file(unit: str) -> str:
+    """Return the path of a file that is not ours where systemd would link ours, "" for none."""
+    place = ETC / "system" / unit
+    if not place.exists() or place.resolve().is_relative_to(OWN):
+        return ""
+    return str(place)
+
+
+def _enabled() -> Iterator[tuple[str, str]]:
+    for link in sorted((ETC / "system").glob("*.wants/*.service")):
         file = link.resolve()
-        if not file.is_relative_to(OWN) and _EXEC_VLLM.search(_read(file)):
-            yield link.name
+        if not file.is_relative_to(OWN):
+            drop_ins = sorted((ETC / "system" / f"{link.name}.d").glob("*.conf"))
+            yield link.name, "\n".join(map(_read, (file, *drop_ins)))
 
 
 def needrestart() -> tuple[bool, bool]:
     """Return whether needrestart is there, and whether it leaves units of vLLM's name alone."""
-    if not NEEDRESTART.is_dir():
+    if not any(Path(place, "needrestart").exists() for place in ("/usr/sbin", "/sbin")):
         return False, False
     files = [NEEDRESTART / "needrestart.conf", *(NEEDRESTART / "conf.d").glob("*.conf")]
     lines = [line for file in files for line in _read(file).splitlines()]
-    excluded = any("override_rc" in line and "vllm" in line for line in lines)
+    said = (line for line in lines if not line.lstrip().startswith("#"))
+    excluded = any("vllm" in line or "llmagent/units" in line for line in said)
     return True, excluded
 
 
