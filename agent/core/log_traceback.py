@@ -21,7 +21,10 @@ _EXCEPTION = re.compile(
 _NOT_A_CAUSE = re.compile(
     r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
 )
-_HARMLESS = ("Exception in thread", "Exception ignored", "--- Logging error ---")
+_HARMLESS = (
+    *("Exception in thread", "Exception ignored", "--- Logging error ---"),
+    "ERROR:    Exception in ASGI application",
+)
 _NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
 _INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line \d+, in ')
 """What only stands within a traceback, whose head may be cut off."""

@@ -76,5 +76,6 @@ CARRIERS: dict[str, Callable[[str], str]] = {
     "windows": lambda line: f"{line}\r",
     "docker-json": lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr"}),
     "journal-json": lambda line: json.dumps({"PRIORITY": "6", "MESSAGE": line}),
+    "logfmt": lambda line: f"time=2025-11-21T03:50:01Z level=info msg={json.dumps(line)} unit=vllm",
     "journal-bytes": lambda line: json.dumps({"MESSAGE": list(f"\r{line}".encode())}),
 }

@@ -84,6 +84,14 @@ def test_what_the_making_of_the_configuration_refuses_is_a_bad_value(where: str)
     assert diagnose(v1(trace, process="APIServer pid=1")).failure is F.BAD_ARG_VALUE
 
 
+def test_what_a_request_may_not_ask_is_no_bad_setting() -> None:
+    log = (
+        "ERROR:    Exception in ASGI application\nTraceback (most recent call last):\n"
+        '  File "vllm/sampling_params.py", line 9, in __post_init__\nValueError: odd temperature'
+    )
+    assert diagnose(log).outcome is not Outcome.FAILED
+
+
 def test_a_hub_that_is_away_while_the_configuration_is_made_stays_curable() -> None:
     trace = (
         'Traceback (most recent call last):\n  File "vllm/engine/arg_utils.py", line 9, in '
