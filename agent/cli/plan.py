@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 STATUS_FILE = Path("/run/llmagent/status.json")
 GIB = 1024**3
+MOST_GIB = 100_000
 
 OPTIONS = (
     ("--tensor-parallel-size", int),
@@ -186,11 +188,15 @@ def _request(
     if memory_gib is None:
         memory_gib, found = _smallest_card(status)
         gpu_name = gpu_name or found
-    if memory_gib <= 0:
+    if not 0 < memory_gib < MOST_GIB:
         raise UsageError(f"--gpu-memory-gib {memory_gib:g} is no card's memory")
+    if args.weights_gib is not None and not 0 < args.weights_gib < MOST_GIB:
+        raise UsageError(f"--weights-gib {args.weights_gib:g} is no model's size")
     asked: dict[str, Any] = {}
     for name in ASKED:
         value = getattr(args, name)
+        if isinstance(value, int | float) and not 0 < value < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} {value:g} is not above 0")
         if value is None and settings is not None:
             value = getattr(settings, name)
         if value is not None:

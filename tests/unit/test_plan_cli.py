@@ -285,3 +285,23 @@ def test_an_a100_is_planned_with_the_step_that_vllm_gives_it(
     _, hopper, _ = plan(capsys, *argv)
     _, ampere, _ = plan(capsys, *argv, "--gpu-name", "NVIDIA A100-SXM4-80GB")
     assert ampere["activation_gib"] < 0.5 * hopper["activation_gib"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--gpu-memory-gib", "nan"),
+        ("--gpu-memory-gib", "0"),
+        ("--tensor-parallel-size", "0"),
+        ("--max-model-len", "-5"),
+        ("--gpu-memory-utilization", "0"),
+        ("--gpu-memory-utilization", "inf"),
+        ("--weights-gib", "nan"),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_its_option(
+    capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    status, _, err = plan(capsys, "--model", LLAMA, "--gpu-memory-gib", "23.5", *option)
+    assert status == 2
+    assert option[0] in err

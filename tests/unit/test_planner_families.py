@@ -203,6 +203,28 @@ def test_a_family_that_was_never_measured_is_never_said_to_fit(kind: str) -> Non
     assert plan.weights.error_gib > 0.2 * plan.weights.gib
 
 
+@pytest.mark.parametrize(
+    ("name", "gpus", "why"),
+    [
+        ("meta-llama/Llama-3.1-8B", 3, "32 attention heads"),
+        ("Qwen/Qwen3-14B", 5, "do not divide"),
+        ("Qwen/Qwen2.5-7B-Instruct", 14, "4 heads of keys and values"),
+    ],
+)
+def test_a_split_that_vllm_refuses_never_fits(name: str, gpus: int, why: str) -> None:
+    asked = Request(80.0, tensor_parallel_size=gpus, max_model_len=4096)
+    plan = make_plan(model_of(known_models()[name]), asked)
+    assert plan.verdict is Fit.DOES_NOT_FIT
+    assert why in plan.reason
+
+
+def test_a_context_beyond_the_models_own_is_not_said_to_fit() -> None:
+    asked = Request(80.0, max_model_len=65536)
+    plan = make_plan(model_of(known_models()["meta-llama/Meta-Llama-3-8B"]), asked)
+    assert plan.verdict is Fit.TIGHT
+    assert "8192 tokens" in plan.reason
+
+
 JUNK = [None, True, -1, 0, 3, 2.5, float("nan"), "", "auto", [], [1, "x"], [None], {}, {"a": 1}]
 KEYS = sorted(
     {key for table in known_models().values() for key in table}

@@ -18,6 +18,7 @@ from agent.core.planner.overheads import (
 )
 from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.refusals import refusal_of
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -63,6 +64,8 @@ def make_plan(model: Model, request: Request) -> Plan:
         reason="",
         architecture=model.architecture,
         known=model.known,
+        refusal=refusal_of(model, tp, pp),
+        model_tokens=model.max_position,
         request=request,
         batch=batch,
         weights=weights,

@@ -70,7 +70,8 @@ class Request:
 class Plan:
     """The memory of one GPU in GiB.
 
-    `known` is False for a family that was counted as a plain transformer without proof.
+    `known` is False for a family that was counted as a plain transformer without proof, `refusal`
+    is why vLLM refuses the split, `model_tokens` what the model was made for.
     `kv_tokens` are counted as this vLLM prints them, `needed_kv_gib` is what one request of
     `max_model_len` tokens takes.
     """
@@ -79,6 +80,8 @@ class Plan:
     reason: str
     architecture: str
     known: bool
+    refusal: str
+    model_tokens: int
     request: Request
     batch: Batch
     weights: Term

@@ -17,6 +17,8 @@ def verdict_of(plan: Plan) -> tuple[Fit, str]:
     if free is None:
         free = request.gpu_memory_gib - DRIVER_GIB
     needed, available = plan.needed_kv_gib, plan.available_kv_gib
+    if plan.refusal:
+        return Fit.DOES_NOT_FIT, plan.refusal
     if plan.weights.gib - plan.weights.error_gib > free:
         return Fit.DOES_NOT_FIT, (
             f"the weights take {plan.weights.gib:.2f} GiB, the card has {free:.2f} GiB to give"
@@ -44,6 +46,11 @@ def _tight(plan: Plan, free: float) -> tuple[Fit, str] | None:
             f"{plan.architecture} is a family that was never measured: about "
             f"{plan.available_kv_gib:.2f} GiB for the KV cache, {plan.needed_kv_gib:.2f} GiB are "
             f"needed if it keeps what a plain transformer keeps; take what vLLM prints"
+        )
+    if plan.max_model_len > plan.model_tokens:
+        return Fit.TIGHT, (
+            f"max_model_len {plan.max_model_len} is more than the {plan.model_tokens} tokens that "
+            f"the model was made for: vLLM refuses it without rope scaling"
         )
     if plan.budget_gib > free:
         return Fit.TIGHT, (
