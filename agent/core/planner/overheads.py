@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
-from agent.core.planner.versions import LEAN_SAMPLER, MANY_SEQS, SMALL_PEAK, Version
+from agent.core.planner.versions import HYBRID_POOL, LEAN_SAMPLER, MANY_SEQS, SMALL_PEAK, Version
 
 GIB = 1024**3
 
@@ -102,13 +102,16 @@ def _runs_new_runner(model: Model, version: Version) -> bool:
 
 
 def _widest(model: Model, tensor_parallel_size: int) -> float:
-    inner = model.intermediate_size
+    inner = 3 * model.intermediate_size / tensor_parallel_size
     if model.experts is not None:
-        inner = max(8 * model.experts.intermediate_size, model.experts.shared_intermediate_size)
+        each = model.experts.intermediate_size / tensor_parallel_size
+        # The fused kernel keeps what every chosen expert reads, and what it widens it to.
+        chosen = (model.experts.active or 8) * (max(2 * each, model.hidden_size) + each)
+        inner = max(chosen, 3 * model.experts.shared_intermediate_size / tensor_parallel_size)
     attention = (2 * model.heads * model.head_dim) / tensor_parallel_size
     states = any(layer.keeps is Keeps.STATE for layer in model.layers)
     mixer = attention * (4 if states else 1)
-    return max(3 * inner / tensor_parallel_size, mixer) + 5 * model.hidden_size
+    return max(inner, mixer) + 5 * model.hidden_size
 
 
 def non_torch(
@@ -116,13 +119,27 @@ def non_torch(
 ) -> Term:
     """Return what CUDA contexts, cuBLAS and NCCL take beside PyTorch's allocator."""
     if tensor_parallel_size > 1:
-        new = 2.1 if card_gib >= LARGE_CARD_GIB else 1.6
-        gib = new if version.release >= LEAN_SAMPLER else 0.55
-        return Term(gib, 0.4, f"NCCL and contexts with {tensor_parallel_size} GPUs")
+        return Term(
+            _collectives(card_gib, version),
+            0.5,
+            f"NCCL and contexts with {tensor_parallel_size} GPUs",
+        )
     if pipeline_parallel_size > 1:
         return Term(0.1, 0.1, "contexts, a pipeline of GPUs")
     gib = 0.25 if version.release >= LEAN_SAMPLER else 0.13
     return Term(gib, 0.1, "CUDA context and libraries")
+
+
+def _collectives(card_gib: float, version: Version) -> float:
+    """Return GiB as printed by 0.6.6..0.32; large cards have NVLink and its buffers."""
+    large = card_gib >= LARGE_CARD_GIB
+    if version.release >= SMALL_PEAK:
+        return 1.5
+    if version.release >= LEAN_SAMPLER:
+        return 2.1 if large else 1.6
+    if version.release >= HYBRID_POOL:
+        return 0.55
+    return 1.4 if large else 0.3
 
 
 def cuda_graphs(model: Model, batch: Batch, version: Version, *, enforce_eager: bool) -> Term:
