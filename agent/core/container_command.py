@@ -24,6 +24,8 @@ RUNTIME_DIRECTORY = "llmagent-containers"
 """Below /run: NAME/cid holds the id of the service's container."""
 
 OOM_SCORE_ADJUST = 500
+DRAIN_MARGIN_SECONDS = 7
+OFFLINE = "HF_HUB_OFFLINE"
 
 _NOT_INSIDE = frozenset({"PATH", "CUDA_VISIBLE_DEVICES"})
 """The image has programs of its own, and the container sees only GPUs of the service."""
@@ -34,6 +36,11 @@ _LIMITS = ("memlock=-1:-1", "stack=67108864:67108864", "nofile=1048576:1048576",
 def program(settings: Settings) -> str:
     """Return the path of podman or docker."""
     return f"/usr/bin/{settings.engine.runtime}"
+
+
+def stop_seconds(settings: Settings) -> int:
+    """Return how long a serving vLLM may take to end its requests and itself."""
+    return settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
 
 
 def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
@@ -52,6 +59,7 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
         *_gpus(settings),
         *_mounts(settings),
         *(f"--env={name}={value}" for name, value in container_environment(settings).items()),
+        *_passed_on(settings),
         *settings.engine.extra_options,
         f"--entrypoint={entry}",
         settings.engine.image,
@@ -68,6 +76,12 @@ def container_environment(settings: Settings) -> Mapping[str, str]:
     return own | token | {k: v for k, v in given.items() if k not in own}
 
 
+def _passed_on(settings: Settings) -> Iterator[str]:
+    """Yield what the container gets where the unit's own environment has it."""
+    if OFFLINE not in settings.environment:
+        yield f"--env={OFFLINE}"
+
+
 def _identity(settings: Settings) -> Iterator[str]:
     yield f"--name={settings.name}"
     yield f"--label={LABEL}={settings.name}"
@@ -79,6 +93,8 @@ def _identity(settings: Settings) -> Iterator[str]:
     yield "--ipc=host"
     yield "--no-healthcheck"
     yield "--stop-signal=SIGTERM"
+    # For whoever stops it by hand, and for docker's daemon when it ends.
+    yield f"--stop-timeout={stop_seconds(settings)}"
     # /workspace and the like may hold a directory "vllm", which python -m would import.
     yield f"--workdir=/var/lib/{state_directory(settings)}"
     match settings.engine.runtime:

@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from agent.core.container_command import (
+    DRAIN_MARGIN_SECONDS,
     LABEL,
     OOM_SCORE_ADJUST,
     RUNTIME_DIRECTORY,
     program,
+    stop_seconds,
 )
 from agent.core.engine_settings import Runtime
 from agent.core.settings import Settings
 from agent.core.unit_environment import cache_directory, probe_address, state_directory
 from agent.core.unit_syntax import argument
-
-DRAIN_MARGIN_SECONDS = 7
 
 
 def ordering(settings: Settings) -> Iterator[str]:
@@ -56,7 +56,7 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield "Restart=always"
     yield f"RestartSec={seconds_to_restart}"
     yield "TimeoutStartSec=infinity"
-    yield f"TimeoutStopSec={settings.shutdown_timeout + 2 * DRAIN_MARGIN_SECONDS + 1}"
+    yield f"TimeoutStopSec={stop_seconds(settings) + DRAIN_MARGIN_SECONDS + 1}"
     yield f"StateDirectory={state_directory(settings)}"
     yield "StateDirectoryMode=0750"
     yield f"CacheDirectory={cache_directory(settings)}"
@@ -94,8 +94,7 @@ def _clear_script(settings: Settings) -> str:
 
 def _stop_script(settings: Settings) -> str:
     """Return the script that asks a serving vLLM to stop; while it starts it swallows SIGTERM."""
-    seconds = settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
     return (
         f"(: <>/dev/tcp/{probe_address(settings)}/{settings.port}) 2>/dev/null || exit 0; "
-        f"exec {program(settings)} stop --time={seconds} {settings.name} >/dev/null"
+        f"exec {program(settings)} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
     )

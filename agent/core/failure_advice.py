@@ -58,6 +58,15 @@ ADVICE: Mapping[FailureClass, str] = {
     F.LIBCUDART_MISSING: "Install the CUDA runtime that this vLLM build was made for.",
     F.LIBSTDCXX_TOO_OLD: "Use a newer distribution or libstdc++, or another vLLM build.",
     F.TORCH_MISMATCH: "Install the torch version that this vLLM was built against.",
+    F.IMAGE_MISSING: "Pull the image (podman pull or docker pull), correct its name, or set "
+    "engine.pull = true.",
+    F.CONTAINER_GPU: "Install nvidia-container-toolkit; then nvidia-ctk runtime configure "
+    "--runtime=docker and a restart of docker, or nvidia-ctk cdi generate "
+    "--output=/etc/cdi/nvidia.yaml, also after each upgrade of the driver.",
+    F.CONTAINER_REFUSED: "Cure what podman or docker says of the container: its name, its entry "
+    "point, a directory that it mounts or an option.",
+    F.CONTAINER_DAEMON: "Start docker (systemctl start docker) and see its log: journalctl -u "
+    "docker.",
     F.GATED_REPO: "Ask for access on the model's page, and give a token of that account.",
     F.REPO_NOT_FOUND: "Correct the model's name, or give a token that may see the private "
     "repository.",

@@ -115,12 +115,13 @@ def _service_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
     if host.nvidia_devices:
         # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
         yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
+    # A hub that is away, at night, would keep a model that is complete from starting again.
+    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
     if settings.engine.in_container:
         yield from container_lines(settings, exec_start(settings, engine), RESTART_SECONDS)
         yield from _credential(settings)
+        yield from (f"Environment={assignment(*item)}" for item in offline.items())
         return
-    # A hub that is away, at night, would keep a model that is complete from starting again.
-    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
     environment = offline | dict(environment_of(settings))
     yield from _process_lines(settings, engine, host)
     yield from (f"Environment={assignment(*item)}" for item in environment.items())

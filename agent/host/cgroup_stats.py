@@ -103,8 +103,16 @@ def _pids(groups: dict[str, Path]) -> tuple[int, ...]:
     for hierarchy in (VERSION_2, SYSTEMD, "memory"):
         if hierarchy in groups:
             with contextlib.suppress(OSError):
-                return tuple(map(int, (groups[hierarchy] / "cgroup.procs").read_text().split()))
+                return tuple(_pids_below(groups[hierarchy]))
     return ()
+
+
+def _pids_below(group: Path) -> Iterator[int]:
+    """Yield the processes of a group and of those below it: podman makes some for a container."""
+    yield from map(int, (group / "cgroup.procs").read_text().split())
+    for below in sorted(group.glob("*/**/cgroup.procs")):
+        with contextlib.suppress(OSError):
+            yield from map(int, below.read_text().split())
 
 
 def _open_files(pids: tuple[int, ...], proc: Path) -> tuple[int | None, int | None]:

@@ -4,7 +4,8 @@
 py-spy reads the process's memory (process_vm_readv), which the kernel allows to the same user.
 Where Yama restricts that to parents (kernel.yama.ptrace_scope 1 as on Ubuntu, or 2; Debian's
 kernels have 0) it needs CAP_SYS_PTRACE, with which it could read any process: that is granted only
-to a py-spy that nobody but root can replace.
+to a py-spy that nobody but root can replace. An engine in a container is root's with capabilities
+of its own, which only CAP_SYS_PTRACE outranks.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def dump_stacks(program: str, pid: int, uid: int, deadline_seconds: float) -> st
 
     Raises NoStackError.
     """
-    capabilities = _capabilities(program)
+    capabilities = _capabilities(program, uid)
     argv = [program, "dump", "--nonblocking", "--pid", str(pid)]
     try:
         said = run_transient(argv, uid, deadline_seconds, capabilities).strip()
@@ -59,18 +60,19 @@ def dump_stacks(program: str, pid: int, uid: int, deadline_seconds: float) -> st
     return said
 
 
-def _capabilities(program: str) -> tuple[str, ...]:
+def _capabilities(program: str, uid: int) -> tuple[str, ...]:
     try:
         scope = int(SCOPE.read_text())
     except (OSError, ValueError):
         scope = 0
-    if scope == 0:
-        return ()
     if scope >= NOBODY_MAY:
         raise NoStackError(f"kernel.yama.ptrace_scope is {scope}: no process may look at another")
+    if scope == 0 and uid != 0:
+        return ()
     if not only_root_writes(Path(program)):
+        why = f"kernel.yama.ptrace_scope is {scope}" if scope else "the engine runs as root"
         raise NoStackError(
-            f"kernel.yama.ptrace_scope is {scope}, so py-spy needs CAP_SYS_PTRACE; {program} does"
+            f"{why}, so py-spy needs CAP_SYS_PTRACE; {program} does"
             " not get it, as others than root can replace that: install it in /usr/local/bin"
         )
     return ("CAP_SYS_PTRACE",)

@@ -7,6 +7,9 @@ above its own, device filters) is taken out between podman and crun, and noted.
 """
 
 import json
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +84,9 @@ def agent(boot_for_module: Boot) -> Agent:
     box.run(["bash", "-c", MAKE_IMAGE])
     agent = Agent(box)
     agent.install()
+    py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    assert py_spy is not None, "py-spy is one of the test tools: make setup"
+    box.put(Path(py_spy), "/usr/local/bin/py-spy")
     box.write("/etc/llmagent/hf_token", f"{TOKEN}\n", mode=0o600)
     agent.configure(SERVICE)
     agent.wait("serving")
@@ -154,6 +160,23 @@ def test_an_engine_that_is_killed_in_the_container_comes_back(agent: Agent) -> N
     assert len(containers(box)) == 1
 
 
+def test_the_stacks_of_a_hung_engine_are_seen_from_outside_the_container(agent: Agent) -> None:
+    box = agent.box
+    before = inspected(box)["Id"]
+    box.run(["pkill", "-STOP", "-f", "VLLM::EngineCore"])
+    # With a request in flight a hang is seen in seconds.
+    ask = ["curl", "-sm60", "http://127.0.0.1:8000/v1/completions", "-d", '{"prompt":"a"}']
+    with box.popen([*ask, "-H", "Content-Type: application/json"]):
+        box.wait_for(
+            lambda: (seen := containers(box)) and seen[0]["Id"] != before, 60, "another container"
+        )
+    (taken,) = agent.events("evidence")
+    stacks = {seen["name"]: seen["stack"] for seen in taken["data"]["processes"]}
+    (core,) = (stack for name, stack in stacks.items() if name.startswith("VLLM::Engine"))
+    assert "MainThread" in core, taken
+    agent.wait("serving")
+
+
 def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> None:
     box = agent.box
     before = inspected(box)["Id"]
@@ -173,15 +196,26 @@ def test_a_stop_leaves_no_container(agent: Agent) -> None:
     assert not box.exists("/run/llmagent-containers/vllm")
 
 
+def test_an_image_that_is_not_there_is_not_pulled_but_held_with_the_reason(agent: Agent) -> None:
+    agent.configure(SERVICE.replace(IMAGE, "localhost/vllm-openai:v9.9.9"))
+    agent.box.run(["systemctl", "start", "vllm"], check=False)
+    held = agent.wait("held")
+    assert held["failure"]["class"] == "image-missing", held
+    assert "Pull the image" in json.dumps(held)
+    agent.configure(SERVICE)
+    agent.wait("serving")
+
+
 def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent) -> None:
     box = agent.box
+    box.run(["systemctl", "stop", "vllm"])
+    agent.wait("stopped")
     made = box.run(["podman", "create", "--name=vllm", "--pull=never", IMAGE, "x"]).stdout.strip()
     box.run(["systemctl", "start", "vllm"], check=False)
-    box.wait_for(
-        lambda: "llmagent did not make" in box.journal("vllm.service"),
-        20,
-        "the stranger to be named",
-    )
+    held = agent.wait("held")
+    assert held["failure"]["class"] == "container-refused", held
+    assert "llmagent did not make" in box.journal("vllm.service")
     assert [one["Id"] for one in containers(box)] == [made]
     box.run(["podman", "rm", made])
+    box.run(["systemctl", "start", "vllm"])
     agent.wait("serving")

@@ -46,11 +46,22 @@ def test_version_2_gives_every_figure(tmp_path: Path) -> None:
     put(group / "memory.current", f"{GIB}\n")
     put(group / "memory.peak", f"{2 * GIB}\n")
     put(group / "cgroup.procs", "10\n11\n")
+    put(tmp_path / "cgroup/system.slice/vllm.service-other/cgroup.procs", "12\n")
     process(tmp_path / "proc", 10, "0::/system.slice/vllm.service\n", 3, "1024")
     process(tmp_path / "proc", 11, "0::/system.slice/vllm.service\n", 5, "1024")
     mounts = Mounts({"": tmp_path / "cgroup"})
     usage = read_usage("vllm.service", 10, mounts, tmp_path / "proc")
     assert usage == ServiceUsage(2, 2.5, GIB, 2 * GIB, 5, 1024)
+
+
+def test_the_processes_of_a_container_within_the_unit_are_the_units(tmp_path: Path) -> None:
+    unit = tmp_path / "cgroup/system.slice/vllm.service"
+    for group, pid in ((unit, ""), (unit / "runtime", "10\n"), (unit / "libpod-ab/init", "11\n")):
+        put(group / "cgroup.procs", pid)
+    process(tmp_path / "proc", 10, "0::/system.slice/vllm.service/runtime\n", 3, "1024")
+    process(tmp_path / "proc", 11, "0::/system.slice/vllm.service/libpod-ab/init\n", 5, "1024")
+    usage = read_usage("vllm.service", 10, Mounts({"": tmp_path / "cgroup"}), tmp_path / "proc")
+    assert (usage.processes, usage.open_files) == (2, 5)
 
 
 def test_version_1_gives_what_it_accounts_for(tmp_path: Path) -> None:
