@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.checks import HelpReader, Severity, check_config
-from agent.core.doctor import card, driver, engine, host, model
+from agent.core.doctor import card, container, driver, engine, host, model
 from agent.core.doctor.finding import Finding, unknown
 from agent.core.doctor.limits import judge_limits
 from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
-from agent.core.engine_settings import GpuAccess
+from agent.core.engine_settings import GpuAccess, Runtime
 from agent.core.gpu import Gpus
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
@@ -28,7 +28,7 @@ from agent.errors import AgentError
 from agent.host.engine_install import install_of
 from agent.host.known_models import known_config
 from agent.host.model_config import read_model_config
-from agent.host.probes import kernel, packages, services, toolchain
+from agent.host.probes import containers, kernel, packages, services, toolchain
 from agent.host.probes import model as files
 from agent.host.probes.limits import limits
 
@@ -134,20 +134,47 @@ def _needrestart() -> Finding:
 
 
 def _service_probes(name: str, settings: Settings, patient: Patient) -> Iterator[tuple[str, Probe]]:
-    yield f"engine of {name}", lambda: list(_engine(settings, patient))
+    if settings.engine.in_container:
+        yield f"container runtime of {name}", lambda: [_runtime(settings)]
+        yield f"container image of {name}", lambda: list(_image(settings, patient.gpus))
+        yield f"container GPUs of {name}", lambda: [_gpu_access(settings, patient.gpus)]
+    else:
+        yield f"engine of {name}", lambda: list(_engine(settings, patient))
     yield f"model of {name}", lambda: list(_model(settings, patient))
     yield f"flags of {name}", lambda: [_flags(settings, patient)]
     yield f"licence of {name}", lambda: [_licence(settings, patient)]
     yield f"place of {name}", lambda: list(_place(settings, patient.gpus))
 
 
+def _runtime(settings: Settings) -> Finding:
+    runtime = settings.engine.runtime
+    daemon = containers.docker_daemon() if runtime is Runtime.DOCKER else None
+    version = services.runtime_version(runtime)
+    return container.judge_runtime(settings.name, settings.engine, version, daemon)
+
+
+def _image(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
+    engine_ = settings.engine
+    image = containers.image(engine_.runtime, engine_.image or "")
+    yield container.judge_image(settings.name, engine_, image)
+    if image.cuda is not None and engine_.access is not GpuAccess.NONE:
+        yield driver.judge_cuda(settings.name, image.cuda, None if gpus is None else gpus.driver)
+
+
+def _gpu_access(settings: Settings, gpus: Gpus | None) -> Finding:
+    return container.judge_gpu_access(
+        settings.name,
+        settings.engine,
+        settings.gpus,
+        containers.gpu_hook(),
+        containers.cdi_specs(),
+        None if gpus is None else gpus.driver,
+    )
+
+
 def _engine(settings: Settings, patient: Patient) -> Iterator[Finding]:
     install = install_of(settings)
     service, gpus = settings.name, patient.gpus
-    if settings.engine.in_container:
-        runtime = settings.engine.runtime
-        yield host.judge_runtime(service, runtime, services.runtime_version(runtime))
-        return
     yield engine.judge_install(service, install.version, settings.python, install.problems)
     if install.problems:
         return

@@ -140,6 +140,16 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     assert limits["RLIMIT_STACK"] == 67108864
 
 
+def test_the_doctor_finds_runtime_and_image_with_the_agents_own_rights(agent: Agent) -> None:
+    rights = ["ProtectSystem=strict", "CapabilityBoundingSet=CAP_DAC_READ_SEARCH"]
+    argv = ["systemd-run", "--quiet", "--pipe", "--wait", *(f"--property={one}" for one in rights)]
+    said = agent.box.run([*argv, "llmagent", "doctor", "--format", "json"], check=False).stdout
+    results = {found["check"]: found["result"] for found in json.loads(said)["findings"]}
+    assert results["container-runtime"] == results["container-image"] == "ok", said
+    assert results["container-gpus"] == "skipped"
+    assert "driver-cuda" not in results
+
+
 def test_the_token_reaches_the_container_and_shows_nowhere(agent: Agent) -> None:
     box = agent.box
     inside = f"/proc/{inspected(box)['State']['Pid']}/root"
@@ -197,8 +207,8 @@ def test_a_stop_leaves_no_container(agent: Agent) -> None:
 
 
 def test_an_image_that_is_not_there_is_not_pulled_but_held_with_the_reason(agent: Agent) -> None:
+    agent.begin_anew()  # else the last good image would be gone back to
     agent.configure(SERVICE.replace(IMAGE, "localhost/vllm-openai:v9.9.9"))
-    agent.box.run(["systemctl", "start", "vllm"], check=False)
     held = agent.wait("held")
     assert held["failure"]["class"] == "image-missing", held
     assert "Pull the image" in json.dumps(held)

@@ -301,9 +301,6 @@ def test_the_rest_of_the_host() -> None:
     assert result_of(host.judge_fabric(switches=0, running=None)) is R.SKIPPED
     assert result_of(host.judge_iommu("quiet intel_iommu=on", 2)) is R.WARNING
     assert result_of(host.judge_iommu("intel_iommu=on iommu=pt", 2)) is R.OK
-    assert result_of(host.judge_runtime("vllm", "docker", None)) is R.FAIL
-    assert result_of(host.judge_runtime("vllm", "podman", "podman version 4.3.1")) is R.OK
-    assert result_of(host.judge_runtime("vllm", "venv", None)) is R.SKIPPED
 
 
 # --- the probes, on this machine and on files ---

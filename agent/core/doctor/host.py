@@ -172,13 +172,3 @@ def judge_iommu(command_line: str, gpu_count: int) -> Finding:
         fix = "Add iommu=pt to the kernel's command line, if NCCL hangs or is slow."
         return warning(check, "on, and not in pass-through", fix)
     return ok(check, "pass-through or not forced")
-
-
-def judge_runtime(service: str, runtime: str, version: str | None) -> Finding:
-    """Tell whether the container engine that the service asks for is there."""
-    check = "container-runtime"
-    if runtime == "venv":
-        return skipped(check, "the service runs in a virtual environment", service)
-    if version is None:
-        return fail(check, f"{runtime} does not answer", f"apt install {runtime}", service)
-    return ok(check, version, service)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.core.doctor.host import EngineProcess, Listener, Memory
+from agent.host.process_unit import unit_of_groups
 
 PROC = Path("/proc")
 _ENGINE = re.compile(rb"VLLM::|vllm\.entrypoints|(?:^|[/\x00])vllm\x00(?:serve|run-batch)\x00")
@@ -40,14 +41,9 @@ def memory() -> Memory:
 def unit_of(pid: int) -> str:
     """Return the systemd unit that the process belongs to by its cgroup, "" for none."""
     try:
-        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+        return unit_of_groups((PROC / str(pid) / "cgroup").read_text(errors="replace"))
     except OSError:
         return ""
-    for line in lines:
-        for part in reversed(line.rpartition(":")[2].split("/")):
-            if part.endswith((".service", ".scope")):
-                return part
-    return ""
 
 
 def name_of(pid: int) -> str:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service in a container needs of the host: its runtime, its image and a way to the GPUs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime
+from agent.core.gpu import Driver
+
+OLDEST = {Runtime.PODMAN: (4, 1), Runtime.DOCKER: (20, 10)}
+"""podman 4.0 brought log-driver=passthrough and 4.1 CDI; docker 20.10 --pull (release notes)."""
+
+DOCKER_WITH_CDI = (25, 0)
+"""Behind a feature flag until 28.2 (docker's release notes)."""
+
+TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit"
+_NUMBER = re.compile(r"(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """docker's daemon: `version` of what answers, else `problem`; `closed`: to this user."""
+
+    version: str = ""
+    problem: str = ""
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image on this host: `there` None when nobody could say, `cuda` as its environment has."""
+
+    there: bool | None
+    cuda: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CdiSpec:
+    """A file that says how to put NVIDIA's GPUs into containers; `gone`: a file that it wants."""
+
+    path: str
+    devices: tuple[str, ...] = ()
+    driver: str = ""
+    gone: str = ""
+
+
+def judge_runtime(
+    service: str, engine: EngineSettings, version: str | None, daemon: Daemon | None
+) -> Finding:
+    """Judge podman or docker; `version` None: does not answer, `daemon` None: it has none."""
+    check, runtime = "container-runtime", engine.runtime
+    if version is None:
+        package = "docker.io" if runtime is Runtime.DOCKER else "podman"
+        return fail(check, f"{runtime} does not answer", f"apt install {package}", service)
+    found = _NUMBER.search(version)
+    number = (int(found[1]), int(found[2])) if found else OLDEST[runtime]
+    if number < OLDEST[runtime]:
+        fix = f"Install {runtime} {'.'.join(map(str, OLDEST[runtime]))} or newer."
+        return fail(check, f"{version}: the unit needs options that it lacks", fix, service)
+    if runtime is Runtime.DOCKER and engine.access is GpuAccess.CDI and number < DOCKER_WITH_CDI:
+        fix = 'Install docker 25 or newer, or set gpu_access = "gpus".'
+        return fail(check, f"{version} knows no CDI devices", fix, service)
+    if daemon is not None and daemon.closed:
+        return unknown(check, f"{version}; {daemon.problem}", "Run it as root.", service)
+    if daemon is not None and daemon.problem:
+        fix = "systemctl enable --now docker; journalctl -u docker says why it ended."
+        return fail(check, f"{version}; {daemon.problem}", fix, service)
+    told = f", its daemon {daemon.version} answers" if daemon is not None else ""
+    return ok(check, f"{version}{told}", service)
+
+
+def judge_image(service: str, engine: EngineSettings, image: Image) -> Finding:
+    """Judge whether a start finds the image."""
+    check = "container-image"
+    match image.there:
+        case True:
+            return ok(check, f"{engine.image} is on this host", service)
+        case None:
+            fix = "Run it as root."
+            return unknown(check, f"{engine.runtime}'s images cannot be seen", fix, service)
+    told = f"{engine.image} is not on this host"
+    fix = f"{engine.runtime} pull {engine.image}"
+    if engine.pull:
+        return warning(
+            check, f"{told}: the next start pulls it, for as long as it takes", fix, service
+        )
+    return fail(check, f"{told}, and a start does not pull (engine.pull)", fix, service)
+
+
+def judge_gpu_access(
+    service: str,
+    engine: EngineSettings,
+    gpus: tuple[str, ...],
+    hook: str,
+    specs: tuple[CdiSpec, ...],
+    driver: Driver | None,
+) -> Finding:
+    """Judge the way of the GPUs into the container.
+
+    `hook` is the program by which docker's --gpus works, "" for none; `specs` are CDI's files.
+    """
+    match engine.access:
+        case GpuAccess.NONE | GpuAccess.AUTO:
+            return skipped("container-gpus", "the service asks for none", service)
+        case GpuAccess.GPUS if not hook:
+            fix = f"Install nvidia-container-toolkit ({TOOLKIT}), restart docker."
+            return fail("container-gpus", "docker's --gpus has no hook of NVIDIA", fix, service)
+        case GpuAccess.GPUS:
+            return ok("container-gpus", f"{hook} is there", service)
+        case GpuAccess.CDI:
+            return _judge_cdi(service, gpus, specs, driver)
+
+
+def _judge_cdi(
+    service: str, gpus: tuple[str, ...], specs: tuple[CdiSpec, ...], driver: Driver | None
+) -> Finding:
+    check = "container-gpus"
+    if not specs:
+        fix = f"Install nvidia-container-toolkit ({TOOLKIT}); {_generate('/etc/cdi/nvidia.yaml')}"
+        return fail(check, "no file in /etc/cdi or /run/cdi describes the GPUs", fix, service)
+    for spec in specs:
+        fix = _generate(spec.path)
+        loaded = driver.module_version if driver is not None else ""
+        if spec.driver and loaded and spec.driver != loaded:
+            told = f"{spec.path} is of driver {spec.driver}, {loaded} is loaded"
+            return fail(check, told, fix, service)
+        if spec.gone:
+            told = f"{spec.path} wants {spec.gone}, which is not there"
+            return fail(check, told, fix, service)
+    known = {device for spec in specs for device in spec.devices}
+    missing = [gpu for gpu in gpus if gpu not in known]
+    if missing:
+        told = f"{specs[0].path} has no device {missing[0]}"
+        return fail(check, told, _generate(specs[0].path), service)
+    return ok(check, f"{specs[0].path} describes the GPUs", service)
+
+
+def _generate(path: str) -> str:
+    return f"nvidia-ctk cdi generate --output={path}"

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The systemd unit that a process belongs to, by its control groups."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Final
+
+CONTAINERS: Final = Path("/run/llmagent-containers")
+_CONTAINER_ID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+UNITS: Final = (".service", ".scope")
+
+
+def unit_of_groups(groups: str, containers: Path = CONTAINERS) -> str:
+    """Return the innermost unit of the text of /proc/PID/cgroup, "" for none.
+
+    The engine in a container of docker counts as its service's, though docker's daemon keeps it;
+    `containers` holds NAME/cid for each service in a container.
+    """
+    return _service_of_container(groups, containers) or _unit_in(groups)
+
+
+def _service_of_container(groups: str, containers: Path) -> str:
+    """Return the unit whose container has its id in these control groups, "" for none of ours."""
+    found = set(_CONTAINER_ID.findall(groups))
+    for file in containers.glob("*/cid") if found else ():
+        with contextlib.suppress(OSError):
+            if file.read_text(errors="replace").strip() in found:
+                return f"{file.parent.name}.service"
+    return ""
+
+
+def _unit_in(groups: str) -> str:
+    """Return the innermost unit of version 2's line, or of systemd's own hierarchy."""
+    for line in groups.splitlines():
+        hierarchy, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if hierarchy == "0" or controllers == "name=systemd":
+            for part in reversed(path.split("/")):
+                if part.endswith(UNITS):
+                    return part
+    return ""
