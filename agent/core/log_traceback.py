@@ -86,7 +86,8 @@ class Tracebacks:
                     trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
-        told = trace.open or trace.fatal or (line.level == "ERROR" and not ready)
+        printed = line.level == "ERROR" or bool(line.process and not line.level)
+        told = trace.open or trace.fatal or (printed and not ready)
         if told and _EXCEPTION.match(text) is not None:
             self._end(line, trace, matches, ready=ready)
 

@@ -92,6 +92,13 @@ def test_what_a_request_may_not_ask_is_no_bad_setting() -> None:
     assert diagnose(log).outcome is not Outcome.FAILED
 
 
+def test_an_fp8_type_that_the_card_lacks_is_blamed_on_who_needed_it() -> None:
+    lacks = "ValueError(\"type fp8e4nv not supported in this architecture. The supported fp8 dtypes are ('fp8e5',)\")"
+    written = f"triton.compiler.errors.CompilationError: at 1:0:\ndef reshape_and_cache_kernel_flash(\n^\n{lacks}"
+    assert diagnose(f"{STARTING}\n{failed(written)}").failure is F.KV_DTYPE_UNSUPPORTED
+    assert diagnose(f"{STARTING}\n{failed(lacks)}").failure is F.FP8_KERNEL_UNSUPPORTED
+
+
 def test_a_hub_that_is_away_while_the_configuration_is_made_stays_curable() -> None:
     trace = (
         'Traceback (most recent call last):\n  File "vllm/engine/arg_utils.py", line 9, in '
@@ -107,6 +114,7 @@ def test_a_hub_that_is_away_while_the_configuration_is_made_stays_curable() -> N
     [
         v1("OddError: odd", process="Worker_TP0 pid=7", level="ERROR"),
         "    raise OddError(\nOddError: odd",
+        "(Worker_TP0 pid=7) OddError: odd",
         v1("    raise ValueError(\nValueError: odd", process="Worker_TP0 pid=7", level="ERROR"),
         "RuntimeError: Worker failed with error 'odd', please check the stack trace above",
         '  File "vllm/odd.py", line 9, in odd\nException: odd things happen',
