@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.checks import HelpReader, Severity, check_config
@@ -80,7 +80,9 @@ def _run(name: str, probe: Probe, results: dict[str, list[Finding]]) -> None:
 
 def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     gpus = patient.gpus
-    own = frozenset(policy.settings.unit for policy in patient.config.services.values())
+    units = {policy.settings.unit for policy in patient.config.services.values()}
+    # What was rendered before is ours too, whatever agent.toml says by now.
+    own = frozenset(units | {file.name for file in UNITS.glob("*.service")})
     yield "gpu", lambda: [_gpus(patient), card.judge_identity(gpus)]
     yield "driver", lambda: [driver.judge_mismatch(gpus)]
     yield "unattended-upgrades", lambda: [driver.judge_upgrades(packages.upgrades())]
@@ -236,5 +238,6 @@ def _place(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     yield judge_limits(settings, limits(settings.unit))
     foreign = services.foreign_unit_file(settings.unit)
     yield judge_unit_file(settings.name, settings.unit, foreign)
-    yield host.judge_journal(services.journal(UNITS / settings.unit))
+    journal = host.judge_journal(services.journal(UNITS / settings.unit))
+    yield replace(journal, service=settings.name)
     yield card.judge_strangers(settings, gpus)

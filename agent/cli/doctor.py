@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import load
-from agent.core.doctor.finding import Finding, Result, fail
+from agent.core.doctor.engine import ONLY_ROOT
+from agent.core.doctor.finding import Finding, Result, fail, unknown
 from agent.core.settings import Config
 from agent.doctor import Patient, examine
-from agent.errors import AgentError
+from agent.errors import ConfigError
 from agent.gpu_look import look_once
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 NVML_SECONDS = 2.5
+AS_ROOT = "Run it as root."
 ORDER = (Result.FAIL, Result.WARNING, Result.UNKNOWN, Result.OK, Result.SKIPPED)
 MARKS = {
     Result.FAIL: "FAIL",
@@ -54,11 +56,10 @@ def run(args: argparse.Namespace) -> int:
     mistakes: tuple[Finding, ...] = ()
     try:
         config = load(args.config)
-    except AgentError as error:
-        told = "; ".join(str(error).splitlines()[:4])
-        mistakes = (
-            fail("configuration", told, "Correct it: `llmagent check` names each mistake."),
-        )
+    except ConfigError as error:
+        told = f"{error.file}: {'; '.join(error.mistakes[:4])}"
+        wrong = fail("configuration", told, "Correct it: `llmagent check` names each mistake.")
+        mistakes = (unknown("configuration", told, AS_ROOT) if ONLY_ROOT in told else wrong,)
     gpus = look_once(NVML_SECONDS)
     findings = mistakes + examine(Patient(config, gpus, hub=not args.offline))
     if args.format == "json":

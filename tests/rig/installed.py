@@ -52,6 +52,9 @@ class Agent:
         self.box.install(deb())
         self.box.run(["mkdir", "-p", "/srv/llama"])
         self.box.write("/srv/llama/config.json", "{}")
+        self.box.write("/srv/llama/tokenizer.json", "{}")
+        # eight bytes of header length, an empty header, no tensors
+        self.box.write("/srv/llama/model.safetensors", "\x02" + 7 * "\0" + "{}")
 
     def configure(self, *tables: str) -> None:
         """Writes agent.toml and has it read."""

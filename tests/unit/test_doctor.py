@@ -553,6 +553,16 @@ def test_a_local_folder_that_is_half_there_fails_and_says_what_it_lacks(tmp_path
     assert {result_of(finding) for finding in (parts, broken)} == {R.FAIL}
 
 
+def test_weights_without_a_tokenizer_are_a_warning_unless_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"\x02" + 7 * b"\0" + b"{}")
+    local = replace(VLLM, model=str(tmp_path))
+    found = files.model_files(str(tmp_path), None, "")
+    assert "no tokenizer" in model.judge_files(local, found).evidence
+    assert result_of(model.judge_files(local, found)) is R.WARNING
+    assert result_of(model.judge_files(replace(local, tokenizer="a/b"), found)) is R.OK
+
+
 def test_what_is_still_to_come_of_a_download_needs_room() -> None:
     half = model.ModelFiles("/c", complete=False, size_bytes=10 * GIB)
     room = model.Room("/c", 12 * GIB, 100 * GIB)
@@ -578,3 +588,12 @@ def test_needrestart_is_told_to_leave_every_engine_alone() -> None:
     assert "/etc/llmagent/units/*.service" in shipped
     installed = (REPO / "packaging/debian/llmagent.install").read_text()
     assert "etc/needrestart/llmagent.conf etc/needrestart/conf.d" in installed
+
+
+def test_what_only_root_may_read_is_unknown_and_never_a_failure() -> None:
+    denied = "/opt/vllm/bin/python cannot be read: Permission denied; run as root"
+    assert result_of(engine.judge_install("vllm", None, "/x", (denied,))) is R.UNKNOWN
+    assert result_of(engine.judge_flags("vllm", (denied,))) is R.UNKNOWN
+    assert result_of(engine.judge_flags("vllm", (denied, "--frob is unknown"))) is R.FAIL
+    hidden = model.Token("/etc/llmagent/hf_token", readable=False, denied=True)
+    assert result_of(model.judge_token(VLLM, hidden)) is R.UNKNOWN

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.doctor.finding import Finding, fail, ok, skipped, warning
+from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+
+ONLY_ROOT = "Permission denied"
+"""What a problem says that is the reader's, not the engine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ def judge_install(
 ) -> Finding:
     """Tell whether there is a vLLM that is known here."""
     check = "vllm"
+    if problems and ONLY_ROOT in problems[0]:
+        return unknown(check, problems[0], "Run it as root.", service)
     if problems or version is None:
         told = problems[0] if problems else f"{python} has no vLLM"
         return fail(check, told, "Install vLLM, or set python.", service)
@@ -51,6 +56,10 @@ def judge_python(service: str, version: tuple[int, int] | None) -> Finding:
 def judge_flags(service: str, mistakes: tuple[str, ...]) -> Finding:
     """Tell whether the installed vLLM knows every flag that it will be given."""
     check = "flags"
+    hidden = tuple(mistake for mistake in mistakes if ONLY_ROOT in mistake)
+    mistakes = tuple(mistake for mistake in mistakes if ONLY_ROOT not in mistake)
+    if hidden and not mistakes:
+        return unknown(check, hidden[0], "Run it as root.", service)
     if mistakes:
         told = "; ".join(mistakes[:3])
         return fail(check, told, "Correct agent.toml: `llmagent check` names each.", service)

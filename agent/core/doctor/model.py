@@ -52,10 +52,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The file with the hub's token, never its content: `looks_right` tells of its form."""
+    """The file with the hub's token, never its content: `looks_right` tells of its form.
+
+    `denied` tells that it is there, and only root may read it.
+    """
 
     path: str
     readable: bool
+    denied: bool = False
     mode: int = 0
     looks_right: bool = False
 
@@ -66,6 +70,8 @@ def judge_files(settings: Settings, files: ModelFiles) -> Finding:
     local = settings.model.startswith("/")
     if files.problem:
         fix = "Copy or download the model again."
+        if not local and files.directory:
+            fix = f"Remove what is broken below {files.directory}: the next start fetches it again."
         return fail(check, files.problem, fix, service)
     if files.complete is None:
         if local:
@@ -79,6 +85,9 @@ def judge_files(settings: Settings, files: ModelFiles) -> Finding:
         what = f": no {files.lacks}" if files.lacks else ""
         return warning(check, f"{files.directory} is not complete yet{what}", fix, service)
     told = f"{files.size_bytes / GIB:.1f} GiB in {files.directory}"
+    if files.lacks == "tokenizer" and settings.tokenizer is None:
+        fix = "Copy its tokenizer files too, or set tokenizer."
+        return warning(check, f"{told}, no tokenizer", fix, service)
     if files.stale:
         fix = "Remove them: an ended download left them, and starts again by itself."
         return warning(check, f"{told}; left over: {', '.join(files.stale[:2])}", fix, service)
@@ -124,6 +133,8 @@ def judge_token(settings: Settings, token: Token | None) -> Finding:
     check, service = "hub-token", settings.name
     if token is None:
         return skipped(check, "none is set", service)
+    if token.denied:
+        return unknown(check, f"only root reads {token.path}", "Run it as root.", service)
     if not token.readable:
         fix = f"As root: install -m 600 TOKEN {token.path}"
         return fail(check, f"{token.path} cannot be read", fix, service)

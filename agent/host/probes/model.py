@@ -78,7 +78,7 @@ def _judged(directory: Path, stale: tuple[str, ...]) -> ModelFiles:
         lacks = "tokenizer"
     return ModelFiles(
         directory=str(directory),
-        complete=not lacks and not missing,
+        complete=bool(files) and not missing,
         problem=problem,
         lacks=lacks,
         size_bytes=size,
@@ -157,6 +157,8 @@ def token(path: str | None) -> Token | None:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
         text = file.read_text(errors="replace").strip()
+    except PermissionError:
+        return Token(path, readable=False, denied=True)
     except OSError:
         return Token(path, readable=False)
     return Token(path, readable=True, mode=mode, looks_right=text.startswith("hf_"))
