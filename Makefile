@@ -24,7 +24,7 @@ test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	$(PYTEST) tests/unit
 
 test-container: ## tests on booted Debian machines: minutes, root
-	@$(SETUP) venv bookworm trixie podman
+	@$(SETUP) venv bookworm trixie podman vllm
 	$(PYTEST) tests/container
 
 test-vllm: ## tests with real vLLM: minutes, root

@@ -128,8 +128,6 @@ def _contradictions(
     for key in ("python", "user"):
         if key in table:
             yield (key,), f"means nothing with {engine.runtime}, whose image has its own; remove it"
-    if table.get("prefetch") is True:
-        yield ("prefetch",), "vLLM downloads by itself in a container; remove the key"
     environment = table.get("environment", {})
     homes = environment if isinstance(environment, dict) else {}
     paths = {key: table.get(key) for key in ("model", "tokenizer", "chat_template")}

@@ -8,7 +8,7 @@ vLLM listens on. NVIDIA's and vLLM's image differ in their entry points, so thei
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from agent.core.command_line import command_line
@@ -54,11 +54,13 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
     return (
         program(settings),
         "run",
-        *_identity(settings),
+        *_identity(settings, settings.name),
+        *_stopping(settings),
+        "--ipc=host",
         *_limits(settings),
         *_gpus(settings),
-        *_mounts(settings),
-        *(f"--env={name}={value}" for name, value in container_environment(settings).items()),
+        *_mounts(settings, settings.unit),
+        *_given(container_environment(settings, settings.unit)),
         *_passed_on(settings),
         *settings.engine.extra_options,
         f"--entrypoint={entry}",
@@ -68,11 +70,39 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
     )
 
 
-def container_environment(settings: Settings) -> Mapping[str, str]:
-    """Return the environment that is added to the image's own."""
+def fetch_command(
+    settings: Settings, name: str, words: Sequence[str], code: str, environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the argv that runs Python with `words` in the image, with caches, token and no GPU.
+
+    `name` is the container's, and its unit's without ".service"; `code` is a directory that it
+    sees besides, `environment` is added to the service's. Raises ValueError without an image.
+    """
+    if settings.engine.image is None:
+        raise ValueError(f"service {settings.name} has no image")
+    entry, *before = settings.engine.entrypoint
+    unit = f"{name}.service"
+    return (
+        program(settings),
+        "run",
+        *_identity(settings, name),
+        *_limits(settings),
+        *_mounts(settings, unit),
+        f"--mount={_bind(code)},readonly",
+        *_given({**container_environment(settings, unit), **environment}),
+        *settings.engine.extra_options,
+        f"--entrypoint={entry}",
+        settings.engine.image,
+        *before,
+        *words,
+    )
+
+
+def container_environment(settings: Settings, unit: str) -> Mapping[str, str]:
+    """Return the environment that is added to the image's own, in the container of `unit`."""
     own = {k: v for k, v in environment_of(settings).items() if k not in _NOT_INSIDE}
     given = dict(settings.environment)
-    token = {} if settings.hf_token_file is None else {"HF_TOKEN_PATH": _credential(settings)}
+    token = {} if settings.hf_token_file is None else {"HF_TOKEN_PATH": _credential(unit)}
     return own | token | {k: v for k, v in given.items() if k not in own}
 
 
@@ -82,19 +112,25 @@ def _passed_on(settings: Settings) -> Iterator[str]:
         yield f"--env={OFFLINE}"
 
 
-def _identity(settings: Settings) -> Iterator[str]:
-    yield f"--name={settings.name}"
-    yield f"--label={LABEL}={settings.name}"
-    yield f"--cidfile=/run/{RUNTIME_DIRECTORY}/{settings.name}/cid"
+def _given(environment: Mapping[str, str]) -> Iterator[str]:
+    yield from (f"--env={name}={value}" for name, value in environment.items())
+
+
+def _stopping(settings: Settings) -> Iterator[str]:
+    yield "--stop-signal=SIGTERM"
+    # For whoever stops it by hand, and for docker's daemon when it ends.
+    yield f"--stop-timeout={stop_seconds(settings)}"
+
+
+def _identity(settings: Settings, name: str) -> Iterator[str]:
+    yield f"--name={name}"
+    yield f"--label={LABEL}={name}"
+    yield f"--cidfile=/run/{RUNTIME_DIRECTORY}/{name}/cid"
     # systemd restarts the service; what has ended leaves nothing behind.
     yield "--rm"
     yield f"--pull={'missing' if settings.engine.pull else 'never'}"
     yield "--network=host"
-    yield "--ipc=host"
     yield "--no-healthcheck"
-    yield "--stop-signal=SIGTERM"
-    # For whoever stops it by hand, and for docker's daemon when it ends.
-    yield f"--stop-timeout={stop_seconds(settings)}"
     # /workspace and the like may hold a directory "vllm", which python -m would import.
     yield f"--workdir=/var/lib/{state_directory(settings)}"
     match settings.engine.runtime:
@@ -138,7 +174,7 @@ def _gpus(settings: Settings) -> Iterator[str]:
             assert_never(never)
 
 
-def _mounts(settings: Settings) -> Iterator[str]:
+def _mounts(settings: Settings, unit: str) -> Iterator[str]:
     own = (f"/var/lib/{state_directory(settings)}", f"/var/cache/{cache_directory(settings)}")
     homes = (settings.environment.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE"))
     written = tuple(dict.fromkeys((*own, *(home for home in homes if home.startswith("/")))))
@@ -147,13 +183,13 @@ def _mounts(settings: Settings) -> Iterator[str]:
     yield from (f"--mount={_bind(path)}" for path in written)
     yield from (f"--mount={_bind(path)},readonly" for path in read if path not in written)
     if settings.hf_token_file is not None:
-        yield f"--mount={_bind(_credential(settings))},readonly"
+        yield f"--mount={_bind(_credential(unit))},readonly"
 
 
 def _bind(path: str) -> str:
     return f"type=bind,source={path},target={path}"
 
 
-def _credential(settings: Settings) -> str:
+def _credential(unit: str) -> str:
     """Return where systemd puts the token: what %d stands for in a unit of the system."""
-    return f"/run/credentials/{settings.unit}/hf_token"
+    return f"/run/credentials/{unit}/hf_token"

@@ -45,10 +45,10 @@ def ordering(settings: Settings) -> Iterator[str]:
 def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> Iterator[str]:
     """Return the directives; `start` is the value of ExecStart=."""
     name = settings.name
-    yield f"ExecStartPre=/bin/bash -c {argument(_clear_script(settings))}"
+    yield f"ExecStartPre=/bin/bash -c {argument(clear_script(settings, settings.name))}"
     yield f"ExecStart={start}"
     yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
-    yield f"ExecStopPost=-/bin/bash -c {argument(_remove_script(settings))}"
+    yield f"ExecStopPost=-/bin/bash -c {argument(remove_script(settings, settings.name))}"
     yield "KillMode=control-group"
     yield "KillSignal=SIGKILL"
     if settings.engine.runtime is Runtime.PODMAN:
@@ -71,9 +71,9 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield f"OOMScoreAdjust={OOM_SCORE_ADJUST}"
 
 
-def _remove_script(settings: Settings) -> str:
-    """Return the script that removes the service's containers: those with our label alone."""
-    run, name = program(settings), settings.name
+def remove_script(settings: Settings, name: str) -> str:
+    """Return the script that removes the containers of that name: those with our label alone."""
+    run = program(settings)
     return (
         f"rm -f /run/{RUNTIME_DIRECTORY}/{name}/cid; "
         f"for id in $({run} ps --all --quiet --no-trunc --filter=label={LABEL}={name}); do "
@@ -81,11 +81,11 @@ def _remove_script(settings: Settings) -> str:
     )
 
 
-def _clear_script(settings: Settings) -> str:
+def clear_script(settings: Settings, name: str) -> str:
     """Return the script that makes room for the name, but not at the cost of a stranger."""
-    run, name = program(settings), settings.name
+    run = program(settings)
     return (
-        f"{_remove_script(settings)}; "
+        f"{remove_script(settings, name)}; "
         f"if {run} container inspect {name} >/dev/null 2>&1; then "
         f'echo "a container named {name} is there that llmagent did not make; '
         f'rename it ({run} rename {name} NEW) or give the service another name" >&2; exit 1; fi'

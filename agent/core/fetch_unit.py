@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from agent.core.container_command import RUNTIME_DIRECTORY, fetch_command
+from agent.core.container_unit import clear_script, ordering, remove_script
 from agent.core.engine import Engine
+from agent.core.engine_settings import Runtime
 from agent.core.model_cache import repositories
 from agent.core.settings import Settings
 from agent.core.unit import (
@@ -35,13 +38,23 @@ def render_fetch_unit(
         f"All else: `systemctl edit {fetch_unit_name(settings.name)}`.",
     )
     environment = {
-        **environment_of(settings),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         # What it has written when it breaks off has holes, so that no other can go on there.
         "HF_HUB_ENABLE_HF_TRANSFER": "0",
         "PYTHONPATH": code,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    if settings.engine.in_container:
+        service = (*_container(settings, engine, code, environment, repair=repair),)
+    else:
+        service = (
+            *_process(settings, engine, repair=repair),
+            *(
+                f"Environment={assignment(*item)}"
+                for item in {**environment_of(settings), **environment}.items()
+            ),
+            *sandbox_lines(settings, read_paths, loopback_only=False),
+        )
     lines = (
         *(comment(line).rstrip("\n") for line in head),
         "",
@@ -50,42 +63,63 @@ def render_fetch_unit(
         "Documentation=man:llmagent(1)",
         "After=network-online.target",
         "Wants=network-online.target",
+        *ordering(settings),
         "",
         "[Service]",
-        *_process(settings, engine, repair=repair),
-        *(f"Environment={assignment(*item)}" for item in environment.items()),
-        *sandbox_lines(settings, read_paths, loopback_only=False),
+        *service,
     )
     return "".join(f"{line}\n" for line in lines)
 
 
 def _process(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[str]:
+    yield from _common(settings, (settings.python, *_words(settings, engine, repair=repair)))
+    yield "TimeoutStopSec=10"
+    yield f"User={settings.user}"
+    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
+    yield "UMask=0077"
+    yield "LimitNOFILE=65536"
+    yield from credential_lines(settings)
+
+
+def _container(
+    settings: Settings, engine: Engine, code: str, environment: Mapping[str, str], *, repair: bool
+) -> Iterator[str]:
+    """Return the same for a container, whose Python as process 1 would not hear a SIGTERM."""
+    name = fetch_unit_name(settings.name).removesuffix(".service")
+    words = tuple(_words(settings, engine, repair=repair))
+    yield f"ExecStartPre=/bin/bash -c {argument(clear_script(settings, name))}"
+    yield from _common(settings, fetch_command(settings, name, words, code, environment))
+    yield f"ExecStopPost=-/bin/bash -c {argument(remove_script(settings, name))}"
+    yield "KillSignal=SIGKILL"
+    yield "TimeoutStopSec=20"
+    yield f"RuntimeDirectory={RUNTIME_DIRECTORY}/{name}"
+    if settings.engine.runtime is Runtime.PODMAN:
+        yield "Delegate=yes"
+    yield from credential_lines(settings)
+
+
+def _common(settings: Settings, command: Iterable[str]) -> Iterator[str]:
     yield "Type=exec"
     # What it came to can be read as long as nobody starts it again.
     yield "RemainAfterExit=yes"
-    yield f"ExecStart={' '.join(map(argument, _command(settings, engine, repair=repair)))}"
-    yield "TimeoutStopSec=10"
-    yield f"User={settings.user}"
+    yield f"ExecStart={' '.join(map(argument, command))}"
     yield f"StateDirectory={state_directory(settings)}"
     yield "StateDirectoryMode=0750"
     yield f"CacheDirectory={cache_directory(settings)}"
     yield "CacheDirectoryMode=0750"
-    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
-    yield "UMask=0077"
     yield f"SyslogIdentifier={settings.name}-fetch"
     # Another service may be serving from the same disk and the same cores.
     yield "Nice=10"
     yield "IOSchedulingClass=best-effort"
     yield "IOSchedulingPriority=7"
-    yield "LimitNOFILE=65536"
     yield "LimitCORE=0"
     yield "OOMScoreAdjust=800"
-    yield from credential_lines(settings)
 
 
-def _command(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[str]:
+def _words(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[str]:
+    """Return what follows the interpreter."""
     model, *others = repositories(settings)
-    yield from (settings.python, "-m", "agent.fetch")
+    yield from ("-m", "agent.fetch")
     yield f"--model={model.name}"
     yield f"--revision={model.revision}"
     yield from (f"--tokenizer={other.name}" for other in others)

@@ -180,8 +180,9 @@ def on_fetch(turn: Turn, s: ServiceState, seen: FetchSeen) -> ServiceState:
         return _complete(turn, s)
     if unit.active_state == "failed" and seen.diagnosis is not None:
         if unit.exec_main_status == NO_HUB_LIBRARY:
-            python = turn.policy_of(s).settings.python
-            s = turn.enter(s, Phase.WAITING, "fetch", f"{python} has no huggingface_hub")
+            settings = turn.policy_of(s).settings
+            where = settings.engine.image or settings.python
+            s = turn.enter(s, Phase.WAITING, "fetch", f"{where} has no huggingface_hub")
             return _without(turn, replace(s, retry_at=turn.at), s.reason)
         return fetch_failures.judge(turn, s, unit, seen.diagnosis)
     if unit.active_state == "inactive":

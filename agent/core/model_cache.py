@@ -63,7 +63,6 @@ def prefetched(settings: Settings) -> bool:
     environment = settings.environment
     return (
         settings.prefetch
-        and not settings.engine.in_container
         and "/" in settings.model
         and not settings.model.startswith("/")
         and ":" not in settings.model

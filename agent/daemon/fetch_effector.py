@@ -15,7 +15,7 @@ from agent.core.observations import ActionDone, CacheSeen, Observation
 from agent.daemon.clock import Clock
 from agent.daemon.unit_writer import install_unit
 from agent.errors import HostLacksError
-from agent.host.engine_install import inspect
+from agent.host.engine_install import install_of
 from agent.host.hub_cache import look
 from agent.host.systemd import JobResult, SystemdBus
 
@@ -72,7 +72,7 @@ class FetchEffector:
             raise HostLacksError(f"{there} is not llmagent's; give the service another name")
         result = JobResult.DONE
         if not state.main_pid:
-            install = inspect(action.settings.python)
+            install = install_of(action.settings)
             text = render_fetch_unit(
                 action.settings,
                 install.engine(None),

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Boot
-from tests.rig import binds, scripted
+from tests.rig import binds, paths, scripted
 from tests.rig.container import Container
+from tests.rig.hub import MODEL
 from tests.rig.installed import QUICK, Agent
 
 IMAGE = "localhost/vllm-openai:v0.32.0"
@@ -47,6 +48,15 @@ runtime = "here"
 here = ["/usr/local/bin/here"]
 """,
 }
+BOTH = "/opt/both/python"
+WRAPPER = f"""#!/usr/bin/bash
+case "$2" in
+    vllm.*) exec {scripted.PYTHON} "$@" ;;
+    *) exec /opt/vllm/bin/python "$@" ;;
+esac
+"""
+"""The scripted engine, and a real huggingface_hub; the image sees that as a mount."""
+
 MAKE_IMAGE = f"""
 set -eo pipefail
 dpkg -i /srv/podman/*.deb >/tmp/dpkg.log 2>&1 || {{ tail /tmp/dpkg.log >&2; exit 1; }}
@@ -57,8 +67,22 @@ tar --create bin sbin lib $(ls -d lib64 usr/lib64 2>/dev/null) \
     etc/passwd etc/group etc/nsswitch.conf \
     usr/bin/python3 usr/bin/python3.11 usr/bin/bash usr/bin/env usr/lib/python3.11 \
     $lib/ld* $(ls -d $lib/lib*.so.* | grep -v 'LLVM\\|icu\\|san\\|stdc') \
-    opt/scripted-engine -C /tmp/tree proc sys dev run tmp |
+    opt/scripted-engine opt/both -C /tmp/tree proc sys dev run tmp |
     podman import --quiet - {IMAGE}
+"""
+HUB_PORT = 9999
+FROM_HUB = f"""
+[service.vllm]
+model = "{MODEL}"
+environment = {{ HF_ENDPOINT = "http://127.0.0.1:{HUB_PORT}" }}
+[service.vllm.engine]
+runtime = "podman"
+image = "{IMAGE}"
+gpu_access = "none"
+entrypoint = ["{BOTH}"]
+mounts = ["/opt/vllm"]
+[service.vllm.recovery]
+{QUICK}
 """
 SERVICE = f"""
 [service.vllm]
@@ -77,10 +101,13 @@ entrypoint = ["{scripted.PYTHON}"]
 
 @pytest.fixture(scope="module")
 def agent(boot_for_module: Boot) -> Agent:
-    box = boot_for_module("bookworm", binds=[binds.podman(), binds.scripted_engine()], unified=True)
+    box = boot_for_module(
+        "bookworm", binds=[binds.podman(), binds.scripted_engine(), binds.vllm()], unified=True
+    )
     for path, text in CONFIGURATION.items():
         box.write(path, text)
     box.write("/usr/local/bin/here", RUNTIME, mode=0o755)
+    box.write(BOTH, WRAPPER, mode=0o755)
     box.run(["bash", "-c", MAKE_IMAGE])
     agent = Agent(box)
     agent.install()
@@ -212,6 +239,27 @@ def test_an_image_that_is_not_there_is_not_pulled_but_held_with_the_reason(agent
     held = agent.wait("held")
     assert held["failure"]["class"] == "image-missing", held
     assert "Pull the image" in json.dumps(held)
+    agent.configure(SERVICE)
+    agent.wait("serving")
+
+
+def test_a_model_is_fetched_by_the_images_python_and_served_offline(agent: Agent) -> None:
+    box = agent.box
+    agent.begin_anew()
+    argv = ["env", "-C", str(paths.REPO), sys.executable, "-m", "tests.rig.hub", str(HUB_PORT)]
+    hub = box.popen_on_host(argv)
+    try:
+        box.wait_for(lambda: box.http_post(HUB_PORT, "/_hub", {}).status == 200, 10, "the hub")
+        agent.configure(FROM_HUB)
+        agent.wait("serving")
+    finally:
+        hub.kill()
+        hub.communicate()
+    assert "complete" in box.journal("vllm-fetch.service")
+    unit = "/etc/llmagent/units/vllm-fetch.service"
+    assert box.run(["systemd-analyze", "verify", "--man=no", unit], check=False).stderr == ""
+    assert "HF_HUB_OFFLINE=1" in inspected(box)["Config"]["Env"]
+    agent.begin_anew()
     agent.configure(SERVICE)
     agent.wait("serving")
 

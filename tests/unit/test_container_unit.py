@@ -12,6 +12,7 @@ from agent.config import parse
 from agent.core.command_line import command_line
 from agent.core.engine import Engine, image_install
 from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime, version_in
+from agent.core.fetch_unit import render_fetch_unit
 from agent.core.settings import Sandbox, Settings
 from agent.core.unit import HostFacts, render_unit
 from agent.errors import ConfigError
@@ -118,6 +119,42 @@ def test_the_container_gets_the_gpus_of_the_service(
     assert not any("CUDA_VISIBLE_DEVICES" in word for word in given_)
 
 
+@RUNTIMES
+def test_a_model_is_fetched_by_the_images_python_into_the_same_cache_without_a_gpu(
+    runtime: Runtime,
+) -> None:
+    settings = service(runtime, hf_token_file="/etc/llmagent/hf_token", revision="v2")
+    text = render_fetch_unit(settings, ENGINE, "/usr/lib/llmagent", (), repair=False)
+    started = argv(text)
+    at = started.index(IMAGE)
+    given_ = started[:at]
+    assert started[at - 1 : at + 3] == ["--entrypoint=python3", IMAGE, "-m", "agent.fetch"]
+    assert {"--model=org/name", "--revision=v2"} <= set(started[at:])
+    served = options(settings)
+    caches = {word for word in served if word.startswith("--mount=") and "/var/" in word}
+    assert caches <= set(given_)
+    assert "--mount=type=bind,source=/usr/lib/llmagent,target=/usr/lib/llmagent,readonly" in given_
+    assert "--env=PYTHONPATH=/usr/lib/llmagent" in given_
+    assert "--env=HF_TOKEN_PATH=/run/credentials/vllm-fetch.service/hf_token" in given_
+    assert not [word for word in given_ if "gpu" in word or "HF_HUB_OFFLINE" in word]
+    assert "--name=vllm-fetch" in given_
+    assert values_of(text, "User") == []
+    (remove,) = values_of(text, "ExecStopPost")
+    assert "--filter=label=llmagent.service=vllm-fetch)" in remove
+
+
+@RUNTIMES
+def test_a_model_that_is_complete_is_served_with_the_hub_away(runtime: Runtime) -> None:
+    text = render_unit(service(runtime), ENGINE, HostFacts(needs_no_hub=True))
+    assert "--env=HF_HUB_OFFLINE" in argv(text)
+    assert "HF_HUB_OFFLINE=1" in values_of(text, "Environment")
+    assert "HF_HUB_OFFLINE=1" not in rendered(service(runtime))
+    asked = service(runtime, environment={"HF_HUB_OFFLINE": "0"})
+    assert [word for word in argv(rendered(asked)) if "OFFLINE" in word] == [
+        "--env=HF_HUB_OFFLINE=0"
+    ]
+
+
 def test_an_image_without_gpus_can_be_asked_for() -> None:
     engine = EngineSettings(Runtime.PODMAN, IMAGE, gpu_access=GpuAccess.NONE)
     assert not [word for word in options(service(Runtime.PODMAN, engine=engine)) if "gpu" in word]
@@ -200,7 +237,6 @@ def test_a_table_is_read() -> None:
         ('runtime = "podman"', "", "service.vllm.engine.image: missing"),
         (f'image = "{IMAGE}"', "", "is for containers"),
         (f'runtime = "docker"\nimage = "{IMAGE}"', 'python = "/opt/p"', "means nothing"),
-        (f'runtime = "docker"\nimage = "{IMAGE}"', "prefetch = true", "downloads by itself"),
         (f'runtime = "docker"\nimage = "{IMAGE}"\nextra_options = ["--name=x"]', "", "--name is"),
         (f'runtime = "docker"\nimage = "{IMAGE}"\nextra_options = ["-it"]', "", "one word"),
         (
