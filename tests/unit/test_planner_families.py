@@ -225,6 +225,44 @@ def test_a_context_beyond_the_models_own_is_not_said_to_fit() -> None:
     assert "8192 tokens" in plan.reason
 
 
+@pytest.mark.parametrize(
+    ("left", "billions_in_16_bits"),
+    [
+        (["lm_head"], 0.0),
+        (["lm_head", "re:.*self_attn.*"], 1.34),
+        (["lm_head", "model.layers.0.self_attn*"], 1.34),
+        (["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*"], 2.15),
+    ],
+)
+def test_what_a_checkpoint_leaves_unquantized_stays_in_16_bits(
+    left: list[str], billions_in_16_bits: float
+) -> None:
+    moe = {
+        **PLAIN,
+        "model_type": "deepseek_v3",
+        "n_routed_experts": 8,
+        "n_shared_experts": 1,
+        "moe_intermediate_size": 2048,
+    }
+    own = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
+    bare = counted(model_of({**moe, "quantization_config": own}), None, 1, 1).gib
+    quantization = {**own, "ignore": left}
+    whole = counted(model_of({**moe, "quantization_config": quantization}), None, 1, 1).gib
+    more = (whole - bare) * GIB / (2 - 4.5 / 8) / 1e9
+    assert more == pytest.approx(billions_in_16_bits, abs=0.02)
+
+
+def test_an_omni_models_encoders_are_found_below_its_thinker() -> None:
+    thinker = {
+        "text_config": {**PLAIN, "model_type": "qwen2"},
+        "vision_config": {"hidden_size": 1280, "depth": 32, "intermediate_size": 3420},
+        "audio_config": {"d_model": 1280, "encoder_layers": 32, "encoder_ffn_dim": 5120},
+    }
+    model = model_of({"model_type": "qwen2_5_omni", "thinker_config": thinker})
+    assert model.encodes
+    assert model.encoder_parameters > 1e9
+
+
 JUNK = [None, True, -1, 0, 3, 2.5, float("nan"), "", "auto", [], [1, "x"], [None], {}, {"a": 1}]
 KEYS = sorted(
     {key for table in known_models().values() for key in table}

@@ -9,19 +9,29 @@ from typing import Any
 from agent.core.planner.config_keys import kind_of, number, part
 
 LARGEST_IMAGE = 16384
+MOBILENET = 300_000_000
+"""Gemma 3n's MobileNet-V5, which config.json does not lay out."""
+
 VISION = ("vision_config", "vit_config", "visual")
 
 
 def has_encoder(config: Mapping[str, Any]) -> bool:
     """Tell whether images, video or sound are encoded by this model."""
-    return any(part(config, name) for name in (*VISION, "audio_config"))
+    owner = _owner(config)
+    return any(part(owner, name) for name in (*VISION, "audio_config"))
+
+
+def _owner(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Qwen's omni models have their encoders below the part that thinks."""
+    return part(config, "thinker_config") or config
 
 
 def encoder_parameters(config: Mapping[str, Any], hidden: int) -> int:
     """Return about how many parameters the encoders have; `hidden` is the language model's."""
-    vision = next((table for name in VISION if (table := part(config, name))), None)
+    owner = _owner(config)
+    vision = next((table for name in VISION if (table := part(owner, name))), None)
     seen = _vision(vision, hidden) if vision is not None else 0
-    return seen + _audio(part(config, "audio_config"), hidden)
+    return seen + _audio(part(owner, "audio_config"), hidden)
 
 
 def encoder_peak(config: Mapping[str, Any]) -> int:
@@ -30,7 +40,7 @@ def encoder_peak(config: Mapping[str, Any]) -> int:
     Qwen's encoders take images as they are, up to 16384 tokens of merged patches (vLLM 0.11..0.32
     profiles one such image); encoders of a fixed size take less than the text does.
     """
-    vision = next((table for name in VISION if (table := part(config, name))), None)
+    vision = next((table for name in VISION if (table := part(_owner(config), name))), None)
     if vision is None or not kind_of(config).startswith("qwen"):
         return 0
     patches = LARGEST_IMAGE * (number(vision, "spatial_merge_size") or 2) ** 2
@@ -39,6 +49,8 @@ def encoder_peak(config: Mapping[str, Any]) -> int:
 
 
 def _vision(vision: Mapping[str, Any], hidden: int) -> int:
+    if "mobilenet" in str(vision.get("architecture") or ""):
+        return MOBILENET
     width = number(vision, "embed_dim", "hidden_size", "width") or 1024
     depth = number(vision, "num_hidden_layers", "depth", "layers") or 24
     depth += number(vision, "num_global_layers") or 0

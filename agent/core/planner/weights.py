@@ -46,13 +46,15 @@ class Weights:
 class Format:
     """How linear layers are stored: bits an element with scales.
 
-    `experts_only`: all but the experts stay plain (MXFP4); `attention_plain`: the attention does.
+    `experts_only`: all but the experts stay plain (MXFP4); `attention_plain`: the attention does;
+    `shared_plain`: so do the MLPs beside the experts.
     """
 
     name: str
     bits: float
     experts_only: bool = False
     attention_plain: bool = False
+    shared_plain: bool = False
 
 
 def format_of(model: Model, quantization: str | None) -> Format:
@@ -62,7 +64,10 @@ def format_of(model: Model, quantization: str | None) -> Format:
     """
     own = model.quantization_config
     if own:
-        return replace(_checkpoint_format(own), attention_plain=_leaves_attention(own))
+        left = _left_plain(own)
+        shared = any("shared_expert" in entry for entry in left)
+        chosen = _checkpoint_format(own)
+        return replace(chosen, attention_plain=_leaves_attention(left), shared_plain=shared)
     name = (quantization or "none").lower()
     if name in {"none", "auto"}:
         return Format("unquantized", 8.0 * model.dtype_bytes)
@@ -73,16 +78,21 @@ def format_of(model: Model, quantization: str | None) -> Format:
     return _named_format(name)
 
 
-def _leaves_attention(own: Mapping[str, Any]) -> bool:
+def _left_plain(own: Mapping[str, Any]) -> list[str]:
+    """Return the modules that a checkpoint leaves unquantized, names or patterns."""
     for name in ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules"):
         left = own.get(name)
-        if isinstance(left, list):
-            parts = [str(entry).rpartition("self_attn")[1:] for entry in left]
-            whole = [rest for found, rest in parts if found and not rest]
-            projections = [rest for found, rest in parts if found and rest.endswith("o_proj")]
-            if whole or len(projections) > 1:
-                return True
-    return False
+        if isinstance(left, list) and left:
+            return [str(entry) for entry in left]
+    return []
+
+
+def _leaves_attention(left: list[str]) -> bool:
+    parts = [entry.rpartition("self_attn")[1:] for entry in left]
+    # "re:.*self_attn.*" and "model.layers.0.self_attn*" are the whole of it, too.
+    whole = [rest for found, rest in parts if found and not rest.strip(".*$")]
+    projections = [rest for found, rest in parts if found and rest.endswith("o_proj")]
+    return bool(whole) or len(projections) > 1
 
 
 def _named_format(name: str) -> Format:
@@ -150,6 +160,7 @@ def counted(
     experts = sum(_expert_layer(model, layer, chosen) for layer in layers)
     linear_bits = plain if chosen.experts_only else chosen.bits
     mixer_bits = plain if chosen.attention_plain else linear_bits
+    shared_plain = chosen.shared_plain and model.experts is not None
     norms = (4 * model.hidden_size) * len(layers)
     routers = (model.experts.count if model.experts else 0) * model.hidden_size * len(layers)
     absorbed = sum(
@@ -160,7 +171,7 @@ def counted(
     parts = (
         ("attention", mixers * mixer_bits / tensor_parallel_size),
         ("absorbed latent", absorbed * plain / tensor_parallel_size),
-        ("MLP", dense * linear_bits / tensor_parallel_size),
+        ("MLP", dense * (plain if shared_plain else linear_bits) / tensor_parallel_size),
         ("experts", experts * chosen.bits / tensor_parallel_size),
         ("embeddings", _embeddings(model, stages) * plain / tensor_parallel_size),
         ("norms and routers", (norms + routers) * plain),

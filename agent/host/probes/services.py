@@ -20,7 +20,7 @@ _ENGINES = re.compile(
     r"|trtllm-serve)\b",
     re.M,
 )
-_PORT = re.compile(r"^ExecStart=.*--port[ =](\d{2,5})", re.M)
+_PORT = re.compile(r"^ExecStart=.*(?:--port[ =]|-p[ =](?:[\d.]+:)?)(\d{2,5})", re.M)
 USUAL_PORTS = {"vllm": 8000, "tritonserver": 8000, "trtllm-serve": 8000, "sglang": 30000}
 _POWER = re.compile(
     r"^ExecStart=.*(?:nvidia-powerd|nvidia-smi\b.*(?:\s-pl\b|--power-limit|\s-lgc\b|--lock-gpu))",
@@ -86,7 +86,8 @@ def _enabled() -> Iterator[tuple[str, str]]:
         file = link.resolve()
         if not file.is_relative_to(OWN):
             drop_ins = sorted((ETC / "system" / f"{link.name}.d").glob("*.conf"))
-            yield link.name, "\n".join(map(_read, (file, *drop_ins)))
+            text = "\n".join(map(_read, (file, *drop_ins)))
+            yield link.name, text.replace("\\\n", " ")
 
 
 def needrestart() -> tuple[bool, bool]:
