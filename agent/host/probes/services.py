@@ -20,7 +20,7 @@ _ENGINES = re.compile(
     r"|trtllm-serve)\b",
     re.M,
 )
-_PORT = re.compile(r"^ExecStart=.*(?:--port[ =]|-p[ =](?:[\d.]+:)?)(\d{2,5})", re.M)
+_PORT = re.compile(r"^ExecStart=.*(?:--port[ =]|-p[ =](?:\d+(?:\.\d+)+:)?)(\d{2,5})", re.M)
 USUAL_PORTS = {"vllm": 8000, "tritonserver": 8000, "trtllm-serve": 8000, "sglang": 30000}
 _POWER = re.compile(
     r"^ExecStart=.*(?:nvidia-powerd|nvidia-smi\b.*(?:\s-pl\b|--power-limit|\s-lgc\b|--lock-gpu))",
