@@ -69,6 +69,7 @@ class Live:
     `tokens_per_second` is the rate of generation while it is busy, the last seen and the usual one.
     `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and
     `suspect` holds until a one-token request shows that the engine lives.
+    `log_tells_ready`: the log was read up to the server's "ready", so `facts` are all there.
     `canary_amid_work`: there was work before the last one-token request. `busy_at` is when the run
     was last seen to compute, `down_at` when the unit was first seen down, `waits` what a start that
     is due waits for, `gpu_pids` the run's processes on its cards; `reap_since`, `reap_at` and
@@ -104,6 +105,7 @@ class Live:
     reap_since: float = 0.0
     reap_at: float = 0.0
     undead: bool = False
+    log_tells_ready: bool = False
     cpu_seconds: float | None = None
     cpu_at: float = 0.0
     busy_at: float = 0.0

@@ -169,7 +169,9 @@ class JournalSource:
         state = (self._invocation_id, reader.phase, reader.activity, reader.progress, reader.facts)
         now = time.monotonic()
         self._untold = state != self._told and bool(self._invocation_id)
-        if not self._untold or now - self._told_at < TELL_SECONDS:
+        # Another phase is told at once: a verification may wait for it.
+        is_new_phase = state[:2] != self._told[:2]
+        if not self._untold or (now - self._told_at < TELL_SECONDS and not is_new_phase):
             return
         self._told, self._told_at, self._untold = state, now, False
         self._emit(

@@ -260,7 +260,8 @@ subprocess.run(["systemctl", "start", "dies.service"], capture_output=True)
 sync()
 entries = follower.drain(100)
 tell([entry.message for entry in entries if entry.from_manager])
-tell(len({entry.invocation_id for entry in entries}))
+# journald does not know the invocation of a process that was gone when it came to its line.
+tell(len({entry.invocation_id for entry in entries if entry.invocation_id}))
 words = [entry for entry in entries if not entry.from_manager]
 tell([[entry.message, entry.identifier] for entry in words])
 tell(abs(words[0].realtime_seconds - time.time()) < 3600 and words[0].pid > 1)

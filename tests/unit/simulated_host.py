@@ -54,6 +54,7 @@ class Run:
     fails: tuple[FailureClass, Numbers] | None
     work: float = 0.0
     hung: bool = False
+    said_ready: bool = False
 
 
 @dataclass
@@ -263,21 +264,17 @@ class SimulatedHost:
                     self._see_api(service, run)
                 continue
             if self.now < run.ready_at:
-                activity = int(self.now)
-                self.observe(
-                    LogProgress(
-                        self.now,
-                        service,
-                        run.invocation,
-                        EnginePhase.LOADING,
-                        activity,
-                        None,
-                        Facts(),
-                    )
-                )
+                self._see_log(service, run, EnginePhase.LOADING)
             else:
+                if not run.said_ready:
+                    run.said_ready = True
+                    self._see_log(service, run, EnginePhase.SERVING)
                 run.work += step
                 self._see_api(service, run)
+
+    def _see_log(self, service: str, run: Run, phase: EnginePhase) -> None:
+        activity = int(self.now)
+        self.observe(LogProgress(self.now, service, run.invocation, phase, activity, None, Facts()))
 
     def _see_api(self, service: str, run: Run) -> None:
         counters = self.load(run.work)

@@ -231,3 +231,34 @@ def test_a_compiler_that_computes_in_silence_gets_more_time_but_not_for_ever() -
 def test_a_spinning_process_gets_no_more_time_to_load_weights() -> None:
     took = start_stuck_at(EnginePhase.LOADING, cpu_per_second=8.0)
     assert took <= R.load_stall_seconds + 10
+
+
+def verifying_with_half_a_log() -> SimulatedHost:
+    """Returns a host whose engine answers /health while its log was not read to the end."""
+    host = SimulatedHost({"vllm": ServicePolicy(Settings("vllm", "/srv/m", max_model_len=8192))})
+    host.agent_starts()
+    host.carry_out()
+    run = host.runs["vllm"]
+    run.said_ready = True
+    while host.service().phase is Phase.STARTING:
+        host.pass_time(1, step=1)
+    assert host.service().phase is Phase.VERIFYING
+    return host
+
+
+def test_nothing_is_judged_by_half_a_log_and_all_of_it_as_soon_as_the_log_says_ready() -> None:
+    host = verifying_with_half_a_log()
+    run = host.runs["vllm"]
+    tell = LogProgress(host.now, "vllm", run.invocation, EnginePhase.WARMING_UP, 5, None, Facts())
+    host.observe(tell)
+    host.carry_out()
+    assert host.service().phase is Phase.VERIFYING
+    host.observe(replace(tell, engine_phase=EnginePhase.SERVING))
+    host.carry_out()
+    assert host.service().phase is Phase.SERVING
+
+
+def test_a_log_that_never_says_ready_holds_a_server_back_for_seconds_only() -> None:
+    host = verifying_with_half_a_log()
+    host.pass_time(15, step=1)
+    assert host.service().phase is Phase.SERVING
