@@ -120,7 +120,7 @@ def test_a_busy_engine_is_left_alone(agent: Agent) -> None:
     agent.configure(service_table(**OURS))
     before = agent.wait("serving")["main_pid"]
     scripted.cue(agent.box, "busy")
-    agent.box.run(["sleep", "15"])
+    agent.box.run(["sleep", "10"])
     assert agent.pid("vllm") == before
     assert agent.status()["restarts"] == {}
 
@@ -288,8 +288,12 @@ def test_without_the_agent_systemd_alone_brings_vllm_back(agent: Agent) -> None:
     agent.configure(service_table(**OURS))
     before = agent.wait("serving")["main_pid"]
     agent.box.run(["systemctl", "stop", "llmagent"])
+    quick = "/run/systemd/system/vllm.service.d/quick.conf"
+    agent.box.write(quick, "[Service]\nRestartSec=3\n")
+    agent.box.run(["systemctl", "daemon-reload"])
     died(agent.box)
     agent.box.wait_for(lambda: agent.pid("vllm") not in (0, before), 60, "systemd's own restart")
+    agent.box.run(["rm", quick])
     agent.box.run(["systemctl", "start", "llmagent"])
     assert agent.wait("serving")["main_pid"] not in (0, before)
 
@@ -376,9 +380,14 @@ def test_the_history_tells_the_whole_story_in_order(agent: Agent) -> None:
 
 
 def test_the_watchdog_restarts_an_agent_that_hangs(agent: Agent) -> None:
+    box = agent.box
+    box.write("/run/systemd/system/llmagent.service.d/quick.conf", "[Service]\nWatchdogSec=5\n")
+    box.run(["systemctl", "daemon-reload"])
+    box.run(["systemctl", "restart", "llmagent"])
     before = agent.pid("llmagent")
-    agent.box.run(["systemctl", "kill", "-s", str(signal.SIGSTOP.value), "llmagent"])
-    agent.box.wait_for(lambda: agent.pid("llmagent") not in (0, before), 90, "a new agent")
+    box.run(["systemctl", "kill", "-s", str(signal.SIGSTOP.value), "llmagent"])
+    box.wait_for(lambda: agent.pid("llmagent") not in (0, before), 60, "a new agent")
+    box.run(["systemctl", "revert", "llmagent"])
 
 
 def test_a_taken_metrics_port_does_not_leave_vllm_unattended(agent: Agent) -> None:

@@ -104,7 +104,7 @@ def test_a_frozen_engine_that_answers_health_is_killed_and_back(
 ) -> None:
     """SIGSTOP of the engine: /health goes on saying 200, only tokens tell."""
     quick = "\n[service.vllm.recovery]\npoll_seconds = 1\nhang_seconds = 5\n"
-    quick += "canary_seconds = 5\ncanary_every_seconds = 10\n"
+    quick += "canary_seconds = 5\ncanary_every_seconds = 5\n"
     agent.box.write(CONFIG, AGENT_TOML.replace("\n[service.vllm.recovery]\n", quick))
     agent.box.run(["systemctl", "reload", "llmagent"])
     before = agent.status()["invocation_id"]
