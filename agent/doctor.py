@@ -23,7 +23,7 @@ from agent.core.gpu import Gpus
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.core.settings import Config, Settings
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.errors import AgentError
 from agent.host.engine_install import install_of
 from agent.host.known_models import known_config

@@ -26,7 +26,7 @@ from agent.config import load
 from agent.core.bench import Comparison, Point, Standing, compare
 from agent.core.profile import Band
 from agent.core.settings import ServicePolicy, Settings
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.errors import UsageError
 from agent.host import bench_files
 from agent.host.engine_install import install_of

@@ -25,7 +25,7 @@ from agent.core.planner.question import Fit, Measured, Plan, Request
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings import Settings
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.errors import UsageError
 from agent.host.engine_install import install_of
 from agent.host.known_models import known_config

@@ -28,7 +28,7 @@ from agent.core.facts import Facts
 from agent.core.failure_classes import EnginePhase
 from agent.core.model_shape import shape_of
 from agent.core.settings import TUNABLES, Expectations, ServicePolicy
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.core.verify import verify
 from agent.errors import UsageError
 from agent.host.journal import JournalFollower

@@ -23,6 +23,8 @@ from agent.config.values import (
 )
 from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime
 
+EXAMPLE = "vllm/vllm-openai:v0.10.2"
+
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
 _WORD = re.compile(r"[A-Za-z0-9_./-]+")
 _OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=.*)?")
@@ -38,7 +40,7 @@ _OWNED = frozenset(
 def _image(value: object) -> str:
     name = text(value)
     if not _IMAGE.fullmatch(name):
-        raise WrongValueError(f"{shown(name)} is not an image, as vllm/vllm-openai:v0.10.2")
+        raise WrongValueError(f"{shown(name)} is not an image, as {EXAMPLE}")
     return name
 
 
@@ -134,6 +136,3 @@ def _contradictions(
     for key, value in {**paths, "environment": homes.get("HF_HOME")}.items():
         if isinstance(value, str) and value.startswith("/") and ("," in value or ":" in value):
             yield (key,), f"{shown(value)} holds a comma or a colon, which no mount can have"
-
-
-EXAMPLE = "vllm/vllm-openai:v0.10.2"

@@ -11,12 +11,8 @@ from agent.core.engine import Engine
 from agent.core.engine_settings import Runtime
 from agent.core.model_cache import repositories
 from agent.core.settings import Settings
-from agent.core.unit import (
-    cache_directory,
-    credential_lines,
-    environment_of,
-    state_directory,
-)
+from agent.core.unit import credential_lines
+from agent.core.unit_environment import cache_directory, environment_of, state_directory
 from agent.core.unit_sandbox import sandbox_lines
 from agent.core.unit_syntax import argument, assignment, comment, value
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from agent.core.settings import Settings
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 
 HUB = "https://huggingface.co"
 TRUE = frozenset({"1", "on", "yes", "true"})

@@ -24,18 +24,6 @@ from agent.core.unit_environment import (
 from agent.core.unit_sandbox import sandbox_lines
 from agent.core.unit_syntax import argument, assignment, comment, value
 
-__all__ = [
-    "HostFacts",
-    "cache_directory",
-    "credential_lines",
-    "environment_of",
-    "exec_start",
-    "loopback_only",
-    "override_note",
-    "render_unit",
-    "state_directory",
-]
-
 RESTART_SECONDS = 30
 """How long systemd waits before it restarts vLLM by itself: far above the agent's own reaction."""
 

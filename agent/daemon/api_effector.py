@@ -11,7 +11,7 @@ from agent.core.facts import Facts
 from agent.core.model_shape import shape_of
 from agent.core.observations import CanaryDone, Observation, Verified
 from agent.core.settings import Settings
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.core.verify import verify
 from agent.daemon.clock import Clock
 from agent.host.model_config import read_model_config

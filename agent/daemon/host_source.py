@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agent.core.host_view import Disk, HostView, Machine, ServiceUsage
 from agent.core.settings import Settings
 from agent.core.state import HostState
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.daemon.clock import Clock
 from agent.host.cgroup_stats import read_mounts, read_usage
 from agent.host.disk_space import disk_space

@@ -11,7 +11,7 @@ from pathlib import Path
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.settings import Config, Settings
 from agent.core.state import HostPolicy, KnownModel
-from agent.core.unit import environment_of
+from agent.core.unit_environment import environment_of
 from agent.errors import AgentError
 from agent.host.engine_help import cache_directory, known_flags
 from agent.host.engine_install import install_of

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from agent.core.command_line import command_line
 from agent.core.engine import Engine
 from agent.core.settings import Sandbox, Settings
-from agent.core.unit import HostFacts, environment_of, override_note, render_unit
+from agent.core.unit import HostFacts, override_note, render_unit
+from agent.core.unit_environment import environment_of
 from agent.core.unit_syntax import argument, assignment
 from tests.unit.unit_reader import argv, environment, settings_of, values_of, words
 
