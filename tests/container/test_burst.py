@@ -6,9 +6,8 @@ from __future__ import annotations
 import re
 
 from tests.conftest import Boot
-from tests.container.test_daemon import OURS
 from tests.rig import binds, scripted
-from tests.rig.installed import Agent, service_table
+from tests.rig.installed import OURS, Agent, service_table
 
 LINES = 20_000
 

@@ -6,16 +6,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.container import Container
-from tests.rig.installed import Agent, service_table
+from tests.rig.installed import OURS, Agent, service_table
 
-OURS: dict[str, Any] = {"gpu_memory_utilization": 0.9, "max_model_len": 4096}
 DROP_IN = "/etc/systemd/system/vllm.service.d/leave.conf"
 
 
@@ -28,13 +26,6 @@ def machine(boot_for_module: Boot) -> Agent:
     assert py_spy is not None, "py-spy is one of the test tools: make setup"
     agent.box.put(Path(py_spy), "/usr/local/bin/py-spy")
     return agent
-
-
-@pytest.fixture
-def agent(machine: Agent) -> Agent:
-    """Returns the installed agent with nothing configured and nothing remembered."""
-    machine.begin_anew()
-    return machine
 
 
 def test_the_stacks_of_a_hung_engine_are_taken_before_it_is_killed(agent: Agent) -> None:

@@ -10,27 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Boot
-from tests.rig import binds, scripted
+from tests.rig import scripted
 from tests.rig.container import Container
-from tests.rig.installed import CONFIG, Agent, service_table
-
-OURS: dict[str, Any] = {"gpu_memory_utilization": 0.9, "max_model_len": 4096}
-
-
-@pytest.fixture(scope="module")
-def machine(boot_for_module: Boot) -> Agent:
-    """Returns a Debian 12 with the package installed."""
-    agent = Agent(boot_for_module("bookworm", binds=[binds.scripted_engine()]))
-    agent.install()
-    return agent
-
-
-@pytest.fixture
-def agent(machine: Agent) -> Agent:
-    """Returns the installed agent with nothing configured and nothing remembered."""
-    machine.begin_anew()
-    return machine
+from tests.rig.installed import CONFIG, OURS, Agent, service_table
 
 
 def settles_soon(**settings: Any) -> str:

@@ -7,7 +7,6 @@ import pytest
 
 from tests.conftest import Boot
 from tests.container.test_daemon import (
-    agent,
     test_a_mistake_in_the_arguments_is_held_and_says_what_to_do,
     test_an_operators_stop_is_respected_and_so_is_the_start,
     test_an_unknown_crash_is_tried_again,
@@ -18,7 +17,6 @@ from tests.rig import binds
 from tests.rig.installed import Agent
 
 __all__ = [
-    "agent",
     "test_a_mistake_in_the_arguments_is_held_and_says_what_to_do",
     "test_an_operators_stop_is_respected_and_so_is_the_start",
     "test_an_unknown_crash_is_tried_again",

@@ -25,6 +25,9 @@ max_starts_per_hour = 100
 """
 """Recovery limits under which a test does not wait for minutes."""
 
+OURS: dict[str, Any] = {"gpu_memory_utilization": 0.9, "max_model_len": 4096}
+"""Settings that the scripted engine's card of 24 GiB holds."""
+
 BEGIN_ANEW = f"""
 systemctl stop llmagent
 for unit in $(find /etc/llmagent/units -name '*.service'); do
