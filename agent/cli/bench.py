@@ -20,19 +20,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import bench
 from agent.cli import bench_sweep
 from agent.config import load
-from agent.core.bench import Comparison, Point, Standing, compare
-from agent.core.profile import Band
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.unit_environment import environment_of
+from agent.core.bench.measure import Comparison, Point, Standing, compare
+from agent.core.settings.profile import Band
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.unit.environment import environment_of
 from agent.errors import UsageError
-from agent.host import bench_files
-from agent.host.engine_install import install_of
-from agent.host.profile_files import read_profiles
-from agent.host.store import Event, Store, StoreError
-from agent.host.vllm_api import ApiFailure, VllmApi, service_url
+from agent.host.data import benchmarks as bench_files
+from agent.host.data.profiles import read_profiles
+from agent.host.store.store import Event, Store, StoreError
+from agent.host.vllm.api import ApiFailure, VllmApi, service_url
+from agent.host.vllm.install import install_of
+from agent.tasks import bench
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

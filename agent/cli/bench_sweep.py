@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent import sweep
-from agent.bench import Target
-from agent.core.bench import NOISE
-from agent.core.profile import Origin, Quantity
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.sweep import SEQS, UTILIZATIONS, Outcome, found, trials
+from agent.core.bench.measure import NOISE
+from agent.core.bench.sweep import SEQS, UTILIZATIONS, Outcome, found, trials
+from agent.core.settings.profile import Origin, Quantity
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.errors import HostLacksError
-from agent.host.profile_files import OWN, write_profile
+from agent.host.data.profiles import OWN, write_profile
+from agent.tasks import sweep
+from agent.tasks.bench import Target
 
 START_SECONDS = 3600.0
 

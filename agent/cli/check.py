@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.checks import Finding, HelpReader, Severity, check_config
 from agent.config import Config, load
-from agent.core.engine import EngineInstall
+from agent.core.engine.install import EngineInstall
 from agent.errors import ConfigError
-from agent.host.engine_help import cache_directory, known_flags, read_help
+from agent.host.vllm.help import cache_directory, known_flags, read_help
+from agent.tasks.check_config import Finding, HelpReader, Severity, check_config
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from agent.core.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
-from agent.core.diagnosis import Diagnosis, LogReader
-from agent.core.failures import FailureClass, Group, Outcome, group_of, what_to_do
-from agent.core.ladders import TOO_LOW
-from agent.core.remedies import propose
-from agent.core.settings import Settings
+from agent.core.diagnosis.reader import Diagnosis, LogReader
+from agent.core.failures.meaning import FailureClass, Group, Outcome, group_of, what_to_do
+from agent.core.remedy.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
+from agent.core.remedy.ladders import TOO_LOW
+from agent.core.remedy.propose import propose
+from agent.core.settings.service import Settings
 from agent.errors import UsageError
-from agent.host.signature_files import load_signatures
+from agent.host.data.signatures import load_signatures
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
-from agent.host.store import Store, StoredEvent
+from agent.host.store.store import Store, StoredEvent
 
 STATE = Path("/var/lib/llmagent/llmagent.db")
 FOLLOW_SECONDS = 0.5

@@ -24,13 +24,13 @@ from agent.core.planner.plan import make_plan, terms
 from agent.core.planner.question import Fit, Measured, Plan, Request
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError
-from agent.core.settings import Settings
-from agent.core.unit_environment import environment_of
+from agent.core.settings.service import Settings
+from agent.core.unit.environment import environment_of
 from agent.errors import UsageError
-from agent.host.engine_install import install_of
-from agent.host.known_models import known_config
-from agent.host.model_config import read_model_config
-from agent.host.model_files import read_config, weights_gib
+from agent.host.models.config import read_model_config
+from agent.host.models.files import read_config, weights_gib
+from agent.host.models.known import known_config
+from agent.host.vllm.install import install_of
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

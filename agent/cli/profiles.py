@@ -19,10 +19,10 @@ import tomli_w
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.profile_plan import contradictions, plan_of
 from agent.core.planner.versions import version_of
-from agent.core.profile import Band, Profile
+from agent.core.settings.profile import Band, Profile
 from agent.errors import UsageError
-from agent.host.known_models import known_models
-from agent.host.profile_files import read_profiles
+from agent.host.data.profiles import read_profiles
+from agent.host.models.known import known_models
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.config import load
-from agent.core.settings import TUNABLES, Config, Settings
-from agent.core.unit import override_note, render_unit
+from agent.core.settings.service import TUNABLES, Config, Settings
+from agent.core.unit.text import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
-from agent.host.engine_help import cache_directory, known_flags
-from agent.host.engine_install import install_of
-from agent.host.hub_cache import needs_no_hub
-from agent.host.unit_facts import unit_facts
+from agent.host.models.hub_cache import needs_no_hub
+from agent.host.systemd.unit_inputs import unit_facts
+from agent.host.vllm.help import cache_directory, known_flags
+from agent.host.vllm.install import install_of
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

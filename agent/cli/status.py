@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.status_gpus import gpu_lines
-from agent.core.recovery import shortened
+from agent.core.judges.recover.recovery import shortened
 from agent.errors import DaemonAwayError, UsageError
 
 FILE = Path("/run/llmagent/status.json")

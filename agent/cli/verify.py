@@ -18,23 +18,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent import verification
 from agent.cli import status
 from agent.config import load
-from agent.core.check import Check, Verdict
-from agent.core.command_line import FLAGS
-from agent.core.diagnosis import LogReader
-from agent.core.facts import Facts
-from agent.core.failure_classes import EnginePhase
-from agent.core.model_shape import shape_of
-from agent.core.settings import TUNABLES, Expectations, ServicePolicy
-from agent.core.unit_environment import environment_of
-from agent.core.verify import verify
+from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.reader import LogReader
+from agent.core.engine.command_line import FLAGS
+from agent.core.failures.classes import EnginePhase
+from agent.core.settings.service import TUNABLES, Expectations, ServicePolicy
+from agent.core.unit.environment import environment_of
+from agent.core.verify.check import Check, Verdict
+from agent.core.verify.items import verify
+from agent.core.verify.model_shape import shape_of
 from agent.errors import UsageError
-from agent.host.journal import JournalFollower
-from agent.host.model_config import read_model_config
-from agent.host.signature_files import load_signatures
-from agent.host.vllm_api import VllmApi, service_url
+from agent.host.data.signatures import load_signatures
+from agent.host.journal.follower import JournalFollower
+from agent.host.models.config import read_model_config
+from agent.host.vllm.api import VllmApi, service_url
+from agent.tasks import ask_vllm as verification
 
 CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 COLOUR = {Verdict.PROVEN: 32, Verdict.CONTRADICTED: 31, Verdict.UNKNOWN: 33}

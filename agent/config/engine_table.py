@@ -21,7 +21,7 @@ from agent.config.values import (
     text,
     token,
 )
-from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime
+from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
 
 EXAMPLE = "vllm/vllm-openai:v0.10.2"
 

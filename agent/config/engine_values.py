@@ -16,7 +16,7 @@ from agent.config.values import (
     shown,
     text,
 )
-from agent.core.command_line import FLAGS, SHORT_FLAGS
+from agent.core.engine.command_line import FLAGS, SHORT_FLAGS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _GPU = re.compile(r"[0-9]{1,3}|(?:GPU|MIG)-[0-9A-Fa-f/-]+")

@@ -16,7 +16,7 @@ from agent.config.values import (
     read_table,
     shown,
 )
-from agent.core.gpu_settings import CardLimits, Power, Thermal, ThermalAction
+from agent.core.settings.gpus import CardLimits, Power, Thermal, ThermalAction
 
 HIGHEST_WATTS = 3000.0
 HIGHEST_MHZ = 10_000

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config.values import Mistake, nearest, shown
-from agent.core.engine_settings import version_in
 from agent.core.planner.versions import Version, version_of
-from agent.core.profile import Profile
-from agent.core.settings import Settings
+from agent.core.settings.engine import version_in
+from agent.core.settings.profile import Profile
+from agent.core.settings.service import Settings
 from agent.errors import UsageError
-from agent.host.engine_install import inspect
-from agent.host.profile_files import read_profiles
+from agent.host.data.profiles import read_profiles
+from agent.host.vllm.install import inspect
 
 TABLES = ("expect", "recovery")
 

@@ -29,7 +29,7 @@ from agent.config.values import (
     token,
     window,
 )
-from agent.core.settings import (
+from agent.core.settings.service import (
     Expectations,
     OnMismatch,
     Recovery,

@@ -9,27 +9,19 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from agent.core import (
-    cards,
-    checkup,
-    configuration,
-    driver_match,
-    driver_news,
-    evidence,
-    fetching,
-    fitness,
-    ground,
-    learning,
-    leftovers,
-    lifecycle,
-    liveness,
-    planning,
-    port,
-    probing,
-    recovery,
-    xids,
-)
-from agent.core.observations import (
+from agent.core.judges.alive import liveness
+from agent.core.judges.cards import fitness, xids
+from agent.core.judges.cards import looks as cards
+from agent.core.judges.driver import mismatch as driver_match
+from agent.core.judges.driver import news as driver_news
+from agent.core.judges.holders import processes as ground
+from agent.core.judges.recover import forgetting as learning
+from agent.core.judges.recover import port, recovery
+from agent.core.judges.recover import trials as probing
+from agent.core.judges.service import checkup, configuration, evidence, lifecycle
+from agent.core.judges.start import fetching, leftovers, planning
+from agent.core.judges.turn import Turn
+from agent.core.state.observations import (
     ActionDone,
     AgentStarted,
     ApiSeen,
@@ -52,8 +44,7 @@ from agent.core.observations import (
     Verified,
     XidSeen,
 )
-from agent.core.state import Decision, HostPolicy, HostState, ServiceState
-from agent.core.turn import Turn
+from agent.core.state.service import Decision, HostPolicy, HostState, ServiceState
 
 
 def decide(state: HostState, observation: Observation, policy: HostPolicy) -> Decision:

@@ -11,10 +11,10 @@ from typing import NoReturn
 import structlog
 
 from agent import config as configuration
-from agent.core.settings import Config
+from agent.core.settings.service import Config
 from agent.daemon.memory import Memory
 from agent.errors import ConfigError
-from agent.host.store import Store, StoreError
+from agent.host.store.store import Store, StoreError
 
 log = structlog.get_logger()
 

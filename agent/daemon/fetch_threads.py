@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.core.actions import FetchAction
-from agent.core.signatures import SignatureSet
-from agent.core.state import HostState
-from agent.core.vocabulary import Phase
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.state.actions import FetchAction
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostState
 from agent.daemon.clock import Clock
-from agent.daemon.fetch_effector import FetchEffector
-from agent.daemon.fetch_source import FetchSource
-from agent.daemon.lanes import Lane
+from agent.daemon.effectors.fetch import FetchEffector
+from agent.daemon.effectors.lane import Lane
 from agent.daemon.publisher import Publisher
-from agent.daemon.sources import Emit, SourceHealth, SourceThread
+from agent.daemon.sources.fetch import FetchSource
+from agent.daemon.sources.thread import Emit, SourceHealth, SourceThread
 
 JOIN_SECONDS = 0.3
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import structlog
 
 from agent.config import load
-from agent.core.actions import Action
-from agent.core.changes import changes
 from agent.core.decide import decide
-from agent.core.observations import (
+from agent.core.settings.changes import changes
+from agent.core.settings.service import Config
+from agent.core.state.actions import Action
+from agent.core.state.observations import (
     AgentStarted,
     ConfigLoaded,
     ConfigRefused,
@@ -24,13 +25,12 @@ from agent.core.observations import (
     Observation,
     Tick,
 )
-from agent.core.settings import Config
-from agent.core.state import Decision, HostPolicy, HostState, News
+from agent.core.state.service import Decision, HostPolicy, HostState, News
 from agent.daemon.clock import Clock
 from agent.daemon.memory import Memory
 from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.errors import ConfigError
-from agent.host import notify
+from agent.host.systemd import notify
 
 log = structlog.get_logger()
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import structlog
 
-from agent.core.card import Card
 from agent.core.codec import decode, encode
 from agent.core.doctor.finding import Finding
-from agent.core.state import HostState, Live, News, ServiceState
-from agent.daemon.sources import SourceHealth
-from agent.host.store import Event, Store, StoreError
+from agent.core.state.card import Card
+from agent.core.state.service import HostState, Live, News, ServiceState
+from agent.daemon.sources.thread import SourceHealth
+from agent.host.store.store import Event, Store, StoreError
 
 log = structlog.get_logger()
 

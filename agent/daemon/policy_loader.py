@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.core.planner.model import NotAModelError, model_of
-from agent.core.settings import Config, Settings
-from agent.core.state import HostPolicy, KnownModel
-from agent.core.unit_environment import environment_of
+from agent.core.settings.service import Config, Settings
+from agent.core.state.service import HostPolicy, KnownModel
+from agent.core.unit.environment import environment_of
 from agent.errors import AgentError
-from agent.host.engine_help import cache_directory, known_flags
-from agent.host.engine_install import install_of
-from agent.host.known_models import known_models
-from agent.host.model_config import read_model_config
-from agent.host.model_files import weights_gib
+from agent.host.models.config import read_model_config
+from agent.host.models.files import weights_gib
+from agent.host.models.known import known_models
+from agent.host.vllm.help import cache_directory, known_flags
+from agent.host.vllm.install import install_of
 
 MODEL_SECONDS = 3.0
 """A file system that does not answer in this time costs the plan, not the agent."""

@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agent.core.changes import restart_needed
-from agent.core.command_line import FLAGS
-from agent.core.gpu_view import GpusView, view_of_gpus
-from agent.core.host_view import HostView
-from agent.core.settings import Settings
-from agent.core.snapshot import (
+from agent.core.engine.command_line import FLAGS
+from agent.core.settings.changes import restart_needed
+from agent.core.settings.service import Settings
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostPolicy, HostState, ServiceState
+from agent.core.view.gpus import GpusView, view_of_gpus
+from agent.core.view.host import HostView
+from agent.core.view.snapshot import (
     FailureView,
     FetchView,
     HeldView,
@@ -29,11 +31,9 @@ from agent.core.snapshot import (
     SourceView,
     to_json,
 )
-from agent.core.state import HostPolicy, HostState, ServiceState
-from agent.core.vocabulary import Phase
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
-from agent.daemon.sources import LineCount, SourceHealth
-from agent.host.vllm_api import service_url
+from agent.daemon.sources.thread import LineCount, SourceHealth
+from agent.host.vllm.api import service_url
 from agent.version import VERSION
 
 PHASES = tuple(phase.value for phase in Phase)

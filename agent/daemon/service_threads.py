@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.daemon.api_effector import ApiAction
-from agent.daemon.api_source import ApiSource
-from agent.daemon.journal_source import JournalSource
-from agent.daemon.lanes import Lane
-from agent.daemon.sources import SourceThread
-from agent.daemon.unit_effector import UnitAction
+from agent.daemon.effectors.api import ApiAction
+from agent.daemon.effectors.lane import Lane
+from agent.daemon.effectors.unit import UnitAction
+from agent.daemon.sources.api import ApiSource
+from agent.daemon.sources.journal import JournalSource
+from agent.daemon.sources.thread import SourceThread
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import structlog
 
-from agent.core.actions import (
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.settings.service import Config
+from agent.core.state.actions import (
     Action,
     Canary,
     FetchAction,
@@ -20,38 +22,36 @@ from agent.core.actions import (
     Reexecute,
     Verify,
 )
-from agent.core.settings import Config
-from agent.core.signatures import SignatureSet
-from agent.core.state import HostPolicy, HostState, ServiceState
-from agent.core.vocabulary import Phase
-from agent.daemon.api_effector import ApiEffector
-from agent.daemon.api_source import ApiSource, Watched
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostPolicy, HostState, ServiceState
 from agent.daemon.beginning import load_config, open_store, reexecute
-from agent.daemon.checkup_source import CheckupSource
 from agent.daemon.clock import Clock, agent_clock
-from agent.daemon.exporter_source import ExporterSource
+from agent.daemon.effectors.api import ApiEffector
+from agent.daemon.effectors.gpu import GpuEffector
+from agent.daemon.effectors.lane import Lane
+from agent.daemon.effectors.unit import UnitEffector
+from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
-from agent.daemon.gpu_effector import GpuEffector
-from agent.daemon.gpu_source import GpuSource
-from agent.daemon.host_source import DiskSource, HostSource, host_view
-from agent.daemon.journal_source import JournalSource
-from agent.daemon.kernel_source import CURSOR_NAME, KernelSource
-from agent.daemon.lanes import Lane
 from agent.daemon.loop import Loop, Message, Quit, Reload
 from agent.daemon.memory import Memory
 from agent.daemon.publisher import Publisher
 from agent.daemon.service_threads import ServiceThreads
-from agent.daemon.sources import SourceThread
-from agent.daemon.unit_effector import UnitEffector
-from agent.daemon.unit_source import UnitSource
-from agent.host import notify
-from agent.host.boot import boot_id
-from agent.host.driver_files import DriverFiles, DriverPlaces
-from agent.host.instance_lock import InstanceLock
-from agent.host.nvml import Nvml
-from agent.host.signature_files import load_signatures
-from agent.host.vllm_api import service_url
-from agent.host.xid_files import load_xids
+from agent.daemon.sources.api import ApiSource, Watched
+from agent.daemon.sources.checkup import CheckupSource
+from agent.daemon.sources.gpus import GpuSource
+from agent.daemon.sources.host import DiskSource, HostSource, host_view
+from agent.daemon.sources.journal import JournalSource
+from agent.daemon.sources.kernel import CURSOR_NAME, KernelSource
+from agent.daemon.sources.thread import SourceThread
+from agent.daemon.sources.units import UnitSource
+from agent.host.data.signatures import load_signatures
+from agent.host.data.xids import load_xids
+from agent.host.machine.boot import boot_id
+from agent.host.machine.lock import InstanceLock
+from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
+from agent.host.nvidia.nvml import Nvml
+from agent.host.systemd import notify
+from agent.host.vllm.api import service_url
 
 log = structlog.get_logger()
 

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from agent.core.diagnosis import LogReader
-from agent.core.signatures import SignatureSet
-from agent.host.signature_files import load_signatures
+from agent.core.diagnosis.reader import LogReader
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.host.data.signatures import load_signatures
 
 LINES = 200_000
 

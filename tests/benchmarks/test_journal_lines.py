@@ -19,9 +19,9 @@ for number in range({LINES}):
 OURS = f"""\
 import sys, time
 sys.path.insert(0, "/usr/lib/llmagent")
-from agent.core.diagnosis import LogReader
-from agent.host.journal import JournalFollower
-from agent.host.signature_files import load_signatures
+from agent.core.diagnosis.reader import LogReader
+from agent.host.journal.follower import JournalFollower
+from agent.host.data.signatures import load_signatures
 signatures = load_signatures()
 follower = JournalFollower("flood.service", None)
 assert follower.from_invocation(sys.argv[1])

@@ -16,9 +16,9 @@ from typing import Any
 import bcrypt
 import pytest
 
-from agent.core.settings import Metrics
-from agent.core.snapshot import Snapshot
-from agent.daemon.exporter import Exporter
+from agent.core.settings.service import Metrics
+from agent.core.view.snapshot import Snapshot
+from agent.daemon.exporter.exporter import Exporter
 from tests.rig.paths import REPO
 from tests.unit import dashboard
 from tests.unit.certificates import self_signed

@@ -13,7 +13,7 @@ from tests.rig import binds
 from tests.rig.container import Container
 
 IMPORTS: Final = """
-from agent.host.journal import JournalFollower
+from agent.host.journal.follower import JournalFollower
 follower = None
 
 def follow(unit, cursor=None):
@@ -360,7 +360,7 @@ def test_all_lines_of_a_dead_process_are_there_once_journald_was_asked_to_finish
     told = ask(
         box,
         """
-from agent.host.journal_sync import synchronize
+from agent.host.journal.sync import synchronize
 for _ in range(5):
     follow("victim.service")
     subprocess.run(["systemctl", "start", "victim.service"], capture_output=True)
@@ -373,7 +373,7 @@ for _ in range(5):
 def test_a_journald_that_is_away_cannot_finish(box: Container) -> None:
     told = tell_inside(
         box,
-        "from agent.host.journal_sync import synchronize\ntell(synchronize(20))",
+        "from agent.host.journal.sync import synchronize\ntell(synchronize(20))",
         within=["unshare", "--mount", "sh", "-c", 'mount -t tmpfs t /run && exec "$@"', "sh"],
     )
     assert told is False

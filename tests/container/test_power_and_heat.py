@@ -134,7 +134,7 @@ def test_an_nvidia_smi_that_hangs_is_killed_with_its_children(machine: Machine) 
     result = tell_inside(
         machine.box,
         """
-from agent.host import nvidia_smi
+from agent.host.nvidia import smi as nvidia_smi
 began = time.monotonic()
 ended = nvidia_smi.run("/srv/hangs", ("-L",), nvidia_smi.launcher(1))
 tell([ended.end.name, ended.said, time.monotonic() - began < 10])

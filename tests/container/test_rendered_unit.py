@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from agent.core.command_line import command_line
-from agent.core.engine import Engine
-from agent.core.settings import Settings
-from agent.core.unit import HostFacts, render_unit
+from agent.core.engine.command_line import command_line
+from agent.core.engine.install import Engine
+from agent.core.settings.service import Settings
+from agent.core.unit.text import HostFacts, render_unit
 from tests.conftest import Boot
 from tests.rig import paths
 from tests.rig.binds import agent_code

@@ -286,7 +286,7 @@ def test_a_linked_unit_can_be_started_changed_and_unlinked_and_keeps_its_drop_in
     told = ask(
         box,
         """
-from agent.host.unit_files import write_if_changed
+from agent.host.systemd.unit_files import write_if_changed
 path = Path("/etc/llmagent/units/linked.service")
 bus.link(path)
 bus.daemon_reload()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `nvidia-smi -q -x` says of a card, under the names of agent.core.gpu, to compare with."""
+"""What `nvidia-smi -q -x` says of a card, to compare with, under the names of core.gpu.reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
 
-from agent.core.gpu import Gpu
+from agent.core.gpu.reading import Gpu
 
 Value = float | str | bool | None
 MIB: Final = 1 << 20

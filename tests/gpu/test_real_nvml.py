@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from agent.host.driver_files import DriverFiles, DriverPlaces
-from agent.host.nvml import Nvml
+from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
+from agent.host.nvidia.nvml import Nvml
 from tests.gpu.smi_xml import cards, differences
 
 VERSIONS = DriverFiles(DriverPlaces()).read()

@@ -12,7 +12,10 @@ import json
 from dataclasses import replace
 from functools import partial
 
-from agent.core.actions import (
+from agent.core.codec import decode, encode
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import NEVER_A_FAILURE, EnginePhase, Outcome
+from agent.core.state.actions import (
     Action,
     Canary,
     FollowLog,
@@ -26,11 +29,7 @@ from agent.core.actions import (
     Verify,
     WriteUnit,
 )
-from agent.core.check import Check, Verdict
-from agent.core.codec import decode, encode
-from agent.core.failures import NEVER_A_FAILURE, EnginePhase, Outcome
-from agent.core.numbers import Numbers
-from agent.core.observations import (
+from agent.core.state.observations import (
     ActionDone,
     AgentStarted,
     CanaryDone,
@@ -41,8 +40,9 @@ from agent.core.observations import (
     UnitSeen,
     Verified,
 )
-from agent.core.state import Decision, HostState, ServiceState
-from agent.core.vocabulary import Phase, UnitFacts
+from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.service import Decision, HostState, ServiceState
+from agent.core.verify.check import Check, Verdict
 from tests.nights.due import next_tick
 from tests.nights.engine import Run
 from tests.nights.promises import check_repeated

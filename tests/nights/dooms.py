@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.core.failures import FailureClass
-from agent.core.numbers import Numbers
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import FailureClass
 from tests.nights.engine import Doom
 
 F = FailureClass

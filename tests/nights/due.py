@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agent.core import startup
-from agent.core.lifecycle import GRACE_SECONDS, LOG_SECONDS
-from agent.core.liveness import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
-from agent.core.settings import ServicePolicy
-from agent.core.state import HostState, ServiceState
-from agent.core.vocabulary import Phase
+from agent.core.judges.alive import start_progress as startup
+from agent.core.judges.alive.liveness import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
+from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
+from agent.core.settings.service import ServicePolicy
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostState, ServiceState
 
 QUIET_SECONDS = 600.0
 RESTLESS_SECONDS = 30.0

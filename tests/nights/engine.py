@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from agent.core.failures import EnginePhase, FailureClass
-from agent.core.numbers import Numbers
-from agent.core.settings import Recovery, Settings
-from agent.core.vocabulary import UnitFacts
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.settings.service import Recovery, Settings
+from agent.core.state.phases import UnitFacts
 
 F, P = FailureClass, EnginePhase
 

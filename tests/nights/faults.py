@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.core.failures import (
+from agent.core.failures.meaning import (
     NEVER_A_FAILURE,
     EnginePhase,
     FailureClass,
@@ -18,7 +18,7 @@ from agent.core.failures import (
     group_of,
     kind_of,
 )
-from agent.core.remedies import NEVER_HELD
+from agent.core.remedy.propose import NEVER_HELD
 
 F, P = FailureClass, EnginePhase
 HOUR = 3600.0

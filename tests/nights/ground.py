@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.core.engine import Engine
-from agent.core.failures import EnginePhase, FailureClass
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.unit import RESTART_SECONDS
-from agent.core.vocabulary import UnitFacts
+from agent.core.engine.install import Engine
+from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.phases import UnitFacts
+from agent.core.unit.text import RESTART_SECONDS
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import (
     ALL_LEVERS,

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.core.failures import FailureClass
-from agent.core.settings import Recovery, ServicePolicy, Settings
+from agent.core.failures.meaning import FailureClass
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import Needs

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.settings import Settings
+from agent.core.settings.service import Settings
 from tests.nights.faults import Fault
 from tests.nights.world import World
 

@@ -7,18 +7,18 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core import startup
-from agent.core.actions import Start, Stop
-from agent.core.case import default_utilization
-from agent.core.failures import EnginePhase
-from agent.core.ladders import LADDERS
-from agent.core.lifecycle import GRACE_SECONDS, LOG_SECONDS
-from agent.core.liveness import MISSES_WHEN_UNSEEN, VERIFY_LOST_SECONDS
-from agent.core.observations import Observation
-from agent.core.settings import Recovery, ServicePolicy, Settings
-from agent.core.state import Decision, HostState
-from agent.core.transitions import TRANSITIONS
-from agent.core.vocabulary import Phase
+from agent.core.failures.meaning import EnginePhase
+from agent.core.judges.alive import start_progress as startup
+from agent.core.judges.alive.liveness import MISSES_WHEN_UNSEEN, VERIFY_LOST_SECONDS
+from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
+from agent.core.remedy.case import default_utilization
+from agent.core.remedy.ladders import LADDERS
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Start, Stop
+from agent.core.state.observations import Observation
+from agent.core.state.phases import Phase
+from agent.core.state.service import Decision, HostState
+from agent.core.state.transitions import TRANSITIONS
 
 HOUR = 3600.0
 

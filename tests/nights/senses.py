@@ -6,23 +6,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from agent.core.actions import (
-    Canary,
-)
 from agent.core.decide import decide
-from agent.core.facts import Facts
-from agent.core.gpu import Gpu, GpuMemory, Gpus
-from agent.core.observations import (
-    ApiSeen,
-    GpusSeen,
-    LogProgress,
-    Observation,
-    UnitSeen,
-)
-from agent.core.settings import ServicePolicy
-from agent.core.state import Decision, HostPolicy, HostState
-from agent.core.vllm_metrics import Counters
-from agent.core.vocabulary import UnitFacts
+from agent.core.diagnosis.facts import Facts
+from agent.core.engine.metrics import Counters
+from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
+from agent.core.settings.service import ServicePolicy
+from agent.core.state.actions import Canary
+from agent.core.state.observations import ApiSeen, GpusSeen, LogProgress, Observation, UnitSeen
+from agent.core.state.phases import UnitFacts
+from agent.core.state.service import Decision, HostPolicy, HostState
 from tests.nights.engine import Run
 from tests.nights.ground import ENGINE
 from tests.nights.promises import check_history, is_about_the_run

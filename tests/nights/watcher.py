@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.core.actions import Start, Stop
-from agent.core.settings import TUNABLES, Settings, Tunable
-from agent.core.state import Decision, HostState, ServiceState
-from agent.core.vocabulary import Phase, UnitFacts
+from agent.core.settings.service import TUNABLES, Settings, Tunable
+from agent.core.state.actions import Start, Stop
+from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.service import Decision, HostState, ServiceState
 from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
 from tests.nights.world import World
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.core.command_line import command_line
-from agent.core.failures import EnginePhase
-from agent.core.settings import Settings
-from agent.core.unit import STOP_MARGIN_SECONDS
-from agent.core.vocabulary import UnitFacts
+from agent.core.engine.command_line import command_line
+from agent.core.failures.meaning import EnginePhase
+from agent.core.settings.service import Settings
+from agent.core.state.phases import UnitFacts
+from agent.core.unit.text import STOP_MARGIN_SECONDS
 from tests.nights.engine import (
     TIMELINE,
     Doom,

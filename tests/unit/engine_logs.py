@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from agent.core.diagnosis import Diagnosis, LogReader
-from agent.core.signatures import SignatureSet
-from agent.host.signature_files import load_signatures
+from agent.core.diagnosis.reader import Diagnosis, LogReader
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.host.data.signatures import load_signatures
 
 SIGNATURES: SignatureSet = load_signatures()
 

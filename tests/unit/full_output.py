@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from agent.core.doctor.finding import fail
-from agent.core.snapshot import FailureView, Snapshot
-from agent.core.vllm_metrics import Counters
-from agent.daemon.metrics import SnapshotCollector
+from agent.core.engine.metrics import Counters
+from agent.core.view.snapshot import FailureView, Snapshot
+from agent.daemon.metrics.collector import SnapshotCollector
 from tests.unit.some_gpus import GB10, H200, RTX4090, some_gpus
 from tests.unit.some_host import HOST
 from tests.unit.some_snapshot import HELD, SERVING, SNAPSHOT

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.host.nvml import Nvml, NvmlError, NvmlLook
+from agent.host.nvidia.nvml import Nvml, NvmlError, NvmlLook
 from tests.rig.nvsim import HostGpus
 from tests.rig.paths import REPO
 

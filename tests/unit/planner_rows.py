@@ -13,7 +13,7 @@ from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Measured, Plan, Request
 from agent.core.planner.versions import version_of
-from agent.host.known_models import known_config
+from agent.host.models.known import known_config
 
 ROWS = Path(__file__).with_name("planner_rows.toml")
 

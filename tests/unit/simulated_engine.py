@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.diagnosis import Diagnosis
-from agent.core.facts import Facts
-from agent.core.failures import EnginePhase, FailureClass, Outcome, transient
-from agent.core.numbers import Numbers
-from agent.core.settings import Settings
+from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.failures.meaning import EnginePhase, FailureClass, Outcome, transient
+from agent.core.settings.service import Settings
 
 F = FailureClass
 

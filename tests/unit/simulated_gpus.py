@@ -7,20 +7,20 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from agent.core.actions import (
+from agent.core.codec import decode, encode
+from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus, PowerLimits
+from agent.core.settings.gpus import Power, Thermal
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.actions import (
     Action,
     GpuAction,
     LockClocks,
     SetPersistenceMode,
     SetPowerLimit,
 )
-from agent.core.card import Card
-from agent.core.codec import decode, encode
-from agent.core.gpu import ClockEvents, Driver, Gpu, Gpus, PowerLimits
-from agent.core.gpu_settings import Power, Thermal
-from agent.core.observations import GpuActionDone, GpuOutcome, GpusSeen, XidSeen
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.state import HostPolicy
+from agent.core.state.card import Card
+from agent.core.state.observations import GpuActionDone, GpuOutcome, GpusSeen, XidSeen
+from agent.core.state.service import HostPolicy
 from tests.unit.simulated_host import SimulatedHost
 
 RTX4090 = Gpu(

@@ -7,18 +7,19 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from agent.core.actions import Action, Canary, LookAtCache, ReadLog, Reap, Start, Stop, Verify
-from agent.core.check import Check
 from agent.core.codec import decode, encode
-from agent.core.command_line import command_line
 from agent.core.decide import decide
-from agent.core.diagnosis import Diagnosis
-from agent.core.engine import Engine
-from agent.core.facts import Facts
-from agent.core.failures import EnginePhase, FailureClass
-from agent.core.model_cache import CacheFacts
-from agent.core.numbers import Numbers
-from agent.core.observations import (
+from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.engine.command_line import command_line
+from agent.core.engine.install import Engine
+from agent.core.engine.metrics import Counters
+from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.hub.cache import CacheFacts
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.actions import Action, Canary, LookAtCache, ReadLog, Reap, Start, Stop, Verify
+from agent.core.state.observations import (
     ActionDone,
     AgentStarted,
     ApiSeen,
@@ -32,11 +33,10 @@ from agent.core.observations import (
     UnitSeen,
     Verified,
 )
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.state import Decision, HostPolicy, HostState, News, ServiceState
-from agent.core.transitions import TRANSITIONS
-from agent.core.vllm_metrics import Counters
-from agent.core.vocabulary import Phase, UnitFacts
+from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.service import Decision, HostPolicy, HostState, News, ServiceState
+from agent.core.state.transitions import TRANSITIONS
+from agent.core.verify.check import Check
 from tests.unit.simulated_engine import Card, diagnosis_of, failure_at_start
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)

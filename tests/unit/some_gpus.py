@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.card import Cap, Card, Cause, Heat, HeatLevel, LeverState, XidRecord
-from agent.core.gpu import (
+from agent.core.gpu.reading import (
     ClockEvents,
     Driver,
     Gpu,
@@ -15,7 +14,8 @@ from agent.core.gpu import (
     Gpus,
     PowerLimits,
 )
-from agent.core.gpu_view import GpusView, view_of_gpus
+from agent.core.state.card import Cap, Card, Cause, Heat, HeatLevel, LeverState, XidRecord
+from agent.core.view.gpus import GpusView, view_of_gpus
 
 GIB = 1 << 30
 H200 = Gpu(

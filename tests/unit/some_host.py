@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from agent.core.host_view import Disk, HostView, Machine, ServiceUsage
+from agent.core.view.host import Disk, HostView, Machine, ServiceUsage
 
 GIB = 1 << 30
 HOST = HostView(

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from agent.core.check import Check, Verdict
-from agent.core.snapshot import (
+from agent.core.engine.metrics import Counters
+from agent.core.verify.check import Check, Verdict
+from agent.core.view.snapshot import (
     FailureView,
     FetchView,
     HeldView,
@@ -15,7 +16,6 @@ from agent.core.snapshot import (
     Snapshot,
     SourceView,
 )
-from agent.core.vllm_metrics import Counters
 
 PHASES = (
     "waiting",

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import bench
-from agent.core.bench import Load, Point, Standing, compare, from_vllm_json, knee
-from agent.core.engine import Engine
-from agent.core.profile import Band, Origin, Quantity
-from agent.host import bench_files
-from agent.host.load_client import measure
-from agent.host.vllm_bench import BenchFailedError, run_bench
+from agent.core.bench.measure import Load, Point, Standing, compare, from_vllm_json, knee
+from agent.core.engine.install import Engine
+from agent.core.settings.profile import Band, Origin, Quantity
+from agent.host.data import benchmarks as bench_files
+from agent.host.vllm.bench import BenchFailedError, run_bench
+from agent.host.vllm.load_client import measure
+from agent.tasks import bench
 from tests.unit.fake_http import Reply, says, serving, unused_port
 
 ONE, EIGHT = Load(1, 32, 16, 3), Load(8, 32, 16, 24)

@@ -2,7 +2,7 @@
 """What a reload says, and what it restarts."""
 
 from agent.config import parse
-from agent.core.changes import changes, restart_needed
+from agent.core.settings.changes import changes, restart_needed
 
 OLD = """
 [service.vllm]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.checks import Finding, Severity, check_config
 from agent.cli.main import main
 from agent.config import Config, parse
-from agent.core.engine import EngineInstall
+from agent.core.engine.install import EngineInstall
 from agent.errors import HostLacksError
+from agent.tasks.check_config import Finding, Severity, check_config
 
 USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 HELP = """

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from agent.core.decide import decide
 from agent.core.doctor.driver import judge_mismatch
 from agent.core.doctor.finding import Finding, fail, ok, unknown, warning
-from agent.core.gpu import Driver, Gpus
-from agent.core.observations import HostExamined
-from agent.core.state import HostPolicy, HostState, News
-from agent.daemon.checkup_source import next_evening
+from agent.core.gpu.reading import Driver, Gpus
+from agent.core.state.observations import HostExamined
+from agent.core.state.service import HostPolicy, HostState, News
+from agent.daemon.sources.checkup import next_evening
 
 NOTHING = HostPolicy({}, {})
 TAKEN = fail("port", "8000 is taken by nginx (pid 7)", "Stop it.", "vllm")

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.actions import Reap, Start
-from agent.core.failures import FailureClass
-from agent.core.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
-from agent.core.gpu import Driver, Gpu, GpuProcess, Gpus
-from agent.core.leftovers import CANNOT_DIE_SECONDS
-from agent.core.numbers import Numbers
-from agent.core.observations import GpusSeen
-from agent.core.settings import Recovery, ServicePolicy, Settings
-from agent.core.state import News
-from agent.core.vocabulary import Leftover, Phase, UnitFacts
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import FailureClass
+from agent.core.gpu.reading import Driver, Gpu, GpuProcess, Gpus
+from agent.core.judges.start.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
+from agent.core.judges.start.leftovers import CANNOT_DIE_SECONDS
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Reap, Start
+from agent.core.state.observations import GpusSeen
+from agent.core.state.phases import Leftover, Phase, UnitFacts
+from agent.core.state.service import News
 from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.case import Bound
-from agent.core.check import Check, Verdict
 from agent.core.codec import decode, encode
-from agent.core.failures import EnginePhase, FailureClass
-from agent.core.learned import Override
-from agent.core.settings import Settings
-from agent.core.state import Asked, Died, Failure, ServiceState
-from agent.core.vocabulary import Phase, Then
+from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.remedy.case import Bound
+from agent.core.settings.service import Settings
+from agent.core.state.learned import Override
+from agent.core.state.phases import Phase, Then
+from agent.core.state.service import Asked, Died, Failure, ServiceState
+from agent.core.verify.check import Check, Verdict
 
 times = st.floats(0, 4e9)
 texts = st.text(max_size=20)

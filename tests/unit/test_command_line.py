@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.command_line import FLAGS, command_line
-from agent.core.engine import Engine, release_of
-from agent.core.settings import Settings
+from agent.core.engine.command_line import FLAGS, command_line
+from agent.core.engine.install import Engine, release_of
+from agent.core.settings.service import Settings
 
 SETTINGS = Settings(name="vllm", model="org/name")
 NOT_FLAGS = {

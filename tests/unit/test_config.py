@@ -9,8 +9,8 @@ import pytest
 from agent.config import load, parse
 from agent.config.engine_table import ENGINE
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
-from agent.core.engine_settings import EngineSettings
-from agent.core.settings import (
+from agent.core.settings.engine import EngineSettings
+from agent.core.settings.service import (
     Config,
     Expectations,
     Metrics,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.config import parse
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
-from agent.core.settings import Expectations
+from agent.core.settings.service import Expectations
 from agent.errors import ConfigError
 
 WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,12}", fullmatch=True)

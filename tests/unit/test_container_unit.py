@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config import parse
-from agent.core.command_line import command_line
-from agent.core.engine import Engine, image_install
-from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime, version_in
-from agent.core.fetch_unit import render_fetch_unit
-from agent.core.settings import Sandbox, Settings
-from agent.core.unit import HostFacts, render_unit
+from agent.core.engine.command_line import command_line
+from agent.core.engine.install import Engine, image_install
+from agent.core.hub.unit import render_fetch_unit
+from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime, version_in
+from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.text import HostFacts, render_unit
 from agent.errors import ConfigError
-from agent.host.gpu_processes import process_of
+from agent.host.nvidia.processes import process_of
 from tests.unit.unit_reader import argv, settings_of, values_of, words
 
 IMAGE = "vllm/vllm-openai:v0.10.2"

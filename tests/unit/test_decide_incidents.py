@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.actions import Start, Stop
-from agent.core.check import Check, Verdict
-from agent.core.failures import FailureClass
-from agent.core.numbers import Numbers
-from agent.core.observations import CanaryDone, UnitSeen
-from agent.core.settings import Expectations, OnMismatch, Recovery, ServicePolicy, Settings
-from agent.core.vocabulary import Phase, UnitFacts
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import FailureClass
+from agent.core.settings.service import Expectations, OnMismatch, Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Start, Stop
+from agent.core.state.observations import CanaryDone, UnitSeen
+from agent.core.state.phases import Phase, UnitFacts
+from agent.core.verify.check import Check, Verdict
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.actions import Action
-from agent.core.failures import FailureClass, Kind, kind_of
-from agent.core.numbers import Numbers
-from agent.core.settings import Recovery, ServicePolicy, Settings
-from agent.core.vocabulary import Phase
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import FailureClass, Kind, kind_of
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Action
+from agent.core.state.phases import Phase
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 

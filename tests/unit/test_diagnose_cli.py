@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from agent.cli import diagnose
-from agent.core.facts import Facts
-from agent.core.failures import FailureClass
+from agent.core.diagnosis.facts import Facts
+from agent.core.failures.meaning import FailureClass
 from agent.errors import UsageError
 from tests.unit.engine_logs import ALLOCATION, SERVING, WARMING, read, v1
 from tests.unit.engine_words import WORDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.failures import (
+from agent.core.failures.meaning import (
     FailureClass,
     Group,
     Kind,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.codec import decode, encode
-from agent.core.diagnosis import Diagnosis
-from agent.core.failures import FailureClass
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.failures.meaning import FailureClass
 from tests.unit.engine_logs import (
     ALLOCATION,
     CARRIERS,

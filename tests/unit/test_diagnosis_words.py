@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.failures import FailureClass, Group, group_of, transient
+from agent.core.failures.meaning import FailureClass, Group, group_of, transient
 from tests.unit.engine_logs import CARRIERS, STARTING, diagnose
 from tests.unit.engine_words import WORDS
 

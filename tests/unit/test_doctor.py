@@ -23,12 +23,12 @@ from agent.core.doctor.neighbours import (
     judge_rivals,
     judge_unit_file,
 )
-from agent.core.gpu import Driver, Gpu, GpuMemory, GpuProcess, Gpus, PowerLimits
-from agent.core.gpu_settings import Power
-from agent.core.settings import Config, ServicePolicy, Settings
-from agent.doctor import Patient, examine
+from agent.core.gpu.reading import Driver, Gpu, GpuMemory, GpuProcess, Gpus, PowerLimits
+from agent.core.settings.gpus import Power
+from agent.core.settings.service import Config, ServicePolicy, Settings
 from agent.host.probes import kernel, toolchain
 from agent.host.probes import model as files
+from agent.tasks.examine import Patient, examine
 from tests.rig.paths import REPO
 from tests.unit.fake_http import dribbles, raw, serving
 

@@ -22,8 +22,8 @@ from agent.core.doctor.container import (
     judge_runtime,
 )
 from agent.core.doctor.finding import Result
-from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime
-from agent.core.gpu import Driver
+from agent.core.gpu.reading import Driver
+from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
 from agent.host.probes.containers import cdi_specs, docker_daemon, image
 
 R = Result

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host.driver_files import DriverFiles, DriverPlaces, DriverVersions
+from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces, DriverVersions
 from tests.rig.nvml.driver import DriverFiles as SimulatedDriver
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.actions import Reexecute
 from agent.core.decide import decide
-from agent.core.gpu import Driver, Gpu, Gpus
-from agent.core.observations import GpusSeen
-from agent.core.state import Decision, HostPolicy, HostState
+from agent.core.gpu.reading import Driver, Gpu, Gpus
+from agent.core.state.actions import Reexecute
+from agent.core.state.observations import GpusSeen
+from agent.core.state.service import Decision, HostPolicy, HostState
 
 POLICY = HostPolicy({}, {})
 OLD = Driver("580.65.06", "580.65.06", "580.65.06", "13.0", mapped_version="580.65.06")

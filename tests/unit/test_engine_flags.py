@@ -3,7 +3,7 @@
 
 import pytest
 
-from agent.core.engine_flags import ADDED, REMOVED, parse_help, unknown_by_version, unknown_flags
+from agent.core.engine.flags import ADDED, REMOVED, parse_help, unknown_by_version, unknown_flags
 
 HELP = """usage: vllm serve [model_tag] [options]
 

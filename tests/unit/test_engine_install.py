@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.engine import EngineInstall
-from agent.core.engine_flags import parse_help
+from agent.core.engine.flags import parse_help
+from agent.core.engine.install import EngineInstall
 from agent.errors import HostLacksError
-from agent.host.engine_help import known_flags, read_help
-from agent.host.engine_install import inspect
+from agent.host.vllm.help import known_flags, read_help
+from agent.host.vllm.install import inspect
 
 FLAGS = "".join(f"  --flag-{chr(97 + n // 26)}{chr(97 + n % 26)} X\n" for n in range(60))
 OWN_NAME = pwd.getpwuid(os.geteuid()).pw_name

@@ -14,26 +14,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.actions import Action, LookAtPort, Stop, TakeEvidence
+from agent.core.diagnosis.numbers import Numbers
 from agent.core.doctor.host import Listener
-from agent.core.evidence import MOST_CHARACTERS, bounded
-from agent.core.failures import EnginePhase, FailureClass
-from agent.core.gpu import Gpu, GpuMemory, Gpus
-from agent.core.numbers import Numbers
-from agent.core.observations import (
+from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
+from agent.core.judges.service.evidence import MOST_CHARACTERS, bounded
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.actions import Action, LookAtPort, Stop, TakeEvidence
+from agent.core.state.observations import (
     EvidenceTaken,
     GpusSeen,
     LogConcluded,
     PortSeen,
     ProcessSeen,
 )
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.vocabulary import Phase
+from agent.core.state.phases import Phase
 from agent.daemon.clock import agent_clock
-from agent.daemon.evidence_taker import take_evidence
-from agent.host.port_holder import print_holder
-from agent.host.process_status import process_status
-from agent.host.py_spy import only_root_writes
+from agent.daemon.effectors.evidence import take_evidence
+from agent.host.probes.port_holder import print_holder
+from agent.host.vllm.process import process_status
+from agent.host.vllm.stacks import only_root_writes
 from tests.unit.simulated_engine import diagnosis_of
 from tests.unit.simulated_host import SimulatedHost
 

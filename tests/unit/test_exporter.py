@@ -24,10 +24,10 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from agent.core.settings import Metrics
-from agent.core.snapshot import Snapshot
-from agent.daemon.exporter import Exporter
-from agent.daemon.http_server import HttpServer, Limits, Request, Response, parse_head
+from agent.core.settings.service import Metrics
+from agent.core.view.snapshot import Snapshot
+from agent.daemon.exporter.exporter import Exporter
+from agent.daemon.exporter.http_server import HttpServer, Limits, Request, Response, parse_head
 from agent.errors import AgentError
 from tests.unit.certificates import self_signed
 from tests.unit.some_snapshot import SNAPSHOT

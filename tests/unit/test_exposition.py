@@ -11,9 +11,9 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from agent.daemon.exposition import render
-from agent.daemon.families import counter, gauge, info
-from agent.daemon.metrics import SnapshotCollector
+from agent.daemon.exporter.exposition import render
+from agent.daemon.metrics.collector import SnapshotCollector
+from agent.daemon.metrics.families import counter, gauge, info
 from tests.unit.full_output import FULL
 
 

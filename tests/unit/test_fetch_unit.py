@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from agent.core.engine import Engine
-from agent.core.fetch_unit import render_fetch_unit
-from agent.core.model_cache import hub_cache, may_go_offline
-from agent.core.settings import Sandbox, Settings
-from agent.core.unit import HostFacts, render_unit
+from agent.core.engine.install import Engine
+from agent.core.hub.cache import hub_cache, may_go_offline
+from agent.core.hub.unit import render_fetch_unit
+from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.text import HostFacts, render_unit
 from tests.unit.unit_reader import argv
 
 HUB = Settings("vllm", "org/m", hf_token_file="/etc/llmagent/hf", revision="v2")

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from agent.core.actions import Action, Fetch, StopFetch
-from agent.core.diagnosis import Diagnosis
-from agent.core.failures import EnginePhase, FailureClass, Outcome
-from agent.core.fetch_state import FetchPlan, FetchProgress, read_line
-from agent.core.model_cache import CacheFacts
-from agent.core.numbers import Numbers
-from agent.core.observations import ActionDone, FetchSeen
-from agent.core.settings import Recovery, ServicePolicy, Settings
-from agent.core.vocabulary import Phase, UnitFacts
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.failures.meaning import EnginePhase, FailureClass, Outcome
+from agent.core.hub.cache import CacheFacts
+from agent.core.hub.progress import FetchPlan, FetchProgress, read_line
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Action, Fetch, StopFetch
+from agent.core.state.observations import ActionDone, FetchSeen
+from agent.core.state.phases import Phase, UnitFacts
 from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass

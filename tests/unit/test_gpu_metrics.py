@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from agent.core.gpu import Driver, Gpu, Gpus
-from agent.core.gpu_view import GpusView, view_of_gpus
-from agent.core.snapshot import Snapshot
-from agent.daemon.metrics import SnapshotCollector
+from agent.core.gpu.reading import Driver, Gpu, Gpus
+from agent.core.view.gpus import GpusView, view_of_gpus
+from agent.core.view.snapshot import Snapshot
+from agent.daemon.metrics.collector import SnapshotCollector
 from tests.unit.some_gpus import CARDS, GB10, GIB, H200, some_gpus
 from tests.unit.some_host import HOST
 from tests.unit.some_snapshot import SNAPSHOT

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from agent.config import parse
-from agent.core.changes import changes
-from agent.core.gpu_settings import CardLimits, Power, Thermal, ThermalAction
+from agent.core.settings.changes import changes
+from agent.core.settings.gpus import CardLimits, Power, Thermal, ThermalAction
 from agent.errors import ConfigError
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.gpu import Gpu, Gpus
-from agent.core.observations import GpusSeen, Observation, XidSeen
-from agent.core.xid_lines import pci_key
-from agent.daemon.deadline_worker import DeadlineWorker
-from agent.daemon.gpu_source import LOG_SECONDS, GpuSource, NvmlHungError, Patience
-from agent.host.driver_files import DriverFiles, DriverPlaces
-from agent.host.nvml import Doing, NvmlError, NvmlLook
-from agent.host.nvml_events import XidEvent
-from agent.host.xid_files import load_xids
+from agent.core.gpu.reading import Gpu, Gpus
+from agent.core.gpu.xid_lines import pci_key
+from agent.core.state.observations import GpusSeen, Observation, XidSeen
+from agent.daemon.sources.deadline_worker import DeadlineWorker
+from agent.daemon.sources.gpus import LOG_SECONDS, GpuSource, NvmlHungError, Patience
+from agent.host.data.xids import load_xids
+from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
+from agent.host.nvidia.events import XidEvent
+from agent.host.nvidia.nvml import Doing, NvmlError, NvmlLook
 from tests.rig.nvml.driver import DriverFiles as SimulatedDriver
 
 QUICK = Patience(look_seconds=0.1, open_seconds=0.1)

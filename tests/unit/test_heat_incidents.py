@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.card import HeatLevel
-from agent.core.gpu import ClockEvents, Gpu, PowerLimits
-from agent.core.gpu_settings import Power, Thermal, ThermalAction
-from agent.core.vllm_metrics import Counters
-from agent.core.vocabulary import Phase
+from agent.core.engine.metrics import Counters
+from agent.core.gpu.reading import ClockEvents, Gpu, PowerLimits
+from agent.core.settings.gpus import Power, Thermal, ThermalAction
+from agent.core.state.card import HeatLevel
+from agent.core.state.phases import Phase
 from tests.unit.simulated_gpus import GB10, RTX4090, GpuHost, gpu_host
 
 DRAIN = Thermal(action=ThermalAction.DRAIN, warning_celsius=80, critical_celsius=90)

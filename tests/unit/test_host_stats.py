@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.host_view import Disk, HostView, ServiceUsage
-from agent.core.settings import Settings
-from agent.core.state import HostState, Live, ServiceState
-from agent.core.vocabulary import UnitFacts
-from agent.daemon.host_source import DiskSource, HostSource, host_view, paths_of
-from agent.host.cgroup_stats import Mounts, read_mounts, read_usage
-from agent.host.disk_space import disk_space
-from agent.host.machine_stats import read_machine
+from agent.core.settings.service import Settings
+from agent.core.state.phases import UnitFacts
+from agent.core.state.service import HostState, Live, ServiceState
+from agent.core.view.host import Disk, HostView, ServiceUsage
+from agent.daemon.sources.host import DiskSource, HostSource, host_view, paths_of
+from agent.host.machine.cgroups import Mounts, read_mounts, read_usage
+from agent.host.machine.disk import disk_space
+from agent.host.machine.figures import read_machine
 from tests.unit.some_host import HOST
 from tests.unit.some_snapshot import SNAPSHOT
 from tests.unit.test_exporter import of, scrape

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.model_cache import Repository
-from agent.host.hub_cache import look
+from agent.core.hub.cache import Repository
+from agent.host.models.hub_cache import look
 
 MODEL = Repository("org/m", "main", weights=True)
 TOKENIZER = Repository("org/t", "main", weights=False)

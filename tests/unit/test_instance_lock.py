@@ -13,13 +13,13 @@ from typing import Final
 import pytest
 
 from agent.errors import HostLacksError
-from agent.host.instance_lock import AlreadyRunningError, InstanceLock
+from agent.host.machine.lock import AlreadyRunningError, InstanceLock
 
 REPO: Final = Path(__file__).parents[2]
 HOLDER: Final = """
 import sys, time
 from pathlib import Path
-from agent.host.instance_lock import InstanceLock
+from agent.host.machine.lock import InstanceLock
 lock = InstanceLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)

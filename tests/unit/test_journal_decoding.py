@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.host.journal_entry import (
+from agent.host.journal.entry import (
     COREDUMP_MESSAGE_ID,
     SUPPRESSED_MESSAGE_ID,
     RawFields,

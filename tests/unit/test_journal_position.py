@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.host.journal_position import REMEMBERED, Position
+from agent.host.journal.position import REMEMBERED, Position
 
 
 class SortedJournal:

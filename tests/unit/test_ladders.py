@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.case import Bound, Case, Change, Hold, Refetch, Remedy, Retry, Wait
-from agent.core.failures import FailureClass, Group, Kind, group_of, kind_of
-from agent.core.ladders import LADDERS
-from agent.core.numbers import Numbers
-from agent.core.remedies import bounds_after, propose
-from agent.core.settings import Recovery, Settings
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import FailureClass, Group, Kind, group_of, kind_of
+from agent.core.remedy.case import Bound, Case, Change, Hold, Refetch, Remedy, Retry, Wait
+from agent.core.remedy.ladders import LADDERS
+from agent.core.remedy.propose import bounds_after, propose
+from agent.core.settings.service import Recovery, Settings
 
 F = FailureClass
 GIB = 1024**3

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent.core.gpu import Driver, Gpu, Gpus
-from agent.core.observations import GpusSeen
-from agent.core.settings import ServicePolicy, Settings
+from agent.core.gpu.reading import Driver, Gpu, Gpus
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.observations import GpusSeen
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 from tests.unit.some_gpus import GB10, H200

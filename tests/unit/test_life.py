@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from agent.core.actions import Action, Canary
-from agent.core.facts import Facts
-from agent.core.failures import EnginePhase, FailureClass
-from agent.core.observations import CanaryDone, LogProgress
-from agent.core.settings import Recovery, ServicePolicy, Settings
-from agent.core.startup import BUSY_PATIENCE, limit
-from agent.core.vllm_metrics import Counters, scan
-from agent.core.vocabulary import Phase
+from agent.core.diagnosis.facts import Facts
+from agent.core.engine.metrics import Counters, scan
+from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.judges.alive.start_progress import BUSY_PATIENCE, limit
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Action, Canary
+from agent.core.state.observations import CanaryDone, LogProgress
+from agent.core.state.phases import Phase
 from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass

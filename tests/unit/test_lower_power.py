@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.gpu import ClockEvents
-from agent.core.gpu_settings import Power, Thermal, ThermalAction
-from agent.core.observations import GpuOutcome
+from agent.core.gpu.reading import ClockEvents
+from agent.core.settings.gpus import Power, Thermal, ThermalAction
+from agent.core.state.observations import GpuOutcome
 from tests.unit.simulated_gpus import GpuHost
 
 SLOWDOWN = 90.0

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agent.daemon.metrics import SnapshotCollector
+from agent.daemon.metrics.collector import SnapshotCollector
 from tests.rig.paths import REPO
 from tests.unit.full_output import FULL
 

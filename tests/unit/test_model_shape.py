@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.model_shape import ModelShape, shape_of
-from agent.host.model_config import read_model_config
+from agent.core.verify.model_shape import ModelShape, shape_of
+from agent.host.models.config import read_model_config
 
 LLAMA_8B = {
     "model_type": "llama",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import notify
+from agent.host.systemd import notify
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import nvidia_smi
-from agent.host.nvidia_smi import SmiEnd, SmiResult
+from agent.host.nvidia import smi as nvidia_smi
+from agent.host.nvidia.smi import SmiEnd, SmiResult
 from tests.rig.nvsim import HostGpus, part
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the driver lets only root change a card")

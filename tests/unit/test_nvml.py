@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.core.gpu import ClockEvents, Gpu, PowerLimits
-from agent.host.nvml import NvmlError, NvmlLook
-from agent.host.nvml_calls import Code
-from agent.host.nvml_events import XidEvent
+from agent.core.gpu.reading import ClockEvents, Gpu, PowerLimits
+from agent.host.nvidia.calls import Code
+from agent.host.nvidia.events import XidEvent
+from agent.host.nvidia.nvml import NvmlError, NvmlLook
 from tests.rig.nvml.control import xid
 from tests.rig.nvml.state_file import StateFile, machine, uuid_of
 from tests.rig.nvsim import Call, HostGpus

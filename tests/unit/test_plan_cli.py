@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from agent.cli.main import main
-from agent.core.card import Card
-from agent.core.gpu import Gpu, GpuMemory
-from agent.core.gpu_view import GpusView, GpuView
-from agent.core.snapshot import ProvenView, ServiceView, Snapshot, to_json
-from agent.host.known_models import known_models
-from agent.host.model_files import weights_gib
+from agent.core.gpu.reading import Gpu, GpuMemory
+from agent.core.state.card import Card
+from agent.core.view.gpus import GpusView, GpuView
+from agent.core.view.snapshot import ProvenView, ServiceView, Snapshot, to_json
+from agent.host.models.files import weights_gib
+from agent.host.models.known import known_models
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 KEYS = {

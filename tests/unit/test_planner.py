@@ -15,7 +15,7 @@ from agent.core.planner.plan import make_plan, terms
 from agent.core.planner.question import Fit, Measured, Request
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError, counted
-from agent.host.known_models import known_models
+from agent.host.models.known import known_models
 from tests.unit.planner_rows import Row, error, rows
 
 ROWS = rows()

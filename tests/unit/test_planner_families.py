@@ -15,7 +15,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Request
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
-from agent.host.known_models import known_config, known_models
+from agent.host.models.known import known_config, known_models
 
 PLAIN: dict[str, Any] = {
     "hidden_size": 4096,

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from agent.core.decide import decide
-from agent.core.facts import Facts
-from agent.core.failures import EnginePhase
-from agent.core.gpu import Driver, Gpu, GpuMemory, Gpus
-from agent.core.observations import GpusSeen, LogProgress
+from agent.core.diagnosis.facts import Facts
+from agent.core.failures.meaning import EnginePhase
+from agent.core.gpu.reading import Driver, Gpu, GpuMemory, Gpus
 from agent.core.planner.model import model_of
-from agent.core.settings import Recovery, ServicePolicy, Settings
-from agent.core.state import HostPolicy, KnownModel
-from agent.core.vocabulary import Phase
-from agent.host.known_models import known_models
+from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.state.observations import GpusSeen, LogProgress
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostPolicy, KnownModel
+from agent.host.models.known import known_models
 from tests.unit.simulated_host import ENGINE, SimulatedHost
 
 GIB = 2**30

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.actions import LockClocks, SetPersistenceMode, SetPowerLimit
-from agent.core.card import Cause, LeverState
-from agent.core.gpu import Driver, PowerLimits
-from agent.core.gpu_settings import CardLimits, Power
-from agent.core.observations import GpuOutcome
-from agent.core.vocabulary import Phase
+from agent.core.gpu.reading import Driver, PowerLimits
+from agent.core.settings.gpus import CardLimits, Power
+from agent.core.state.actions import LockClocks, SetPersistenceMode, SetPowerLimit
+from agent.core.state.card import Cause, LeverState
+from agent.core.state.observations import GpuOutcome
+from agent.core.state.phases import Phase
 from tests.unit.simulated_gpus import GB10, RTX4090, GpuHost, gpu_host
 
 CAP = Power(limit_watts=400.0)

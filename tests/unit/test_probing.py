@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from agent.core.codec import decode, encode
-from agent.core.failures import FailureClass
-from agent.core.gpu import Driver, Gpus
-from agent.core.observations import GpusSeen
-from agent.core.settings import Recovery, ServicePolicy, Settings, Window
-from agent.core.state import ServiceState
-from agent.core.vllm_metrics import Counters
-from agent.core.vocabulary import Phase
+from agent.core.engine.metrics import Counters
+from agent.core.failures.meaning import FailureClass
+from agent.core.gpu.reading import Driver, Gpus
+from agent.core.settings.service import Recovery, ServicePolicy, Settings, Window
+from agent.core.state.observations import GpusSeen
+from agent.core.state.phases import Phase
+from agent.core.state.service import ServiceState
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 from tests.unit.some_gpus import DRIVER, H200

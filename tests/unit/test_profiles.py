@@ -16,10 +16,10 @@ from agent.core.planner.model import model_of
 from agent.core.planner.profile_plan import contradictions, plan_of, roof_of
 from agent.core.planner.question import Fit
 from agent.core.planner.versions import version_of
-from agent.core.profile import Profile, ProfileError, profile_of
+from agent.core.settings.profile import Profile, ProfileError, profile_of
 from agent.errors import ConfigError, UsageError
-from agent.host.known_models import known_models
-from agent.host.profile_files import read_profiles
+from agent.host.data.profiles import read_profiles
+from agent.host.models.known import known_models
 from tests.rig.paths import REPO
 
 SHIPPED = REPO / "etc/profiles"

@@ -5,11 +5,11 @@ import json
 import math
 from pathlib import Path
 
-from agent.core.gpu import Driver, Gpus
-from agent.core.snapshot import Snapshot
-from agent.core.state import HostPolicy, HostState
+from agent.core.gpu.reading import Driver, Gpus
+from agent.core.state.service import HostPolicy, HostState
+from agent.core.view.snapshot import Snapshot
 from agent.daemon.publisher import GPUS_STALE_SECONDS, Publisher
-from agent.daemon.sources import SILENT_SECONDS, SourceHealth
+from agent.daemon.sources.thread import SILENT_SECONDS, SourceHealth
 from tests.unit.some_gpus import CARDS, DRIVER, GB10, H200
 
 NOTHING = HostPolicy({}, {})

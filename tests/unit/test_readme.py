@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.cli.main import COMMANDS
 from agent.config import parse
-from agent.core.transitions import state_diagram
+from agent.core.state.transitions import state_diagram
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.case import (
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.failures.meaning import FailureClass, Kind, kind_of
+from agent.core.remedy.case import (
     Bound,
     Case,
     Change,
@@ -20,11 +22,9 @@ from agent.core.case import (
     Wait,
     default_utilization,
 )
-from agent.core.failures import FailureClass, Kind, kind_of
-from agent.core.ladders import LADDERS
-from agent.core.numbers import Numbers
-from agent.core.remedies import bounds_after, propose
-from agent.core.settings import TUNABLES, Recovery, Settings
+from agent.core.remedy.ladders import LADDERS
+from agent.core.remedy.propose import bounds_after, propose
+from agent.core.settings.service import TUNABLES, Recovery, Settings
 
 F = FailureClass
 

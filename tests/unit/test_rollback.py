@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from agent.core.actions import Start, Verify
-from agent.core.failures import FailureClass
-from agent.core.settings import Expectations, Recovery, ServicePolicy, Settings
-from agent.core.vocabulary import Phase
+from agent.core.failures.meaning import FailureClass
+from agent.core.settings.service import Expectations, Recovery, ServicePolicy, Settings
+from agent.core.state.actions import Start, Verify
+from agent.core.state.phases import Phase
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import pytest
 import requests
 
-from agent.core.engine_flags import parse_help
-from agent.host import engine_install
+from agent.core.engine.flags import parse_help
+from agent.host.vllm import install as engine_install
 from tests.rig import paths
 
 PYTHON = paths.RIG / "scripted_engine/venv/bin/python"

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from agent.core.engine import Engine
-from agent.core.failures import FailureClass
-from agent.core.gpu import Gpu, GpuProcess, Gpus
-from agent.core.numbers import Numbers
-from agent.core.observations import GpusSeen
-from agent.core.settings import ServicePolicy, Settings
-from agent.core.sharing import in_host_memory, neighbours_of, room_of
-from agent.core.state import HostPolicy, HostState, ServiceState
-from agent.core.turn import Turn
-from agent.core.vocabulary import Phase
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.engine.install import Engine
+from agent.core.failures.meaning import FailureClass
+from agent.core.gpu.reading import Gpu, GpuProcess, Gpus
+from agent.core.judges.holders.shares import in_host_memory, neighbours_of, room_of
+from agent.core.judges.turn import Turn
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.observations import GpusSeen
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostPolicy, HostState, ServiceState
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 from tests.unit.some_gpus import GB10, GIB, H200

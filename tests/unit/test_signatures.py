@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.failures import (
+from agent.core.diagnosis.lines import clean_lines
+from agent.core.diagnosis.signatures import (
+    Signature,
+    SignatureError,
+    SignatureKind,
+    SignatureSet,
+    signature_from_table,
+)
+from agent.core.failures.meaning import (
     NEVER_A_FAILURE,
     TABLE,
     FailureClass,
@@ -19,16 +27,8 @@ from agent.core.failures import (
     what_to_do,
     xid_action,
 )
-from agent.core.log_lines import clean_lines
-from agent.core.signatures import (
-    Signature,
-    SignatureError,
-    SignatureKind,
-    SignatureSet,
-    signature_from_table,
-)
 from agent.errors import HostLacksError
-from agent.host.signature_files import read_signatures
+from agent.host.data.signatures import read_signatures
 from tests.unit.engine_logs import SIGNATURES, diagnose
 
 EXAMPLES = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.gpu import Gpu
+from agent.core.gpu.reading import Gpu
 from tests.gpu.smi_xml import ROWS, cards, differences
 from tests.rig.nvml.state_file import uuid_of
 from tests.rig.nvsim import HostGpus

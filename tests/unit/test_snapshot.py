@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 
-from agent.core.snapshot import Snapshot, to_json
+from agent.core.view.snapshot import Snapshot, to_json
 from tests.unit.some_snapshot import SNAPSHOT
 
 

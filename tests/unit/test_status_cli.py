@@ -11,11 +11,11 @@ import pytest
 
 from agent.cli.main import main
 from agent.cli.status import render
-from agent.core.card import Ailment, Cap, Card, Cure, LeverState
-from agent.core.failures import FailureClass
-from agent.core.gpu import ClockEvents, Driver, Gpus
-from agent.core.gpu_view import GpusView, view_of_gpus
-from agent.core.snapshot import to_json
+from agent.core.failures.meaning import FailureClass
+from agent.core.gpu.reading import ClockEvents, Driver, Gpus
+from agent.core.state.card import Ailment, Cap, Card, Cure, LeverState
+from agent.core.view.gpus import GpusView, view_of_gpus
+from agent.core.view.snapshot import to_json
 from tests.unit.some_gpus import CARD, DRIVER, GB10, GIVEN, H200, many_gpus, some_gpus
 from tests.unit.some_snapshot import SNAPSHOT
 

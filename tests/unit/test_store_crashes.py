@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agent.host.store import Event, Store, StoreError
+from agent.host.store.store import Event, Store, StoreError
 
 REPO: Final = Path(__file__).parents[2]
 KEYS = st.sampled_from(["vllm", "embed", "host", "learned", "ü"])
@@ -85,7 +85,7 @@ TestAnySequenceKeepsExactlyWhatWasRecorded.settings = settings(
 WRITER: Final = """
 import sys
 from pathlib import Path
-from agent.host.store import Event, Store
+from agent.host.store.store import Event, Store
 store, said = Store.open(Path(sys.argv[1]))
 assert said is None, said
 number = int(store.load_state().get("number", "0"))

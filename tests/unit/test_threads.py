@@ -7,14 +7,14 @@ import queue
 import threading
 from pathlib import Path
 
-from agent.core.observations import ActionDone, Observation, Tick
-from agent.core.state import HostState, News, ServiceState
-from agent.core.vocabulary import Phase
+from agent.core.state.observations import ActionDone, Observation, Tick
+from agent.core.state.phases import Phase
+from agent.core.state.service import HostState, News, ServiceState
 from agent.daemon.clock import agent_clock
-from agent.daemon.lanes import Lane
+from agent.daemon.effectors.lane import Lane
 from agent.daemon.memory import Memory
-from agent.daemon.sources import SourceThread
-from agent.host.store import Store
+from agent.daemon.sources.thread import SourceThread
+from agent.host.store.store import Store
 
 SECONDS = 10.0
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from agent.core.transitions import TRANSITIONS
-from agent.core.vocabulary import Phase
+from agent.core.state.phases import Phase
+from agent.core.state.transitions import TRANSITIONS
 
 
 def test_every_phase_can_be_reached_and_left() -> None:

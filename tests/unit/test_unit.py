@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.command_line import command_line
-from agent.core.engine import Engine
-from agent.core.settings import Sandbox, Settings
-from agent.core.unit import HostFacts, override_note, render_unit
-from agent.core.unit_environment import environment_of
-from agent.core.unit_syntax import argument, assignment
+from agent.core.engine.command_line import command_line
+from agent.core.engine.install import Engine
+from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.environment import environment_of
+from agent.core.unit.quoting import argument, assignment
+from agent.core.unit.text import HostFacts, override_note, render_unit
 from tests.unit.unit_reader import argv, environment, settings_of, values_of, words
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)

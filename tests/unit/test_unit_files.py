@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import HostLacksError
-from agent.host.unit_files import write_if_changed
+from agent.host.systemd.unit_files import write_if_changed
 
 TEXT = "[Service]\nExecStart=/bin/true\n"
 

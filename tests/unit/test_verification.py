@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from agent.core.api_facts import Completion, NoAnswer, PrefixProbe
-from agent.core.settings import Settings
-from agent.host.vllm_api import VllmApi
-from agent.verification import collect
+from agent.core.engine.answers import Completion, NoAnswer, PrefixProbe
+from agent.core.settings.service import Settings
+from agent.host.vllm.api import VllmApi
+from agent.tasks.ask_vllm import collect
 from tests.unit.fake_http import FakeServer, says, serving, unused_port
 
 ASKED = Settings(name="vllm", model="llama")

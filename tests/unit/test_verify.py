@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.api_facts import ApiFacts, Completion, NoAnswer, PrefixProbe, ServedModel
-from agent.core.facts import Facts
-from agent.core.model_shape import ModelShape
-from agent.core.settings import Expectations, Settings
-from agent.core.verify import Check, Verdict, verify
+from agent.core.diagnosis.facts import Facts
+from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe, ServedModel
+from agent.core.settings.service import Expectations, Settings
+from agent.core.verify.items import Check, Verdict, verify
+from agent.core.verify.model_shape import ModelShape
 
 ASKED = Settings(
     name="vllm",

@@ -12,7 +12,7 @@ import pytest
 
 from agent.cli import verify
 from agent.cli.verify import Report, as_json, as_text, render_table
-from agent.core.check import Check, Verdict
+from agent.core.verify.check import Check, Verdict
 from agent.errors import DaemonAwayError, UsageError
 from tests.unit.fake_http import FakeServer, says, serving
 from tests.unit.some_snapshot import CHECKS

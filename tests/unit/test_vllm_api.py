@@ -9,15 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.core.api_facts import Completion, ServedModel
-from agent.core.vllm_metrics import Counters
-from agent.host.vllm_api import (
-    ApiFailure,
-    FailureKind,
-    HealthStatus,
-    VllmApi,
-    service_url,
-)
+from agent.core.engine.answers import Completion, ServedModel
+from agent.core.engine.metrics import Counters
+from agent.host.vllm.api import ApiFailure, FailureKind, HealthStatus, VllmApi, service_url
 from tests.unit.fake_http import FakeServer, dribbles, raw, redirects, says, serving, unused_port
 
 COMPLETION = {

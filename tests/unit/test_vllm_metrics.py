@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.core.vllm_metrics import scan
+from agent.core.engine.metrics import scan
 
 V1 = b"""\
 # HELP python_gc_objects_collected_total Objects collected during gc

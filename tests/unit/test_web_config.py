@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import ConfigError
-from agent.host.basic_auth import PasswordBook
-from agent.host.web_config import WebAccess
-from agent.host.web_config_file import TlsFiles, read_web_config
+from agent.host.web.access import WebAccess
+from agent.host.web.config_file import TlsFiles, read_web_config
+from agent.host.web.passwords import PasswordBook
 from tests.unit.certificates import self_signed
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()

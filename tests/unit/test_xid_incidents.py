@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.card import Cure
-from agent.core.failures import FailureClass
-from agent.core.gpu import GpuProcess
-from agent.core.vocabulary import Phase
+from agent.core.failures.meaning import FailureClass
+from agent.core.gpu.reading import GpuProcess
+from agent.core.state.card import Cure
+from agent.core.state.phases import Phase
 from tests.unit.simulated_gpus import RTX4090, GpuHost, gpu_host
 
 F = FailureClass

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.failures import XidAction, xid_action
-from agent.core.xid_lines import XidLine, Xids, pci_key
-from agent.host.xid_files import load_xids
+from agent.core.failures.meaning import XidAction, xid_action
+from agent.core.gpu.xid_lines import XidLine, Xids, pci_key
+from agent.host.data.xids import load_xids
 
 BUCKETS = {
     "RESTART_APP": XidAction.RESTART,

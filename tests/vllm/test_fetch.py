@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.diagnosis import LogReader
-from agent.core.failures import FailureClass
-from agent.host.signature_files import load_signatures
+from agent.core.diagnosis.reader import LogReader
+from agent.core.failures.meaning import FailureClass
+from agent.host.data.signatures import load_signatures
 from tests.rig import paths
 from tests.rig.hub import COMMIT, MODEL, Fault, Hub, etag_of, made_up_model
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
-from agent.core.engine_names import weight_family
-from agent.core.gpu import Gpu, Gpus
-from agent.core.gpu_settings import Power
-from agent.core.settings import Settings
+from agent.core.engine.names import weight_family
+from agent.core.gpu.reading import Gpu, Gpus
+from agent.core.settings.gpus import Power
+from agent.core.settings.service import Settings
 
 GIB = 1024**3
 

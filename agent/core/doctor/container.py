@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
-from agent.core.engine_settings import EngineSettings, GpuAccess, Runtime
-from agent.core.gpu import Driver
+from agent.core.gpu.reading import Driver
+from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
 
 OLDEST = {Runtime.PODMAN: (4, 1), Runtime.DOCKER: (20, 10)}
 """podman 4.0 brought log-driver=passthrough and 4.1 CDI; docker 20.10 --pull (release notes)."""

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
-from agent.core.gpu import Driver, Gpus
+from agent.core.gpu.reading import Driver, Gpus
 
 MINIMUM = {11: (450, 80), 12: (525, 60), 13: (580, 65)}
 """The oldest driver that runs any release of a CUDA major version (CUDA compatibility guide)."""

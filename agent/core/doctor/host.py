@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
-from agent.core.settings import Settings
+from agent.core.settings.service import Settings
 
 GIB = 1024**3
 MIB = 1024**2

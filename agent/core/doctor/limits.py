@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, ok, unknown, warning
-from agent.core.settings import Settings
+from agent.core.settings.service import Settings
 
 FEW_FILES = 65_536
 FEW_TASKS = 4_096

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
-from agent.core.settings import Settings
+from agent.core.settings.service import Settings
 
 GIB = 1024**3
 ROOM_GIB = 5.0

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, warning
-from agent.core.gpu_settings import Power
+from agent.core.settings.gpus import Power
 
 
 @dataclass(frozen=True, slots=True)

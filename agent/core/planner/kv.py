@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-from agent.core.engine_names import dtype_bytes
+from agent.core.engine.names import dtype_bytes
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.pool import Group, Kv

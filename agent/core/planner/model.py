@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.core.engine_names import dtype_bytes
+from agent.core.engine.names import dtype_bytes
 from agent.core.planner.attention import Latent, latent_of
 from agent.core.planner.config_keys import (
     NotAModelError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.engine_names import dtype_bytes
+from agent.core.engine.names import dtype_bytes
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import (

@@ -11,7 +11,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Plan, Request
 from agent.core.planner.roof import decode_roof
 from agent.core.planner.versions import Version
-from agent.core.profile import Profile, Quantity
+from agent.core.settings.profile import Profile, Quantity
 
 _ASKED = {f.name for f in fields(Request)}
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import yaml
 
 from agent.core.doctor.container import CdiSpec, Daemon, Image
-from agent.core.engine_settings import Runtime
+from agent.core.settings.engine import Runtime
 
 DOCKER_SOCKET = Path("/run/docker.sock")
 SECONDS = 1.5

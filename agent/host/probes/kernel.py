@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.core.doctor.host import EngineProcess, Listener, Memory
-from agent.host.process_unit import unit_of_groups
+from agent.host.machine.unit_of_process import unit_of_groups
 
 PROC = Path("/proc")
 _ENGINE = re.compile(rb"VLLM::|vllm\.entrypoints|(?:^|[/\x00])vllm\x00(?:serve|run-batch)\x00")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine says of itself: values by name, each with the log line that proves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from agent.core.diagnosis.numbers import to_float
+
+FactValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was read from the log; None is "not said", or "None" said (then there is a proof).
+
+    Sizes in GiB, lengths in tokens, times in seconds. Values are those in force, except
+    `non_default_args`, `max_num_seqs`, `max_num_batched_tokens` and `gpu_memory_utilization`, which
+    vLLM prints as they were asked. `dtype` is without "torch."; `attention_backend` is the name
+    that vLLM has used since 0.12 (FLASH_ATTN, FLASHINFER, ...), whatever the version printed.
+    """
+
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    linear_kernel: str | None = None
+    moe_kernel: str | None = None
+    attention_backend: str | None = None
+    flash_attention_version: int | None = None
+    weights_gib: float | None = None
+    available_kv_gib: float | None = None
+    kv_cache_tokens: int | None = None
+    max_concurrency: float | None = None
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    gpu_memory_utilization: float | None = None
+    total_gib: float | None = None
+    cuda_graph_gib: float | None = None
+    cuda_graph_estimate_gib: float | None = None
+    model: str | None = None
+    served_model_name: str | None = None
+    architecture: str | None = None
+    engine: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    enforce_eager: bool | None = None
+    enable_prefix_caching: bool | None = None
+    enable_chunked_prefill: bool | None = None
+    load_format: str | None = None
+    non_default_args: str | None = None
+    address: str | None = None
+    download_seconds: float | None = None
+    load_seconds: float | None = None
+    compile_seconds: float | None = None
+    init_seconds: float | None = None
+    proofs: Mapping[str, str] = field(default_factory=dict)
+
+    def evidence_for(self, name: str) -> str | None:
+        """Return the log line that proves the fact, shortened to the part that matters."""
+        return self.proofs.get(name)
+
+    def values(self) -> dict[str, FactValue]:
+        """Return all facts by name, None for those that the log does not give."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "proofs"}
+
+
+_TYPES = {f.name: str(f.type) for f in fields(Facts) if f.name != "proofs"}
+
+
+def is_fact(name: str) -> bool:
+    """Tell whether a capture of this name belongs to Facts."""
+    return name in _TYPES
+
+
+class FactBook:
+    """Gathers facts line by line; a later line corrects an earlier one, a weak one never does."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, FactValue] = {}
+        self._proofs: dict[str, str] = {}
+        self._weak: set[str] = set()
+
+    def learn(self, name: str, text: str, proof: str, *, weak: bool) -> None:
+        """Take the value as printed; what does not read as the fact's type is not learned."""
+        if weak and name in self._values and name not in self._weak:
+            return
+        value = _coerce(_TYPES[name], text)
+        if value is None and text not in ("None", "null"):
+            return
+        self._values[name] = value
+        self._proofs[name] = proof
+        if weak:
+            self._weak.add(name)
+        else:
+            self._weak.discard(name)
+
+    def get(self, name: str) -> FactValue:
+        """Return the value so far."""
+        return self._values.get(name)
+
+    def facts(self) -> Facts:
+        """Return what is known so far."""
+        return Facts(**self._values, proofs=dict(self._proofs))  # type: ignore[arg-type]
+
+
+def _coerce(kind: str, text: str) -> FactValue:
+    text = text.strip().strip("'\"")
+    if text in ("None", "null"):
+        return None
+    if kind.startswith("str"):
+        return text.removeprefix("torch.") or None
+    if kind.startswith("bool"):
+        return {"True": True, "true": True, "False": False, "false": False}.get(text)
+    number = to_float(text)
+    if number is None:
+        return None
+    return int(number) if kind.startswith("int") else round(number, 4)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The failure lines of one run: what each means there, and which is nearest to the root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from agent.core.diagnosis.lines import Line, seconds_between
+from agent.core.diagnosis.numbers import read_numbers
+from agent.core.diagnosis.signatures import Match, Rank, Signature
+from agent.core.diagnosis.tracebacks import Traceback
+from agent.core.failures.meaning import (
+    EnginePhase,
+    FailureClass,
+    Group,
+    XidAction,
+    group_of,
+    of_xid,
+    xid_action,
+)
+
+MAX_FINDINGS = 64
+"""Different failure lines that are kept of one run; the first of each class."""
+
+ALIVE_AFTER_SECONDS = 20
+"""An engine that still makes tokens this long after an error line did not die of it."""
+
+SHOWN = 400
+"""Characters of a line that evidence shows."""
+
+WRAPPER_WEIGHT = 3.0
+NOTE_WEIGHT = 4.0
+CODE_WEIGHT = 0.3
+"""Added where a traceback quotes the code that raises: the exception itself follows."""
+
+_RANKS = {Rank.ROOT: 0.8, Rank.CAUSE: 1.0, Rank.SYMPTOM: 2.0, Rank.WRAPPER: WRAPPER_WEIGHT}
+_XID_RANKS = {
+    XidAction.REBOOT: 0.0,
+    XidAction.HOLD: 0.2,
+    XidAction.RESET: 0.4,
+    XidAction.RESTART: 2.0,
+    XidAction.NOTE: NOTE_WEIGHT,
+}
+_FOLLOWS_ANOTHER_XID = 154
+_SOFT_LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})
+_EXPLAINS_LATER = frozenset({Group.HOST_SOFTWARE})
+_SURVIVES_READY = frozenset({Group.HARDWARE})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A failure line: the lowest `weight` is nearest to the root, then the lowest `order`.
+
+    `guessed` is true where the class hangs on a phase that no line had shown yet, `soft` where the
+    line was a mere warning, or the error was caught: the run may have gone on. `past` is true once
+    it did: such a finding may explain what comes later, but is no end.
+    """
+
+    failure: FailureClass
+    weight: float
+    order: int
+    line: str
+    numbers: Mapping[str, float | int]
+    stamp: str
+    guessed: bool = False
+    soft: bool = False
+    past: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether this can be what ended the run."""
+        return self.weight < NOTE_WEIGHT and not self.past
+
+
+@dataclass(slots=True)
+class Findings:
+    """The first and strongest line of each class, in the order of the log."""
+
+    _found: list[Finding] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._found)
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, finding: Finding) -> None:
+        """Keep the finding; a weaker one of a known class only completes its numbers."""
+        for index, known in enumerate(self._found):
+            if known.failure is finding.failure and known.weight <= finding.weight:
+                numbers = {**finding.numbers, **known.numbers}
+                self._found[index] = replace(known, numbers=numbers)
+                return
+        if len(self._found) < MAX_FINDINGS:
+            self._found.append(finding)
+
+    def by_weight(self) -> list[Finding]:
+        """Return them with the nearest to the root first."""
+        return sorted(self._found, key=lambda f: (f.weight, f.order))
+
+    def moved_on(self) -> None:
+        """Take mere warnings as survived; what they say of host software may matter yet."""
+        if any(f.soft and not f.past for f in self._found):
+            kept = (f for f in self._found if not f.soft or group_of(f.failure) in _EXPLAINS_LATER)
+            self._found = [replace(f, past=f.soft) for f in kept]
+
+    def survived_work(self, stamp: str) -> None:
+        """Forget what was printed well before a sign of life: nobody died of it."""
+        self._found = [
+            f
+            for f in self._found
+            if f.weight >= WRAPPER_WEIGHT
+            or group_of(f.failure) in _SURVIVES_READY
+            or not ALIVE_AFTER_SECONDS <= seconds_between(f.stamp, stamp) < float("inf")
+        ]
+
+    def survived_start(self) -> None:
+        """Forget all that a run that serves has evidently survived."""
+        self._found = [f for f in self._found if group_of(f.failure) in _SURVIVES_READY]
+
+    def drop_wrappers(self) -> None:
+        """Forget lines that only tell that a process is gone."""
+        self._found = [f for f in self._found if f.weight != WRAPPER_WEIGHT]
+
+    def warnings_after_the_end(self) -> Findings:
+        """Return the warnings behind the last hard line: they belong to the next run."""
+        hard = max((f.order for f in self._found if not f.soft), default=0)
+        return Findings([replace(f, order=0) for f in self._found if f.soft and f.order > hard])
+
+
+def finding_of(
+    line: Line,
+    match: Match,
+    order: int,
+    trace: Traceback,
+    phase: EnginePhase | None,
+    *,
+    caught: bool = False,
+) -> Finding | None:
+    """Return what a failure line means in this run; `phase` is None when no line has shown it.
+
+    `caught` tells that the program says itself that it goes on after this error.
+    """
+    signature = match.signature
+    failure = _class_of(match, trace, phase)
+    if failure is None:
+        return None
+    code = trace.open and line.text.startswith(" ")
+    mild = line.level in _SOFT_LEVELS and signature.rank in (Rank.ROOT, Rank.CAUSE)
+    soft = caught or mild
+    numbers = read_numbers(match.captures)
+    guessed = bool(signature.by_phase) and trace.phase is None and phase is None
+    shown = line.text.strip()[:SHOWN]
+    weight = _weight(signature, numbers, soft=soft) + (CODE_WEIGHT if code else 0.0)
+    return Finding(failure, weight, order, shown, numbers, line.stamp, guessed, soft)
+
+
+def _class_of(match: Match, trace: Traceback, phase: EnginePhase | None) -> FailureClass | None:
+    signature = match.signature
+    if (xid := match.captures.get("xid")) is not None:
+        return of_xid(int(xid))
+    for frame, failure in signature.by_frame.items():
+        if frame in trace.frames:
+            return failure
+    at = phase if phase is EnginePhase.SERVING else trace.phase or phase
+    return signature.failure if at is None else signature.by_phase.get(at, signature.failure)
+
+
+def _weight(signature: Signature, numbers: Mapping[str, float | int], *, soft: bool) -> float:
+    if "xid" not in numbers:
+        return _RANKS[signature.rank] + (0.5 if soft else 0.0)
+    if numbers["xid"] == _FOLLOWS_ANOTHER_XID:
+        return _RANKS[Rank.SYMPTOM]
+    return _XID_RANKS[xid_action(int(numbers["xid"]))]

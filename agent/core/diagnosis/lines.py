@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From raw log text to clean lines, whatever wrote, carried or coloured it.
+
+vLLM's own prefixes (0.6.3..0.32): "INFO 11-12 10:00:00 file.py:1060] text" to 0.7,
+"[file.py:1060]" from 0.8, "(EngineCore pid=1) " before it from 0.8 (workers) or 0.10 (all),
+coloured without a terminal in 0.10..0.15. In 0.31+ tracebacks and uvicorn's lines have no prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.core.diagnosis.records import text_of
+
+MAX_LINE = 32_768
+"""Characters of one raw line that are looked at; the engine config line has about 6,000."""
+
+MAX_PIECES = 400
+"""Parts between carriage returns that are looked at in one raw line: the last ones."""
+
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_COLOUR_LEFTOVER = re.compile(
+    r"#033\[[0-9;]*m|(?:\^\[|ESC|\\x1b|\\033|\\u001b)\[[0-9;]*m"
+    r"|(?<![\w\]])\[(?:0;|1;)?(?:0|3[0-7])m|\^M$"
+)
+"""Escapes as journald, `less`, `cat -v`, JSON and web pages spell them, or what is left of them."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d+)(?:, ip=[\d.]+)?\) ?")
+_HEADER = re.compile(
+    r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d(?::\d\d)?)(?:\.\d+)? "
+    r"\[?(?:([\w./<>-]+):(\d+)\]|[\w./-]+\.py:(?!\d)) ?"
+)
+_INNER = re.compile(r"(?:\[rank\d+\]: ?|\([A-Za-z][\w =-]{0,40}? pid=\d+(?:, ip=[\d.]+)?\) ?)+")
+"""What torch and Ray put before the message, inside vLLM's own prefix or without it."""
+
+_RESIDUE = re.compile(
+    r"(?:\d\d:\d\d:\d\d )?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[[\w./]+\.py:\d+\] "
+)
+"""What is left of vLLM's prefix where a person or a log shipper cut the date out."""
+
+_TRANSPORT = re.compile(
+    r"(?:"
+    # docker compose, kubectl --prefix, stern; CRI, docker and build-farm timestamps
+    r"[\w.-]*\s+\| |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
+    r"|(?:\w+ )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
+    r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] )?"
+    # journalctl: short, short-iso has the stamp above, short-monotonic and dmesg
+    r"|(?:[A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)? )"
+    r"|\[\s*\d+\.\d{3,6}\] (?:\[\s*T\d+\] )?"
+    r"|[A-Za-z0-9][\w.-]* (?:[\w.@/()-]+\[\d+\]|kernel|systemd): "
+    r"|<\d>"
+    r")"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One clean line: `text` is the message alone, `shown` what a person sees of the line.
+
+    `width` is the length of the physical line, without colours; `source` "file.py:line".
+    `process` is vLLM's own name ("EngineCore", "Worker_TP1", "" when not printed); `level` and
+    `stamp` ("11-21 03:05:45", local time without year) are "" outside log records.
+    """
+
+    text: str
+    shown: str
+    process: str = ""
+    level: str = ""
+    stamp: str = ""
+    source: str = ""
+    width: int = 0
+
+
+def clean_lines(raw: str) -> Iterator[Line]:
+    """Give the lines in one raw line: several where a progress bar glued them by returns."""
+    raw = text_of(raw)
+    if len(raw) > MAX_LINE:
+        raw = f"{raw[: MAX_LINE // 2]} … {raw[-MAX_LINE // 2 :]}"
+    if "\x1b" in raw:
+        raw = _ANSI.sub("", raw)
+    if "\r" not in raw and "\n" not in raw:
+        yield _clean(raw)
+        return
+    pieces = [piece for piece in re.split(r"[\r\n]+", raw) if piece.strip()]
+    for piece in pieces[-MAX_PIECES:]:
+        yield _clean(piece)
+
+
+def _clean(piece: str) -> Line:
+    if not piece.isprintable():
+        piece = _CONTROL.sub("", piece)
+    if "#033[" in piece or "m(" in piece or "[0;0m" in piece or "[0m" in piece or "^M" in piece:
+        piece = _COLOUR_LEFTOVER.sub("", piece)
+    process, level, stamp, source = "", "", "", ""
+    start = 0
+    header = _HEADER.search(piece, 0, 400)
+    if header is not None:
+        level, stamp = header.group(1), header.group(2)
+        source = f"{(header.group(3) or '').rpartition('/')[2]}:{header.group(4) or 0}"
+        start = header.end()
+        before = header.start()
+    else:
+        before = 200
+    named = _PROCESS.search(piece, 0, before) if " pid=" in piece else None
+    if named is not None:
+        process = named.group(1)
+        start = max(start, named.end())
+        begin = named.start()
+    elif header is not None:
+        begin = header.start()
+    else:
+        begin = start = _after_transport(piece)
+        residue = _RESIDUE.match(piece, start) if ".py:" in piece else None
+        if residue is not None:
+            start = residue.end()
+    if piece.startswith(("[rank", "("), start) and (inner := _INNER.match(piece, start)):
+        start = inner.end()
+    return Line(
+        piece[start:].rstrip(), piece[begin:].rstrip(), process, level, stamp, source, len(piece)
+    )
+
+
+def _after_transport(piece: str) -> int:
+    """Return where the message begins behind the prefixes of whatever carried the line."""
+    if not piece or (piece[0] == " " and not piece.lstrip(" ").startswith("| ")):
+        return 0
+    position = 0
+    for _ in range(4):
+        found = _TRANSPORT.match(piece, position)
+        if found is None:
+            break
+        position = found.end()
+    return position
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Return the seconds from one "MM-DD HH:MM:SS" stamp to another; infinite when unknown."""
+    try:
+        first, second = (_seconds(stamp) for stamp in (earlier, later))
+    except ValueError:
+        return float("inf")
+    return second - first if second >= first else float("inf")
+
+
+def _seconds(stamp: str) -> int:
+    day, clock = stamp.split(" ")
+    hours, minutes, seconds = (int(part) for part in f"{clock}:0".split(":")[:3])
+    return int(day[3:5]) * 86400 + hours * 3600 + minutes * 60 + seconds

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads vLLM's log line by line, in bounded memory, and says at any time what it shows."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.lines import Line, clean_lines
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.run import Life
+from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
+from agent.core.diagnosis.verdict import Verdict, judge, phase_shown
+from agent.core.failures.meaning import (
+    EnginePhase,
+    FailureClass,
+    Group,
+    Outcome,
+    group_of,
+    transient,
+)
+
+TAIL_LINES = 20
+TAIL_CHARACTERS = 500
+
+WRAP = range(60, 240)
+"""Widths at which terminals and log viewers break lines."""
+
+WRAPPED_TEXT = 600
+"""Characters of a broken line that are kept to be joined with its rest."""
+
+_BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureKind.FRAME})
+"""Kinds of lines whose rest, on the next line, can tell more."""
+
+_EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the step at hand has come: `what` it is, `done` 0..1, `detail` as printed."""
+
+    what: str
+    done: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What a log shows. `failure` is the cause (never a wrapper when a cause is there).
+
+    `transient` tells whether the same settings may succeed next time, None when unknown, as where
+    the class rests on a phase that the log does not show; `also` are the other findings;
+    `evidence` the lines, the cause's first.
+    """
+
+    outcome: Outcome = Outcome.UNKNOWN
+    failure: FailureClass | None = None
+    phase: EnginePhase = EnginePhase.STARTING
+    evidence: tuple[str, ...] = ()
+    transient: bool | None = None
+    numbers: Numbers = field(default_factory=Numbers)
+    facts: Facts = field(default_factory=Facts)
+    also: tuple[FailureClass, ...] = ()
+    vllm_version: str | None = None
+    progress: Progress | None = None
+
+
+class LogReader:
+    """Follows one log; several runs in it are told apart, and the last one counts.
+
+    While a new run shows nothing but a start, the failure of the one before is reported.
+    """
+
+    def __init__(self, signatures: SignatureSet) -> None:
+        self._signatures = signatures
+        self._life = Life()
+        self._before: Life | None = None
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._wrapped = ""
+        self._progress: Progress | None = None
+        self._activity = 0
+
+    def feed(self, line: str) -> None:
+        """Take one raw line, whatever carried it; never raises for its content."""
+        for clean in clean_lines(line):
+            self._take(clean)
+
+    @property
+    def phase(self) -> EnginePhase:
+        """How far the engine has come."""
+        return phase_shown(self._life)
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last progress bar of the phase at hand."""
+        return self._progress
+
+    @property
+    def facts(self) -> Facts:
+        """What the engine has said of itself so far."""
+        return self._life.book.facts()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves: it came up, and neither a failure nor a stop was seen since."""
+        return self._life.ready and not self._life.over
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines, clean and shortened."""
+        return tuple(self._tail)
+
+    @property
+    def activity(self) -> int:
+        """A counter that rises with every line that shows progress of a start."""
+        return self._activity
+
+    def diagnosis(self) -> Diagnosis:
+        """Return what the log shows up to here."""
+        life, verdict = self._life, judge(self._life)
+        if verdict.outcome in (Outcome.RUNNING, Outcome.UNKNOWN) and self._before is not None:
+            earlier = judge(self._before)
+            if earlier.outcome is Outcome.FAILED:
+                life, verdict = self._before, earlier
+        facts = life.book.facts()
+        return Diagnosis(
+            outcome=verdict.outcome,
+            failure=verdict.failure,
+            phase=phase_shown(life),
+            evidence=verdict.evidence,
+            transient=_transient(verdict),
+            numbers=_numbers(verdict, facts),
+            facts=facts,
+            also=verdict.also,
+            vllm_version=life.version,
+            progress=self._progress if verdict.outcome is Outcome.RUNNING else None,
+        )
+
+    def _take(self, line: Line) -> None:
+        if not line.text or line.text.isspace():
+            self._wrapped = ""
+            return
+        self._tail.append(line.shown.strip()[:TAIL_CHARACTERS])
+        matches = self._signatures.find(line.text)
+        whole = line.text
+        if self._wrapped and not line.level and not matches:
+            whole, matches = self._joined(line.text)
+            line = replace(line, text=whole) if matches else line
+        may_go_on = all(m.signature.kind in _BREAKABLE for m in matches)
+        self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
+        if any(m.signature.kind is SignatureKind.START for m in matches):
+            self._start_anew()
+        of_a_trace = line.text.startswith(("Traceback", '  File "'))
+        if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
+            if self._life.take(line, matches):
+                self._activity += 1
+                self._note_progress(matches)
+            if self._life.version is None and line.source.startswith("core.py:"):
+                self._name_version_by_line(line, matches)
+
+    def _joined(self, rest: str) -> tuple[str, tuple[Match, ...]]:
+        """Try the line as the rest of one that was broken at the edge of a terminal."""
+        head = self._wrapped
+        for glue in ("", " "):
+            text = f"{head}{glue}{rest.lstrip()}"
+            matches = tuple(m for m in self._signatures.find(text) if m.end > len(head))
+            if matches:
+                return text, matches
+        return f"{head}{rest.lstrip()}", ()
+
+    def _start_anew(self) -> None:
+        old = self._life
+        if not (old.started or old.ready or old.over):
+            return
+        if judge(old).outcome is Outcome.FAILED:
+            self._before = old
+        elif old.ready:
+            self._before = None
+        self._life = Life(findings=old.findings.warnings_after_the_end())
+        self._progress = None
+
+    def _note_progress(self, matches: tuple[Match, ...]) -> None:
+        for match in matches:
+            signature = match.signature
+            if signature.kind is SignatureKind.PROGRESS:
+                percent = match.captures.get("percent")
+                done = None if percent is None else min(int(percent), 100) / 100
+                detail = (match.captures.get("detail") or "").strip()
+                self._progress = Progress(signature.what, done, detail[:80])
+            elif signature.kind in (SignatureKind.PHASE, SignatureKind.READY):
+                self._progress = None
+
+    def _name_version_by_line(self, line: Line, matches: tuple[Match, ...]) -> None:
+        number = int(line.source.removeprefix("core.py:"))
+        for match in matches:
+            offset = {"engine-core-failed": 0, "engine-core-fatal": 2}.get(match.signature.id)
+            if offset is not None:
+                self._life.version = self._signatures.versions.get(number - offset)
+
+
+def _transient(verdict: Verdict) -> bool | None:
+    if verdict.failure is None:
+        return None
+    guess = verdict.finding
+    if guess is not None and guess.guessed and guess.failure is verdict.failure:
+        return None
+    return transient(verdict.failure)
+
+
+def _numbers(verdict: Verdict, facts: Facts) -> Numbers:
+    printed = dict(verdict.finding.numbers) if verdict.finding is not None else {}
+    if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
+        return Numbers(**printed)  # type: ignore[arg-type]
+    if (kv_tokens := printed.get("kv_tokens")) is not None:
+        printed.setdefault("estimated_max_model_len", kv_tokens)
+    said = {
+        "available_kv_gib": facts.available_kv_gib,
+        "utilization": facts.gpu_memory_utilization,
+        "total_gib": facts.total_gib,
+        "max_model_len": facts.max_model_len,
+        "max_num_seqs": facts.max_num_seqs,
+    }
+    for name, value in said.items():
+        if value is not None:
+            printed.setdefault(name, value)
+    return Numbers(**printed)  # type: ignore[arg-type]

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of vLLM as its log tells it: how far it came, what went wrong first, how it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agent.core.diagnosis.facts import FactBook, is_fact
+from agent.core.diagnosis.findings import SHOWN, WRAPPER_WEIGHT, Findings, finding_of
+from agent.core.diagnosis.lines import Line, seconds_between
+from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
+from agent.core.diagnosis.tracebacks import Tracebacks, of_a_request
+from agent.core.failures.meaning import EnginePhase, FailureClass
+
+SAME_STOP_SECONDS = 2
+"""Processes that die this shortly before an asked stop is logged died of that stop."""
+
+_FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
+_ONLY_TOLD = frozenset({"DEBUG", "INFO"})
+"""Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
+
+
+@dataclass(slots=True)
+class Served:
+    """What the run did for clients since it was ready."""
+
+    probes: int = 0
+    answers: int = 0
+    answers_ever: int = 0
+    idle_stats: int = 0
+    blocked: int = 0
+    last_line: str = ""
+    idle_line: str = ""
+
+
+@dataclass(slots=True)
+class Life:
+    """What is known of one run; grows by `take` and is judged by agent.core.diagnosis.verdict."""
+
+    book: FactBook = field(default_factory=FactBook)
+    tracebacks: Tracebacks = field(default_factory=Tracebacks)
+    version: str | None = None
+    stamp: str = ""
+    phase: EnginePhase = EnginePhase.STARTING
+    phase_line: str = ""
+    started: bool = False
+    recognised: bool = False
+    ready: bool = False
+    ready_stamp: str = ""
+    ready_line: str = ""
+    asked: FailureClass | None = None
+    asked_line: str = ""
+    asked_stamp: str = ""
+    asked_before_ready: str = ""
+    waited_for_connections: bool = False
+    stop_line: str = ""
+    exit_status: int | None = None
+    exit_line: str = ""
+    findings: Findings = field(default_factory=Findings)
+    fallbacks: dict[FailureClass, str] = field(default_factory=dict)
+    served: Served = field(default_factory=Served)
+    lines: int = 0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop is under way that was not the answer to a failure seen before."""
+        return bool(self.asked or self.stop_line) and not self.failing
+
+    @property
+    def failing(self) -> bool:
+        """Whether something that can end the run was seen."""
+        return any(f.ends for f in self.findings) or self.tracebacks.deadly is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether the run ended, or is about to."""
+        return self.failing or bool(self.asked or self.stop_line) or self.exit_status is not None
+
+    def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
+        """Add a clean line; returns whether it shows progress of the start."""
+        self.lines += 1
+        self.stamp = line.stamp or self.stamp
+        caught = bool(matches) and self.tracebacks.of(line.process).harmless
+        if not self.stopping:
+            self.tracebacks.take(line, matches, ready=self.ready)
+        if not matches:
+            return False
+        kinds = {match.signature.kind for match in matches}
+        if SignatureKind.NOISE in kinds:
+            return False
+        self.recognised = True
+        moved = False
+        if SignatureKind.FALLBACK not in kinds:
+            failing = [match for match in matches if match.signature.kind in _FAILING]
+            self._fail(line, failing, caught=caught or SignatureKind.CAUGHT in kinds)
+        for match in matches:
+            self._learn(line, match)
+            match match.signature.kind:
+                case SignatureKind.FALLBACK:
+                    name = match.signature.failure or FailureClass.UNKNOWN
+                    self.fallbacks.setdefault(name, line.text[:SHOWN])
+                case SignatureKind.PHASE | SignatureKind.PROGRESS | SignatureKind.FACT:
+                    moved = self._move(line, match.signature) or moved
+                case SignatureKind.START:
+                    self.started = moved = True
+                case SignatureKind.READY:
+                    moved = self._become_ready(line) or moved
+                case SignatureKind.REQUEST:
+                    self._request(line, match)
+                case SignatureKind.STATS:
+                    self._stats(line, match)
+                case SignatureKind.BLOCKED:
+                    self._blocked(line)
+                case SignatureKind.ASKED | SignatureKind.STOP:
+                    self._stop(line, match.signature)
+                case SignatureKind.EXIT:
+                    self.exit_status = int(match.captures["exit_status"] or 0)
+                    self.exit_line = line.text[:SHOWN]
+                case (
+                    SignatureKind.FAILURE
+                    | SignatureKind.WRAPPER
+                    | SignatureKind.CAUGHT
+                    | SignatureKind.FRAME
+                    | SignatureKind.NOISE
+                ):
+                    pass
+        return moved
+
+    def _learn(self, line: Line, match: Match) -> None:
+        signature = match.signature
+        if match.captures.get("version") and (self.version is None or not signature.weak):
+            self.version = match.captures["version"]
+        if signature.kind in (SignatureKind.FAILURE, SignatureKind.WRAPPER):
+            return
+        for name, text in match.captures.items():
+            if text is None or not is_fact(name):
+                continue
+            value = signature.values.get(text, text)
+            self.book.learn(name, value, line.text[:SHOWN], weak=signature.weak)
+        for name, pattern in signature.fields:
+            found = pattern.search(line.text)
+            if found is not None:
+                proof = _excerpt(line.text, match.end, found.start(), found.end())
+                self.book.learn(name, found.group(1), proof, weak=signature.weak)
+        for name, value in signature.fixed.items():
+            self.book.learn(name, value, line.text[:SHOWN], weak=signature.weak)
+        if (blocks := match.captures.get("blocks")) is not None:
+            tokens = str(int(blocks) * 16)
+            self.book.learn("kv_cache_tokens", tokens, line.text[:SHOWN], weak=True)
+
+    def _move(self, line: Line, signature: Signature) -> bool:
+        if self.ready:
+            return False
+        self.findings.moved_on()
+        if signature.phase is not None and not self.failing:
+            self.phase = signature.phase
+            self.phase_line = line.text[:SHOWN]
+        if signature.phase in (EnginePhase.PROFILING, EnginePhase.WARMING_UP):
+            self.tracebacks.survived()
+        return True
+
+    def _fail(self, line: Line, matches: list[Match], *, caught: bool) -> None:
+        """Add what one line tells: of several classes only the one that is nearest to the root."""
+        if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
+            return
+        shown = self.phase if self.phase_line else None
+        trace = self.tracebacks.of(line.process)
+        serves = self.ready or of_a_request(line)
+        found = [
+            found_one
+            for match in matches
+            if not (match.signature.when is When.START and serves)
+            and (found_one := finding_of(line, match, self.lines, trace, shown, caught=caught))
+        ]
+        if found:
+            nearest = min(found, key=lambda finding: finding.weight)
+            for finding in found:
+                if finding.failure is nearest.failure:
+                    self.findings.add(finding)
+
+    def _become_ready(self, line: Line) -> bool:
+        if self.ready:
+            return False
+        self.ready = True
+        self.ready_stamp, self.ready_line = self.stamp, line.text[:SHOWN]
+        self.phase = EnginePhase.SERVING
+        self.phase_line = line.text[:SHOWN]
+        self.findings.survived_start()
+        self.tracebacks.survived()
+        if self.asked is not None:
+            self.asked_before_ready, self.asked, self.asked_line = self.asked_line, None, ""
+        return True
+
+    def _request(self, line: Line, match: Match) -> None:
+        path, status = match.captures["path"] or "", match.captures["status"] or ""
+        if status.startswith("2") and not self.over:
+            self._become_ready(line)
+        if path.startswith(("/health", "/ping")):
+            self.served.probes += status.startswith("2")
+        elif path.startswith("/v1/") and path != "/v1/models":
+            self.served.answers_ever += 1
+            if status.startswith("2"):
+                self.served.answers += 1
+                self.served.blocked = 0
+        self.served.last_line = line.text[:SHOWN]
+
+    def _stats(self, line: Line, match: Match) -> None:
+        if not self.over:
+            self._become_ready(line)
+        rates = (match.captures["prompt_rate"], match.captures["generation_rate"])
+        if all(float(rate or 0) == 0 for rate in rates):
+            self.served.idle_stats += int(match.captures["running"] or 0) > 0
+            self.served.idle_line = line.text[:SHOWN]
+        else:
+            self.served.idle_stats = self.served.blocked = 0
+            self.served.answers += 1
+            self.served.answers_ever += 1
+            if self.tracebacks.deadly is None:
+                self.findings.survived_work(self.stamp)
+
+    def _blocked(self, line: Line) -> None:
+        if self.ready and not self.over:
+            self.served.blocked += 1
+            self.served.idle_line = line.text[:SHOWN]
+
+    def _stop(self, line: Line, signature: Signature) -> None:
+        if signature.failure is FailureClass.SHUTDOWN_OPEN_CONNECTION:
+            self.waited_for_connections = True
+        if signature.kind is SignatureKind.STOP:
+            self.stop_line = self.stop_line or line.text[:SHOWN]
+        elif self.asked is None or signature.failure is FailureClass.SHUTDOWN_DRAIN:
+            self.asked = signature.failure
+            self.asked_line = line.text[:SHOWN]
+            self.asked_stamp = self.stamp
+            self._forgive_those_who_died_of_the_stop(line.stamp)
+        if self.ready and self.stopping:
+            self.phase = EnginePhase.STOPPING
+
+    def _forgive_those_who_died_of_the_stop(self, stamp: str) -> None:
+        found = self.findings.by_weight()
+        if not self.ready or not found or found[0].weight < WRAPPER_WEIGHT:
+            return
+        if seconds_between(found[0].stamp, stamp) <= SAME_STOP_SECONDS:
+            self.findings.drop_wrappers()
+            self.tracebacks.survived()
+
+
+def _excerpt(text: str, head: int, start: int, end: int) -> str:
+    if len(text) <= 300:
+        return text
+    begin = max(head, start - 2)
+    return f"{text[:head].rstrip()} ... {text[begin : end + 1].strip(' ,')} ..."[:SHOWN]

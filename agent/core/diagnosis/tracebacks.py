@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follows the tracebacks of all processes that share a log: where they were, what they ended in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from agent.core.diagnosis.lines import Line
+from agent.core.diagnosis.signatures import Match, SignatureKind
+from agent.core.failures.meaning import EnginePhase
+
+MAX_PROCESSES = 64
+"""Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""
+
+MAX_TEXT = 400
+
+_EXCEPTION = re.compile(
+    r"^(?:[A-Za-z_][\w]*\.)*(?:[A-Z_]\w*)?(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort)\b(?::|$)"
+)
+_NOT_A_CAUSE = re.compile(
+    r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
+)
+_HARMLESS = (
+    *("Exception in thread", "Exception ignored", "--- Logging error ---"),
+    "ERROR:    Exception in ASGI application",
+)
+_NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
+_INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line \d+, in ')
+"""What only stands within a traceback, whose head may be cut off."""
+
+_OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*|chat_utils)\.py:")
+"""Modules of vLLM that log what was wrong with one request."""
+
+
+def of_a_request(line: Line) -> bool:
+    """Tell whether the line is about one request, whose failure ends nothing."""
+    return _OF_A_REQUEST.match(line.source) is not None
+
+
+@dataclass(slots=True)
+class Traceback:
+    """The traceback that a process prints now: ids of known frames and what they were doing."""
+
+    frames: set[str] = field(default_factory=set)
+    phase: EnginePhase | None = None
+    open: bool = False
+    harmless: bool = False
+    fatal: bool = False
+
+
+@dataclass(slots=True)
+class Tracebacks:
+    """Tracebacks by process; `deadly` is the last exception of the first process that died."""
+
+    deadly: str | None = None
+    _process: str = ""
+    _unfinished: bool = False
+    _by_process: dict[str, Traceback] = field(default_factory=dict)
+
+    def of(self, process: str) -> Traceback:
+        """Return the traceback that the process is printing, or printed last."""
+        if process not in self._by_process and len(self._by_process) >= MAX_PROCESSES:
+            process = ""
+        return self._by_process.setdefault(process, Traceback())
+
+    def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> None:
+        """Follow one line; before `ready` every uncaught exception ends the run."""
+        text = line.text
+        if self._unfinished and self.deadly is not None:
+            self.deadly = f"{self.deadly} {text.strip()}"[:MAX_TEXT]
+            self._unfinished = False
+        trace = self.of(line.process)
+        if text.startswith(_HARMLESS):
+            trace.harmless = True
+        if "Traceback (most" in text:
+            trace.frames.clear()
+            trace.phase = None
+            trace.open = True
+        elif _INSIDE.match(text) is not None:
+            trace.open = True
+        for match in matches:
+            if match.signature.kind is SignatureKind.FRAME:
+                trace.frames.add(match.signature.id)
+                if not (match.signature.weak and trace.phase is not None):
+                    trace.phase = match.signature.phase or trace.phase
+            elif match.signature.kind is SignatureKind.WRAPPER:
+                trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
+        printed = line.level == "ERROR" or bool(line.process and not line.level)
+        told = trace.open or trace.fatal or (printed and not ready)
+        if told and _EXCEPTION.match(text) is not None:
+            self._end(line, trace, matches, ready=ready)
+
+    def _end(
+        self, line: Line, trace: Traceback, matches: tuple[Match, ...], *, ready: bool
+    ) -> None:
+        kinds = {match.signature.kind for match in matches}
+        named = kinds & {SignatureKind.WRAPPER, SignatureKind.NOISE, SignatureKind.ASKED}
+        caught = trace.harmless or line.level in _NOT_DEADLY or (ready and not trace.fatal)
+        caught = caught or of_a_request(line)
+        trace.open = trace.harmless = False
+        if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
+            return
+        if self.deadly is None or self._process == line.process:
+            self.deadly, self._process = line.text.strip()[:MAX_TEXT], line.process
+            self._unfinished = "validation error" in line.text
+
+    def survived(self) -> None:
+        """Forget what was printed so far: the run went on."""
+        self.deadly = None
+        for trace in self._by_process.values():
+            trace.fatal = False

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line that starts vLLM with given settings, for the vLLM that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from agent.core.engine.install import Engine
+from agent.core.settings.service import Settings
+
+__all__ = ["FLAGS", "SHORT_FLAGS", "Engine", "command_line"]
+
+FLAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "model": "--model",
+        "host": "--host",
+        "port": "--port",
+        "served_model_name": "--served-model-name",
+        "revision": "--revision",
+        "tokenizer": "--tokenizer",
+        "chat_template": "--chat-template",
+        "dtype": "--dtype",
+        "quantization": "--quantization",
+        "kv_cache_dtype": "--kv-cache-dtype",
+        "max_model_len": "--max-model-len",
+        "max_num_seqs": "--max-num-seqs",
+        "max_num_batched_tokens": "--max-num-batched-tokens",
+        "gpu_memory_utilization": "--gpu-memory-utilization",
+        "kv_cache_memory_bytes": "--kv-cache-memory-bytes",
+        "tensor_parallel_size": "--tensor-parallel-size",
+        "pipeline_parallel_size": "--pipeline-parallel-size",
+        "enforce_eager": "--enforce-eager",
+        "max_cudagraph_capture_size": "--max-cudagraph-capture-size",
+        "enable_prefix_caching": "--enable-prefix-caching",
+        "enable_chunked_prefill": "--enable-chunked-prefill",
+        "trust_remote_code": "--trust-remote-code",
+        "shutdown_timeout": "--shutdown-timeout",
+    }
+)
+"""Each setting that is a flag of vLLM, and that flag; in the order of the command line."""
+
+SHORT_FLAGS: Mapping[str, str] = MappingProxyType(
+    {"-q": "quantization", "-tp": "tensor_parallel_size", "-pp": "pipeline_parallel_size"}
+)
+"""vLLM's short names of flags in `FLAGS` (vLLM 0.9..0.32)."""
+
+OFF_BY_DEFAULT = frozenset({"enforce_eager", "trust_remote_code"})
+"""Switches that are off in every vLLM unless asked for, so that "false" needs no flag."""
+
+QUIET_ENDPOINTS = "/health,/metrics"
+"""Paths whose access lines would fill the journal, as the agent asks for them all the time."""
+
+
+def command_line(settings: Settings, engine: Engine) -> tuple[str, ...]:
+    """Return the whole argv, with the interpreter first and never a secret in it.
+
+    What the operator asked for is always in it, known to this vLLM or not; only what the agent
+    adds by itself depends on the version. Values are joined by "=" so that none of them can be
+    taken for a flag.
+    """
+    return (
+        settings.python,
+        *_module(settings, engine),
+        *_asked(settings, engine),
+        *_added(settings, engine),
+        *settings.extra_args,
+    )
+
+
+def _module(settings: Settings, engine: Engine) -> tuple[str, ...]:
+    if engine.has_vllm_metadata and engine.at_least(0, 8):
+        return ("-m", "vllm.entrypoints.cli.main", "serve", settings.model)
+    return ("-m", "vllm.entrypoints.openai.api_server", f"--model={settings.model}")
+
+
+def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
+    for name, flag in FLAGS.items():
+        if name in ("model", "shutdown_timeout"):
+            continue
+        match getattr(settings, name):
+            case None:
+                continue
+            case True:
+                yield flag
+            case False if name in OFF_BY_DEFAULT:
+                continue
+            case False:
+                # 0.9 made every switch a --x / --no-x pair; before, --x took a value.
+                yield f"{flag}=False" if engine.before(0, 9) else f"--no-{flag[2:]}"
+            case value:
+                yield f"{flag}={value}"
+
+
+def _added(settings: Settings, engine: Engine) -> Iterator[str]:
+    if settings.served_model_name is None and not settings.model.startswith("/"):
+        # Offline vLLM puts the path of the snapshot for the id, in its metrics too (RUN 0.32).
+        yield f"--served-model-name={settings.model}"
+    if engine.knows("--shutdown-timeout", (0, 18)):
+        yield f"--shutdown-timeout={settings.shutdown_timeout}"
+    if engine.knows("--disable-access-log-for-endpoints", (0, 16)):
+        yield f"--disable-access-log-for-endpoints={QUIET_ENDPOINTS}"
+    if engine.before(0, 10):
+        # Until 0.10 each request was logged with its prompt unless this was given.
+        yield "--disable-log-requests"

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of the fetch of one service's model, and what its program says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.hub.cache import CacheFacts
+
+GIB = 1 << 30
+MIB = 1 << 20
+WORD = "llmagent-fetch"
+PLANNED = ("total", "missing", "free", "reserve")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """What the fetch set out to do, in bytes: `missing` of `total`, `free` where it goes."""
+
+    total: int
+    missing: int
+    free: int
+    reserve: int
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """How far it is, in bytes and bytes a second."""
+
+    done: int
+    total: int
+    speed: float
+
+    @property
+    def share(self) -> float:
+        """The share 0..1 that is there."""
+        return self.done / self.total if self.total else 1.0
+
+    def __str__(self) -> str:
+        """Return it for a person, with the time that the rest takes at this speed."""
+        unit, name = (GIB, "GiB") if self.total >= GIB else (MIB, "MiB")
+        text = f"{self.done / unit:.1f} of {self.total / unit:.1f} {name}"
+        if self.speed < 1 or self.done >= self.total:
+            return text
+        left = (self.total - self.done) / self.speed
+        return f"{text}, {self.speed / MIB:.3g} MiB/s, about {_duration(left)} left"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchState:
+    """The part that is remembered.
+
+    `model` is what it is of. `action_id` names a start of the fetch that is asked for and not
+    confirmed yet, 0 for none; `asked_at` is when it was asked or confirmed. `attempts` counts the
+    failures since bytes last came. `satisfied`: the next start need not look for the model.
+    `online`: vLLM wanted more than the fetch brings, so it is not started offline any more.
+    `held`: a failed fetch holds the service, and `wants_bytes` of free space end that if not 0.
+    """
+
+    model: str = ""
+    action_id: int = 0
+    asked_at: float = 0.0
+    attempts: int = 0
+    satisfied: bool = False
+    online: bool = False
+    held: bool = False
+    wants_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLive:
+    """The part that only this process of the agent knows.
+
+    `looked_at` is when the cache was last to be looked at, `cache` what was found. `heard` is what
+    the fetch last said and `heard_at` since when it says so; `began` the bytes it found there.
+    """
+
+    looked_at: float = 0.0
+    cache: CacheFacts | None = None
+    plan: FetchPlan | None = None
+    progress: FetchProgress | None = None
+    began: int | None = None
+    heard: tuple[int, int] = (0, 0)
+    heard_at: float = 0.0
+
+
+def read_line(line: str) -> FetchPlan | FetchProgress | None:
+    """Return what a line of the fetch's program tells in numbers, None for any other line."""
+    prefix, _, rest = line.partition(" ")
+    word, _, rest = rest.partition(" ")
+    if prefix != WORD:
+        return None
+    text, _, directory = rest.partition(" in=")
+    pairs = dict(pair.partition("=")[::2] for pair in text.split())
+    try:
+        if word == "plan":
+            total, missing, free, reserve = (int(pairs[name]) for name in PLANNED)
+            return FetchPlan(total, missing, free, reserve, directory)
+        if word == "progress":
+            return FetchProgress(int(pairs["done"]), int(pairs["total"]), float(pairs["speed"]))
+    except (KeyError, ValueError):
+        return None
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what is remembered of a service and seen of the host to the case that remedies judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.failures.meaning import FailureClass
+from agent.core.judges.holders.shares import in_host_memory, neighbours_of, room_of
+from agent.core.judges.turn import Turn
+from agent.core.remedy.case import Case
+from agent.core.state.service import ServiceState
+
+NO_NUMBERS = Numbers()
+HOUR_SECONDS = 3600.0
+
+
+def case_of(
+    turn: Turn, s: ServiceState, failure: FailureClass, diagnosis: Diagnosis | None
+) -> Case:
+    """Return the failure of the run that has just ended and is not noted in `s` yet."""
+    running = s.running or turn.effective(s)
+    good = s.last_good
+    return Case(
+        failure=failure,
+        numbers=diagnosis.numbers if diagnosis is not None else NO_NUMBERS,
+        running=running,
+        recovery=turn.policy_of(s).recovery,
+        bounds=s.bounds,
+        spent=s.spent.get(failure, 0),
+        repeats=len(faults_with(s, failure, turn.at)[failure]),
+        gap_seconds=s.started_at - s.last_down_at if s.last_down_at and s.started_at else None,
+        vllm_version=turn.policy.engines[s.name].version,
+        host_memory=in_host_memory(turn, s)
+        or (diagnosis is not None and diagnosis.facts.device == "cpu"),
+        neighbours=neighbours_of(turn, s),
+        room=room_of(turn, s),
+        kv_gib_before=good.kv_gib if good is not None and good.settings == running else None,
+    )
+
+
+def faults_with(
+    s: ServiceState, failure: FailureClass, at: float
+) -> Mapping[FailureClass, tuple[float, ...]]:
+    """Return the failures of the last hour by class, this one included."""
+    recent = {
+        name: tuple(t for t in times if t > at - HOUR_SECONDS) for name, times in s.faults.items()
+    }
+    recent[failure] = (*recent.get(failure, ()), at)
+    return {name: times for name, times in recent.items() if times}

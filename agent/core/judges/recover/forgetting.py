@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What learned settings depend on; they are forgotten when any part of it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+from agent.core.judges.holders.shares import gpus_of
+from agent.core.judges.turn import Turn
+from agent.core.settings.changes import shown
+from agent.core.settings.service import Settings
+from agent.core.state.service import ServiceState
+
+CARDS = "GPUs"
+ENGINE = "vLLM version"
+UNKNOWN = ""
+
+NO_PART = frozenset(
+    {"name", "host", "port", "served_model_name", "hf_token_file", "user", "sandbox"}
+    | {"python", "chat_template", "shutdown_timeout", "prefetch"}
+)
+"""Settings that memory does not depend on; `python` counts by its vLLM's version."""
+
+NOT_SHOWN = frozenset({"environment", "extra_args"})
+"""Parts that may hold a secret: they are only named."""
+
+
+def forget_what_was_learned_elsewhere(turn: Turn, s: ServiceState) -> ServiceState:
+    """Return the service without what was learned for another model, engine, GPU or setting."""
+    now = _circumstances(turn, s)
+    # What is not known now may be what it was: a driver that answers late changes nothing.
+    known = {part: value for part, value in now.items() if value != UNKNOWN}
+    changed = [
+        _sentence(part, s.learned_for[part], value)
+        for part, value in known.items()
+        if s.learned_for.get(part, UNKNOWN) not in (UNKNOWN, value)
+    ]
+    if not changed:
+        merged = {**s.learned_for, **known}
+        return s if merged == s.learned_for else replace(s, learned_for=merged)
+    if s.overrides:
+        names = ", ".join(s.overrides)
+        turn.tell(s.name, "forgotten", f"{names}: learned for another {'; '.join(changed)}")
+    return replace(
+        s,
+        learned_for={**s.learned_for, **known},
+        overrides={},
+        bounds={},
+        spent={},
+        probes={},
+        attempts=0,
+        refetch="",
+    )
+
+
+def on_gpus(turn: Turn) -> None:
+    """Forget what was learned on a card that was swapped."""
+    for s in tuple(turn.services.values()):
+        if s.name not in turn.policy.services:
+            continue
+        cards = _cards(turn, s)
+        if cards not in (UNKNOWN, s.learned_for.get(CARDS)):
+            turn.put(forget_what_was_learned_elsewhere(turn, s))
+
+
+def _circumstances(turn: Turn, s: ServiceState) -> Mapping[str, str]:
+    settings = turn.policy_of(s).settings
+    parts = {
+        item.name: shown(getattr(settings, item.name))
+        for item in fields(Settings)
+        if item.name not in NO_PART
+    }
+    version = turn.policy.engines[s.name].version
+    return {**parts, ENGINE: version or UNKNOWN, CARDS: _cards(turn, s)}
+
+
+def _cards(turn: Turn, s: ServiceState) -> str:
+    return ", ".join(f"{gpu.name} {gpu.uuid}" for gpu in gpus_of(turn, s))
+
+
+def _sentence(part: str, old: str, new: str) -> str:
+    return part if part in NOT_SHOWN else f"{part} ({old}, now {new})"

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""After a death: name the class, spend a remedy, say why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.failures.meaning import FailureClass, Group, Outcome, group_of
+from agent.core.judges.cards import fitness, xids
+from agent.core.judges.holders import processes as ground
+from agent.core.judges.recover import rollback
+from agent.core.judges.recover import trials as probing
+from agent.core.judges.recover.case_of import case_of, faults_with
+from agent.core.judges.turn import Turn
+from agent.core.remedy import propose as remedies
+from agent.core.remedy.backoff import backoff_seconds, end_of_budget
+from agent.core.remedy.case import Change, Hold, Refetch, Retry, StartOver, Wait
+from agent.core.state.learned import Override
+from agent.core.state.observations import LogConcluded
+from agent.core.state.phases import Phase
+from agent.core.state.service import Died, Failure, ServiceState
+
+SYSTEMD_EXIT_STATUS = {
+    200: ("CHDIR", "the working directory of the unit cannot be entered"),
+    203: ("EXEC", "`python` cannot be executed: check service.{name}.python"),
+    216: ("GROUP", "a group of the unit does not exist: check drop-ins of {name}.service"),
+    217: ("USER", "the user of the unit does not exist: check service.{name}.user"),
+    218: ("CAPABILITIES", "systemd could not drop capabilities: check drop-ins"),
+    226: ("NAMESPACE", "a path of the sandbox is missing: check the model's path and drop-ins"),
+    228: ("SECCOMP", "the system call filter was refused: set service.{name}.sandbox"),
+    238: ("STATE_DIRECTORY", "/var/lib/vllm cannot be made: is the file system full or read-only?"),
+    239: ("CACHE_DIRECTORY", "/var/cache/vllm cannot be made: is the file system full?"),
+    243: ("CREDENTIALS", "the token file cannot be read: check service.{name}.hf_token_file"),
+}
+"""Exit statuses that systemd itself gives before vLLM runs (systemd.exec(5)), and what to do."""
+
+FOLLOWS_AN_XID = frozenset({Group.ENGINE, Group.CUDA, Group.HARDWARE, Group.UNKNOWN})
+"""What the engine's own log makes of an error that the driver knows better."""
+
+SHOWN_CHARACTERS = 200
+
+
+def on_log_concluded(turn: Turn, s: ServiceState, concluded: LogConcluded) -> ServiceState:
+    """Act on what the dead run's log says."""
+    if s.phase is not Phase.EXAMINING or concluded.invocation_id != s.invocation_id:
+        return s
+    return _judge(turn, s, concluded.diagnosis)
+
+
+def recover_without_log(turn: Turn, s: ServiceState) -> ServiceState:
+    """Act on a death whose log could not be read."""
+    return _judge(turn, s, None)
+
+
+def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceState:
+    died = s.died or Died(turn.at, Phase.STARTING, "unknown", 0, 0)
+    by_systemd = SYSTEMD_EXIT_STATUS.get(died.exec_main_status)
+    if by_systemd is not None and died.result == "exit-code":
+        return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
+    return _recover(turn, s, _of_the_driver(s, died, _class_of(diagnosis, died)), diagnosis)
+
+
+def shortened(line: str) -> str:
+    """Return a log line as far as a sentence has room for it."""
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
+
+
+def _of_the_driver(s: ServiceState, died: Died, failure: FailureClass) -> FailureClass:
+    """Return the Xid that came with the death, unless the log knows a cause of another kind."""
+    if group_of(failure) in FOLLOWS_AN_XID and s.live.xid is not None and xids.blamed(s, died.at):
+        return s.live.xid
+    return failure
+
+
+def _class_of(diagnosis: Diagnosis | None, died: Died) -> FailureClass:
+    tells = diagnosis is not None and diagnosis.outcome is not Outcome.STOPPED
+    named = diagnosis.failure if diagnosis is not None and tells else None
+    vague = (None, FailureClass.ENGINE_DEAD, FailureClass.WORKER_DIED, FailureClass.UNKNOWN)
+    if died.result == "oom-kill" and named in vague:
+        return FailureClass.HOST_OOM_KILLED
+    if named is not None:
+        return named
+    served = died.phase in (Phase.SERVING, Phase.VERIFYING)
+    return FailureClass.ENGINE_DEAD if served else FailureClass.UNKNOWN
+
+
+def recover_from_kill(turn: Turn, s: ServiceState, failure: FailureClass | None) -> ServiceState:
+    """Act after the end of a run that the agent itself killed as hung or stalled."""
+    return _recover(turn, s, failure or FailureClass.UNKNOWN, None)
+
+
+def recover_from_refused_start(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
+    """Act on a start that never got as far as a process."""
+    s = turn.enter(s, Phase.EXAMINING, "died", f"{s.name}.service could not be started: {detail}")
+    return _recover(turn, s, FailureClass.UNKNOWN, None, (detail,))
+
+
+def _hold_by_systemd(turn: Turn, s: ServiceState, status: int, name: str, do: str) -> ServiceState:
+    why = f"systemd could not run {s.name}.service (status {status}/{name})"
+    s = _note(turn, s, FailureClass.UNKNOWN, None, (why,))
+    return give_up(turn, s, FailureClass.UNKNOWN, why, do.format(name=s.name))
+
+
+def _recover(
+    turn: Turn,
+    s: ServiceState,
+    failure: FailureClass,
+    diagnosis: Diagnosis | None,
+    evidence: tuple[str, ...] = (),
+) -> ServiceState:
+    case = case_of(turn, s, failure, diagnosis)
+    s = _note(turn, s, failure, diagnosis, evidence)
+    reason = fitness.unfit(turn, s)
+    if reason is not None:
+        return replace(_hold(turn, s, reason.why, reason.what_to_do), held_for_card=reason.uuid)
+    remedy = remedies.propose(case)
+    s = replace(s, bounds=remedies.bounds_after(case))
+    if not isinstance(remedy, Wait):
+        restored = probing.after_failure(turn, s, failure)
+        if restored is not None:
+            return _wait(turn, restored, failure, 0.0, "with what was learned before", spend=False)
+    match remedy:
+        case Change():
+            return _change(turn, s, failure, remedy)
+        case Wait():
+            return _wait(turn, s, failure, remedy.seconds, remedy.why, spend=True)
+        case Retry():
+            return _retry(turn, s, failure, remedy)
+        case Refetch():
+            s = replace(s, refetch=f"{failure.value}: {remedy.why}")
+            return _wait(turn, s, failure, 0.0, remedy.why, spend=True)
+        case StartOver():
+            return _start_over(turn, s, failure, remedy.why)
+        case Hold():
+            if _our_own_doing(s, failure):
+                why = "what was learned does not go with the other settings"
+                return _start_over(turn, s, failure, why)
+            return give_up(turn, s, failure, f"{failure.value}: {remedy.why}", remedy.what_to_do)
+        case _:
+            assert_never(remedy)
+
+
+def _retry(turn: Turn, s: ServiceState, failure: FailureClass, retry: Retry) -> ServiceState:
+    s = replace(s, attempts=s.attempts + 1)
+    if rollback.is_given_up(turn, s, failure):
+        why = f"{failure.value}: {s.attempts} starts in a row came to nothing"
+        rolled = rollback.instead_of_holding(turn, s, failure, why)
+        if rolled is not None:
+            return _roll_back(turn, rolled, failure)
+    seconds = max(_backoff(turn, s), retry.at_least_seconds)
+    return _wait(turn, s, failure, seconds, retry.why, spend=False)
+
+
+def _start_over(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
+    # What was spent stays so until it has settled: or else all would be tried round and round.
+    spent = {**s.spent, failure: s.spent.get(failure, 0) + 1}
+    bounds = remedies.bounds_after_start_over(s.bounds)
+    s = replace(s, overrides={}, probes={}, bounds=bounds, spent=spent, attempts=s.attempts + 1)
+    turn.tell(s.name, "forgotten", f"learned settings: {why}")
+    return _wait(turn, s, failure, _backoff(turn, s), why, spend=False)
+
+
+def _our_own_doing(s: ServiceState, failure: FailureClass) -> bool:
+    """Tell whether vLLM may refuse what the agent itself has changed; once is enough to know."""
+    configuration = group_of(failure) is Group.CONFIGURATION
+    return configuration and bool(s.overrides) and failure not in s.spent
+
+
+def _note(
+    turn: Turn,
+    s: ServiceState,
+    failure: FailureClass,
+    diagnosis: Diagnosis | None,
+    evidence: tuple[str, ...],
+) -> ServiceState:
+    phase = diagnosis.phase if diagnosis is not None else s.live.engine_phase
+    lines = diagnosis.evidence if diagnosis is not None else evidence
+    shown = shortened(lines[0]) if lines else "no line of the log says why"
+    settings = turn.policy_of(s).settings
+    numbers = diagnosis.numbers if diagnosis is not None else Numbers()
+    others = ground.others_sentence(turn.gpus, settings, failure, numbers)
+    data: dict[str, object] = {
+        "class": failure.value,
+        "engine_phase": phase.value,
+        "evidence": list(lines),
+    }
+    if others:
+        shown = f"{shown}; {others}"
+        data["strangers"] = ground.strangers_data(turn.gpus, settings, settings.unit)
+    turn.tell(s.name, "failure", f"{failure.value} while {phase.value}: {shown}", **data)
+    return replace(
+        s,
+        failure=Failure(turn.at, failure, phase, lines, ""),
+        faults=faults_with(s, failure, turn.at),
+        last_down_at=turn.at,
+    )
+
+
+def _change(turn: Turn, s: ServiceState, failure: FailureClass, change: Change) -> ServiceState:
+    configured = getattr(turn.policy_of(s).settings, change.setting)
+    why = f"{failure.value}: {change.why}"
+    learned = Override(configured, change.value, turn.at, why)
+    s = replace(
+        s,
+        overrides={**s.overrides, change.setting: learned},
+        bounds=remedies.bounds_with(s.bounds, change),
+    )
+    turn.tell(s.name, "learned", f"{change.setting} = {change.value} from now on: {why}")
+    return _wait(turn, s, failure, 0.0, f"{change.setting}: {change.why}", spend=True)
+
+
+def _wait(
+    turn: Turn, s: ServiceState, failure: FailureClass, seconds: float, why: str, *, spend: bool
+) -> ServiceState:
+    retry_at = max(turn.at + seconds, _end_of_budget(turn, s))
+    when = f"start again in {retry_at - turn.at:.0f} s" if retry_at > turn.at else "start again"
+    sentence = f"{failure.value}: {when}: {why}"
+    s = turn.enter(s, Phase.WAITING, "remedy", sentence)
+    spent = {**s.spent, failure: s.spent.get(failure, 0) + 1} if spend else s.spent
+    return replace(
+        _remedied(s, sentence),
+        retry_at=retry_at,
+        spent=spent,
+        restarts={**s.restarts, failure: s.restarts.get(failure, 0) + 1},
+        asked=None,
+        what_to_do="",
+    )
+
+
+def give_up(turn: Turn, s: ServiceState, failure: FailureClass, why: str, do: str) -> ServiceState:
+    """Hold what only a person can help, or go back to what was good; needs `s.failure`."""
+    rolled = rollback.instead_of_holding(turn, s, failure, why)
+    return _hold(turn, s, why, do) if rolled is None else _roll_back(turn, rolled, failure)
+
+
+def _hold(turn: Turn, s: ServiceState, why: str, do: str) -> ServiceState:
+    why = f"held: {why}"
+    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
+    s = s.enter(Phase.HELD, turn.at, why)
+    return replace(_remedied(s, why), what_to_do=do, asked=None)
+
+
+def _roll_back(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState:
+    assert s.rolled_back is not None
+    note = s.rolled_back.note
+    s = turn.enter(s, Phase.WAITING, "rolled-back", note)
+    counted = {**s.restarts, failure: s.restarts.get(failure, 0) + 1}
+    return replace(_remedied(s, note), retry_at=_end_of_budget(turn, s), restarts=counted)
+
+
+def _remedied(s: ServiceState, sentence: str) -> ServiceState:
+    assert s.failure is not None
+    return replace(s, failure=replace(s.failure, remedy=sentence))
+
+
+def _backoff(turn: Turn, s: ServiceState) -> float:
+    return backoff_seconds(turn.policy_of(s).recovery, s.attempts)
+
+
+def _end_of_budget(turn: Turn, s: ServiceState) -> float:
+    """Return when the hour's budget of starts allows the next one."""
+    most = turn.policy_of(s).recovery.max_starts_per_hour
+    return end_of_budget(s.recent_starts, most, turn.at)

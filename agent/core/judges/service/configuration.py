@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a start of the agent, a reboot of the host and a new agent.toml mean for the services."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.judges.cards import looks as cards
+from agent.core.judges.driver.mismatch import mismatch
+from agent.core.judges.recover import forgetting as learning
+from agent.core.judges.recover import rollback
+from agent.core.judges.service.lifecycle import RUNS, after_restart_of_agent
+from agent.core.judges.start import fetching
+from agent.core.judges.turn import Turn
+from agent.core.settings.changes import restart_needed
+from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
+from agent.core.state.phases import Phase
+from agent.core.state.service import Live, ServiceState
+
+AGENT = ""
+"""The service name of news about the agent itself."""
+
+
+def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None:
+    """Go on where the last process of the agent stopped, or start over after a reboot."""
+    turn.boot(started.boot_id)
+    rebooted = bool(known_boot) and known_boot != started.boot_id
+    turn.tell(AGENT, "agent", "the host was rebooted" if rebooted else "the agent started")
+    cards.on_agent_started(turn, rebooted=rebooted)
+    for s in tuple(turn.services.values()):
+        turn.put(_after_reboot(turn, s) if rebooted else after_restart_of_agent(turn, s))
+
+
+def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
+    if s.phase is not Phase.WAITING:
+        s = turn.enter(s, Phase.WAITING, "reboot", "the host was rebooted: start")
+    return replace(
+        s,
+        asked=None,
+        died=None,
+        invocation_id="",
+        retry_at=turn.at,
+        recent_starts=(),
+        last_down_at=0.0,
+        what_to_do="",
+        foreign="",
+        was_stopped=False,
+        held_for_card="",
+        live=Live(activity_at=turn.at, tokens_at=turn.at),
+    )
+
+
+def on_config_refused(turn: Turn, refused: ConfigRefused) -> None:
+    """Keep the old configuration in force and say what is wrong with the new one."""
+    count = len(refused.mistakes)
+    what = (
+        refused.mistakes[0] if count == 1 else f"{count} mistakes, the first: {refused.mistakes[0]}"
+    )
+    turn.tell(
+        AGENT,
+        "refused",
+        f"agent.toml is refused, the old one stays in force: {what}",
+        mistakes=list(refused.mistakes),
+    )
+
+
+def on_config_loaded(turn: Turn, loaded: ConfigLoaded) -> None:
+    """Bring every service to the policy that is now in force."""
+    for change in loaded.changes:
+        turn.tell(AGENT, "reload", change)
+    if loaded.reload:
+        cards.on_reload(turn)
+    for name in tuple(turn.services):
+        if name not in turn.policy.services:
+            turn.drop(name)
+            why = f"{name}.service is no longer in agent.toml: left as it is, not watched any more"
+            turn.tell(name, "forgotten", why)
+    for name in turn.policy.services:
+        s = turn.services.get(name)
+        if s is None:
+            s = ServiceState(name, since=turn.at, reason="start: configured in agent.toml")
+            turn.tell(name, "configured", f"{name}.service is in agent.toml")
+        s = learning.forget_what_was_learned_elsewhere(turn, _after_rollback(turn, s))
+        s = _apply(turn, s, reload=loaded.reload)
+        turn.put(s)
+        if s.phase is not Phase.WAITING and not s.foreign:
+            turn.write_unit(s)
+
+
+def _after_rollback(turn: Turn, s: ServiceState) -> ServiceState:
+    """Give a changed agent.toml its turn."""
+    if not rollback.ends(s, turn.policy.services[s.name]):
+        return s
+    turn.tell(s.name, "rolled-back", "agent.toml was changed: its settings are in force again")
+    return replace(s, rolled_back=None, learned_for={}, overrides={}, bounds={}, spent={})
+
+
+def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
+    wanted = turn.policy.services[s.name].settings
+    edited = s.configured is not None and bool(restart_needed(s.configured, wanted))
+    s = replace(s, configured=wanted)
+    if not reload:
+        return s
+    if s.phase in RUNS and s.running is not None:
+        # What was edited while the agent was away counts too: the operator asks for it now.
+        changed = restart_needed(s.running, turn.effective(s))
+        return _restart(turn, s, ", ".join(changed)) if changed else replace(s, restart_wanted="")
+    if s.phase is Phase.HELD and s.fetch.held and not edited and not s.foreign:
+        return fetching.start_over(turn, s, "start: agent.toml was read again")
+    if s.phase is Phase.FETCHING and edited:
+        return _start_anew(turn, fetching.given_up(turn, s), "agent.toml was changed")
+    if s.phase is Phase.HELD and edited and not s.foreign:
+        return _start_anew(turn, s, "agent.toml was changed")
+    if s.phase is Phase.WAITING and edited:
+        s = fetching.looked_no_more(s)
+        return replace(s, retry_at=turn.at, recent_starts=(), attempts=0, spent={})
+    return s
+
+
+def _restart(turn: Turn, s: ServiceState, what: str) -> ServiceState:
+    """Start with the new settings, but never stop a service that could not come up again."""
+    why = mismatch(turn.gpus)
+    if not why:
+        return _start_anew(turn, s, what)
+    turn.tell(s.name, "reload", f"the restart that {what} needs waits for a reboot: {why}")
+    return replace(s, restart_wanted=f"start with the new settings: {what}")
+
+
+def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
+    if s.phase in RUNS:
+        s = replace(s, last_down_at=turn.at)  # its own memory may be in use still when it starts
+    s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
+    s = fetching.looked_no_more(s)
+    s = replace(s, retry_at=turn.at, recent_starts=(), asked=None, what_to_do="")
+    return replace(s, attempts=0, spent={})

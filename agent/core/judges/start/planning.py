@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan before the first start: what cannot fit is held with its arithmetic, not tried.
+
+Only a configuration that never served is planned, and only one that no learned setting within its
+limits could make fit, with every estimate off in the good direction, is held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from agent.core.judges.holders.processes import known
+from agent.core.judges.start.gates import A_LOOK
+from agent.core.judges.turn import Turn
+from agent.core.planner.advice import advice_for
+from agent.core.planner.plan import make_plan
+from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.versions import version_of
+from agent.core.planner.weights import UnknownQuantizationError
+from agent.core.settings.service import Recovery, Settings
+from agent.core.state.learned import Planned, Proven
+from agent.core.state.phases import Phase
+from agent.core.state.service import ServiceState
+
+GIB = 2**30
+LOOK_SECONDS = 3.0
+CHANGES_THE_SUM = ("--cpu-offload", "--kv-offloading", "--num-gpu-blocks", "--swap-space")
+"""Options in extra_args that put weights or cache elsewhere: such a service is not planned."""
+
+_ASKED = {f.name for f in fields(Request)} & {f.name for f in fields(Settings)}
+
+
+def hold_and_free(turn: Turn) -> None:
+    """Plan what was never started, hold what cannot fit, let it go when it can."""
+    for s in tuple(turn.services.values()):
+        if s.name in turn.policy.services and not s.foreign:
+            turn.put(_judge(turn, s))
+
+
+def look_for_the_plan(turn: Turn, s: ServiceState) -> str:
+    """Let a start that can be planned wait for the first look at the GPUs, a moment at most."""
+    plannable = _has_a_sum(turn, s) and not _is_proven(turn, s)
+    if turn.gpus is None and plannable and turn.at - turn.started_at < LOOK_SECONDS:
+        return f"{A_LOOK}, to plan"
+    return ""
+
+
+def _judge(turn: Turn, s: ServiceState) -> ServiceState:
+    match s.phase:
+        case Phase.WAITING if s.asked is None and not _is_proven(turn, s):
+            return _before_start(turn, s)
+        case Phase.HELD if s.held_for_plan and not _is_hopeless(turn, s):
+            s = turn.enter(s, Phase.WAITING, "start", "start: the plan has changed")
+            return replace(s, held_for_plan=False, what_to_do="", retry_at=turn.at)
+        case Phase.STARTING | Phase.VERIFYING if s.held_for_plan:
+            return replace(s, held_for_plan=False)
+        case Phase.SERVING if s.live.facts is not None:
+            return _remember(s)
+        case _:
+            return s
+
+
+def _is_proven(turn: Turn, s: ServiceState) -> bool:
+    return s.proven is not None and s.proven.settings == turn.effective(s)
+
+
+def _before_start(turn: Turn, s: ServiceState) -> ServiceState:
+    settings = turn.effective(s)
+    if s.planned is not None and s.planned.settings == settings:
+        return s
+    plan = _plan(turn, s)
+    if plan is None:
+        return s
+    advice = advice_for(turn.policy.models[s.name].model, plan)
+    s = replace(s, planned=Planned(settings, plan.verdict, plan.reason, advice))
+    if _is_hopeless(turn, s):
+        return _hold(turn, s, plan, advice)
+    first = f"; if it fails: {advice[0]}" if advice and plan.verdict is not Fit.FITS else ""
+    turn.tell(s.name, "plan", f"plan: {plan.verdict.value}: {plan.reason}{first}")
+    return s
+
+
+def _hold(turn: Turn, s: ServiceState, plan: Plan, advice: tuple[str, ...]) -> ServiceState:
+    why = f"held: the plan says that it cannot start: {plan.reason}"
+    do = "; or ".join(advice[:2]) or "Use another model or a larger GPU"
+    do = f"{do}. Or set recovery.try_anyway = true."
+    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
+    s = s.enter(Phase.HELD, turn.at, why)
+    return replace(s, held_for_plan=True, what_to_do=do)
+
+
+def _remember(s: ServiceState) -> ServiceState:
+    """Keep what vLLM printed of a start that serves: later plans begin with it."""
+    facts, running = s.live.facts, s.running
+    if facts is None or running is None or facts.available_kv_gib is None:
+        return s
+    if s.proven is not None and s.proven.settings == running:
+        return s
+    proven = Proven(
+        settings=running,
+        weights_gib=facts.weights_gib,
+        available_kv_gib=facts.available_kv_gib,
+        cuda_graph_gib=facts.cuda_graph_gib,
+    )
+    return replace(s, proven=proven)
+
+
+def _is_hopeless(turn: Turn, s: ServiceState) -> bool:
+    """Tell whether no setting within the limits of recovery makes the configuration fit."""
+    recovery = turn.policy_of(s).recovery
+    plan = None if recovery.try_anyway else _plan(turn, s)
+    if plan is None:
+        return False
+    best = make_plan(turn.policy.models[s.name].model, _kindest(plan.request, plan, recovery))
+    too_heavy = best.weights.gib - best.weights.error_gib > best.request.gpu_memory_gib
+    short = best.available_kv_gib + best.error_gib < best.needed_kv_gib
+    return best.verdict is Fit.DOES_NOT_FIT and (too_heavy or short)
+
+
+def _kindest(request: Request, plan: Plan, recovery: Recovery) -> Request:
+    """Return what recovery could bring the settings to, each in the direction that saves memory."""
+    return replace(
+        request,
+        gpu_memory_utilization=max(request.utilization, recovery.max_gpu_memory_utilization),
+        max_model_len=min(plan.max_model_len, recovery.min_max_model_len),
+        max_num_seqs=min(plan.batch.sequences, recovery.min_max_num_seqs),
+        max_num_batched_tokens=min(plan.batch.tokens, recovery.min_max_num_batched_tokens),
+        enforce_eager=request.enforce_eager or recovery.allow_enforce_eager,
+    )
+
+
+def _plan(turn: Turn, s: ServiceState) -> Plan | None:
+    """Return the plan on the service's own cards, None where too little is known for one."""
+    gpus, settings = known(turn.gpus), turn.effective(s)
+    if gpus is None or not _has_a_sum(turn, s):
+        return None
+    known_model = turn.policy.models[s.name]
+    cards = gpus.used_by(settings.gpus)
+    sizes = [card.memory.usable_bytes for card in cards if card.memory is not None]
+    # On unified memory the page cache moves the result by GiB from start to start: no plan holds.
+    if len(sizes) < settings.parallel_size or any(card.memory_unified for card in cards):
+        return None
+    asked: dict[str, Any] = {name: getattr(settings, name) for name in _ASKED}
+    request = Request(
+        gpu_memory_gib=min(sizes) / GIB,
+        version=version_of(turn.policy.engines[s.name].version),
+        files_gib=known_model.files_gib,
+        gpu_name=cards[0].name,
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+    try:
+        return make_plan(known_model.model, request)
+    except UnknownQuantizationError:
+        return None
+
+
+def _has_a_sum(turn: Turn, s: ServiceState) -> bool:
+    """Tell whether the model is known and lies on GPUs, all of it."""
+    on_gpus = s.name in turn.policy.models and not turn.policy.engines[s.name].runs_on_cpu
+    return on_gpus and not _sums_otherwise(turn.effective(s))
+
+
+def _sums_otherwise(settings: Settings) -> bool:
+    return any(word.startswith(CHANGES_THE_SUM) for word in settings.extra_args)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One decision in the making: the state so far, the actions and the news."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agent.core.hub.cache import always_online
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.actions import Action, Start, Stop, WriteUnit
+from agent.core.state.card import Card
+from agent.core.state.phases import Phase, Then
+from agent.core.state.service import (
+    Asked,
+    Decision,
+    HostPolicy,
+    HostState,
+    Live,
+    News,
+    ServiceState,
+)
+from agent.core.unit.text import override_note
+
+
+class Turn:
+    """Collects what one observation leads to; only the deciding thread has one, and briefly."""
+
+    def __init__(self, state: HostState, policy: HostPolicy, at: float) -> None:
+        self.policy = policy
+        self.at = at
+        self._boot_id = state.boot_id
+        self._next_action_id = state.next_action_id
+        self._services = dict(state.services)
+        self._cards = dict(state.cards)
+        self.gpus = state.gpus
+        self.started_at = state.started_at
+        self.findings = state.findings
+        self._actions: list[Action] = []
+        self._news: list[News] = []
+
+    @property
+    def services(self) -> Mapping[str, ServiceState]:
+        """The services as they are at this point of the decision."""
+        return self._services
+
+    @property
+    def cards(self) -> Mapping[str, Card]:
+        """The GPUs by UUID as they are at this point of the decision."""
+        return self._cards
+
+    def put_card(self, card: Card) -> None:
+        """Remember the GPU's new state."""
+        self._cards[card.uuid] = card
+
+    def drop_card(self, uuid: str) -> None:
+        """Forget a GPU."""
+        del self._cards[uuid]
+
+    def policy_of(self, s: ServiceState) -> ServicePolicy:
+        """Return what is asked of the service now: agent.toml's, or what was good before it."""
+        return s.in_force(self.policy.services[s.name])
+
+    def put(self, s: ServiceState) -> None:
+        """Remember the service's new state."""
+        self._services[s.name] = s
+
+    def drop(self, name: str) -> None:
+        """Forget a service that is no longer configured."""
+        del self._services[name]
+
+    def boot(self, boot_id: str) -> None:
+        """Remember which boot of the host this is."""
+        self._boot_id = boot_id
+
+    def do(self, action: Action) -> None:
+        """Add an action; it is carried out after the decision is recorded."""
+        self._actions.append(action)
+
+    def tell(self, service: str, kind: str, message: str, **data: object) -> None:
+        """Add a line to the history."""
+        self._news.append(News(service, kind, message, data))
+
+    def enter(self, s: ServiceState, phase: Phase, kind: str, why: str) -> ServiceState:
+        """Return the state in `phase`; the sentence `why` goes to history, log and status alike."""
+        self.tell(s.name, kind, why, phase=phase.value)
+        return s.enter(phase, self.at, why)
+
+    def decision(self) -> Decision:
+        """Return what came of it."""
+        state = HostState(
+            self._boot_id,
+            self._next_action_id,
+            dict(self._services),
+            self.gpus,
+            dict(self._cards),
+            self.started_at,
+            self.findings,
+        )
+        return Decision(state, tuple(self._actions), tuple(self._news))
+
+    # --- the actions that are remembered before they are done ---
+
+    def write_unit(self, s: ServiceState) -> None:
+        """Bring the unit on disk to what the next start shall use."""
+        self.do(WriteUnit(s.name, self.effective(s), notes_of(s)))
+
+    def effective(self, s: ServiceState) -> Settings:
+        """Return the settings asked for now with the learned ones put over them."""
+        learned = {name: override.running for name, override in s.overrides.items()}
+        settings = self.policy_of(s).settings.with_overrides(learned)
+        return always_online(settings) if s.fetch.online else settings
+
+    def start(self, s: ServiceState, why: str) -> ServiceState:
+        """Ask for a start with the effective settings."""
+        settings = self.effective(s)
+        action_id = self.take_id()
+        self.do(Start(s.name, action_id, settings, notes_of(s), why))
+        self.tell(s.name, "start", f"start {settings.unit}", phase=Phase.STARTING.value)
+        s = s.enter(Phase.STARTING, self.at, why)
+        return replace(
+            s,
+            asked=Asked(action_id, self.at, stop=False),
+            running=settings,
+            recent_starts=(*(t for t in s.recent_starts if t > self.at - 3600), self.at),
+            died=None,
+            restart_wanted="",
+            refetch="",
+            fetch=replace(s.fetch, satisfied=False, attempts=0),
+            live=Live(unit=s.live.unit, activity_at=self.at),
+        )
+
+    def stop(self, s: ServiceState, why: str, *, then: Then, kill: bool = False) -> ServiceState:
+        """Ask for a stop; the phase is the caller's to set."""
+        action_id = self.take_id()
+        self.do(Stop(s.name, action_id, kill, why))
+        return replace(s, asked=Asked(action_id, self.at, stop=True, then=then))
+
+    def take_id(self) -> int:
+        """Return the number of the next action; it names the action in what comes of it."""
+        action_id, self._next_action_id = self._next_action_id, self._next_action_id + 1
+        return action_id
+
+
+def notes_of(s: ServiceState) -> tuple[str, ...]:
+    """Return a sentence for all that differs from agent.toml, for status and the unit's comment."""
+    learned = (override_note(name, o.asked, o.running, o.why) for name, o in s.overrides.items())
+    return (*learned,) if s.rolled_back is None else (s.rolled_back.note, *learned)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A failure with its numbers, and the forms that its remedy may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.core.diagnosis.numbers import Numbers
+from agent.core.engine.install import release_of
+from agent.core.failures.meaning import FailureClass
+from agent.core.settings.service import Recovery, Settings, Tunable
+
+SHARED_MARGIN = 0.03
+"""The share of a card that services on it leave free together: contexts come on top of theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What was tried of one setting: the lowest value that was too high, the highest too low.
+
+    `fits` is the highest that the memory free at the last refusal allowed. `shared`: somebody else
+    held a part of the card then, which may end.
+    """
+
+    too_high: float | None = None
+    too_low: float | None = None
+    shared: bool = False
+    fits: float | None = None
+
+
+NO_BOUND = Bound()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A failure of a run with the settings `running`.
+
+    `host_memory`: the engine's memory is the host's own (a CPU, a GB10), where page cache counts
+    as used. `spent` counts the changes already made for this class, `repeats` how often it came
+    within the last hour, this time included; `gap_seconds` is how long after the end of our own
+    previous run the failed one was started (None: there was none). `neighbours` are our other
+    services on the same card with their gpu_memory_utilization; `room` is the share of the card
+    that no stranger holds, None when unknown. `kv_gib_before` is what was left for the KV cache
+    when these same settings last proved good.
+    """
+
+    failure: FailureClass
+    numbers: Numbers
+    running: Settings
+    recovery: Recovery = field(default_factory=Recovery)
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    spent: int = 0
+    repeats: int = 1
+    gap_seconds: float | None = None
+    vllm_version: str | None = None
+    host_memory: bool = False
+    neighbours: Mapping[str, float] = field(default_factory=dict)
+    room: float | None = None
+    kv_gib_before: float | None = None
+
+    @property
+    def utilization(self) -> float:
+        """The gpu_memory_utilization of the run: printed, asked, or vLLM's default."""
+        if self.numbers.utilization is not None:
+            return self.numbers.utilization
+        if self.running.gpu_memory_utilization is not None:
+            return self.running.gpu_memory_utilization
+        return default_utilization(self.vllm_version)
+
+    @property
+    def ceiling(self) -> float:
+        """The highest gpu_memory_utilization that limits, neighbours and strangers leave."""
+        most = self.recovery.max_gpu_memory_utilization
+        if self.room is None and not self.neighbours:
+            return most
+        room = 1.0 if self.room is None else self.room
+        shared = SHARED_MARGIN if self.neighbours else 0.0
+        return min(most, room - shared - sum(self.neighbours.values()))
+
+    @property
+    def max_model_len(self) -> int | None:
+        """The length of the run: asked, or printed."""
+        return self.running.max_model_len or self.numbers.max_model_len
+
+    @property
+    def max_num_seqs(self) -> int:
+        """The sequences of the run: asked, printed, or vLLM's default (0.8..0.32)."""
+        printed = self.numbers.max_num_seqs or self.numbers.warmup_requests
+        return self.running.max_num_seqs or printed or (1024 if self._is_big else 256)
+
+    @property
+    def max_num_batched_tokens(self) -> int:
+        """The batch of the run: asked, or vLLM's default for a server (0.8..0.32)."""
+        return self.running.max_num_batched_tokens or (8192 if self._is_big else 2048)
+
+    @property
+    def _is_big(self) -> bool:
+        """Whether vLLM takes its defaults for cards of 70 GiB and more."""
+        return (self.numbers.total_gib or 0.0) >= 70
+
+    def bound(self, setting: str) -> Bound:
+        """Return what is known of a setting."""
+        return self.bounds.get(setting, NO_BOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Start again with one setting changed."""
+
+    setting: str
+    value: Tunable
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Start again with the same settings, after the back-off that the attempts so far ask for."""
+
+    why: str
+    at_least_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Start again with the same settings after a time that the cause itself asks for."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refetch:
+    """Remove what is broken of the model, fetch that again, and start with the same settings."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartOver:
+    """Forget what was learned and start as configured, after the back-off."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing but a person can help."""
+
+    why: str
+    what_to_do: str
+
+
+Remedy = Change | Retry | Wait | Refetch | StartOver | Hold
+
+
+def default_utilization(vllm_version: str | None) -> float:
+    """Return the gpu_memory_utilization that vLLM takes unasked: 0.9 up to 0.19, then 0.92."""
+    release = release_of(vllm_version or "")
+    return 0.9 if release and release < (0, 20) else 0.92

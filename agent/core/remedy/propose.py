@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a failure and its printed numbers to the one thing that cures it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agent.core.failures.meaning import FailureClass, Group, Kind, group_of, kind_of, what_to_do
+from agent.core.remedy import kv_bytes, utilization
+from agent.core.remedy.case import (
+    NO_BOUND,
+    Bound,
+    Case,
+    Change,
+    Hold,
+    Refetch,
+    Remedy,
+    Retry,
+    StartOver,
+    Wait,
+)
+from agent.core.remedy.ladders import LADDERS, NOT_ENOUGH, RETRY_WHEN_SPENT, TOO_HIGH, TOO_LOW
+
+PREDECESSOR_SECONDS = 60.0
+"""A run that started this soon after the last one died may have met its memory still in use."""
+
+KV_SHARE_OF_BEFORE = 0.8
+"""With less than this of what the same settings left for the KV cache when they last proved good,
+somebody else took memory during the start (published for 0.15.1: 1.87, 8 s later 11.3 GiB)."""
+
+RATE_LIMIT_SECONDS = 300.0
+"""How long huggingface.co counts requests."""
+
+NEIGHBOUR_SHARE = 0.05
+"""What another process must hold of a card to be the reason that weights do not fit."""
+
+SECONDS_TO_SETTLE = 15.0
+
+F = FailureClass
+CURED_BY_FETCHING = frozenset(
+    {F.WEIGHTS_CORRUPT, F.WEIGHTS_MISSING, F.WEIGHTS_MISMATCH, F.TOKENIZER_MISSING}
+)
+NEVER_HELD = frozenset({F.HUB_UNREACHABLE, F.HUB_OFFLINE, F.HUB_RATE_LIMIT})
+
+
+def propose(case: Case) -> Remedy:
+    """Return what cures the failure, within the limits of `case.recovery`."""
+    if _met_our_own_predecessor(case):
+        why = "our own previous run had just ended: wait for its memory to be released"
+        return Wait(SECONDS_TO_SETTLE, why)
+    if _had_more_before(case):
+        why = (
+            f"{case.numbers.available_kv_gib:g} GiB were left for the KV cache, "
+            f"{case.kv_gib_before:g} with these settings before: wait for the card to be quiet"
+        )
+        return Wait(SECONDS_TO_SETTLE, why)
+    ladder = LADDERS.get(case.failure, ())
+    for rung in ladder[case.spent :]:
+        change = rung(case)
+        if change is not None:
+            return change
+    return _without_change(case)
+
+
+def _met_our_own_predecessor(case: Case) -> bool:
+    return (
+        case.failure is F.OOM_FREE_MEM_STARTUP
+        and case.spent == 0
+        and case.gap_seconds is not None
+        and case.gap_seconds < PREDECESSOR_SECONDS
+    )
+
+
+def _had_more_before(case: Case) -> bool:
+    available, before = case.numbers.available_kv_gib, case.kv_gib_before
+    return (
+        case.failure in TOO_LOW
+        and case.spent == 0
+        and available is not None
+        and before is not None
+        and available < KV_SHARE_OF_BEFORE * before
+    )
+
+
+def _without_change(case: Case) -> Remedy:
+    failure = case.failure
+    limit = utilization.sum_of_neighbours(case) if failure in TOO_LOW else ""
+    if limit:
+        do = "Lower theirs in agent.toml, ask for less here, or give the services different gpus."
+        return Hold(f"{case.utilization:g} of the card is too little, and {limit}", do)
+    if failure in NOT_ENOUGH and case.bound(utilization.NAME).shared:
+        return StartOver("what is too little now was enough before others took a part of the card")
+    if failure in RETRY_WHEN_SPENT:
+        return Retry(
+            f"no change within the limits helps, but the memory may come free{_unused(case)}"
+        )
+    if failure is F.OOM_WEIGHTS_LOAD and _somebody_else_is_there(case):
+        return Retry(f"another process holds {case.numbers.neighbour_gib:g} GiB and may leave")
+    if failure in CURED_BY_FETCHING:
+        return _fetch_once(case)
+    if failure in NEVER_HELD:
+        least = RATE_LIMIT_SECONDS if failure is F.HUB_RATE_LIMIT else 0.0
+        return Retry(f"it is tried until it works. {what_to_do(failure)}", least)
+    match kind_of(failure):
+        case Kind.TRANSIENT:
+            return Retry(_why_again(case))
+        case Kind.PERMANENT | Kind.HUMAN if failure in LADDERS:
+            return Hold("every change within the limits was tried", what_to_do(failure))
+        case Kind.PERMANENT | Kind.HUMAN:
+            return Hold("no start with these settings can succeed", what_to_do(failure))
+
+
+def _fetch_once(case: Case) -> Remedy:
+    if case.running.model.startswith("/"):
+        return Hold("the model is a local directory, which is not ours", what_to_do(case.failure))
+    if case.spent:
+        return Hold("it was fetched again and is broken still", what_to_do(case.failure))
+    return Refetch("fetch what is broken or missing of the model again")
+
+
+def _somebody_else_is_there(case: Case) -> bool:
+    theirs, total = case.numbers.neighbour_gib, case.numbers.total_gib
+    return theirs is not None and bool(total) and theirs >= NEIGHBOUR_SHARE * (total or 0.0)
+
+
+def _why_again(case: Case) -> str:
+    if case.repeats > 1 and group_of(case.failure) in (Group.CUDA, Group.ENGINE):
+        return f"{case.repeats} times within the hour. {what_to_do(case.failure)}"
+    return "a new start may cure it"
+
+
+def _unused(case: Case) -> str:
+    """Return what the operator may try where memory is reserved and not used."""
+    unused, tried = case.numbers.reserved_gib, case.numbers.tried_gib
+    if unused is None or tried is None or unused < tried:
+        return ""
+    return (
+        f"; {unused:g} GiB are reserved but not allocated: "
+        'environment = { PYTORCH_CUDA_ALLOC_CONF = "expandable_segments:True" } may help'
+    )
+
+
+def bounds_after(case: Case) -> Mapping[str, Bound]:
+    """Return the memory of what failed, with this failure added; it keeps raises from swinging."""
+    if case.failure is F.OOM_FREE_MEM_STARTUP:
+        return _with_bound(case, utilization.NAME, _refused(case))
+    name, used = _sized_by(case)
+    old = case.bound(name)
+    if case.failure in TOO_HIGH:
+        lowest = used if old.too_high is None else min(old.too_high, used)
+        return _with_bound(case, name, replace(old, too_high=lowest))
+    # Weights that do not fit beside a stranger did not get enough of the card either.
+    if case.failure in TOO_LOW or (case.failure in NOT_ENOUGH and old.shared):
+        highest = used if old.too_low is None else max(old.too_low, used)
+        return _with_bound(case, name, replace(old, too_low=highest))
+    return case.bounds
+
+
+def bounds_with(bounds: Mapping[str, Bound], change: Change) -> Mapping[str, Bound]:
+    """Return what is still known once `change` is made: other peaks make old failures worthless."""
+    if change.setting in (utilization.NAME, kv_bytes.NAME):
+        return bounds
+    old = bounds.get(utilization.NAME, NO_BOUND)
+    return {utilization.NAME: Bound(shared=old.shared, fits=old.fits)}
+
+
+def bounds_after_start_over(bounds: Mapping[str, Bound]) -> Mapping[str, Bound]:
+    """Return what stays true however much is free: what was too low with less asked."""
+    old = bounds.get(utilization.NAME, NO_BOUND)
+    return {utilization.NAME: Bound(too_low=old.too_low)}
+
+
+def _sized_by(case: Case) -> tuple[str, float]:
+    """Return the setting that sizes the KV cache, and its value in the failed run."""
+    fixed = case.running.kv_cache_memory_bytes
+    return (utilization.NAME, case.utilization) if fixed is None else (kv_bytes.NAME, float(fixed))
+
+
+def _refused(case: Case) -> Bound:
+    old, fits = case.bound(utilization.NAME), utilization.share_that_fits(case)
+    if fits is None:
+        lowest = case.utilization if old.too_high is None else min(old.too_high, case.utilization)
+        return replace(old, too_high=lowest, shared=old.shared or utilization.is_shared(case))
+    return replace(old, fits=fits, shared=utilization.is_shared(case))
+
+
+def _with_bound(case: Case, name: str, bound: Bound) -> Mapping[str, Bound]:
+    return {**case.bounds, name: bound}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a new configuration changes, and which of it needs a restart of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from agent.core.settings.gpus import CardLimits, Power, Thermal
+from agent.core.settings.service import Config, Expectations, Recovery, ServicePolicy, Settings
+
+WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
+"""Settings that only the next start reads, so that a running service may go on without them."""
+
+Section = Settings | Expectations | Recovery | Power | Thermal
+
+
+def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the names of the settings that differ and that only a new process can take."""
+    return tuple(name for name in _differing(old, new) if name not in WITHOUT_RESTART)
+
+
+def changes(old: Config, new: Config) -> tuple[str, ...]:
+    """Return one sentence for each thing that differs, in the order of the new file."""
+    return (
+        *_service_changes(old.services, new.services),
+        *_gpu_changes(old, new),
+        *_metrics_changes(old, new),
+    )
+
+
+def _service_changes(
+    old: Mapping[str, ServicePolicy], new: Mapping[str, ServicePolicy]
+) -> Iterator[str]:
+    for name, policy in new.items():
+        before = old.get(name)
+        if before is None:
+            yield f"service.{name}: added (starts {policy.settings.unit})"
+            continue
+        for key in _differing(before.settings, policy.settings):
+            when = "at its next start" if key in WITHOUT_RESTART else f"restarts {name}.service"
+            yield _sentence(f"service.{name}", key, before.settings, policy.settings, f" ({when})")
+        for key in _differing(before.expect, policy.expect):
+            yield _sentence(f"service.{name}.expect", key, before.expect, policy.expect)
+        for key in _differing(before.recovery, policy.recovery):
+            yield _sentence(f"service.{name}.recovery", key, before.recovery, policy.recovery)
+    for name, policy in old.items():
+        if name not in new:
+            yield f"service.{name}: removed ({policy.settings.unit} is no longer managed)"
+
+
+def _gpu_changes(old: Config, new: Config) -> Iterator[str]:
+    for key in _differing(old.power, new.power):
+        yield _sentence("power", key, old.power, new.power)
+    for key in _differing(old.thermal, new.thermal):
+        yield _sentence("thermal", key, old.thermal, new.thermal)
+
+
+def _metrics_changes(old: Config, new: Config) -> Iterator[str]:
+    when = "(when llmagent restarts)"
+    if old.metrics.listen != new.metrics.listen:
+        yield f"metrics.listen: {old.metrics.listen} -> {new.metrics.listen} {when}"
+    if old.metrics.web_config_file != new.metrics.web_config_file:
+        before, after = old.metrics.web_config_file, new.metrics.web_config_file
+        yield f"metrics.web_config_file: {before or 'none'} -> {after or 'none'} {when}"
+    if old.metrics.host != new.metrics.host:
+        yield f"metrics.host: {shown(old.metrics.host)} -> {shown(new.metrics.host)} {when}"
+
+
+def _differing(old: Section, new: Section) -> tuple[str, ...]:
+    return tuple(
+        item.name for item in fields(old) if getattr(old, item.name) != getattr(new, item.name)
+    )
+
+
+def _sentence(path: str, key: str, old: Section, new: Section, when: str = "") -> str:
+    return f"{path}.{key}: {shown(getattr(old, key))} -> {shown(getattr(new, key))}{when}"
+
+
+def shown(value: object) -> str:
+    """Return a value as agent.toml has it, more or less."""
+    match value:
+        case None:
+            return "unset"
+        case bool():
+            return "true" if value else "false"
+        case CardLimits():
+            known = {f.name: getattr(value, f.name) for f in fields(value)}
+            return shown({name: shown(item) for name, item in known.items() if item is not None})
+        case tuple():
+            return f"[{', '.join(map(str, value))}]"
+        case Mapping():
+            return "{" + ", ".join(f"{name}={shown(item)}" for name, item in value.items()) + "}"
+        case _:
+            return str(value)

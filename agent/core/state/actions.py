@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What decide wants done. A decision is recorded before its actions are carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.diagnosis.facts import Facts
+from agent.core.settings.service import ServicePolicy, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WriteUnit:
+    """Bring the unit file on disk to these settings; nothing is started or stopped."""
+
+    service: str
+    settings: Settings
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Write the unit when it differs, make systemd load it, and (re)start it."""
+
+    service: str
+    action_id: int
+    settings: Settings
+    notes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the unit; `kill` sends SIGKILL to all its processes instead of asking."""
+
+    service: str
+    action_id: int
+    kill: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reap:
+    """Kill what is left in the control group of a unit that is down."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeEvidence:
+    """Look at the processes of a run that is about to be killed; `python` is its interpreter."""
+
+    service: str
+    invocation_id: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtPort:
+    """Find out who listens on a TCP port of this host."""
+
+    service: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowLog:
+    """Read the log of a run that somebody else started, from its first line on."""
+
+    service: str
+    invocation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read what the dead run still wrote and conclude from it."""
+
+    service: str
+    invocation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Run the verification list against the live service."""
+
+    service: str
+    invocation_id: str
+    policy: ServicePolicy
+    running: Settings
+    facts: Facts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Ask for one token."""
+
+    service: str
+    invocation_id: str
+    running: Settings
+    deadline_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtCache:
+    """See whether the model is complete in the hub's cache, and how much room there is."""
+
+    service: str
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Have the unit that fetches the model run; one that runs already is left alone.
+
+    `repair`: remove the model's files that are not as the hub has them first.
+    """
+
+    service: str
+    action_id: int
+    settings: Settings
+    repair: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopFetch:
+    """Stop the unit that fetches the model."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetPowerLimit:
+    """Set a GPU's power limit."""
+
+    uuid: str
+    action_id: int
+    watts: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockClocks:
+    """Hold a GPU's clocks between two values in MHz; None lets go of them."""
+
+    uuid: str
+    action_id: int
+    mhz: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetPersistenceMode:
+    """Turn a GPU's persistence mode on."""
+
+    uuid: str
+    action_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reexecute:
+    """Replace this process by a new one of the same agent; the services go on."""
+
+    why: str
+
+
+FetchAction = LookAtCache | Fetch | StopFetch
+ServiceAction = (
+    WriteUnit
+    | Start
+    | Stop
+    | Reap
+    | TakeEvidence
+    | LookAtPort
+    | FollowLog
+    | ReadLog
+    | Verify
+    | Canary
+    | FetchAction
+)
+GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
+Action = ServiceAction | GpuAction | Reexecute

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of each GPU, by its UUID and across reboots, and what was done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from agent.core.failures.classes import FailureClass
+
+
+class LeverState(StrEnum):
+    """How far it has come to hold a card to what was asked."""
+
+    OFF = "off"
+    """Nothing is asked, or what was found before was put back."""
+    SETTING = "setting"
+    """Asked of nvidia-smi, not yet read back."""
+    IN_FORCE = "in-force"
+    DEGRADED = "degraded"
+    """Set several times and not in force; tried again after a long while."""
+    BLOCKED = "blocked"
+    """Not supported or not permitted; tried again only when card, driver or settings change."""
+    YIELDED = "yielded"
+    """Somebody else keeps changing it; left to them for an hour."""
+
+
+class Cause(StrEnum):
+    """Why a limit had to be set again; the words are labels of a metric."""
+
+    START = "start"
+    DRIVER_RELOAD = "driver_reload"
+    RESET = "reset"
+    FOREIGN = "foreign"
+
+
+NO_REASSERTS: Mapping[Cause, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A setting in the making: `action_id` is 0 when none is under way; times in agent time.
+
+    `set_at` is when nvidia-smi said that it is done, 0 before; `why` what it is set for, for the
+    sentence that tells of its success, "" for one that nobody needs.
+    """
+
+    action_id: int = 0
+    asked_at: float = 0.0
+    set_at: float = 0.0
+    tries: int = 0
+    retry_at: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The power limit of a card.
+
+    `asked_watts` is what agent.toml says, `target_watts` the same within the card's range and less
+    what heat takes at present, `found_watts` what was requested before llmagent first changed it.
+    `held_lower_watts` is the enforced limit where a BMC or the board holds it below the target.
+    `why` is the sentence of a state that is not well; `foreign_at` are the last hour's changes by
+    others, `reasserts` counts for ever.
+    """
+
+    state: LeverState = LeverState.OFF
+    why: str = ""
+    asked_watts: float | None = None
+    target_watts: float | None = None
+    found_watts: float | None = None
+    held_lower_watts: float | None = None
+    attempt: Attempt = field(default_factory=Attempt)
+    foreign_at: tuple[float, ...] = ()
+    reasserts: Mapping[Cause, int] = field(default_factory=lambda: NO_REASSERTS)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockLock:
+    """The locked range of a card's clocks in MHz; `told` once it was said to be in force."""
+
+    state: LeverState = LeverState.OFF
+    why: str = ""
+    target_mhz: tuple[int, ...] | None = None
+    attempt: Attempt = field(default_factory=Attempt)
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """Persistence mode; `off_told` once it was said that it is off and left so."""
+
+    state: LeverState = LeverState.OFF
+    why: str = ""
+    off_told: bool = False
+    attempt: Attempt = field(default_factory=Attempt)
+
+
+class HeatLevel(StrEnum):
+    """How hot a card is, by its thresholds."""
+
+    NORMAL = "normal"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """The thermal state: `level` since `since`, and another that begins to show, `next_level`.
+
+    `lowered_to_watts` is the limit that action "lower_power" has come to, None while it takes
+    nothing; `stepped_at` is when it last moved. Up to `too_hot_until` no limit from `too_hot_watts`
+    on is tried again.
+    """
+
+    level: HeatLevel = HeatLevel.NORMAL
+    since: float = 0.0
+    next_level: HeatLevel = HeatLevel.NORMAL
+    next_since: float = 0.0
+    lowered_to_watts: float | None = None
+    stepped_at: float = 0.0
+    too_hot_watts: float | None = None
+    too_hot_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """An episode of reduced clocks: why (names of ClockEvents) and since when."""
+
+    reasons: tuple[str, ...]
+    since: float
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class XidRecord:
+    """One code on one card: how often, the last time, and the incidents of the last 24 hours.
+
+    Lines of one code within 10 seconds are one incident. Times in seconds since the epoch.
+    `unlogged` of the count were told by NVML, and the kernel log had no line of them so far.
+    """
+
+    count: int = 0
+    last_at: float = 0.0
+    incidents: tuple[float, ...] = ()
+    unlogged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CardLive:
+    """What is only true of the last looks at a card; never stored.
+
+    `throttled_at` is when a reason was last seen, `worst_*` what the present episode has cost at
+    most: the SM clock as a share of its maximum, the generation rate as a share of the service's
+    usual one, None where that is not known. `upset` is what may have undone settings at `upset_at`.
+    `cool_since` is since when nothing speaks against giving power back, 0 while something does.
+    """
+
+    throttled_at: float = 0.0
+    umbrella_since: float = 0.0
+    worst_celsius: float | None = None
+    worst_clock_ratio: float | None = None
+    worst_tokens_ratio: float | None = None
+    held_back_since: float = 0.0
+    cool_since: float = 0.0
+    upset: Cause | None = None
+    upset_at: float = 0.0
+    above_lock: int = 0
+
+
+class Cure(StrEnum):
+    """What makes an ailing card well again; a person does it, never llmagent."""
+
+    RESET = "reset"
+    REBOOT = "reboot"
+    HARDWARE = "hardware"
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """Why a card cannot be relied on, the class of its services' failure, and what to do.
+
+    `seen`: NVML itself shows it, and will show when it is over. `energy_joules` is the card's
+    counter at that time, which begins anew when the driver takes the card up again.
+    """
+
+    failure: FailureClass
+    cure: Cure
+    since: float
+    why: str
+    what_to_do: str
+    seen: bool = False
+    energy_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """All that is remembered of one GPU; `lost_since` is 0 while it is there."""
+
+    uuid: str
+    index: int = 0
+    name: str = ""
+    pci_bus_id: str = ""
+    lost_since: float = 0.0
+    cap: Cap = field(default_factory=Cap)
+    lock: ClockLock = field(default_factory=ClockLock)
+    persistence: Persistence = field(default_factory=Persistence)
+    heat: Heat = field(default_factory=Heat)
+    throttle: Throttle | None = None
+    hidden_throttle_since: float = 0.0
+    xids: Mapping[int, XidRecord] = field(default_factory=dict)
+    ailment: Ailment | None = None
+    live: CardLive = field(default_factory=CardLive)
+
+    @property
+    def label(self) -> str:
+        """What sentences call it: "GPU 0"."""
+        return f"GPU {self.index}"

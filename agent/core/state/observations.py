@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What decide is told.
+
+Each observation carries the agent time `at` in seconds, and, where it is about one run of the
+engine, that run's InvocationID, so that stale news can be told from new.
+
+Agent time: seconds since the epoch taken once at start plus a monotonic clock, so that it never
+jumps inside one process and still means something after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.reader import Diagnosis, Progress
+from agent.core.doctor.finding import Finding
+from agent.core.doctor.host import Listener
+from agent.core.engine.metrics import Counters
+from agent.core.failures.meaning import EnginePhase
+from agent.core.gpu.reading import Gpus
+from agent.core.hub.cache import CacheFacts
+from agent.core.hub.progress import FetchPlan, FetchProgress
+from agent.core.state.phases import UnitFacts
+from agent.core.verify.check import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; `local_seconds` is the local time of day, in seconds since midnight."""
+
+    at: float
+    local_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStarted:
+    """The agent (re)started; a new `boot_id` means that the host was rebooted."""
+
+    at: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigLoaded:
+    """A valid configuration came into force; `reload` when the operator asked for it.
+
+    `changes` are sentences that say what differs from the one before.
+    """
+
+    at: float
+    reload: bool
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRefused:
+    """A broken configuration was refused; the old one stays in force."""
+
+    at: float
+    mistakes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSeen:
+    """The unit's state was read."""
+
+    at: float
+    service: str
+    unit: UnitFacts
+
+
+@dataclass(frozen=True, slots=True)
+class LogProgress:
+    """The engine's log moved on; `activity` rises with each sign of start-up progress."""
+
+    at: float
+    service: str
+    invocation_id: str
+    engine_phase: EnginePhase
+    activity: int
+    progress: Progress | None
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class LogConcluded:
+    """The log of a run that ended was read to its end."""
+
+    at: float
+    service: str
+    invocation_id: str
+    diagnosis: Diagnosis
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSeen:
+    """vLLM's HTTP side was asked; `counters` is None when /metrics gave nothing in time."""
+
+    at: float
+    service: str
+    invocation_id: str
+    healthy: bool
+    counters: Counters | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryDone:
+    """A one-token request ended."""
+
+    at: float
+    service: str
+    invocation_id: str
+    answered: bool
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The verification list was run; `answered` tells whether the model completed a request."""
+
+    at: float
+    service: str
+    invocation_id: str
+    checks: tuple[Check, ...]
+    answered: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSeen:
+    """The hub's cache was looked at for the service's model."""
+
+    at: float
+    service: str
+    cache: CacheFacts
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSeen:
+    """The unit that fetches the model was read, and its log up to here; `at` is before that.
+
+    `lines` counts what it said besides its progress; `diagnosis` is of the whole log once it ended.
+    """
+
+    at: float
+    service: str
+    unit: UnitFacts
+    plan: FetchPlan | None = None
+    progress: FetchProgress | None = None
+    lines: int = 0
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDone:
+    """An effector finished `action_id`; `canceled` when somebody else's job took its place."""
+
+    at: float
+    service: str
+    action_id: int
+    succeeded: bool
+    canceled: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """A process of a run that is to be killed.
+
+    `state` is the kernel's letter, `waits_in` the kernel's function that an uninterruptible one (D)
+    hangs in, `stack` the Python stacks of its threads as py-spy prints them.
+    """
+
+    pid: int
+    name: str
+    state: str
+    threads: int
+    rss_bytes: int
+    waits_in: str = ""
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceTaken:
+    """What a run looked like before it was killed; `problem` says what could not be had."""
+
+    at: float
+    service: str
+    invocation_id: str
+    processes: tuple[ProcessSeen, ...]
+    lines: tuple[str, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSeen:
+    """Who listens on a port; `holder` is None when nobody does or it cannot be told."""
+
+    at: float
+    service: str
+    port: int
+    holder: Listener | None
+
+
+@dataclass(frozen=True, slots=True)
+class GpusSeen:
+    """NVML was asked, or could not be: then `gpus.driver.problem` says why."""
+
+    at: float
+    gpus: Gpus
+
+
+class GpuOutcome(StrEnum):
+    """What came of a change to a GPU's settings."""
+
+    DONE = "done"
+    NOT_SUPPORTED = "not-supported"
+    NOT_PERMITTED = "not-permitted"
+    NO_TOOL = "no-tool"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuActionDone:
+    """nvidia-smi ended, or was ended; whether its change is in force shows in GpusSeen."""
+
+    at: float
+    uuid: str
+    action_id: int
+    outcome: GpuOutcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class XidSeen:
+    """The driver reported an error of a GPU.
+
+    `at` is when it was read, `logged_at` when it was logged, in seconds since the epoch.
+    `pci_bus_id` is "domain:bus:device" in lower case, without the function; `name` and `meaning`
+    are the catalogue's. `pid` is 0 where the line names none; `recovery_action` is field 230's new
+    value from the text of an Xid 154. `earlier_boot`: it was logged before the host was booted.
+    `from_nvml`: NVML told of it, which says no more than the code and comes up to 10 s late.
+    """
+
+    at: float
+    logged_at: float
+    pci_bus_id: str
+    code: int
+    text: str
+    name: str = ""
+    meaning: str = ""
+    pid: int = 0
+    recovery_action: int | None = None
+    earlier_boot: bool = False
+    from_nvml: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostExamined:
+    """The doctor's checks of the host were made."""
+
+    at: float
+    findings: tuple[Finding, ...]
+
+
+HostObservation = (
+    HostExamined
+    | Tick
+    | AgentStarted
+    | ConfigLoaded
+    | ConfigRefused
+    | GpusSeen
+    | GpuActionDone
+    | XidSeen
+)
+ServiceObservation = (
+    UnitSeen
+    | LogProgress
+    | LogConcluded
+    | ApiSeen
+    | CanaryDone
+    | Verified
+    | ActionDone
+    | EvidenceTaken
+    | PortSeen
+    | CacheSeen
+    | FetchSeen
+)
+Observation = HostObservation | ServiceObservation

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The [Service] part of a unit whose vLLM runs in a container of podman or docker.
+
+The unit's own process is the client, which runs as root and unconfined: what confines vLLM is the
+container. With podman the engine's processes are in the unit's control group, so that a kill of the
+unit is its end, and systemd's and the agent's figures are theirs. With docker they are in a group
+of the docker daemon: what systemd says of the unit's processes, CPU time and memory is the
+client's, stacks for evidence and leftovers in the group are not seen, and only ExecStopPost= ends
+the engine of a client that was killed. NVML's processes are known by the container's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from agent.core.settings.engine import Runtime
+from agent.core.settings.service import Settings
+from agent.core.unit.container_command import (
+    DRAIN_MARGIN_SECONDS,
+    LABEL,
+    OOM_SCORE_ADJUST,
+    RUNTIME_DIRECTORY,
+    program,
+    stop_seconds,
+)
+from agent.core.unit.environment import cache_directory, probe_address, state_directory
+from agent.core.unit.quoting import argument
+
+
+def ordering(settings: Settings) -> Iterator[str]:
+    """Return what of [Unit] a container needs besides."""
+    match settings.engine.runtime:
+        case Runtime.DOCKER:
+            yield "After=docker.service nvidia-cdi-refresh.service"
+            yield "Wants=docker.service"
+        case Runtime.PODMAN:
+            yield "After=nvidia-cdi-refresh.service"
+        case Runtime.VENV:
+            return
+        case _ as never:
+            assert_never(never)
+
+
+def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> Iterator[str]:
+    """Return the directives; `start` is the value of ExecStart=."""
+    name = settings.name
+    yield f"ExecStartPre=/bin/bash -c {argument(clear_script(settings, settings.name))}"
+    yield f"ExecStart={start}"
+    yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
+    yield f"ExecStopPost=-/bin/bash -c {argument(remove_script(settings, settings.name))}"
+    yield "KillMode=control-group"
+    yield "KillSignal=SIGKILL"
+    if settings.engine.runtime is Runtime.PODMAN:
+        yield "Delegate=yes"
+    yield "Restart=always"
+    yield f"RestartSec={seconds_to_restart}"
+    yield "TimeoutStartSec=infinity"
+    yield f"TimeoutStopSec={stop_seconds(settings) + DRAIN_MARGIN_SECONDS + 1}"
+    yield f"StateDirectory={state_directory(settings)}"
+    yield "StateDirectoryMode=0750"
+    yield f"CacheDirectory={cache_directory(settings)}"
+    yield "CacheDirectoryMode=0750"
+    yield f"RuntimeDirectory={RUNTIME_DIRECTORY}/{name}"
+    yield f"SyslogIdentifier={name}"
+    yield "LogRateLimitIntervalSec=30s"
+    yield "LogRateLimitBurst=1000000"
+    yield "LimitCORE=0"
+    yield "TasksMax=infinity"
+    yield "OOMPolicy=stop"
+    yield f"OOMScoreAdjust={OOM_SCORE_ADJUST}"
+
+
+def remove_script(settings: Settings, name: str) -> str:
+    """Return the script that removes the containers of that name: those with our label alone."""
+    run = program(settings)
+    return (
+        f"rm -f /run/{RUNTIME_DIRECTORY}/{name}/cid; "
+        f"for id in $({run} ps --all --quiet --no-trunc --filter=label={LABEL}={name}); do "
+        f"{run} rm --force --volumes $id >/dev/null; done"
+    )
+
+
+def clear_script(settings: Settings, name: str) -> str:
+    """Return the script that makes room for the name, but not at the cost of a stranger."""
+    run = program(settings)
+    return (
+        f"{remove_script(settings, name)}; "
+        f"if {run} container inspect {name} >/dev/null 2>&1; then "
+        f'echo "a container named {name} is there that llmagent did not make; '
+        f'rename it ({run} rename {name} NEW) or give the service another name" >&2; exit 1; fi'
+    )
+
+
+def _stop_script(settings: Settings) -> str:
+    """Return the script that asks a serving vLLM to stop; while it starts it swallows SIGTERM."""
+    return (
+        f"(: <>/dev/tcp/{probe_address(settings)}/{settings.port}) 2>/dev/null || exit 0; "
+        f"exec {program(settings)} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
+    )

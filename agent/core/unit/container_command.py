@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of podman or docker that runs vLLM in a container.
+
+What vLLM reads and writes has the same path inside as outside, so that every path in the settings
+and in the environment holds on both sides. The network is the host's: `host` and `port` are what
+vLLM listens on. NVIDIA's and vLLM's image differ in their entry points, so theirs is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
+
+from agent.core.engine.command_line import command_line
+from agent.core.engine.install import Engine
+from agent.core.settings.engine import GpuAccess, Runtime
+from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.environment import cache_directory, environment_of, state_directory
+
+LABEL = "llmagent.service"
+"""Its value is the service's name; a container that has it is ours."""
+
+RUNTIME_DIRECTORY = "llmagent-containers"
+"""Below /run: NAME/cid holds the id of the service's container."""
+
+OOM_SCORE_ADJUST = 500
+DRAIN_MARGIN_SECONDS = 7
+OFFLINE = "HF_HUB_OFFLINE"
+
+_NOT_INSIDE = frozenset({"PATH", "CUDA_VISIBLE_DEVICES"})
+"""The image has programs of its own, and the container sees only GPUs of the service."""
+
+_LIMITS = ("memlock=-1:-1", "stack=67108864:67108864", "nofile=1048576:1048576", "core=0:0")
+
+
+def program(settings: Settings) -> str:
+    """Return the path of podman or docker."""
+    return f"/usr/bin/{settings.engine.runtime}"
+
+
+def stop_seconds(settings: Settings) -> int:
+    """Return how long a serving vLLM may take to end its requests and itself."""
+    return settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
+
+
+def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
+    """Return the whole argv: each option one word, no secret in any; vLLM's own words at the end.
+
+    Raises ValueError for settings without an image.
+    """
+    if settings.engine.image is None:
+        raise ValueError(f"service {settings.name} has no image")
+    entry, *before = settings.engine.entrypoint
+    return (
+        program(settings),
+        "run",
+        *_identity(settings, settings.name),
+        *_stopping(settings),
+        "--ipc=host",
+        *_limits(settings),
+        *_gpus(settings),
+        *_mounts(settings, settings.unit),
+        *_given(container_environment(settings, settings.unit)),
+        *_passed_on(settings),
+        *settings.engine.extra_options,
+        f"--entrypoint={entry}",
+        settings.engine.image,
+        *before,
+        *command_line(settings, engine)[1:],
+    )
+
+
+def fetch_command(
+    settings: Settings, name: str, words: Sequence[str], code: str, environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the argv that runs Python with `words` in the image, with caches, token and no GPU.
+
+    `name` is the container's, and its unit's without ".service"; `code` is a directory that it
+    sees besides, `environment` is added to the service's. Raises ValueError without an image.
+    """
+    if settings.engine.image is None:
+        raise ValueError(f"service {settings.name} has no image")
+    entry, *before = settings.engine.entrypoint
+    unit = f"{name}.service"
+    return (
+        program(settings),
+        "run",
+        *_identity(settings, name),
+        *_limits(settings),
+        *_mounts(settings, unit),
+        f"--mount={_bind(code)},readonly",
+        *_given({**container_environment(settings, unit), **environment}),
+        *settings.engine.extra_options,
+        f"--entrypoint={entry}",
+        settings.engine.image,
+        *before,
+        *words,
+    )
+
+
+def container_environment(settings: Settings, unit: str) -> Mapping[str, str]:
+    """Return the environment that is added to the image's own, in the container of `unit`."""
+    own = {k: v for k, v in environment_of(settings).items() if k not in _NOT_INSIDE}
+    given = dict(settings.environment)
+    token = {} if settings.hf_token_file is None else {"HF_TOKEN_PATH": _credential(unit)}
+    return own | token | {k: v for k, v in given.items() if k not in own}
+
+
+def _passed_on(settings: Settings) -> Iterator[str]:
+    """Yield what the container gets where the unit's own environment has it."""
+    if OFFLINE not in settings.environment:
+        yield f"--env={OFFLINE}"
+
+
+def _given(environment: Mapping[str, str]) -> Iterator[str]:
+    yield from (f"--env={name}={value}" for name, value in environment.items())
+
+
+def _stopping(settings: Settings) -> Iterator[str]:
+    yield "--stop-signal=SIGTERM"
+    # For whoever stops it by hand, and for docker's daemon when it ends.
+    yield f"--stop-timeout={stop_seconds(settings)}"
+
+
+def _identity(settings: Settings, name: str) -> Iterator[str]:
+    yield f"--name={name}"
+    yield f"--label={LABEL}={name}"
+    yield f"--cidfile=/run/{RUNTIME_DIRECTORY}/{name}/cid"
+    # systemd restarts the service; what has ended leaves nothing behind.
+    yield "--rm"
+    yield f"--pull={'missing' if settings.engine.pull else 'never'}"
+    yield "--network=host"
+    yield "--no-healthcheck"
+    # /workspace and the like may hold a directory "vllm", which python -m would import.
+    yield f"--workdir=/var/lib/{state_directory(settings)}"
+    match settings.engine.runtime:
+        case Runtime.PODMAN:
+            # conmon and vLLM stay in the unit's control group and write to the unit's own output.
+            yield "--cgroups=split"
+            yield "--log-driver=passthrough"
+        case Runtime.DOCKER:
+            yield "--log-driver=none"
+        case Runtime.VENV:
+            raise ValueError("a virtual environment is no container")
+        case _ as never:
+            assert_never(never)
+
+
+def _limits(settings: Settings) -> Iterator[str]:
+    yield from (f"--ulimit={limit}" for limit in _LIMITS)
+    yield "--pids-limit=-1"
+    yield f"--oom-score-adj={OOM_SCORE_ADJUST}"
+    if settings.sandbox is Sandbox.OFF:
+        return
+    yield "--security-opt=no-new-privileges"
+    if settings.sandbox is Sandbox.STRICT:
+        # A cache that belongs to somebody else, as a home's, must stay open to the image's root.
+        yield "--cap-drop=ALL"
+        yield "--cap-add=DAC_OVERRIDE"
+
+
+def _gpus(settings: Settings) -> Iterator[str]:
+    match settings.engine.access:
+        case GpuAccess.CDI:
+            yield from (f"--device=nvidia.com/gpu={gpu}" for gpu in settings.gpus)
+        case GpuAccess.GPUS if settings.gpus == ("all",):
+            yield "--gpus=all"
+        case GpuAccess.GPUS:
+            # docker reads comma-separated values here: the quotes keep the list in one of them.
+            yield f'--gpus="device={",".join(settings.gpus)}"'
+        case GpuAccess.NONE | GpuAccess.AUTO:
+            return
+        case _ as never:
+            assert_never(never)
+
+
+def _mounts(settings: Settings, unit: str) -> Iterator[str]:
+    own = (f"/var/lib/{state_directory(settings)}", f"/var/cache/{cache_directory(settings)}")
+    homes = (settings.environment.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE"))
+    written = tuple(dict.fromkeys((*own, *(home for home in homes if home.startswith("/")))))
+    files = (settings.model, settings.tokenizer, settings.chat_template, *settings.engine.mounts)
+    read = dict.fromkeys(file for file in files if file is not None and file.startswith("/"))
+    yield from (f"--mount={_bind(path)}" for path in written)
+    yield from (f"--mount={_bind(path)},readonly" for path in read if path not in written)
+    if settings.hf_token_file is not None:
+        yield f"--mount={_bind(_credential(unit))},readonly"
+
+
+def _bind(path: str) -> str:
+    return f"type=bind,source={path},target={path}"
+
+
+def _credential(unit: str) -> str:
+    """Return where systemd puts the token: what %d stands for in a unit of the system."""
+    return f"/run/credentials/{unit}/hf_token"

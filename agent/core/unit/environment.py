@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service's vLLM finds around it: its directories, its environment, its address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.core.settings.service import Sandbox, Settings
+
+SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def state_directory(settings: Settings) -> str:
+    """Return the directory under /var/lib for models, one for all services of one user.
+
+    systemd changes the owner of the whole tree to the unit's user, so users cannot share one, nor
+    can containers, whose units are root's.
+    """
+    if settings.engine.in_container:
+        return "vllm-containers"
+    return "vllm" if settings.user == "vllm" else f"vllm-{settings.user}"
+
+
+def cache_directory(settings: Settings) -> str:
+    """Return the directory under /var/cache for what this service compiles."""
+    return f"{state_directory(settings)}/{settings.name}"
+
+
+def loopback_only(settings: Settings) -> bool:
+    """Tell whether the service needs no other address: nothing to fetch, nobody to serve.
+
+    More than one GPU process may talk over the host's own address, so that is left open.
+    """
+    local = settings.model.startswith("/") and (settings.tokenizer or "/").startswith("/")
+    loopback = settings.host in ("127.0.0.1", "localhost", "::1")
+    return local and loopback and settings.parallel_size == 1
+
+
+def environment_of(settings: Settings) -> Mapping[str, str]:
+    """Return the environment of the service: ours first, then what the operator asked for."""
+    state = f"/var/lib/{state_directory(settings)}"
+    cache = f"/var/cache/{cache_directory(settings)}"
+    ours = {
+        "PATH": f"{settings.python.rpartition('/')[0]}:{SYSTEM_PATH}",
+        "HOME": state,
+        "HF_HOME": f"{state}/huggingface",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "XDG_CACHE_HOME": cache,
+        "XDG_CONFIG_HOME": f"{cache}/config",
+        "VLLM_CACHE_ROOT": f"{cache}/vllm",
+        "TRITON_CACHE_DIR": f"{cache}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
+        "FLASHINFER_WORKSPACE_BASE": cache,
+        "CUDA_CACHE_PATH": f"{cache}/nv",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "NO_COLOR": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    if settings.gpus != ("all",):
+        ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)
+    if settings.parallel_size == 1:
+        # PyTorch would ask the name servers for our own name: 120 s if none answers (RUN 0.32).
+        ours["GLOO_SOCKET_IFNAME"] = "lo"
+    confined = settings.sandbox is Sandbox.STRICT and not settings.engine.in_container
+    if confined and loopback_only(settings):
+        # vLLM would talk to itself over the address of the default route, which is closed to it.
+        ours["VLLM_HOST_IP"] = "127.0.0.1"
+    return ours | dict(settings.environment)
+
+
+def probe_address(settings: Settings) -> str:
+    """Return the address at which the service can be reached from its own host."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings -> the whole text of the unit that runs vLLM.
+
+The directives are those that real vLLM 0.32 was measured to run under (systemd 252 and 257).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from agent.core.engine.command_line import command_line
+from agent.core.engine.install import Engine
+from agent.core.settings.service import Settings, Tunable
+from agent.core.unit.container import container_lines, ordering
+from agent.core.unit.container_command import container_command
+from agent.core.unit.environment import (
+    cache_directory,
+    environment_of,
+    loopback_only,
+    probe_address,
+    state_directory,
+)
+from agent.core.unit.quoting import argument, assignment, comment, value
+from agent.core.unit.sandbox import sandbox_lines
+
+RESTART_SECONDS = 30
+"""How long systemd waits before it restarts vLLM by itself: far above the agent's own reaction."""
+
+STOP_MARGIN_SECONDS = 15
+"""What a stop may take besides the requests in flight (RUN 0.32: 3 s) before systemd ends it."""
+
+HF_TOKEN_CREDENTIAL = "hf_token"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the unit depends on and only the host knows.
+
+    `groups` are those of video and render that exist (a missing one ends the start with 216/GROUP).
+    `nvidia_devices` tells whether NVIDIA's driver is there. `read_paths` are directories outside
+    the system's own that vLLM must read: its virtual environment, that one's base interpreter.
+    `needs_no_hub`: all that vLLM would ask the hub for is in its cache.
+    """
+
+    groups: frozenset[str] = frozenset()
+    nvidia_devices: bool = False
+    read_paths: tuple[str, ...] = ()
+    needs_no_hub: bool = False
+
+
+def render_unit(
+    settings: Settings, engine: Engine, host: HostFacts, notes: tuple[str, ...] = ()
+) -> str:
+    """Return the text of NAME.service; `notes` say what differs from agent.toml, and why."""
+    sections = (
+        _head(settings, notes),
+        "[Unit]\n" + _lines(_unit_lines(settings)),
+        "[Service]\n" + _lines(_service_lines(settings, engine, host)),
+        "[Install]\nWantedBy=multi-user.target\n",
+    )
+    return "\n".join(sections)
+
+
+def override_note(name: str, asked: Tunable | None, running: Tunable, why: str) -> str:
+    """Return the sentence about a learned value, as the unit's comment and status show it."""
+    return f"{name}: asked {_shown(asked)}, running {_shown(running)}: {why}"
+
+
+def _shown(value: Tunable | None) -> str:
+    match value:
+        case None:
+            return "default"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case int():
+            return str(value)
+
+
+def _head(settings: Settings, notes: tuple[str, ...]) -> str:
+    lines = (
+        f"Written by llmagent from [service.{settings.name}] of its agent.toml, and written anew",
+        "whenever that changes. Settings: /etc/llmagent/agent.toml, `systemctl reload llmagent`.",
+        f"All else: `systemctl edit {settings.unit}`; that drop-in of yours is kept.",
+        *notes,
+    )
+    return "".join(comment(line) for line in lines)
+
+
+def _unit_lines(settings: Settings) -> Iterator[str]:
+    yield f"Description={value(f'vLLM serving {settings.model}, kept by llmagent')}"
+    yield "Documentation=man:llmagent(1)"
+    yield "After=network-online.target nvidia-persistenced.service"
+    yield "Wants=network-online.target"
+    yield from ordering(settings)
+    yield "StartLimitIntervalSec=0"
+
+
+def _service_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
+    yield "Type=exec"
+    if host.nvidia_devices:
+        # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
+        yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
+    # A hub that is away, at night, would keep a model that is complete from starting again.
+    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
+    if settings.engine.in_container:
+        yield from container_lines(settings, exec_start(settings, engine), RESTART_SECONDS)
+        yield from _credential(settings)
+        yield from (f"Environment={assignment(*item)}" for item in offline.items())
+        return
+    environment = offline | dict(environment_of(settings))
+    yield from _process_lines(settings, engine, host)
+    yield from (f"Environment={assignment(*item)}" for item in environment.items())
+    yield from sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))
+
+
+def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
+    yield f"ExecStart={exec_start(settings, engine)}"
+    yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
+    yield "KillMode=control-group"
+    yield "KillSignal=SIGKILL"
+    yield f"User={settings.user}"
+    if host.groups:
+        yield f"SupplementaryGroups={' '.join(sorted(host.groups))}"
+    yield "Restart=always"
+    yield f"RestartSec={RESTART_SECONDS}"
+    yield "TimeoutStartSec=infinity"
+    yield f"TimeoutStopSec={settings.shutdown_timeout + STOP_MARGIN_SECONDS}"
+    yield f"StateDirectory={state_directory(settings)}"
+    yield "StateDirectoryMode=0750"
+    yield f"CacheDirectory={cache_directory(settings)}"
+    yield "CacheDirectoryMode=0750"
+    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
+    yield "UMask=0077"
+    yield f"SyslogIdentifier={settings.name}"
+    yield "LogRateLimitIntervalSec=30s"
+    yield "LogRateLimitBurst=1000000"
+    yield "LimitNOFILE=1048576"
+    yield "LimitMEMLOCK=infinity"
+    yield "LimitCORE=0"
+    yield "TasksMax=infinity"
+    yield "OOMPolicy=stop"
+    yield "OOMScoreAdjust=500"
+    yield from credential_lines(settings)
+
+
+def credential_lines(settings: Settings) -> Iterator[str]:
+    """Return how the unit hands the hub's token to its process, which alone can read it."""
+    yield from _credential(settings)
+    if settings.hf_token_file is not None:
+        yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"
+
+
+def _credential(settings: Settings) -> Iterator[str]:
+    if settings.hf_token_file is not None:
+        yield f"LoadCredential={HF_TOKEN_CREDENTIAL}:{value(settings.hf_token_file)}"
+
+
+def _stop_script(settings: Settings) -> str:
+    """Return the script that asks a serving vLLM to stop; whatever is left is killed after it.
+
+    RUN 0.32: SIGTERM to the main process alone lets the requests in flight end; sent to all, as
+    KillMode=control-group would, it ends the workers and the requests with them. While the engine
+    starts, it is swallowed by all but the workers. vLLM listens only once it serves.
+    """
+    host = probe_address(settings)
+    looks = 5 * (settings.shutdown_timeout + STOP_MARGIN_SECONDS // 2)
+    return (
+        f"(: <>/dev/tcp/{host}/{settings.port}) 2>/dev/null || exit 0; "
+        "kill -TERM $MAINPID; "
+        f"for ((i = 0; i < {looks}; i++)); do "
+        "kill -0 $MAINPID 2>/dev/null || exit 0; sleep 0.2; done"
+    )
+
+
+def exec_start(settings: Settings, engine: Engine) -> str:
+    """Return the value of ExecStart= for these settings."""
+    if settings.engine.in_container:
+        return _exec(container_command(settings, engine))
+    return _exec(command_line(settings, engine))
+
+
+def _exec(argv: tuple[str, ...]) -> str:
+    """Return the command line with one flag a line, for those who read it."""
+    first, *rest = argv
+    new_line = " \\\n    "
+    return argument(first) + "".join(
+        f"{new_line if word.startswith('--') else ' '}{argument(word)}" for word in rest
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was asked against what runs, from the engine's own words and metrics."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator
+from typing import TypeVar
+
+from agent.core.diagnosis.facts import Facts
+from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe
+from agent.core.engine.names import same_kv_dtype, same_quantization
+from agent.core.settings.service import Expectations, Settings
+from agent.core.verify.check import Check, Seen, Verdict, Wanted, compare, shown, unknown
+from agent.core.verify.kernel import linear_kernel
+from agent.core.verify.kv_bytes import kv_bytes_per_token
+from agent.core.verify.model_shape import ModelShape
+
+__all__ = ["Check", "Verdict", "verify"]
+
+T = TypeVar("T")
+
+NO_QUANTIZATION = "none"
+
+
+def verify(
+    settings: Settings,
+    expect: Expectations,
+    log: Facts,
+    api: ApiFacts,
+    *,
+    running: Settings | None = None,
+    shape: ModelShape | None = None,
+) -> tuple[Check, ...]:
+    """Return the verification list of one live service.
+
+    `settings` are the operator's, `running` those of the unit where recovery learned others: an
+    item is judged by what runs, with both in its note, unless `expect` names a value. `shape` is
+    the model's, from its config.json. Nothing is proven or contradicted without evidence.
+    """
+    return tuple(
+        check
+        for check in _checks(settings, expect, log, api, running or settings, shape)
+        if check is not None
+    )
+
+
+def _checks(
+    settings: Settings,
+    expect: Expectations,
+    log: Facts,
+    api: ApiFacts,
+    running: Settings,
+    shape: ModelShape | None,
+) -> Iterator[Check | None]:
+    quantization = _first(expect.quantization, settings.quantization)
+    kv_dtype = _unless_auto(_first(expect.kv_cache_dtype, settings.kv_cache_dtype))
+    yield compare(
+        "quantization",
+        Wanted(quantization),
+        _quantization(log),
+        same_quantization,
+        "the log has no engine configuration line",
+    )
+    yield linear_kernel(quantization, expect.linear_kernel, log, api.version)
+    yield compare(
+        "kv_cache_dtype",
+        Wanted(kv_dtype),
+        [*_said(log, "kv_cache_dtype", log.kv_cache_dtype), *_label(api, "cache_dtype")],
+        same_kv_dtype,
+        "neither the log nor /metrics tells it",
+    )
+    yield kv_bytes_per_token(kv_dtype, running, log, shape)
+    yield compare(
+        "max_model_len",
+        _wanted("max_model_len", expect.max_model_len, settings, running),
+        [*_said(log, "max_model_len", log.max_model_len), *_served_length(api)],
+        operator.eq,
+        "neither the log nor /v1/models tells it",
+    )
+    yield compare(
+        "max_num_seqs",
+        _wanted("max_num_seqs", expect.max_num_seqs, settings, running),
+        _taken(log, "max_num_seqs", log.max_num_seqs),
+        operator.eq,
+        "the log does not name it, and no metric does",
+    )
+    yield compare(
+        "gpu_memory_utilization",
+        _wanted("gpu_memory_utilization", None, settings, running),
+        _utilization(log, api),
+        lambda one, other: math.isclose(one, other, abs_tol=1e-6),
+        "/metrics does not tell it",
+    )
+    yield compare(
+        "prefix_caching",
+        Wanted(_first(expect.enable_prefix_caching, settings.enable_prefix_caching)),
+        [
+            *_said(log, "enable_prefix_caching", log.enable_prefix_caching),
+            *_flag_label(api, "enable_prefix_caching"),
+        ],
+        operator.eq,
+        "neither the log nor /metrics tells it",
+    )
+    yield compare(
+        "chunked_prefill",
+        Wanted(_first(expect.enable_chunked_prefill, settings.enable_chunked_prefill)),
+        _said(log, "enable_chunked_prefill", log.enable_chunked_prefill),
+        operator.eq,
+        "the log has no engine configuration line",
+    )
+    yield _model_id(settings, api)
+    yield _completion(api.completion)
+    yield _prefix_hits(settings, expect, log, api)
+
+
+def _first(expected: T | None, asked: T | None) -> T | None:
+    return asked if expected is None else expected
+
+
+def _unless_auto(dtype: str | None) -> str | None:
+    return None if dtype == "auto" else dtype
+
+
+def _wanted(name: str, expected: T | None, settings: Settings, running: Settings) -> Wanted[T]:
+    asked, runs = getattr(settings, name), getattr(running, name)
+    # vLLM 0.14 and later take -1 as "what fits".
+    asked, runs = (None if value == -1 else value for value in (asked, runs))
+    note = ""
+    if asked != runs:
+        configured = "nothing" if asked is None else shown(asked)
+        note = f"asked {configured}, running {shown(runs)}: learned"
+    return Wanted(_first(expected, runs), note)
+
+
+def _said(log: Facts, name: str, value: T | None) -> list[Seen[T]]:
+    evidence = log.evidence_for(name)
+    return [] if value is None or not evidence else [Seen(value, evidence)]
+
+
+def _taken(log: Facts, name: str, value: T | None) -> list[Seen[T]]:
+    """Return an argument as vLLM took it; its line holds all others too, secrets among them."""
+    return [
+        Seen(seen.value, f"non-default args: ... '{name}': {seen.value} ...")
+        for seen in _said(log, name, value)
+    ]
+
+
+def _quantization(log: Facts) -> list[Seen[str]]:
+    evidence = log.evidence_for("quantization")
+    return [Seen(log.quantization or NO_QUANTIZATION, evidence)] if evidence else []
+
+
+def _label(api: ApiFacts, name: str) -> list[Seen[str]]:
+    value = api.cache_config.get(name)
+    if value is None or value == "None":
+        return []
+    return [Seen(value, f'/metrics vllm:cache_config_info {name}="{value}"')]
+
+
+def _flag_label(api: ApiFacts, name: str) -> list[Seen[bool]]:
+    return [
+        Seen(seen.value == "True", seen.evidence)
+        for seen in _label(api, name)
+        if seen.value in {"True", "False"}
+    ]
+
+
+def _utilization(log: Facts, api: ApiFacts) -> list[Seen[float]]:
+    seen = []
+    for label in _label(api, "gpu_memory_utilization"):
+        try:
+            seen.append(Seen(float(label.value), label.evidence))
+        except ValueError:
+            continue
+    # What the log has is only what was asked of vLLM.
+    return seen or _taken(log, "gpu_memory_utilization", log.gpu_memory_utilization)
+
+
+def _served_length(api: ApiFacts) -> list[Seen[int]]:
+    if isinstance(api.models, NoAnswer):
+        return []
+    return [
+        Seen(model.max_model_len, f"/v1/models {model.id}: max_model_len {model.max_model_len}")
+        for model in api.models[:1]
+        if model.max_model_len is not None
+    ]
+
+
+def _model_id(settings: Settings, api: ApiFacts) -> Check:
+    asked = settings.served_model_name or settings.model
+    if isinstance(api.models, NoAnswer):
+        return unknown("model", asked, api.models.why)
+    got = ", ".join(model.id for model in api.models) or "no model"
+    served = any(model.id == asked for model in api.models)
+    verdict = Verdict.PROVEN if served else Verdict.CONTRADICTED
+    return Check("model", asked, got, verdict, f"/v1/models lists {got}")
+
+
+def _completion(completion: Completion | NoAnswer) -> Check:
+    item, asked, call = "completion", "one real completion", "/v1/completions"
+    match completion:
+        case NoAnswer(why, broken=True):
+            return Check(item, asked, "no answer", Verdict.CONTRADICTED, f"{call}: {why}")
+        case NoAnswer(why):
+            return unknown(item, asked, why)
+        case Completion(text, _, made, reason, seconds):
+            verdict = Verdict.PROVEN if made > 0 else Verdict.CONTRADICTED
+            got = f"{made} tokens in {seconds:.2f} s"
+            return Check(item, asked, got, verdict, f"{call}: {text[:60]!r}, finished by {reason}")
+
+
+def _prefix_hits(
+    settings: Settings, expect: Expectations, log: Facts, api: ApiFacts
+) -> Check | None:
+    wanted = _first(expect.enable_prefix_caching, settings.enable_prefix_caching)
+    label = api.cache_config.get("enable_prefix_caching")
+    runs = log.enable_prefix_caching if label is None else label == "True"
+    if wanted is False or (wanted is None and runs is not True):
+        return None
+    item, asked = "prefix_cache_hits", "hits when a prompt comes twice"
+    match api.prefix:
+        case NoAnswer(why):
+            return unknown(item, asked, why)
+        case PrefixProbe(tokens, before, after, others):
+            got = f"{after - before:g} of {tokens} tokens"
+            evidence = f"/metrics vllm:prefix_cache_hits_total {before:g} -> {after:g}"
+            if after <= before:
+                return Check(item, asked, got, Verdict.CONTRADICTED, evidence)
+            if others:
+                note = "other requests ran meanwhile: the hits may be theirs"
+                return Check(item, asked, got, Verdict.UNKNOWN, evidence, note)
+            return Check(item, asked, got, Verdict.PROVEN, evidence)

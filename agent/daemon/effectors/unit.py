@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a unit file to what was decided and starts, stops or kills the unit."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+from agent.core.settings.service import Settings
+from agent.core.state.actions import LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
+from agent.core.state.observations import ActionDone, EvidenceTaken, Observation, PortSeen
+from agent.core.unit.text import render_unit
+from agent.daemon.clock import Clock
+from agent.daemon.effectors.evidence import take_evidence
+from agent.daemon.effectors.unit_writer import install_unit
+from agent.host.models.hub_cache import needs_no_hub
+from agent.host.probes.port_holder import port_holder
+from agent.host.systemd import JobResult, SystemdBus
+from agent.host.systemd.unit_inputs import unit_facts
+from agent.host.vllm.help import cache_directory, known_flags
+from agent.host.vllm.install import install_of
+
+UnitAction = WriteUnit | Start | Stop | Reap | TakeEvidence | LookAtPort
+
+START_SECONDS = 30.0
+DRAIN_MARGIN_SECONDS = 20.0
+
+
+class UnitEffector:
+    """Serves one lane, so that its bus has one thread. Each step may be repeated after a crash."""
+
+    def __init__(
+        self,
+        units: Path,
+        looked_at: Callable[[], None],
+        last_lines: Callable[[], tuple[str, ...]],
+        clock: Clock,
+    ) -> None:
+        """`looked_at` wakes the unit source, `last_lines` are those of the present run's log."""
+        self._units = units
+        self._looked_at = looked_at
+        self._last_lines = last_lines
+        self._clock = clock
+        self._bus = SystemdBus()
+
+    def carry_out(self, action: UnitAction) -> Observation | None:
+        """Do it; the unit source is woken so that the result shows at once."""
+        match action:
+            case WriteUnit():
+                self._write(action.settings, action.notes)
+                return None
+            case Start():
+                self._write(action.settings, action.notes)
+                patience = START_SECONDS + action.settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
+                return self._done(action, self._bus.restart(action.settings.unit, patience))
+            case Stop():
+                unit = f"{action.service}.service"
+                if action.kill and self._bus.read(unit).main_pid:
+                    self._bus.kill(unit, "all", signal.SIGKILL)
+                return self._done(action, self._bus.stop(unit, START_SECONDS))
+            case Reap():
+                self._reap(f"{action.service}.service")
+                return None
+            case TakeEvidence():
+                rows = self._bus.processes(f"{action.service}.service")
+                pids = tuple(pid for pid, _ in rows)
+                return take_evidence(action, pids, self._last_lines(), self._clock)
+            case LookAtPort():
+                holder = port_holder(action.port)
+                return PortSeen(self._clock(), action.service, action.port, holder)
+            case _:
+                assert_never(action)
+
+    def failed(self, action: UnitAction, detail: str) -> Observation:
+        """Return what to tell when `carry_out` raised."""
+        at, service = self._clock(), action.service
+        match action:
+            case WriteUnit() | Reap():
+                return ActionDone(at, service, 0, succeeded=False, detail=detail)
+            case Start() | Stop():
+                return ActionDone(at, service, action.action_id, succeeded=False, detail=detail)
+            case TakeEvidence():
+                lines = self._last_lines()
+                return EvidenceTaken(at, service, action.invocation_id, (), lines, detail)
+            case LookAtPort():
+                return PortSeen(at, service, action.port, None)
+            case _:
+                assert_never(action)
+
+    def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
+        install = install_of(settings)
+        engine = install.engine(known_flags(install, cache_directory()))
+        facts = unit_facts(install.read_paths, needs_no_hub=needs_no_hub(settings))
+        text = render_unit(settings, engine, facts, notes)
+        install_unit(self._bus, self._units / settings.unit, text)
+
+    def _reap(self, unit: str) -> None:
+        """Kill what is left in the unit's control group, unless somebody started it meanwhile.
+
+        systemd sends the signal, so that it can reach nothing outside of that control group.
+        """
+        if self._is_down(unit) and self._bus.processes(unit) and self._is_down(unit):
+            self._bus.kill(unit, "all", signal.SIGKILL)
+        self._looked_at()
+
+    def _is_down(self, unit: str) -> bool:
+        state = self._bus.read(unit)
+        ended = state.active_state in ("inactive", "failed") or state.awaits_automatic_restart
+        return ended and not state.main_pid
+
+    def _done(self, action: Start | Stop, result: JobResult) -> Observation:
+        self._looked_at()
+        # A failed start job has run the unit; its state tells more than the job's result does.
+        ran = result in (JobResult.DONE, JobResult.FAILED, JobResult.PENDING)
+        return ActionDone(
+            self._clock(),
+            action.service,
+            action.action_id,
+            succeeded=ran,
+            canceled=result is JobResult.CANCELED,
+            detail="" if ran else f"systemd's job ended as {result.value}",
+        )

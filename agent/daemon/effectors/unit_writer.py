@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings one unit file to its text and has systemd know it; reloads only when something changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.host.systemd import SystemdBus
+from agent.host.systemd.unit_files import write_if_changed
+
+
+def install_unit(bus: SystemdBus, path: Path, text: str) -> None:
+    """Write, link and load the unit; raises AgentError. May be repeated after a crash."""
+    changed = write_if_changed(path, text)
+    state = bus.read(path.name)
+    linked = bool(state.fragment_path) and Path(state.fragment_path).resolve() == path.resolve()
+    if not linked:
+        bus.link(path)
+    # A crash between the write and the reload shows as NeedDaemonReload.
+    if changed or not linked or state.need_daemon_reload:
+        bus.daemon_reload()

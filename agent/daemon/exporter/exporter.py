@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves the agent's metrics on [metrics] listen, as plain HTTP or as its web config file says."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+
+from agent.core.settings.service import Metrics
+from agent.core.view.snapshot import Snapshot
+from agent.daemon.exporter.exposition import render
+from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain
+from agent.daemon.metrics.collector import SnapshotCollector
+from agent.host.web.access import WebAccess
+
+log = structlog.get_logger()
+
+_GZIP_LEVEL = 1
+_LANDING = b"""\
+<!DOCTYPE html>
+<html lang="en"><head><title>llmagent</title></head>
+<body><h1>llmagent</h1><p><a href="metrics">Metrics</a></p></body></html>
+"""
+
+
+class Exporter:
+    """Renders the latest snapshot for each scrape; a scrape asks nobody else anything."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Metrics) -> None:
+        """Listen at once.
+
+        Raises AgentError when the address cannot be had, ConfigError when the web config file or
+        one of its files is wrong.
+        """
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(SnapshotCollector(snapshot))
+        ProcessCollector(registry=self._registry)
+        self._access = None
+        if metrics.web_config_file:
+            self._access = WebAccess(Path(metrics.web_config_file), report=log.error)
+        self._server = HttpServer(metrics.address, metrics.port, self._answer, self._tls)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._server.port
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop; whoever is being answered is cut off."""
+        self._server.close()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return None if self._access is None else self._access.tls()
+
+    def _answer(self, request: Request) -> Response:
+        if self._access is None:
+            return self._page(request)
+        if not self._access.admits(request.headers.get("authorization", "")):
+            response = plain(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Basic"))
+        else:
+            response = self._page(request)
+        headers = response.headers + self._access.headers()
+        return Response(response.status, response.content_type, response.body, headers)
+
+    def _page(self, request: Request) -> Response:
+        match request.path:
+            case "/metrics":
+                return self._metrics(request)
+            case "/":
+                return Response(HTTPStatus.OK, "text/html; charset=utf-8", _LANDING)
+            case _:
+                return plain(HTTPStatus.NOT_FOUND)
+
+    def _metrics(self, request: Request) -> Response:
+        _, content_type = choose_encoder(request.headers.get("accept", ""))
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        body = render(self._registry.collect(), openmetrics=openmetrics)
+        if not gzip_accepted(request.headers.get("accept-encoding", "")):
+            return Response(HTTPStatus.OK, content_type, body)
+        packed = gzip.compress(body, _GZIP_LEVEL)
+        return Response(HTTPStatus.OK, content_type, packed, (("Content-Encoding", "gzip"),))

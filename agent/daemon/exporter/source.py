@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the exporter up: a metrics port that is taken must not leave vLLM unattended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from agent.core.settings.service import Metrics
+from agent.core.view.snapshot import Snapshot
+from agent.daemon.exporter.exporter import Exporter
+
+CHECK_SECONDS = 60.0
+
+
+class ExporterSource:
+    """A source in form only: it is retried until it listens, and shows as source_up meanwhile."""
+
+    name = "exporter"
+
+    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Metrics) -> None:
+        self._snapshot = snapshot
+        self._metrics = metrics
+        self._exporter: Exporter | None = None
+        self._woken = threading.Event()
+
+    def look(self) -> None:
+        """Begin to listen if that was not possible before, then rest.
+
+        Raises AgentError when the address is taken or the web config file is wrong: nothing is
+        ever served with less protection than was asked for.
+        """
+        if self._exporter is None:
+            exporter = Exporter(self._snapshot, self._metrics)
+            exporter.start()
+            self._exporter = exporter
+            return
+        self._woken.wait(CHECK_SECONDS)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """End the rest. From any thread."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """Stop to listen."""
+        if self._exporter is not None:
+            self._exporter.close()

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches the unit that fetches a model: its state, and what its program says in the journal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.core.diagnosis.reader import LogReader
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.hub.progress import FetchPlan, FetchProgress, read_line
+from agent.core.hub.unit import fetch_unit_name
+from agent.core.state.observations import FetchSeen
+from agent.core.state.phases import UnitFacts
+from agent.daemon.clock import Clock
+from agent.daemon.sources.thread import Emit
+from agent.daemon.sources.units import unit_facts
+from agent.host.journal.follower import JournalFollower
+from agent.host.journal.sync import synchronize
+from agent.host.systemd import SystemdBus
+
+BATCH = 1000
+READ_SECONDS = 1.0
+IDLE_SECONDS = 5.0
+LAST_WORDS_SECONDS = 1.0
+
+
+class FetchSource:
+    """Reads only while `watched` says that the service is being fetched for."""
+
+    def __init__(
+        self,
+        service: str,
+        units: Path,
+        signatures: SignatureSet,
+        watched: Callable[[], bool],
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self.name = f"fetch:{service}"
+        self._service = service
+        self._unit = fetch_unit_name(service)
+        self._units = units
+        self._signatures = signatures
+        self._watched = watched
+        self._emit = emit
+        self._clock = clock
+        self._woken = threading.Event()
+        self._bus = SystemdBus()
+        self._follower: JournalFollower | None = None
+        self._begin("")
+
+    def wake(self) -> None:
+        """Look soon. From any thread."""
+        self._woken.set()
+        if self._follower is not None:
+            self._follower.wake()
+
+    def look(self) -> None:
+        """Read the unit and its new lines, tell, and wait for more."""
+        if not self._watched():
+            self._woken.wait(IDLE_SECONDS)
+            self._woken.clear()
+            return
+        if self._follower is None:
+            self._follower = JournalFollower(self._unit, None)
+        at = self._clock()
+        unit = unit_facts(self._bus.read(self._unit), self._units)
+        if unit.invocation_id and unit.invocation_id != self._invocation_id:
+            self._begin(unit.invocation_id)
+            self._follower.from_invocation(unit.invocation_id)
+        ended = unit.active_state == "failed"
+        if ended:
+            synchronize(LAST_WORDS_SECONDS)
+        self._read(self._follower)
+        self._tell(at, unit, ended=ended)
+        self._follower.wait(READ_SECONDS)
+
+    def close(self) -> None:
+        """Close the journal and the bus."""
+        if self._follower is not None:
+            self._follower.close()
+        self._bus.close()
+
+    def _begin(self, invocation_id: str) -> None:
+        self._invocation_id = invocation_id
+        self._reader = LogReader(self._signatures)
+        self._plan: FetchPlan | None = None
+        self._progress: FetchProgress | None = None
+        self._lines = 0
+
+    def _read(self, follower: JournalFollower) -> None:
+        while entries := follower.drain(BATCH):
+            for entry in entries:
+                if entry.from_manager or entry.invocation_id != self._invocation_id:
+                    continue
+                match read_line(entry.message):
+                    case FetchPlan() as plan:
+                        self._plan = plan
+                    case FetchProgress() as progress:
+                        self._progress = progress
+                    case None:
+                        self._lines += 1
+                        self._reader.feed(entry.message)
+
+    def _tell(self, at: float, unit: UnitFacts, *, ended: bool) -> None:
+        diagnosis = self._reader.diagnosis() if ended else None
+        self._emit(
+            FetchSeen(at, self._service, unit, self._plan, self._progress, self._lines, diagnosis)
+        )

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follows one service's journal, feeds the log reader of the present run, concludes dead runs."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+from agent.core.diagnosis.reader import LogReader
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.state.observations import LogConcluded, LogProgress
+from agent.daemon.clock import Clock
+from agent.daemon.sources.thread import Emit, LineCount
+from agent.host.journal.follower import JournalFollower
+from agent.host.journal.sync import synchronize
+
+BATCH = 5000
+SAID_BEFORE_THE_CURSOR = "INFO:     Application startup complete."
+"""What every vLLM says once it serves (uvicorn's words, vLLM 0.6..0.32)."""
+
+IDLE_SECONDS = 5.0
+TELL_SECONDS = 0.5
+LAST_WORDS_SECONDS = 1.0
+"""How long journald may take to write what a dead process has sent it (4 to 38 ms measured)."""
+
+
+class JournalSource:
+    """Goes on behind `cursor` in a run that serves, else begins at the head of the known run.
+
+    Lines belong to a run by their InvocationID, so that a late line of the old run cannot be taken
+    for one of the new. A run that was still starting is read again from its head, which rebuilds
+    what the last process of the agent knew of it; a run that serves may have weeks of lines, and
+    the agent knows all it needs of its start. `cursor` tells how far this process has read,
+    `last_lines` how that ends (for any thread).
+    """
+
+    def __init__(
+        self,
+        service: str,
+        invocation_id: str,
+        cursor: str | None,
+        signatures: SignatureSet,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self.name = f"journal:{service}"
+        self._service = service
+        self._invocation_id = invocation_id
+        self.cursor = cursor
+        self.lines = LineCount()
+        self.last_lines: tuple[str, ...] = ()
+        self._signatures = signatures
+        self._emit = emit
+        self._clock = clock
+        self._follower: JournalFollower | None = None
+        self._reader = LogReader(signatures)
+        if cursor is not None:
+            self._reader.feed(SAID_BEFORE_THE_CURSOR)
+        self._ended: set[str] = set()
+        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._told: tuple[object, ...] = ()
+        self._told_at = 0.0
+        self._untold = False
+
+    def conclude(self, invocation_id: str) -> None:
+        """Ask for the conclusion of a dead run. From any thread."""
+        self._asked.put(invocation_id)
+        self.wake()
+
+    def follow(self, invocation_id: str) -> None:
+        """Ask for a run to be read from its first line on. From any thread."""
+        self._wanted.put(invocation_id)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look soon. From any thread."""
+        if self._follower is not None:
+            self._follower.wake()
+
+    def look(self) -> None:
+        """Wait for lines or a question, read what is there, tell what is new."""
+        follower = self._open()
+        idle = self._asked.empty() and self._wanted.empty()
+        if not idle or follower.wait(self._patience()):
+            self._read(follower)
+        while not self._wanted.empty():
+            self._catch_up(follower, self._wanted.get_nowait())
+        while not self._asked.empty():
+            self._conclude(follower, self._asked.get_nowait())
+        self._tell()
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self._follower is not None:
+            self._follower.close()
+
+    def _patience(self) -> float:
+        """Return how long to wait for lines: less when something is still to be told."""
+        if not self._untold:
+            return IDLE_SECONDS
+        return max(0.0, self._told_at + TELL_SECONDS - time.monotonic())
+
+    def _open(self) -> JournalFollower:
+        if self._follower is None:
+            follower = self._follow()
+            if self._invocation_id and self.cursor is None:
+                follower.from_invocation(self._invocation_id)
+            self._follower = follower
+            self._read(follower)
+        return self._follower
+
+    def _follow(self) -> JournalFollower:
+        unit = f"{self._service}.service"
+        try:
+            return JournalFollower(unit, self.cursor)
+        except ValueError:
+            self.cursor = None  # what was remembered is no cursor
+            return JournalFollower(unit, None)
+
+    def _read(self, follower: JournalFollower) -> None:
+        while True:
+            entries = follower.drain(BATCH)
+            for entry in entries:
+                if entry.invocation_id and entry.invocation_id != self._invocation_id:
+                    if entry.invocation_id in self._ended:
+                        continue
+                    self._begin(entry.invocation_id)
+                if not entry.from_manager:
+                    self._reader.feed(entry.message)
+            if entries:
+                self.cursor = entries[-1].cursor
+                self.lines.read += sum(not entry.from_manager for entry in entries)
+                self.last_lines = self._reader.tail
+            self.lines.suppressed = follower.suppressed
+            if len(entries) < BATCH:
+                return
+            self._tell()
+
+    def _begin(self, invocation_id: str) -> None:
+        self._ended = {self._invocation_id}
+        self._invocation_id = invocation_id
+        self._reader = LogReader(self._signatures)
+        self._told = ()
+
+    def _catch_up(self, follower: JournalFollower, invocation_id: str) -> None:
+        if invocation_id != self._invocation_id:
+            self._go_back(follower, invocation_id)
+            self._read(follower)
+
+    def _conclude(self, follower: JournalFollower, invocation_id: str) -> None:
+        if invocation_id != self._invocation_id:
+            self._go_back(follower, invocation_id)
+        # The cause is often in the very last lines, which journald may not have written yet.
+        synchronize(LAST_WORDS_SECONDS)
+        self._read(follower)
+        self._ended.add(invocation_id)
+        diagnosis = self._reader.diagnosis()
+        self._emit(LogConcluded(self._clock(), self._service, invocation_id, diagnosis))
+
+    def _go_back(self, follower: JournalFollower, invocation_id: str) -> None:
+        self._ended = set()
+        self._invocation_id = invocation_id
+        self._reader = LogReader(self._signatures)
+        follower.from_invocation(invocation_id)
+
+    def _tell(self) -> None:
+        reader = self._reader
+        state = (self._invocation_id, reader.phase, reader.activity, reader.progress, reader.facts)
+        now = time.monotonic()
+        self._untold = state != self._told and bool(self._invocation_id)
+        # Another phase is told at once: a verification may wait for it.
+        is_new_phase = state[:2] != self._told[:2]
+        if not self._untold or (now - self._told_at < TELL_SECONDS and not is_new_phase):
+            return
+        self._told, self._told_at, self._untold = state, now, False
+        self._emit(
+            LogProgress(
+                self._clock(),
+                self._service,
+                self._invocation_id,
+                reader.phase,
+                reader.activity,
+                reader.progress,
+                reader.facts,
+            )
+        )

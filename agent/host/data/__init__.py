@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readers of shipped data: signatures, Xids, profiles, and stored benchmarks."""

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the signatures that are shipped with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from agent.core.diagnosis.signatures import (
+    Signature,
+    SignatureError,
+    SignatureSet,
+    signature_from_table,
+)
+from agent.errors import HostLacksError
+
+
+def load_signatures() -> SignatureSet:
+    """Return all signatures of the package; raises HostLacksError when a file cannot be used."""
+    return read_signatures(resources.files("agent.signatures"))
+
+
+def read_signatures(directory: Traversable) -> SignatureSet:
+    """Return the signatures of all TOML files in a directory; raises HostLacksError."""
+    signatures: list[Signature] = []
+    versions: dict[int, str] = {}
+    for entry in sorted(directory.iterdir(), key=lambda found: found.name):
+        if not entry.name.endswith(".toml"):
+            continue
+        try:
+            data = tomllib.loads(entry.read_text(encoding="utf-8"))
+            for table in data.get("signature", []):
+                signatures.append(signature_from_table(table, len(signatures)))
+            versions.update({int(line): name for line, name in data.get("core_lines", {}).items()})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, SignatureError) as error:
+            message = f"{entry.name}: {error}; reinstall the package or correct the file"
+            raise HostLacksError(message) from error
+    if not signatures:
+        raise HostLacksError(f"{directory}: no signatures found; reinstall the package")
+    return SignatureSet(signatures, versions)

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent must remember: its state, and the history of what happened and why."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agent.host.store.file import (
+    StoreError,
+    UnusableError,
+    connect_reader,
+    connect_writer,
+    move_aside,
+    store_error,
+)
+
+__all__ = ["Event", "Store", "StoreError", "StoredEvent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened or was decided."""
+
+    at_seconds: float
+    """Seconds since 1970."""
+    service: str
+    """The service's name; "" for the agent and the host."""
+    kind: str
+    message: str
+    """One sentence, the same that log and status show."""
+    data: Mapping[str, object]
+    """Numbers and evidence; what JSON can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its number; later ones have higher numbers, and none is used twice."""
+
+    id: int
+    event: Event
+
+
+class Store:
+    """One SQLite file: the writer in the one thread that opened it, readers in any process.
+
+    What `record` returned from survives kill -9 and a power cut. Every method raises StoreError
+    and leaves what was recorded as it was.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Is for `open` and `read_only`."""
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[Self, str | None]:
+        """Opens the store for writing, made if absent; the directory must exist.
+
+        A damaged file, or one from a newer llmagent, is moved aside and an empty store is made;
+        then the second value is the sentence that says so.
+        """
+        try:
+            try:
+                return cls(path, connect_writer(path)), None
+            except UnusableError as reason:
+                aside = move_aside(path)
+                fresh = cls(path, connect_writer(path))
+                return fresh, (
+                    f"{path} could not be used: {reason}; it was moved to {aside} and a new,"
+                    " empty one is in use"
+                )
+        except (sqlite3.Error, OSError, UnusableError) as failure:
+            known = failure if isinstance(failure, sqlite3.Error | OSError) else OSError(failure)
+            raise store_error(path, "open", known) from failure
+
+    @classmethod
+    def read_only(cls, path: Path) -> Self:
+        """Opens an existing store for reading while another process may write to it."""
+        try:
+            return cls(path, connect_reader(path))
+        except (sqlite3.Error, OSError) as failure:
+            raise store_error(path, "read", failure) from failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+    def record(self, state: Mapping[str, str], events: Sequence[Event]) -> None:
+        """Replaces the values of these keys and appends these events: all of it, or nothing.
+
+        Values are JSON text. It is on disk when this returns.
+        """
+        rows = [
+            (event.at_seconds, event.service, event.kind, event.message, _json(event.data))
+            for event in events
+        ]
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT INTO state VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                state.items(),
+            )
+            self._connection.executemany(
+                "INSERT INTO event (at_seconds, service, kind, message, data)"
+                " VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def load_state(self) -> dict[str, str]:
+        """Returns every key with its JSON text."""
+        rows = self._read("SELECT key, value FROM state", ())
+        return {str(key): str(value) for key, value in rows}
+
+    def delete_state(self, keys: Iterable[str]) -> None:
+        """Forgets these keys; absent ones are fine."""
+        with self._transaction():
+            self._connection.executemany(
+                "DELETE FROM state WHERE key = ?", [(key,) for key in keys]
+            )
+
+    def events(
+        self,
+        since_seconds: float | None = None,
+        service: str | None = None,
+        limit: int | None = None,
+    ) -> list[StoredEvent]:
+        """Returns events oldest first: the newest `limit` of those at or after a time."""
+        rows = self._read(
+            "SELECT * FROM event WHERE at_seconds >= ? AND (? IS NULL OR service = ?)"
+            " ORDER BY id DESC LIMIT ?",
+            (
+                since_seconds if since_seconds is not None else float("-inf"),
+                service,
+                service,
+                limit if limit is not None else -1,
+            ),
+        )
+        return [_stored(row) for row in reversed(rows)]
+
+    def events_after(
+        self, event_id: int, service: str | None = None, limit: int | None = None
+    ) -> list[StoredEvent]:
+        """Returns the first `limit` events with a higher number, oldest first; 0 for all."""
+        rows = self._read(
+            "SELECT * FROM event WHERE id > ? AND (? IS NULL OR service = ?) ORDER BY id LIMIT ?",
+            (event_id, service, service, limit if limit is not None else -1),
+        )
+        return [_stored(row) for row in rows]
+
+    def prune(self, keep_newest: int, keep_since_seconds: float) -> int:
+        """Deletes events that are not among the newest N, and those before a time; how many."""
+        with self._transaction():
+            return self._connection.execute(
+                "DELETE FROM event WHERE at_seconds < ? OR id <="
+                " (SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (keep_since_seconds, keep_newest),
+            ).rowcount
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException as failure:
+            # A full disk rolls back by itself; then there is nothing left to roll back.
+            if self._connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            if isinstance(failure, sqlite3.Error):
+                raise store_error(self.path, "write to", failure) from failure
+            raise
+
+    def _read(self, query: str, arguments: tuple[object, ...]) -> list[tuple[str, ...]]:
+        try:
+            return self._connection.execute(query, arguments).fetchall()
+        except sqlite3.Error as failure:
+            raise store_error(self.path, "read", failure) from failure
+
+
+def _json(data: Mapping[str, object]) -> str:
+    return json.dumps(dict(data), separators=(",", ":"))
+
+
+def _stored(row: tuple[str, ...]) -> StoredEvent:
+    number, at_seconds, service, kind, message, data = row
+    event = Event(float(at_seconds), service, kind, message, json.loads(data))
+    return StoredEvent(int(number), event)

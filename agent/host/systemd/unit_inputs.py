@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of this host a unit depends on: groups, NVIDIA's devices, where the engine's files are."""
+
+from __future__ import annotations
+
+import grp
+from pathlib import Path
+
+from agent.core.unit.text import HostFacts
+
+GPU_GROUPS = ("video", "render")
+
+
+def unit_facts(read_paths: tuple[str, ...], *, needs_no_hub: bool) -> HostFacts:
+    """Look at the host; `read_paths` are those of the engine that the unit starts."""
+    return HostFacts(
+        groups=frozenset(name for name in GPU_GROUPS if _group_exists(name)),
+        nvidia_devices=Path("/proc/driver/nvidia/version").exists(),
+        read_paths=read_paths,
+        needs_no_hub=needs_no_hub,
+    )
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM's HTTP API: health, counters, models, version, completions; failures are values."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, assert_never
+
+import requests
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from agent.core.engine.answers import Completion, ServedModel
+from agent.core.engine.metrics import Counters, scan
+from agent.host.vllm.deadline_http import Deadline, DeadlineAdapter
+
+METRICS_BYTES = 8 << 20
+ANSWER_BYTES = 1 << 20
+
+
+class FailureKind(StrEnum):
+    """Why a call brought no answer."""
+
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    BROKEN = "broken"
+    HTTP_STATUS = "http-status"
+    ENGINE_ERROR = "engine-error"
+    GARBAGE = "garbage"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFailure:
+    """A call without an answer; `status` is the HTTP status where there was one."""
+
+    kind: FailureKind
+    detail: str
+    status: int | None = None
+
+    def __str__(self) -> str:
+        """Return one sentence for a person."""
+        match self.kind:
+            case FailureKind.REFUSED:
+                return f"nothing listens: {self.detail}"
+            case FailureKind.TIMEOUT:
+                return f"no answer in time: {self.detail}"
+            case FailureKind.BROKEN:
+                return f"the connection broke: {self.detail}"
+            case FailureKind.HTTP_STATUS:
+                return f"HTTP {self.status}: {self.detail}"
+            case FailureKind.ENGINE_ERROR:
+                return f"an error in place of an answer: {self.detail}"
+            case FailureKind.GARBAGE:
+                return f"not vLLM's answer: {self.detail}"
+            case _:
+                assert_never(self.kind)
+
+
+class HealthStatus(StrEnum):
+    """What /health says; `healthy` means that no error was recorded: a hung engine says it too.
+
+    `engine-dead` is 503 (0.11..0.32) or 500 (0.8..0.10) for at most 5 s before the process exits.
+    """
+
+    HEALTHY = "healthy"
+    ENGINE_DEAD = "engine-dead"
+    REFUSED = "refused"
+    SILENT = "silent"
+    STRANGE = "strange"
+
+
+def service_url(host: str, port: int) -> str:
+    """Return the address at which a server that listens on `host`, maybe a wildcard, is reached."""
+    match host:
+        case "" | "0.0.0.0":  # noqa: S104 - recognised, not bound
+            reached = "127.0.0.1"
+        case "::":
+            reached = "[::1]"
+        case _ if ":" in host:
+            reached = f"[{host}]"
+        case _:
+            reached = host
+    return f"http://{reached}:{port}"
+
+
+class VllmApi:
+    """Calls one vLLM server; each call is over after its deadline whatever the server does.
+
+    Each call uses a fresh connection and closes it: uvicorn drops idle ones after 5 s, and a
+    request that meets the drop would look like a dying server. One instance belongs to one thread.
+    """
+
+    def __init__(
+        self, base_url: str, *, connect_seconds: float = 2.0, read_seconds: float = 5.0
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._connect = connect_seconds
+        self._read = read_seconds
+        self._deadline = Deadline()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers.update({"Connection": "close", "Accept-Encoding": "identity"})
+        self._session.mount("http://", DeadlineAdapter(self._deadline))
+
+    def health(self) -> HealthStatus:
+        """Ask /health."""
+        match self._call("GET", "/health", ANSWER_BYTES):
+            case bytes():
+                return HealthStatus.HEALTHY
+            case ApiFailure(kind=FailureKind.REFUSED | FailureKind.BROKEN):
+                return HealthStatus.REFUSED
+            case ApiFailure(kind=FailureKind.TIMEOUT):
+                return HealthStatus.SILENT
+            case ApiFailure(kind=FailureKind.HTTP_STATUS, status=500 | 503):
+                return HealthStatus.ENGINE_DEAD
+            case _:
+                return HealthStatus.STRANGE
+
+    def counters(self) -> Counters | ApiFailure:
+        """Scrape /metrics; GARBAGE when it is not vLLM's."""
+        body = self._call("GET", "/metrics", METRICS_BYTES)
+        if isinstance(body, ApiFailure):
+            return body
+        return scan(body) or ApiFailure(FailureKind.GARBAGE, "/metrics holds no vLLM counter")
+
+    def models(self) -> tuple[ServedModel, ...] | ApiFailure:
+        """List /v1/models."""
+        match self._json("GET", "/v1/models"):
+            case ApiFailure() as failure:
+                return failure
+            case {"data": [*entries]}:
+                return tuple(_model(entry) for entry in entries if isinstance(entry, dict))
+            case _:
+                return ApiFailure(FailureKind.GARBAGE, "/v1/models has no list `data`")
+
+    def version(self) -> str | ApiFailure:
+        """Return vLLM's version, such as `0.32.0`."""
+        match self._json("GET", "/version"):
+            case ApiFailure() as failure:
+                return failure
+            case {"version": str(version)}:
+                return version
+            case _:
+                return ApiFailure(FailureKind.GARBAGE, "/version has no `version`")
+
+    def complete(
+        self, model: str, prompt: str | Sequence[int], *, max_tokens: int, timeout: float
+    ) -> Completion | ApiFailure:
+        """Ask for a greedy completion of a text or of token ids, within `timeout` seconds in all.
+
+        vLLM 0.16 answers HTTP 200 with an `error` body when its engine is dead: ENGINE_ERROR.
+        """
+        started = time.monotonic()
+        asked = {
+            "model": model,
+            "prompt": prompt if isinstance(prompt, str) else list(prompt),
+            "max_tokens": max_tokens,
+            "temperature": 0,
+        }
+        answer = self._json("POST", "/v1/completions", asked, timeout)
+        match answer:
+            case ApiFailure() as failure:
+                return failure
+            case {
+                "choices": [{"text": str(text), **choice}, *_],
+                "usage": {"prompt_tokens": int(read), "completion_tokens": int(made)},
+            }:
+                reason = choice.get("finish_reason")
+                return Completion(
+                    text=text,
+                    prompt_tokens=read,
+                    completion_tokens=made,
+                    finish_reason=reason if isinstance(reason, str) else None,
+                    seconds=time.monotonic() - started,
+                )
+            case _:
+                return ApiFailure(FailureKind.GARBAGE, "/v1/completions has no choice or no usage")
+
+    def _json(
+        self, method: str, path: str, asked: object = None, seconds: float | None = None
+    ) -> Any | ApiFailure:
+        body = self._call(method, path, ANSWER_BYTES, asked, seconds)
+        if isinstance(body, ApiFailure):
+            return body
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            return ApiFailure(FailureKind.GARBAGE, f"{path} is not JSON: {_start(body)}")
+        error = _error_message(document)
+        if error is not None:
+            return ApiFailure(FailureKind.ENGINE_ERROR, error, 200)
+        return document
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        cap: int,
+        asked: object = None,
+        seconds: float | None = None,
+    ) -> bytes | ApiFailure:
+        """Return the body of a 200 answer of at most `cap` bytes."""
+        allowed = self._connect + self._read if seconds is None else seconds
+        self._deadline.start(allowed)
+        try:
+            with self._session.request(
+                method,
+                self._base + path,
+                json=asked,
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(self._connect, allowed), allowed),
+            ) as response:
+                body = _read(response, cap)
+                status = response.status_code
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            return self._failure(path, error, allowed)
+        finally:
+            self._session.close()
+        if body is None:
+            return ApiFailure(FailureKind.GARBAGE, f"{path} is over {cap} bytes", status)
+        if status != requests.codes.ok:
+            return ApiFailure(FailureKind.HTTP_STATUS, f"{path}: {_message(body)}", status)
+        return body
+
+    def _failure(self, path: str, error: Exception, allowed: float) -> ApiFailure:
+        if self._deadline.passed() or isinstance(error, requests.Timeout | TimeoutError):
+            return ApiFailure(FailureKind.TIMEOUT, f"{path} within {allowed:g} s")
+        inner = error.args[0] if error.args else None
+        if isinstance(getattr(inner, "reason", inner), NewConnectionError):
+            return ApiFailure(FailureKind.REFUSED, self._base)
+        if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+            return ApiFailure(FailureKind.BROKEN, f"{path}: {_start(str(inner).encode())}")
+        return ApiFailure(FailureKind.GARBAGE, f"{path}: {_start(str(error).encode())}")
+
+
+def _read(response: requests.Response, cap: int) -> bytes | None:
+    body = bytearray()
+    for chunk in response.iter_content(65536):
+        body += chunk
+        if len(body) > cap:
+            return None
+    return bytes(body)
+
+
+def _model(entry: dict[str, object]) -> ServedModel:
+    root, length = entry.get("root"), entry.get("max_model_len")
+    return ServedModel(
+        id=str(entry.get("id", "")),
+        root=root if isinstance(root, str) else None,
+        max_model_len=length if isinstance(length, int) else None,
+    )
+
+
+def _error_message(document: object) -> str | None:
+    match document:
+        case {"error": {"message": message}} | {"object": "error", "message": message}:
+            return str(message)[:300]
+        case {"error": other} if other is not None:
+            return str(other)[:300]
+        case _:
+            return None
+
+
+def _message(body: bytes) -> str:
+    try:
+        message = _error_message(json.loads(body))
+    except (ValueError, RecursionError):
+        message = None
+    return message or _start(body)
+
+
+def _start(body: bytes) -> str:
+    return body[:200].decode("utf-8", "replace").strip() or "(empty)"

