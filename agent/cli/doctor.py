@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from agent.config import load
 from agent.core.doctor.engine import ONLY_ROOT
 from agent.core.doctor.finding import Finding, Result, fail, unknown
-from agent.core.settings.service import Config
+from agent.core.settings.config import Config
 from agent.errors import ConfigError
 from agent.tasks.examine import Patient, examine
 from agent.tasks.look_at_gpus import look_once

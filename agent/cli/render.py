@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.config import load
-from agent.core.settings.service import TUNABLES, Config, Settings
+from agent.core.settings.config import Config
+from agent.core.settings.service import TUNABLES, Settings
 from agent.core.unit.text import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
 from agent.host.models.hub_cache import needs_no_hub

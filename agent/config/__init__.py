@@ -21,7 +21,7 @@ from agent.config.values import (
     plain_path_or_nothing,
     read_table,
 )
-from agent.core.settings.service import Config, Metrics
+from agent.core.settings.config import Config, Metrics
 from agent.errors import ConfigError
 
 __all__ = ["Config", "Metrics", "load", "parse"]

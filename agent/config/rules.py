@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from agent.config.values import Mistake
-from agent.core.settings.service import Config, Settings
+from agent.core.settings.config import Config
+from agent.core.settings.service import Settings
 
 EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

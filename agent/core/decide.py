@@ -21,6 +21,7 @@ from agent.core.judges.recover import trials as probing
 from agent.core.judges.service import checkup, configuration, evidence, lifecycle
 from agent.core.judges.start import fetching, leftovers, planning
 from agent.core.judges.turn import Turn
+from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import (
     ActionDone,
     AgentStarted,
@@ -44,7 +45,8 @@ from agent.core.state.observations import (
     Verified,
     XidSeen,
 )
-from agent.core.state.service import Decision, HostPolicy, HostState, ServiceState
+from agent.core.state.policy import HostPolicy
+from agent.core.state.service import ServiceState
 
 
 def decide(state: HostState, observation: Observation, policy: HostPolicy) -> Decision:

@@ -11,7 +11,7 @@ from typing import NoReturn
 import structlog
 
 from agent import config as configuration
-from agent.core.settings.service import Config
+from agent.core.settings.config import Config
 from agent.daemon.memory import Memory
 from agent.errors import ConfigError
 from agent.host.store.store import Store, StoreError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.state.actions import FetchAction
+from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostState
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.fetch import FetchEffector
 from agent.daemon.effectors.lane import Lane

@@ -15,8 +15,9 @@ import structlog
 from agent.config import load
 from agent.core.decide import decide
 from agent.core.settings.changes import changes
-from agent.core.settings.service import Config
+from agent.core.settings.config import Config
 from agent.core.state.actions import Action
+from agent.core.state.host import Decision, HostState, News
 from agent.core.state.observations import (
     AgentStarted,
     ConfigLoaded,
@@ -25,7 +26,7 @@ from agent.core.state.observations import (
     Observation,
     Tick,
 )
-from agent.core.state.service import Decision, HostPolicy, HostState, News
+from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
 from agent.daemon.memory import Memory
 from agent.daemon.policy_loader import policy_of, with_engines_now

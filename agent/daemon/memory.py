@@ -14,7 +14,8 @@ import structlog
 from agent.core.codec import decode, encode
 from agent.core.doctor.finding import Finding
 from agent.core.state.card import Card
-from agent.core.state.service import HostState, Live, News, ServiceState
+from agent.core.state.host import HostState, News
+from agent.core.state.service import Live, ServiceState
 from agent.daemon.sources.thread import SourceHealth
 from agent.host.store.store import Event, Store, StoreError
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.core.planner.model import NotAModelError, model_of
-from agent.core.settings.service import Config, Settings
-from agent.core.state.service import HostPolicy, KnownModel
+from agent.core.settings.config import Config
+from agent.core.settings.service import Settings
+from agent.core.state.policy import HostPolicy, KnownModel
 from agent.core.unit.environment import environment_of
 from agent.errors import AgentError
 from agent.host.models.config import read_model_config

@@ -12,8 +12,10 @@ from pathlib import Path
 from agent.core.engine.command_line import FLAGS
 from agent.core.settings.changes import restart_needed
 from agent.core.settings.service import Settings
+from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostPolicy, HostState, ServiceState
+from agent.core.state.policy import HostPolicy
+from agent.core.state.service import ServiceState
 from agent.core.view.gpus import GpusView, view_of_gpus
 from agent.core.view.host import HostView
 from agent.core.view.snapshot import (

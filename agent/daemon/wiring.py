@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from agent.core.diagnosis.signatures import SignatureSet
-from agent.core.settings.service import Config
+from agent.core.settings.config import Config
 from agent.core.state.actions import (
     Action,
     Canary,
@@ -22,8 +22,10 @@ from agent.core.state.actions import (
     Reexecute,
     Verify,
 )
+from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostPolicy, HostState, ServiceState
+from agent.core.state.policy import HostPolicy
+from agent.core.state.service import ServiceState
 from agent.daemon.beginning import load_config, open_store, reexecute
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.effectors.api import ApiEffector

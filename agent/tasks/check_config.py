@@ -11,7 +11,8 @@ from pathlib import Path
 from agent.core.engine.command_line import command_line
 from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
 from agent.core.engine.install import EngineInstall
-from agent.core.settings.service import Config, Metrics, Settings
+from agent.core.settings.config import Config, Metrics
+from agent.core.settings.service import Settings
 from agent.core.unit.sandbox import opens
 from agent.errors import HostLacksError
 from agent.host.machine.access import (

@@ -20,8 +20,9 @@ from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judg
 from agent.core.gpu.reading import Gpus
 from agent.core.planner.model import NotAModelError, model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
+from agent.core.settings.config import Config
 from agent.core.settings.engine import GpuAccess, Runtime
-from agent.core.settings.service import Config, Settings
+from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
 from agent.errors import AgentError
 from agent.host.models.config import read_model_config

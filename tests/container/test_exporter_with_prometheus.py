@@ -16,7 +16,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from agent.core.settings.service import Metrics
+from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
 from tests.rig.paths import REPO

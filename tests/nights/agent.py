@@ -29,6 +29,7 @@ from agent.core.state.actions import (
     Verify,
     WriteUnit,
 )
+from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import (
     ActionDone,
     AgentStarted,
@@ -40,8 +41,9 @@ from agent.core.state.observations import (
     UnitSeen,
     Verified,
 )
-from agent.core.state.phases import Phase, UnitFacts
-from agent.core.state.service import Decision, HostState, ServiceState
+from agent.core.state.phases import Phase
+from agent.core.state.service import ServiceState
+from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check, Verdict
 from tests.nights.due import next_tick
 from tests.nights.engine import Run

@@ -13,8 +13,9 @@ from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.alive.liveness import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
 from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.settings.service import ServicePolicy
+from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostState, ServiceState
+from agent.core.state.service import ServiceState
 
 QUIET_SECONDS = 600.0
 RESTLESS_SECONDS = 30.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.meaning import EnginePhase, FailureClass
 from agent.core.settings.service import Recovery, Settings
-from agent.core.state.phases import UnitFacts
+from agent.core.state.unit import UnitFacts
 
 F, P = FailureClass, EnginePhase
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from agent.core.engine.install import Engine
 from agent.core.failures.meaning import EnginePhase, FailureClass
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.phases import UnitFacts
+from agent.core.state.unit import UnitFacts
 from agent.core.unit.text import RESTART_SECONDS
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import (

@@ -15,9 +15,9 @@ from agent.core.remedy.case import default_utilization
 from agent.core.remedy.ladders import LADDERS
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Start, Stop
+from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import Observation
 from agent.core.state.phases import Phase
-from agent.core.state.service import Decision, HostState
 from agent.core.state.transitions import TRANSITIONS
 
 HOUR = 3600.0

@@ -12,9 +12,10 @@ from agent.core.engine.metrics import Counters
 from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
 from agent.core.settings.service import ServicePolicy
 from agent.core.state.actions import Canary
+from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import ApiSeen, GpusSeen, LogProgress, Observation, UnitSeen
-from agent.core.state.phases import UnitFacts
-from agent.core.state.service import Decision, HostPolicy, HostState
+from agent.core.state.policy import HostPolicy
+from agent.core.state.unit import UnitFacts
 from tests.nights.engine import Run
 from tests.nights.ground import ENGINE
 from tests.nights.promises import check_history, is_about_the_run

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from agent.core.settings.service import TUNABLES, Settings, Tunable
 from agent.core.state.actions import Start, Stop
-from agent.core.state.phases import Phase, UnitFacts
-from agent.core.state.service import Decision, HostState, ServiceState
+from agent.core.state.host import Decision, HostState
+from agent.core.state.phases import Phase
+from agent.core.state.service import ServiceState
+from agent.core.state.unit import UnitFacts
 from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
 from tests.nights.world import World
 

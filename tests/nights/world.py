@@ -13,7 +13,7 @@ from dataclasses import replace
 from agent.core.engine.command_line import command_line
 from agent.core.failures.meaning import EnginePhase
 from agent.core.settings.service import Settings
-from agent.core.state.phases import UnitFacts
+from agent.core.state.unit import UnitFacts
 from agent.core.unit.text import STOP_MARGIN_SECONDS
 from tests.nights.engine import (
     TIMELINE,

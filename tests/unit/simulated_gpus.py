@@ -20,7 +20,7 @@ from agent.core.state.actions import (
 )
 from agent.core.state.card import Card
 from agent.core.state.observations import GpuActionDone, GpuOutcome, GpusSeen, XidSeen
-from agent.core.state.service import HostPolicy
+from agent.core.state.policy import HostPolicy
 from tests.unit.simulated_host import SimulatedHost
 
 RTX4090 = Gpu(

@@ -19,6 +19,7 @@ from agent.core.failures.meaning import EnginePhase, FailureClass
 from agent.core.hub.cache import CacheFacts
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary, LookAtCache, ReadLog, Reap, Start, Stop, Verify
+from agent.core.state.host import Decision, HostState, News
 from agent.core.state.observations import (
     ActionDone,
     AgentStarted,
@@ -33,9 +34,11 @@ from agent.core.state.observations import (
     UnitSeen,
     Verified,
 )
-from agent.core.state.phases import Phase, UnitFacts
-from agent.core.state.service import Decision, HostPolicy, HostState, News, ServiceState
+from agent.core.state.phases import Phase
+from agent.core.state.policy import HostPolicy
+from agent.core.state.service import ServiceState
 from agent.core.state.transitions import TRANSITIONS
+from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 from tests.unit.simulated_engine import Card, diagnosis_of, failure_at_start
 

@@ -13,8 +13,9 @@ from agent.core.decide import decide
 from agent.core.doctor.driver import judge_mismatch
 from agent.core.doctor.finding import Finding, fail, ok, unknown, warning
 from agent.core.gpu.reading import Driver, Gpus
+from agent.core.state.host import HostState, News
 from agent.core.state.observations import HostExamined
-from agent.core.state.service import HostPolicy, HostState, News
+from agent.core.state.policy import HostPolicy
 from agent.daemon.sources.checkup import next_evening
 
 NOTHING = HostPolicy({}, {})

@@ -14,9 +14,10 @@ from agent.core.judges.start.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
 from agent.core.judges.start.leftovers import CANNOT_DIE_SECONDS
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Reap, Start
+from agent.core.state.host import News
 from agent.core.state.observations import GpusSeen
-from agent.core.state.phases import Leftover, Phase, UnitFacts
-from agent.core.state.service import News
+from agent.core.state.phases import Phase
+from agent.core.state.unit import Leftover, UnitFacts
 from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass

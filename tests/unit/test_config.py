@@ -9,16 +9,9 @@ import pytest
 from agent.config import load, parse
 from agent.config.engine_table import ENGINE
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
+from agent.core.settings.config import Config, Metrics
 from agent.core.settings.engine import EngineSettings
-from agent.core.settings.service import (
-    Config,
-    Expectations,
-    Metrics,
-    OnMismatch,
-    Recovery,
-    Sandbox,
-    Settings,
-)
+from agent.core.settings.service import Expectations, OnMismatch, Recovery, Sandbox, Settings
 from agent.errors import ConfigError
 
 FULL = """

@@ -13,7 +13,8 @@ from agent.core.failures.meaning import FailureClass
 from agent.core.settings.service import Expectations, OnMismatch, Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Start, Stop
 from agent.core.state.observations import CanaryDone, UnitSeen
-from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.phases import Phase
+from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check, Verdict
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost

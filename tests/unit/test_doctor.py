@@ -24,8 +24,9 @@ from agent.core.doctor.neighbours import (
     judge_unit_file,
 )
 from agent.core.gpu.reading import Driver, Gpu, GpuMemory, GpuProcess, Gpus, PowerLimits
+from agent.core.settings.config import Config
 from agent.core.settings.gpus import Power
-from agent.core.settings.service import Config, ServicePolicy, Settings
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.host.probes import kernel, toolchain
 from agent.host.probes import model as files
 from agent.tasks.examine import Patient, examine

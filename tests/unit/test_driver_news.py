@@ -8,8 +8,9 @@ from dataclasses import replace
 from agent.core.decide import decide
 from agent.core.gpu.reading import Driver, Gpu, Gpus
 from agent.core.state.actions import Reexecute
+from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import GpusSeen
-from agent.core.state.service import Decision, HostPolicy, HostState
+from agent.core.state.policy import HostPolicy
 
 POLICY = HostPolicy({}, {})
 OLD = Driver("580.65.06", "580.65.06", "580.65.06", "13.0", mapped_version="580.65.06")

@@ -24,7 +24,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from agent.core.settings.service import Metrics
+from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
 from agent.daemon.exporter.http_server import HttpServer, Limits, Request, Response, parse_head

@@ -16,7 +16,8 @@ from agent.core.hub.progress import FetchPlan, FetchProgress, read_line
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Action, Fetch, StopFetch
 from agent.core.state.observations import ActionDone, FetchSeen
-from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.phases import Phase
+from agent.core.state.unit import UnitFacts
 from tests.unit.simulated_host import SimulatedHost
 
 F = FailureClass

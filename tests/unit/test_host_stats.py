@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.core.settings.service import Settings
-from agent.core.state.phases import UnitFacts
-from agent.core.state.service import HostState, Live, ServiceState
+from agent.core.state.host import HostState
+from agent.core.state.service import Live, ServiceState
+from agent.core.state.unit import UnitFacts
 from agent.core.view.host import Disk, HostView, ServiceUsage
 from agent.daemon.sources.host import DiskSource, HostSource, host_view, paths_of
 from agent.host.machine.cgroups import Mounts, read_mounts, read_usage

@@ -17,7 +17,7 @@ import pytest
 from agent.core.failures.meaning import FailureClass
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import LookAtPort
-from agent.core.state.service import Decision, HostState
+from agent.core.state.host import Decision, HostState
 from tests.nights.faults import What, of_class
 from tests.nights.ledger import Ledger
 from tests.nights.many import all_broken

@@ -19,9 +19,10 @@ from agent.config.engine_table import ENGINE
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.config.values import Keys
+from agent.core.settings.config import Metrics
 from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.gpus import CardLimits, Power, Thermal
-from agent.core.settings.service import Expectations, Metrics, Recovery, Settings
+from agent.core.settings.service import Expectations, Recovery, Settings
 from agent.version import VERSION
 from tests.rig.paths import REPO
 

@@ -14,7 +14,7 @@ from agent.core.planner.model import model_of
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.observations import GpusSeen, LogProgress
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostPolicy, KnownModel
+from agent.core.state.policy import HostPolicy, KnownModel
 from agent.host.models.known import known_models
 from tests.unit.simulated_host import ENGINE, SimulatedHost
 

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from agent.core.gpu.reading import Driver, Gpus
-from agent.core.state.service import HostPolicy, HostState
+from agent.core.state.host import HostState
+from agent.core.state.policy import HostPolicy
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.publisher import GPUS_STALE_SECONDS, Publisher
 from agent.daemon.sources.thread import SILENT_SECONDS, SourceHealth

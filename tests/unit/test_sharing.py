@@ -15,9 +15,11 @@ from agent.core.gpu.reading import Gpu, GpuProcess, Gpus
 from agent.core.judges.holders.shares import in_host_memory, neighbours_of, room_of
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.host import HostState
 from agent.core.state.observations import GpusSeen
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostPolicy, HostState, ServiceState
+from agent.core.state.policy import HostPolicy
+from agent.core.state.service import ServiceState
 from tests.unit.simulated_engine import Card
 from tests.unit.simulated_host import SimulatedHost
 from tests.unit.some_gpus import GB10, GIB, H200

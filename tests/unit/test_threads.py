@@ -7,9 +7,10 @@ import queue
 import threading
 from pathlib import Path
 
+from agent.core.state.host import HostState, News
 from agent.core.state.observations import ActionDone, Observation, Tick
 from agent.core.state.phases import Phase
-from agent.core.state.service import HostState, News, ServiceState
+from agent.core.state.service import ServiceState
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.lane import Lane
 from agent.daemon.memory import Memory

@@ -10,17 +10,14 @@ from agent.core.hub.cache import always_online
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Start, Stop, WriteUnit
 from agent.core.state.card import Card
+from agent.core.state.host import Decision, HostState, News
 from agent.core.state.phases import Phase, Then
-from agent.core.state.service import (
-    Asked,
-    Decision,
-    HostPolicy,
-    HostState,
-    Live,
-    News,
-    ServiceState,
-)
+from agent.core.state.policy import HostPolicy
+from agent.core.state.service import Asked, Live, ServiceState
 from agent.core.unit.text import override_note
+
+AGENT = ""
+"""The service name of news about no service."""
 
 
 class Turn:

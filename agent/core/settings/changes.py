@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from agent.core.settings.config import Config
 from agent.core.settings.gpus import CardLimits, Power, Thermal
-from agent.core.settings.service import Config, Expectations, Recovery, ServicePolicy, Settings
+from agent.core.settings.service import Expectations, Recovery, ServicePolicy, Settings
 
 WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""

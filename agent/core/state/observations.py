@@ -22,7 +22,7 @@ from agent.core.failures.meaning import EnginePhase
 from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
-from agent.core.state.phases import UnitFacts
+from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -29,62 +28,5 @@ class Then(StrEnum):
     RECOVER = "recover"
 
 
-AUTO_RESTART = frozenset(
-    {
-        "auto-restart",
-        "auto-restart-queued",
-        "dead-before-auto-restart",
-        "failed-before-auto-restart",
-    }
-)
-"""Sub-states of a unit that systemd will restart by itself; all but the first since systemd 254."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """A process in the control group of a unit that is down; `command` is its first word."""
-
-    pid: int
-    command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UnitFacts:
-    """A systemd unit as D-Bus shows it; `command_line` is the main process's argv.
-
-    `foreign` is the unit's file where that is not the one that llmagent writes, else "".
-    `leftovers` are processes that outlived their run, looked for only while the unit is down;
-    `cpu_seconds` is what the present run has used, None where systemd does not count it.
-    """
-
-    active_state: str
-    sub_state: str
-    result: str = "success"
-    exec_main_code: int = 0
-    exec_main_status: int = 0
-    main_pid: int = 0
-    invocation_id: str = ""
-    n_restarts: int = 0
-    load_state: str = "loaded"
-    command_line: tuple[str, ...] = ()
-    drop_ins: tuple[str, ...] = ()
-    foreign: str = ""
-    leftovers: tuple[Leftover, ...] = ()
-    cpu_seconds: float | None = None
-
-    @property
-    def pending_restart(self) -> bool:
-        """Whether systemd's own Restart= timer is running: the main process died by itself."""
-        return self.sub_state in AUTO_RESTART
-
-    @property
-    def running(self) -> bool:
-        """Whether a main process is there or being started."""
-        return self.active_state in {"active", "activating", "reloading"} and (
-            not self.pending_restart
-        )
-
-    @property
-    def down(self) -> bool:
-        """Whether no process is left and nothing is being stopped."""
-        return self.pending_restart or self.active_state in {"inactive", "failed"}
+RUNS = frozenset({Phase.STARTING, Phase.VERIFYING, Phase.SERVING})
+"""Phases in which a main process of the service is there."""

@@ -9,20 +9,14 @@ from types import MappingProxyType
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import Progress
-from agent.core.doctor.finding import Finding
-from agent.core.engine.install import Engine
 from agent.core.engine.metrics import Counters
 from agent.core.failures.meaning import EnginePhase, FailureClass
-from agent.core.gpu.reading import Gpus
 from agent.core.hub.progress import FetchLive, FetchState
-from agent.core.planner.model import Model
 from agent.core.remedy.case import Bound
-from agent.core.settings.gpus import Power, Thermal
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.actions import Action
-from agent.core.state.card import Card
 from agent.core.state.learned import LastGood, Override, Planned, Probe, Proven, RolledBack
-from agent.core.state.phases import Phase, Then, UnitFacts
+from agent.core.state.phases import Phase, Then
+from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 
 NO_FETCH = FetchState()
@@ -186,58 +180,3 @@ class ServiceState:
         spent = max(0.0, at - self.since) if self.since else 0.0
         seconds = {**self.phase_seconds, self.phase: self.phase_seconds.get(self.phase, 0) + spent}
         return replace(self, phase=phase, since=at, reason=reason, phase_seconds=seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class HostState:
-    """The state of everything the agent looks after; `cards` are the GPUs by UUID.
-
-    `findings` are what the last check of the host found wrong. `gpus` is only the last look and
-    `started_at` the start of this process: neither is stored.
-    """
-
-    boot_id: str = ""
-    next_action_id: int = 1
-    services: Mapping[str, ServiceState] = field(default_factory=dict)
-    gpus: Gpus | None = None
-    cards: Mapping[str, Card] = field(default_factory=dict)
-    started_at: float = 0.0
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model whose config.json is known; `files_gib` of its weights where they are here."""
-
-    model: Model
-    files_gib: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HostPolicy:
-    """The configuration in force: each service's policy, its engine, and its model where known."""
-
-    services: Mapping[str, ServicePolicy]
-    engines: Mapping[str, Engine]
-    models: Mapping[str, KnownModel] = field(default_factory=dict)
-    power: Power = field(default_factory=Power)
-    thermal: Thermal = field(default_factory=Thermal)
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """One line of the history: what happened or was decided, with its reason."""
-
-    service: str
-    kind: str
-    message: str
-    data: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The next state, what to do now, and what to tell."""
-
-    state: HostState
-    actions: tuple[Action, ...] = ()
-    news: tuple[News, ...] = ()

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
-from agent.core.settings.service import Metrics
+from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exposition import render
 from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain

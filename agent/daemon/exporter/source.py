@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from agent.core.settings.service import Metrics
+from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from agent.core.settings.service import Config
+from agent.core.settings.config import Config
+from agent.core.state.host import HostState
 from agent.core.state.observations import HostExamined
-from agent.core.state.service import HostPolicy, HostState
+from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit
 

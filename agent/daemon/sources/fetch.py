@@ -12,7 +12,7 @@ from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.hub.progress import FetchPlan, FetchProgress, read_line
 from agent.core.hub.unit import fetch_unit_name
 from agent.core.state.observations import FetchSeen
-from agent.core.state.phases import UnitFacts
+from agent.core.state.unit import UnitFacts
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit
 from agent.daemon.sources.units import unit_facts

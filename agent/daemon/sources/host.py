@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent.core.settings.service import Settings
-from agent.core.state.service import HostState
+from agent.core.state.host import HostState
 from agent.core.unit.environment import environment_of
 from agent.core.view.host import Disk, HostView, Machine, ServiceUsage
 from agent.daemon.clock import Clock

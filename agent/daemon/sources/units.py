@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.core.state.observations import UnitSeen
-from agent.core.state.phases import Leftover, UnitFacts
+from agent.core.state.unit import Leftover, UnitFacts
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit
 from agent.host.systemd import SystemdBus, UnitState, UnitWatch

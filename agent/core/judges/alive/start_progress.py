@@ -14,8 +14,8 @@ from dataclasses import replace
 from agent.core.failures.meaning import EnginePhase
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import Recovery
-from agent.core.state.phases import UnitFacts
 from agent.core.state.service import Live, ServiceState
+from agent.core.state.unit import UnitFacts
 
 LIMITS: Mapping[EnginePhase, str] = {
     EnginePhase.DOWNLOADING: "download_stall_seconds",

@@ -16,10 +16,8 @@ from agent.core.judges.cards.sentences import named
 from agent.core.judges.turn import Turn
 from agent.core.settings.gpus import ThermalAction
 from agent.core.state.card import Card, HeatLevel
-from agent.core.state.phases import Phase, Then
+from agent.core.state.phases import RUNS, Phase, Then
 from agent.core.state.service import ServiceState
-
-RUNS = frozenset({Phase.STARTING, Phase.VERIFYING, Phase.SERVING})
 
 AT_ONCE = frozenset(
     {FailureClass.GPU_LOST, FailureClass.XID_79, FailureClass.XID_167, FailureClass.XID_54}

@@ -16,11 +16,13 @@ from agent.core.judges.cards import (
     throttle,
 )
 from agent.core.judges.cards.sentences import named, tell
-from agent.core.judges.start.gates import A_LOOK
 from agent.core.judges.turn import Turn
 from agent.core.state.card import Attempt, Card, CardLive, Cause, Heat
 from agent.core.state.observations import GpuActionDone, GpusSeen
 from agent.core.state.service import ServiceState
+
+A_LOOK = "waits for a look at its GPUs"
+"""Every start waits for this briefly, so it is not reported."""
 
 GATE_SECONDS = 15.0
 """A start waits for its cards' limits at most this long."""

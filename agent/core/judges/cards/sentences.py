@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-from agent.core.judges.turn import Turn
+from agent.core.judges.turn import AGENT, Turn
 from agent.core.state.card import Card
-
-AGENT = ""
-"""The service name of news about no service."""
 
 
 def named(card: Card) -> str:

@@ -13,13 +13,13 @@ from dataclasses import replace
 from agent.core.failures.meaning import Kind, XidAction, kind_of, of_xid, xid_action
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.judges.cards import ailments
-from agent.core.judges.cards.fitness import RUNS, cards_of
-from agent.core.judges.cards.sentences import AGENT, named, tell
-from agent.core.judges.turn import Turn
+from agent.core.judges.cards.fitness import cards_of
+from agent.core.judges.cards.sentences import named, tell
+from agent.core.judges.turn import AGENT, Turn
 from agent.core.state.actions import Canary
 from agent.core.state.card import Card, Cure, XidRecord
 from agent.core.state.observations import XidSeen
-from agent.core.state.phases import Phase
+from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
 
 STORM_SECONDS = 10.0

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.core.gpu.reading import Driver, Gpu, Gpus
-from agent.core.judges.cards.sentences import AGENT
 from agent.core.judges.driver.mismatch import mismatch
-from agent.core.judges.turn import Turn
+from agent.core.judges.turn import AGENT, Turn
 from agent.core.state.actions import Reexecute
 
 KIND = "driver"

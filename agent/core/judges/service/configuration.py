@@ -9,16 +9,13 @@ from agent.core.judges.cards import looks as cards
 from agent.core.judges.driver.mismatch import mismatch
 from agent.core.judges.recover import forgetting as learning
 from agent.core.judges.recover import rollback
-from agent.core.judges.service.lifecycle import RUNS, after_restart_of_agent
+from agent.core.judges.service.lifecycle import after_restart_of_agent
 from agent.core.judges.start import fetching
-from agent.core.judges.turn import Turn
+from agent.core.judges.turn import AGENT, Turn
 from agent.core.settings.changes import restart_needed
 from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
-from agent.core.state.phases import Phase
+from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import Live, ServiceState
-
-AGENT = ""
-"""The service name of news about the agent itself."""
 
 
 def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None:

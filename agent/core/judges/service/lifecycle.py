@@ -15,15 +15,16 @@ from dataclasses import replace
 from agent.core.engine.command_line import command_line
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.cards import looks as cards
+from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.recover import recovery
 from agent.core.judges.start import fetching, gates, planning
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import FollowLog, ReadLog
 from agent.core.state.observations import ActionDone, UnitSeen
-from agent.core.state.phases import Phase, Then, UnitFacts
+from agent.core.state.phases import RUNS, Phase, Then
 from agent.core.state.service import Died, Live, ServiceState
+from agent.core.state.unit import UnitFacts
 
-RUNS = frozenset({Phase.STARTING, Phase.VERIFYING, Phase.SERVING})
 LOG_SECONDS = 15.0
 """After this long without a word from the journal a dead run is judged without its log."""
 
@@ -244,8 +245,8 @@ def start_what_may(turn: Turn) -> None:
 def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
     if why == s.live.waits:
         return s
-    only_looked = not s.live.waits or s.live.waits.startswith(gates.A_LOOK)
-    if only_looked and not why.startswith(gates.A_LOOK):
+    only_looked = not s.live.waits or s.live.waits.startswith(A_LOOK)
+    if only_looked and not why.startswith(A_LOOK):
         turn.tell(s.name, "wait", why)
     return replace(s, live=replace(s.live, waits=why))
 

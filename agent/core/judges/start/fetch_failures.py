@@ -14,8 +14,9 @@ from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up, sho
 from agent.core.judges.turn import Turn
 from agent.core.remedy.backoff import backoff_seconds
 from agent.core.remedy.propose import NEVER_HELD, RATE_LIMIT_SECONDS
-from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.phases import Phase
 from agent.core.state.service import NO_LIVE_FETCH, Failure, ServiceState
+from agent.core.state.unit import UnitFacts
 
 UNKNOWN_ATTEMPTS = 3
 """Failures of no known cause in a row after which vLLM may try by itself."""

@@ -16,8 +16,9 @@ from agent.core.judges.start import fetch_failures
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import Fetch, LookAtCache, StopFetch
 from agent.core.state.observations import ActionDone, CacheSeen, FetchSeen
-from agent.core.state.phases import Phase, UnitFacts
+from agent.core.state.phases import Phase
 from agent.core.state.service import NO_LIVE_FETCH, ServiceState
+from agent.core.state.unit import UnitFacts
 
 LOOK_SECONDS = 20.0
 """A cache that cannot be read in this time (a network disk that hangs) is vLLM's to wait for."""

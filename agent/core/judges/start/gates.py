@@ -7,6 +7,7 @@ observation, so a service goes on by itself as soon as the reason is gone.
 
 from __future__ import annotations
 
+from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.holders.processes import holders, known, share_a_card
 from agent.core.judges.start.leftovers import blocking_leftovers
 from agent.core.judges.turn import Turn
@@ -22,8 +23,6 @@ LOOK_SECONDS = 3.0
 STALE_SECONDS = 10.0
 """A look older than this says that NVML hangs: nobody waits for the next one."""
 
-A_LOOK = "waits for a look at its GPUs"
-"""A moment's wait of every start, and no news."""
 
 GIVE_BACK_SECONDS = 60.0
 """The driver takes back a dead process's memory within seconds; after this a start may try."""

@@ -12,8 +12,9 @@ from dataclasses import replace
 from agent.core.judges.holders.processes import holders, known
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import Reap
-from agent.core.state.phases import Leftover, Phase
+from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
+from agent.core.state.unit import Leftover
 
 KILL_AGAIN_SECONDS = 10.0
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.holders.processes import known
-from agent.core.judges.start.gates import A_LOOK
 from agent.core.judges.turn import Turn
 from agent.core.planner.advice import advice_for
 from agent.core.planner.plan import make_plan
