@@ -29,7 +29,8 @@ from agent.core.unit.environment import environment_of
 from agent.errors import UsageError
 from agent.host.data import benchmarks as bench_files
 from agent.host.data.profiles import read_profiles
-from agent.host.store.store import Event, Store, StoreError
+from agent.host.store.file import StoreError
+from agent.host.store.store import Event, Store
 from agent.host.vllm.api import ApiFailure, VllmApi, service_url
 from agent.host.vllm.install import install_of
 from agent.tasks import bench

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.config import Config, load
+from agent.config import load
 from agent.core.engine.install import EngineInstall
+from agent.core.settings.config import Config
 from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.tasks.check_config import Finding, HelpReader, Severity, check_config

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent.core.diagnosis.reader import Diagnosis, LogReader
-from agent.core.failures.meaning import FailureClass, Group, Outcome, group_of, what_to_do
+from agent.core.failures.classes import FailureClass, Group, Outcome
+from agent.core.failures.meaning import group_of, what_to_do
 from agent.core.remedy.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
 from agent.core.remedy.ladders import TOO_LOW
 from agent.core.remedy.propose import propose

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.config import load
 from agent.core.planner.advice import advice_for
-from agent.core.planner.model import Model, NotAModelError, model_of
+from agent.core.planner.config_keys import NotAModelError
+from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan, terms
 from agent.core.planner.question import Fit, Measured, Plan, Request
 from agent.core.planner.versions import version_of

@@ -24,8 +24,6 @@ from agent.config.values import (
 from agent.core.settings.config import Config, Metrics
 from agent.errors import ConfigError
 
-__all__ = ["Config", "Metrics", "load", "parse"]
-
 TABLES = ("service", "power", "thermal", "metrics")
 METRICS: Keys = {"listen": address, "web_config_file": plain_path_or_nothing, "host": boolean}
 

@@ -14,7 +14,8 @@ from agent import config as configuration
 from agent.core.settings.config import Config
 from agent.daemon.memory import Memory
 from agent.errors import ConfigError
-from agent.host.store.store import Store, StoreError
+from agent.host.store.file import StoreError
+from agent.host.store.store import Store
 
 log = structlog.get_logger()
 

@@ -17,7 +17,8 @@ from agent.core.state.card import Card
 from agent.core.state.host import HostState, News
 from agent.core.state.service import Live, ServiceState
 from agent.daemon.sources.thread import SourceHealth
-from agent.host.store.store import Event, Store, StoreError
+from agent.host.store.file import StoreError
+from agent.host.store.store import Event, Store
 
 log = structlog.get_logger()
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from agent.core.planner.model import NotAModelError, model_of
+from agent.core.planner.config_keys import NotAModelError
+from agent.core.planner.model import model_of
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
 from agent.core.state.policy import HostPolicy, KnownModel

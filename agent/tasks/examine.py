@@ -18,7 +18,8 @@ from agent.core.doctor.finding import Finding, unknown
 from agent.core.doctor.limits import judge_limits
 from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
 from agent.core.gpu.reading import Gpus
-from agent.core.planner.model import NotAModelError, model_of
+from agent.core.planner.config_keys import NotAModelError
+from agent.core.planner.model import model_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.core.settings.config import Config
 from agent.core.settings.engine import GpuAccess, Runtime

@@ -7,8 +7,9 @@ import threading
 from dataclasses import replace
 
 from agent.core.gpu.reading import Driver, Gpus
+from agent.host.nvidia.calls import NvmlError
 from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
-from agent.host.nvidia.nvml import Nvml, NvmlError
+from agent.host.nvidia.nvml import Nvml
 
 
 def look_once(deadline_seconds: float) -> Gpus:

@@ -14,7 +14,8 @@ from functools import partial
 
 from agent.core.codec import decode, encode
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import NEVER_A_FAILURE, EnginePhase, Outcome
+from agent.core.failures.classes import EnginePhase, Outcome
+from agent.core.failures.meaning import NEVER_A_FAILURE
 from agent.core.state.actions import (
     Action,
     Canary,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from tests.nights.engine import Doom
 
 F = FailureClass

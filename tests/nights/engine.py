@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.settings.service import Recovery, Settings
 from agent.core.state.unit import UnitFacts
 

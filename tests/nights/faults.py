@@ -9,15 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.core.failures.meaning import (
-    NEVER_A_FAILURE,
-    EnginePhase,
-    FailureClass,
-    Group,
-    Kind,
-    group_of,
-    kind_of,
-)
+from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind
+from agent.core.failures.meaning import NEVER_A_FAILURE, group_of, kind_of
 from agent.core.remedy.propose import NEVER_HELD
 
 F, P = FailureClass, EnginePhase

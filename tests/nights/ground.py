@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.core.engine.install import Engine
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.unit import UnitFacts
 from agent.core.unit.text import RESTART_SECONDS

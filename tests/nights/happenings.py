@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from tests.nights.dooms import AT_LOAD, doom_of, numbers_of
 from tests.nights.engine import BROKEN_FLAG, Doom, Run
 from tests.nights.faults import Fault, What

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import Clockwork

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.failures.meaning import EnginePhase
+from agent.core.failures.classes import EnginePhase
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.alive.liveness import MISSES_WHEN_UNSEEN, VERIFY_LOST_SECONDS
 from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS

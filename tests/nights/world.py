@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent.core.engine.command_line import command_line
-from agent.core.failures.meaning import EnginePhase
+from agent.core.failures.classes import EnginePhase
 from agent.core.settings.service import Settings
 from agent.core.state.unit import UnitFacts
 from agent.core.unit.text import STOP_MARGIN_SECONDS

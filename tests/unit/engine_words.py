@@ -8,7 +8,7 @@ transformers, systemd and the Linux kernel; shortened, with invented paths and n
 # ruff: noqa: E501
 from __future__ import annotations
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from tests.unit.software_words import SOFTWARE
 
 F = FailureClass

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.host.nvidia.nvml import Nvml, NvmlError, NvmlLook
+from agent.host.nvidia.calls import NvmlError
+from agent.host.nvidia.nvml import Nvml, NvmlLook
 from tests.rig.nvsim import HostGpus
 from tests.rig.paths import REPO
 

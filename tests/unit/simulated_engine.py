@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.reader import Diagnosis
-from agent.core.failures.meaning import EnginePhase, FailureClass, Outcome, transient
+from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
+from agent.core.failures.meaning import transient
 from agent.core.settings.service import Settings
 
 F = FailureClass

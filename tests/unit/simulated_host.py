@@ -15,7 +15,7 @@ from agent.core.diagnosis.reader import Diagnosis
 from agent.core.engine.command_line import command_line
 from agent.core.engine.install import Engine
 from agent.core.engine.metrics import Counters
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.cache import CacheFacts
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary, LookAtCache, ReadLog, Reap, Start, Stop, Verify

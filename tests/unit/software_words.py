@@ -8,7 +8,7 @@ NVIDIA's container toolkit.
 # ruff: noqa: E501
 from __future__ import annotations
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 
 F = FailureClass
 

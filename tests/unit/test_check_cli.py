@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from agent.cli.main import main
-from agent.config import Config, parse
+from agent.config import parse
 from agent.core.engine.install import EngineInstall
+from agent.core.settings.config import Config
 from agent.errors import HostLacksError
 from agent.tasks.check_config import Finding, Severity, check_config
 

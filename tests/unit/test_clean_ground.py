@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Driver, Gpu, GpuProcess, Gpus
 from agent.core.judges.start.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
 from agent.core.judges.start.leftovers import CANNOT_DIE_SECONDS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.codec import decode, encode
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import Settings
 from agent.core.state.learned import Override

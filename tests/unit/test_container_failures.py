@@ -3,7 +3,7 @@
 
 import pytest
 
-from agent.core.failures.meaning import FailureClass as F
+from agent.core.failures.classes import FailureClass as F
 from tests.unit.engine_logs import diagnose
 
 OCI = (

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.phases import Phase
 from tests.unit.simulated_engine import Card, failure_at_start

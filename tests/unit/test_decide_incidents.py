@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Expectations, OnMismatch, Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Start, Stop
 from agent.core.state.observations import CanaryDone, UnitSeen

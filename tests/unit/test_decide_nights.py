@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass, Kind, kind_of
+from agent.core.failures.classes import FailureClass, Kind
+from agent.core.failures.meaning import kind_of
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Action
 from agent.core.state.phases import Phase

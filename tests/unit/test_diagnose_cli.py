@@ -15,7 +15,7 @@ import pytest
 
 from agent.cli import diagnose
 from agent.core.diagnosis.facts import Facts
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.errors import UsageError
 from tests.unit.engine_logs import ALLOCATION, SERVING, WARMING, read, v1
 from tests.unit.engine_words import WORDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.failures.meaning import EnginePhase, FailureClass, Outcome
+from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from tests.unit.engine_logs import (
     ALLOCATION,
     CAPTURING,

@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from agent.core.failures.classes import FailureClass, Group, Kind, Outcome
 from agent.core.failures.meaning import (
-    FailureClass,
-    Group,
-    Kind,
-    Outcome,
     XidAction,
     group_of,
     kind_of,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.failures.meaning import FailureClass, Kind, kind_of
+from agent.core.failures.classes import FailureClass, Kind
+from agent.core.failures.meaning import kind_of
 from tests.unit.engine_logs import (
     CAPTURING,
     DEATH_AT_START,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.core.codec import decode, encode
 from agent.core.diagnosis.reader import Diagnosis
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from tests.unit.engine_logs import (
     ALLOCATION,
     CARRIERS,

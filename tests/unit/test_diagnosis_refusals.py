@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.failures.meaning import FailureClass, Outcome
+from agent.core.failures.classes import FailureClass, Outcome
 from tests.unit.engine_logs import DEATH_AT_START, SERVING, STARTING, diagnose, failed, v1
 
 F = FailureClass

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.failures.meaning import FailureClass, Group, group_of, transient
+from agent.core.failures.classes import FailureClass, Group
+from agent.core.failures.meaning import group_of, transient
 from tests.unit.engine_logs import CARRIERS, STARTING, diagnose
 from tests.unit.engine_words import WORDS
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.doctor.host import Listener
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
 from agent.core.judges.service.evidence import MOST_CHARACTERS, bounded
 from agent.core.settings.service import ServicePolicy, Settings

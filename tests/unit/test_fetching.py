@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.reader import Diagnosis
-from agent.core.failures.meaning import EnginePhase, FailureClass, Outcome
+from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress, read_line
 from agent.core.settings.service import Recovery, ServicePolicy, Settings

@@ -17,9 +17,10 @@ from agent.core.state.observations import GpusSeen, Observation, XidSeen
 from agent.daemon.sources.deadline_worker import DeadlineWorker
 from agent.daemon.sources.gpus import LOG_SECONDS, GpuSource, NvmlHungError, Patience
 from agent.host.data.xids import load_xids
+from agent.host.nvidia.calls import Doing, NvmlError
 from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
 from agent.host.nvidia.events import XidEvent
-from agent.host.nvidia.nvml import Doing, NvmlError, NvmlLook
+from agent.host.nvidia.nvml import NvmlLook
 from tests.rig.nvml.driver import DriverFiles as SimulatedDriver
 
 QUICK = Patience(look_seconds=0.1, open_seconds=0.1)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass, Group, Kind, group_of, kind_of
+from agent.core.failures.classes import FailureClass, Group, Kind
+from agent.core.failures.meaning import group_of, kind_of
 from agent.core.remedy.case import Bound, Case, Change, Hold, Refetch, Remedy, Retry, Wait
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.propose import bounds_after, propose

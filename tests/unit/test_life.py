@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.metrics import Counters, scan
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.judges.alive.start_progress import BUSY_PATIENCE, limit
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary

@@ -14,7 +14,7 @@ from functools import partial
 
 import pytest
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from tests.nights.faults import FOR_EVER, Fault, What
 from tests.nights.night import Night, what_breaks
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.core.gpu.reading import ClockEvents, Gpu, PowerLimits
-from agent.host.nvidia.calls import Code
+from agent.host.nvidia.calls import Code, NvmlError
 from agent.host.nvidia.events import XidEvent
-from agent.host.nvidia.nvml import NvmlError, NvmlLook
+from agent.host.nvidia.nvml import NvmlLook
 from tests.rig.nvml.control import xid
 from tests.rig.nvml.state_file import StateFile, machine, uuid_of
 from tests.rig.nvsim import Call, HostGpus

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.planner.advice import advice_for
-from agent.core.planner.model import Model, NotAModelError, model_of
+from agent.core.planner.config_keys import NotAModelError
+from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan, terms
 from agent.core.planner.question import Fit, Measured, Request
 from agent.core.planner.versions import version_of

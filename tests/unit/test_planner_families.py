@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.layers import Keeps
-from agent.core.planner.model import NotAModelError, model_of
+from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Request
 from agent.core.planner.versions import version_of

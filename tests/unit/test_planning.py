@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.core.decide import decide
 from agent.core.diagnosis.facts import Facts
-from agent.core.failures.meaning import EnginePhase
+from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Driver, Gpu, GpuMemory, Gpus
 from agent.core.planner.model import model_of
 from agent.core.settings.service import Recovery, ServicePolicy, Settings

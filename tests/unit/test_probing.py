@@ -11,7 +11,7 @@ import pytest
 
 from agent.core.codec import decode, encode
 from agent.core.engine.metrics import Counters
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Driver, Gpus
 from agent.core.settings.service import Recovery, ServicePolicy, Settings, Window
 from agent.core.state.observations import GpusSeen

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass, Kind, kind_of
+from agent.core.failures.classes import FailureClass, Kind
+from agent.core.failures.meaning import kind_of
 from agent.core.remedy.case import (
     Bound,
     Case,

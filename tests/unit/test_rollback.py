@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Expectations, Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Start, Verify
 from agent.core.state.phases import Phase

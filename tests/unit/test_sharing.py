@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.engine.install import Engine
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Gpu, GpuProcess, Gpus
 from agent.core.judges.holders.shares import in_host_memory, neighbours_of, room_of
 from agent.core.judges.turn import Turn

@@ -15,11 +15,10 @@ from agent.core.diagnosis.signatures import (
     SignatureSet,
     signature_from_table,
 )
+from agent.core.failures.classes import FailureClass, Kind
 from agent.core.failures.meaning import (
     NEVER_A_FAILURE,
     TABLE,
-    FailureClass,
-    Kind,
     XidAction,
     kind_of,
     of_xid,

@@ -11,7 +11,7 @@ import pytest
 
 from agent.cli.main import main
 from agent.cli.status import render
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import ClockEvents, Driver, Gpus
 from agent.core.state.card import Ailment, Cap, Card, Cure, LeverState
 from agent.core.view.gpus import GpusView, view_of_gpus

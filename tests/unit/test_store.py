@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.host.store.store import Event, Store, StoredEvent, StoreError
+from agent.host.store.file import StoreError
+from agent.host.store.store import Event, Store, StoredEvent
 
 
 def event(message: str, at_seconds: float = 100.0, service: str = "vllm") -> Event:

@@ -19,7 +19,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agent.host.store.store import Event, Store, StoreError
+from agent.host.store.file import StoreError
+from agent.host.store.store import Event, Store
 
 REPO: Final = Path(__file__).parents[2]
 KEYS = st.sampled_from(["vllm", "embed", "host", "learned", "ü"])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe, ServedModel
 from agent.core.settings.service import Expectations, Settings
-from agent.core.verify.items import Check, Verdict, verify
+from agent.core.verify.check import Check, Verdict
+from agent.core.verify.items import verify
 from agent.core.verify.model_shape import ModelShape
 
 ASKED = Settings(

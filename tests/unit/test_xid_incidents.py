@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import GpuProcess
 from agent.core.state.card import Cure
 from agent.core.state.phases import Phase

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.diagnosis.reader import LogReader
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.host.data.signatures import load_signatures
 from tests.rig import paths
 from tests.rig.hub import COMMIT, MODEL, Fault, Hub, etag_of, made_up_model

@@ -13,14 +13,8 @@ from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.run import Life
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.verdict import Verdict, judge, phase_shown
-from agent.core.failures.meaning import (
-    EnginePhase,
-    FailureClass,
-    Group,
-    Outcome,
-    group_of,
-    transient,
-)
+from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
+from agent.core.failures.meaning import group_of, transient
 
 TAIL_LINES = 20
 TAIL_CHARACTERS = 500

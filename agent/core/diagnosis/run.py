@@ -10,7 +10,7 @@ from agent.core.diagnosis.findings import SHOWN, WRAPPER_WEIGHT, Findings, findi
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Tracebacks, of_a_request
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 
 SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from agent.core.diagnosis.facts import is_fact
 from agent.core.diagnosis.numbers import is_number
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 
 _WORD = re.compile(r"\w+")
 

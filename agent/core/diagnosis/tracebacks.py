@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.signatures import Match, SignatureKind
-from agent.core.failures.meaning import EnginePhase
+from agent.core.failures.classes import EnginePhase
 
 MAX_PROCESSES = 64
 """Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""

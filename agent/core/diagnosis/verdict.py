@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from agent.core.diagnosis.findings import NOTE_WEIGHT, WRAPPER_WEIGHT, Finding
 from agent.core.diagnosis.lines import seconds_between
 from agent.core.diagnosis.run import Life
-from agent.core.failures.meaning import (
-    EnginePhase,
-    FailureClass,
-    Group,
-    Outcome,
-    XidAction,
-    group_of,
-)
+from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
+from agent.core.failures.meaning import XidAction, group_of
 from agent.core.failures.meaning import xid_action as action_of
 
 MAX_EVIDENCE = 5

@@ -9,8 +9,6 @@ from types import MappingProxyType
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings
 
-__all__ = ["FLAGS", "SHORT_FLAGS", "Engine", "command_line"]
-
 FLAGS: Mapping[str, str] = MappingProxyType(
     {
         "model": "--model",

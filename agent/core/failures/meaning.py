@@ -12,24 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.failures.advice import ADVICE
-from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind, Outcome
-
-__all__ = [
-    "NEVER_A_FAILURE",
-    "EnginePhase",
-    "FailureClass",
-    "FailureFacts",
-    "Group",
-    "Kind",
-    "Outcome",
-    "XidAction",
-    "group_of",
-    "kind_of",
-    "of_xid",
-    "transient",
-    "what_to_do",
-    "xid_action",
-]
+from agent.core.failures.classes import FailureClass, Group, Kind
 
 F = FailureClass
 

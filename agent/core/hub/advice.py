@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.failures.meaning import what_to_do as in_general
 from agent.core.hub.cache import hub_cache, hub_of
 from agent.core.settings.service import Settings

@@ -23,8 +23,6 @@ from agent.core.planner.experts import Experts, experts_of
 from agent.core.planner.families import TIED_UNSAID, is_gated, is_known
 from agent.core.planner.layers import Layer, layers_of
 
-__all__ = ["Model", "NotAModelError", "model_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.engine.install import release_of
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Recovery, Settings, Tunable
 
 SHARED_MARGIN = 0.03

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.core.failures.meaning import FailureClass, Group, Kind, group_of, kind_of, what_to_do
+from agent.core.failures.classes import FailureClass, Group, Kind
+from agent.core.failures.meaning import group_of, kind_of, what_to_do
 from agent.core.remedy import kv_bytes, utilization
 from agent.core.remedy.case import (
     NO_BOUND,

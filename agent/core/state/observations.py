@@ -18,7 +18,7 @@ from agent.core.diagnosis.reader import Diagnosis, Progress
 from agent.core.doctor.finding import Finding
 from agent.core.doctor.host import Listener
 from agent.core.engine.metrics import Counters
-from agent.core.failures.meaning import EnginePhase
+from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import Progress
 from agent.core.engine.metrics import Counters
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import ServicePolicy, Settings

@@ -17,8 +17,6 @@ from agent.core.verify.kernel import linear_kernel
 from agent.core.verify.kv_bytes import kv_bytes_per_token
 from agent.core.verify.model_shape import ModelShape
 
-__all__ = ["Check", "Verdict", "verify"]
-
 T = TypeVar("T")
 
 NO_QUANTIZATION = "none"

@@ -21,9 +21,10 @@ from agent.daemon.clock import Clock
 from agent.daemon.sources.deadline_worker import DeadlineWorker
 from agent.daemon.sources.thread import Emit
 from agent.errors import AgentError
+from agent.host.nvidia.calls import Doing, NvmlError
 from agent.host.nvidia.driver_files import DriverFiles, DriverVersions
 from agent.host.nvidia.events import XidEvent
-from agent.host.nvidia.nvml import Doing, NvmlError, NvmlLook
+from agent.host.nvidia.nvml import NvmlLook
 
 BUSY_SECONDS = 1.0
 IDLE_SECONDS = 5.0

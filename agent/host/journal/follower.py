@@ -15,9 +15,7 @@ from agent.host.journal.entry import (
     suppressed_messages,
 )
 from agent.host.journal.position import Position
-from agent.host.journal.reader import JournalError, RawReader
-
-__all__ = ["JournalEntry", "JournalError", "JournalFollower"]
+from agent.host.journal.reader import RawReader
 
 _DROPPED_SOMETHING: Final = (f"MESSAGE_ID={SUPPRESSED_MESSAGE_ID}", "_TRANSPORT=driver")
 

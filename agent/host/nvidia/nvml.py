@@ -26,8 +26,6 @@ from agent.host.nvidia.calls import (
 from agent.host.nvidia.card import NvmlCard
 from agent.host.nvidia.events import XidEvent, XidEvents
 
-__all__ = ["Doing", "Nvml", "NvmlError", "NvmlLook"]
-
 SENTENCES: Final = {
     Code.LIBRARY_NOT_FOUND: (
         "libnvidia-ml.so.1 is not on this host: install the NVIDIA driver's NVML library"

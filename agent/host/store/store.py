@@ -13,15 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from agent.host.store.file import (
-    StoreError,
     UnusableError,
     connect_reader,
     connect_writer,
     move_aside,
     store_error,
 )
-
-__all__ = ["Event", "Store", "StoreError", "StoredEvent"]
 
 
 @dataclass(frozen=True, slots=True)

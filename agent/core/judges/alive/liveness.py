@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.cards import throttle
 from agent.core.judges.recover import rollback
@@ -21,7 +21,7 @@ from agent.core.state.actions import Canary, TakeEvidence, Verify
 from agent.core.state.observations import ApiSeen, CanaryDone, LogProgress, Verified
 from agent.core.state.phases import Phase, Then
 from agent.core.state.service import Asked, ServiceState
-from agent.core.verify.items import Check, Verdict
+from agent.core.verify.check import Check, Verdict
 
 MISSES_WHEN_IDLE = 2
 """Failed one-token requests in a row that make an idle engine a hung one."""

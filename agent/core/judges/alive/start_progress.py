@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.core.failures.meaning import EnginePhase
+from agent.core.failures.classes import EnginePhase
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import Recovery
 from agent.core.state.service import Live, ServiceState

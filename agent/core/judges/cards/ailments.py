@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn

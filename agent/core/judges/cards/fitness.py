@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from agent.core.failures.meaning import FailureClass, Group, group_of
+from agent.core.failures.classes import FailureClass, Group
+from agent.core.failures.meaning import group_of
 from agent.core.judges.cards import ailments
 from agent.core.judges.cards.sentences import named
 from agent.core.judges.turn import Turn

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import Kind, XidAction, kind_of, of_xid, xid_action
+from agent.core.failures.classes import Kind
+from agent.core.failures.meaning import XidAction, kind_of, of_xid, xid_action
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.judges.cards import ailments
 from agent.core.judges.cards.fitness import cards_of

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import FailureClass, what_to_do
+from agent.core.failures.classes import FailureClass
+from agent.core.failures.meaning import what_to_do
 from agent.core.gpu.reading import Gpus
 from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn

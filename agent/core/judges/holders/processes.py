@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import Settings

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.reader import Diagnosis
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.judges.holders.shares import in_host_memory, neighbours_of, room_of
 from agent.core.judges.turn import Turn
 from agent.core.remedy.case import Case

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import LookAtPort
 from agent.core.state.observations import PortSeen

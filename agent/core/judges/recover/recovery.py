@@ -8,7 +8,8 @@ from typing import assert_never
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.reader import Diagnosis
-from agent.core.failures.meaning import FailureClass, Group, Outcome, group_of
+from agent.core.failures.classes import FailureClass, Group, Outcome
+from agent.core.failures.meaning import group_of
 from agent.core.judges.cards import fitness, xids
 from agent.core.judges.holders import processes as ground
 from agent.core.judges.recover import rollback

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from agent.core.failures.meaning import FailureClass, Group, group_of
+from agent.core.failures.classes import FailureClass, Group
+from agent.core.failures.meaning import group_of
 from agent.core.judges.turn import Turn
 from agent.core.settings.changes import shown
 from agent.core.settings.service import ServicePolicy, Settings

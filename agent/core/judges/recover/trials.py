@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.judges.cards import fitness
 from agent.core.judges.driver import mismatch as driver_match
 from agent.core.judges.driver.mismatch import mismatch

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.diagnosis.reader import Diagnosis
-from agent.core.failures.meaning import EnginePhase, FailureClass, Group, Kind, group_of, kind_of
+from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind
+from agent.core.failures.meaning import group_of, kind_of
 from agent.core.hub.advice import what_to_do
 from agent.core.hub.progress import GIB
 from agent.core.hub.unit import fetch_unit_name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.failures.meaning import FailureClass
+from agent.core.failures.classes import FailureClass
 from agent.core.hub.cache import prefetched
 from agent.core.hub.progress import FetchState
 from agent.core.judges.start import fetch_failures
