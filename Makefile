@@ -17,12 +17,12 @@ demo: ## the main job from a .deb to a served model, on this machine, in a conta
 
 test: ## all tests, as CI runs them
 	@$(SETUP) all
-	$(PYTEST) --numprocesses=logical tests/unit
+	$(PYTEST) --numprocesses=logical tests/unit tests/project
 	$(PYTEST) tests/container tests/vllm tests/gpu
 
 test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	@$(SETUP) venv
-	$(PYTEST) --numprocesses=logical tests/unit
+	$(PYTEST) --numprocesses=logical tests/unit tests/project
 
 test-container: ## tests on booted Debian machines: minutes, root
 	@$(SETUP) venv bookworm trixie podman vllm

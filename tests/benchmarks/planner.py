@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from agent.core.planner.question import Fit
+from tests.given.planner_rows import Row, error, rows
 from tests.rig import paths
-from tests.unit.planner_rows import Row, error, rows
 
 FIGURES = ("weights_gib", "available_kv_gib", "kv_tokens")
 WITHIN = 0.1

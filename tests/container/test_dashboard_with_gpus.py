@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.conftest import Boot
 from tests.container.test_power_and_heat import CAP, Machine
+from tests.project import dashboard
 from tests.rig import binds, scripted
 from tests.rig.installed import service_table
-from tests.unit import dashboard
 
 PORT = 9090
 SCRAPES = f"""\

@@ -19,11 +19,11 @@ import pytest
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
+from tests.given.certificates import self_signed
+from tests.given.full_output import FULL
+from tests.given.some_snapshot import SNAPSHOT
+from tests.project import dashboard
 from tests.rig.paths import REPO
-from tests.unit import dashboard
-from tests.unit.certificates import self_signed
-from tests.unit.full_output import FULL
-from tests.unit.some_snapshot import SNAPSHOT
 
 SCRAPES = """\
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}

@@ -12,10 +12,10 @@ from typing import Final
 import pytest
 
 from tests.conftest import Boot
+from tests.project.test_packaging import EXPOSURE
 from tests.rig import binds, scripted
 from tests.rig.container import Container, Suite
 from tests.rig.paths import REPO
-from tests.unit.test_packaging import EXPOSURE
 
 BUILD: Final = REPO / "packaging/build-deb"
 SUITES: Final[tuple[Suite, ...]] = ("bookworm", "trixie")

@@ -2,7 +2,7 @@
 """Tells one night as it happened: python -m tests.nights SEED.
 
 A night that breaks a promise is told with as few faults as still break it. The first lines are that
-night as Python: put them into tests/unit/test_nights_found.py, and the seed is a test.
+night as Python: put them into tests/unit/nights/test_nights_found.py, and the seed is a test.
 """
 
 from __future__ import annotations

@@ -46,13 +46,13 @@ from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check, Verdict
+from tests.given.simulated_engine import diagnosis_of
 from tests.nights.due import next_tick
 from tests.nights.engine import Run
 from tests.nights.promises import check_repeated
 from tests.nights.senses import SEEN_SECONDS, Senses
 from tests.nights.watcher import Watcher
 from tests.nights.world import World
-from tests.unit.simulated_engine import diagnosis_of
 
 READ_SECONDS = 0.2
 RESTART_SECONDS = 2.0

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from agent.core.engine.answers import Completion, NoAnswer, PrefixProbe
+from agent.core.settings.service import Settings
+from agent.host.vllm.api import VllmApi
+from agent.tasks.ask_vllm import collect
+from tests.given.fake_http import FakeServer, says, serving, unused_port
+
+ASKED = Settings(name="vllm", model="llama")
+
+
+@dataclass
+class Engine:
+    """Counts like vLLM: hits are whole blocks of an earlier prompt, never its last token."""
+
+    block: int = 16
+    caching: bool = True
+    answered: int = 0
+    hits: int = 0
+    foreign: int = 0
+    prompts: list[object] = field(default_factory=list)
+
+    def metrics(self, handler: BaseHTTPRequestHandler, asked: bytes) -> None:
+        text = (
+            f'vllm:num_requests_running{{engine="0"}} 0.0\n'
+            f"vllm:prefix_cache_hits_total {self.hits}\n"
+            f"vllm:request_success_total {self.answered}\n"
+            f'vllm:cache_config_info{{block_size="{self.block}"}} 1.0\n'
+        )
+        says(text, kind="text/plain")(handler, asked)
+
+    def complete(self, handler: BaseHTTPRequestHandler, asked: bytes) -> None:
+        prompt = json.loads(asked)["prompt"]
+        if self.caching and prompt in self.prompts:
+            self.hits += (len(prompt) - 1) // self.block * self.block
+        self.prompts.append(prompt)
+        self.answered += 1 + self.foreign
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": 1}
+        choice = {"text": " Paris", "finish_reason": "length"}
+        says(json.dumps({"choices": [choice], "usage": usage}))(handler, asked)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def server(engine: Engine) -> Iterator[FakeServer]:
+    with serving() as fake:
+        models = {"data": [{"id": "llama", "root": "llama", "max_model_len": 1024}]}
+        fake.replies.update(
+            {
+                "GET /version": says('{"version":"0.32.0"}'),
+                "GET /v1/models": says(json.dumps(models)),
+                "GET /metrics": engine.metrics,
+                "POST /v1/completions": engine.complete,
+            }
+        )
+        yield fake
+
+
+def api(server: FakeServer) -> VllmApi:
+    return VllmApi(server.url, connect_seconds=0.5, read_seconds=1.0)
+
+
+def test_a_live_server_answers_every_question(server: FakeServer) -> None:
+    facts = collect(api(server), ASKED)
+    assert facts.version == "0.32.0"
+    assert facts.cache_config["block_size"] == "16"
+    assert isinstance(facts.completion, Completion)
+    assert facts.completion.text == " Paris"
+    assert facts.prefix == PrefixProbe(48, hits_before=0, hits_after=32, others=False)
+    assert facts.answered
+
+
+def test_an_engine_without_a_prefix_cache_shows_no_hits(server: FakeServer, engine: Engine) -> None:
+    engine.caching = False
+    assert collect(api(server), ASKED).prefix == PrefixProbe(48, 0, 0, others=False)
+
+
+def test_requests_of_other_clients_are_noticed(server: FakeServer, engine: Engine) -> None:
+    engine.foreign = 1
+    prefix = collect(api(server), ASKED).prefix
+    assert isinstance(prefix, PrefixProbe)
+    assert prefix.others
+
+
+def test_the_prompt_is_long_enough_for_the_engines_blocks(
+    server: FakeServer, engine: Engine
+) -> None:
+    engine.block = 128
+    assert collect(api(server), ASKED).prefix == PrefixProbe(384, 0, 256, others=False)
+
+
+def test_a_block_longer_than_the_context_cannot_be_probed(
+    server: FakeServer, engine: Engine
+) -> None:
+    engine.block = 1568
+    prefix = collect(api(server), ASKED).prefix
+    assert isinstance(prefix, NoAnswer)
+    assert not prefix.broken
+
+
+def test_a_server_that_is_away_is_not_a_broken_one() -> None:
+    facts = collect(VllmApi(f"http://127.0.0.1:{unused_port()}", connect_seconds=0.5), ASKED)
+    assert isinstance(facts.completion, NoAnswer)
+    assert not facts.completion.broken
+    assert not facts.answered
+
+
+@pytest.mark.parametrize(
+    ("status", "broken"), [(500, True), (503, True), (400, False), (404, False)]
+)
+def test_a_server_error_is_broken_and_a_pooling_models_refusal_is_not(
+    server: FakeServer, status: int, broken: bool
+) -> None:
+    server.replies["POST /v1/completions"] = says('{"error":{"message":"no"}}', status)
+    facts = collect(api(server), ASKED)
+    assert isinstance(facts.completion, NoAnswer)
+    assert facts.completion.broken is broken
+    assert isinstance(facts.prefix, NoAnswer)
