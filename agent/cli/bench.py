@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import bench_sweep
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.bench.measure import Comparison, Point, Standing, compare
 from agent.core.settings.profile import Band
 from agent.core.settings.service import ServicePolicy, Settings

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
 from agent.errors import ConfigError

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.doctor.engine import ONLY_ROOT
 from agent.core.doctor.finding import Finding, Result, fail, unknown
 from agent.core.settings.config import Config

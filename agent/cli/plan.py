@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.planner.advice import advice_for
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import Model, model_of

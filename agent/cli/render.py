@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.settings.config import Config
 from agent.core.settings.service import TUNABLES, Settings
 from agent.core.unit.text import override_note, render_unit

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli import status
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import LogReader
 from agent.core.engine.command_line import FLAGS

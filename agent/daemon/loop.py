@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from agent.config import load
+from agent.config.agent_toml import load
 from agent.core.decide import decide
 from agent.core.settings.changes import changes
 from agent.core.settings.config import Config

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from agent.config import METRICS, parse
+from agent.config.agent_toml import METRICS, parse
 from agent.config.engine_table import ENGINE
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.service import EXPECT, RECOVERY, SETTINGS

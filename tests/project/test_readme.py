@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from agent.cli.main import COMMANDS
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.core.state.transitions import state_diagram
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.main import main
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
 from agent.errors import HostLacksError

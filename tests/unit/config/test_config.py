@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import load, parse
+from agent.config.agent_toml import load, parse
 from agent.config.engine_table import ENGINE
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.core.settings.config import Config, Metrics

@@ -8,7 +8,7 @@ import tomli_w
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.core.settings.service import Expectations
 from agent.errors import ConfigError

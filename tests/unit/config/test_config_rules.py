@@ -3,7 +3,7 @@
 
 import pytest
 
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.core.settings.changes import changes
 from agent.core.settings.gpus import CardLimits, Power, Thermal, ThermalAction
 from agent.errors import ConfigError

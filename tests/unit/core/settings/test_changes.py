@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reload says, and what it restarts."""
 
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.core.settings.changes import changes, restart_needed
 
 OLD = """

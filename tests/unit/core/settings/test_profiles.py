@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.config.profiles import filled
 from agent.core.planner.model import model_of
 from agent.core.planner.profile_plan import contradictions, plan_of, roof_of

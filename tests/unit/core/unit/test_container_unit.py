@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import parse
+from agent.config.agent_toml import parse
 from agent.core.engine.command_line import command_line
 from agent.core.engine.install import Engine, image_install
 from agent.core.hub.unit import render_fetch_unit

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""agent.toml -> frozen Config, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.config.gpus import read_power, read_thermal
+from agent.config.lines import line_numbers
+from agent.config.rules import check_together
+from agent.config.service import read_services
+from agent.config.values import (
+    Keys,
+    Mistake,
+    address,
+    boolean,
+    nearest,
+    plain_path_or_nothing,
+    read_table,
+)
+from agent.core.settings.config import Config, Metrics
+from agent.errors import ConfigError
+
+TABLES = ("service", "power", "thermal", "metrics")
+METRICS: Keys = {"listen": address, "web_config_file": plain_path_or_nothing, "host": boolean}
+
+_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises ConfigError with every mistake in it, also when the file cannot be read at all.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), (f"cannot be read: {error.strerror}",)) from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(str(path), (f"line {line}: is not UTF-8",)) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str) -> Config:
+    """Read the text of a configuration file; `file` is its name for messages.
+
+    Raises ConfigError with every mistake in it, each as "line N: path.of.key: what to do".
+    """
+    try:
+        raw = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(file, ("is nested too deeply to be a configuration",)) from error
+    except ValueError as error:
+        raise ConfigError(file, (_syntax(str(error), text),)) from error
+    mistakes: list[Mistake] = []
+    for name in raw:
+        if name not in TABLES:
+            near = nearest(name, TABLES)
+            hint = f"did you mean {near}?" if near else f"the tables are {', '.join(TABLES)}"
+            mistakes.append(Mistake((name,), f"unknown; {hint}"))
+    services = read_services(raw.get("service", {}), mistakes)
+    config = Config(
+        services=services,
+        metrics=_metrics(raw.get("metrics", {}), mistakes),
+        power=read_power(raw.get("power", {}), mistakes),
+        thermal=read_thermal(raw.get("thermal", {}), mistakes),
+    )
+    mistakes.extend(check_together(config))
+    if mistakes:
+        raise ConfigError(file, _sentences(mistakes, text))
+    return config
+
+
+def _metrics(raw: object, mistakes: list[Mistake]) -> Metrics:
+    values = read_table(raw, ("metrics",), METRICS, mistakes)
+    if "listen" in values:
+        values["address"], values["port"] = values.pop("listen")
+    return Metrics(**values)
+
+
+def _syntax(message: str, text: str) -> str:
+    """Put the place of a TOML syntax error first, as with every other mistake."""
+    found = _AT.search(message)
+    what = _AT.sub("", message)
+    if found is None:
+        return what
+    if found.group(1) is None:
+        return f"line {text.count(chr(10)) + 1}: {what}, but the file ends here"
+    return f"line {found.group(1)}, column {found.group(2)}: {what}"
+
+
+def _sentences(mistakes: Iterable[Mistake], text: str) -> tuple[str, ...]:
+    lines = line_numbers(text)
+    placed = [(_line_of(mistake.path, lines), mistake) for mistake in mistakes]
+    placed.sort(key=lambda item: item[0] or 0)
+    return tuple(
+        f"{f'line {line}: ' if line else ''}{'.'.join(mistake.path)}: {mistake.text}"
+        for line, mistake in placed
+    )
+
+
+def _line_of(path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> int | None:
+    """Return the line of the key, or else of the nearest table around it that has one."""
+    while path:
+        if path in lines:
+            return lines[path]
+        path = path[:-1]
+    return None
