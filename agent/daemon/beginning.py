@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import structlog
 
-from agent import config as configuration
+from agent.config import agent_toml
 from agent.core.settings.config import Config
 from agent.daemon.memory import Memory
 from agent.errors import ConfigError
@@ -39,12 +39,12 @@ def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
 def load_config(file: Path, memory: Memory) -> tuple[Config, tuple[str, ...]]:
     """Return agent.toml, or the last good one and the mistakes; ConfigError without either."""
     try:
-        config = configuration.load(file)
+        config = agent_toml.load(file)
     except ConfigError as error:
         known = memory.last_good_config()
         if known is None:
             raise
-        return configuration.parse(known, f"the last good {file.name}"), error.mistakes
+        return agent_toml.parse(known, f"the last good {file.name}"), error.mistakes
     memory.keep_config(file)
     return config, ()
 
