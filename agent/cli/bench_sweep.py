@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.bench.measure import NOISE
-from agent.core.bench.sweep import SEQS, UTILIZATIONS, Outcome, found, trials
+from agent.core.bench.sweep import SEQS, UTILIZATIONS, TrialOutcome, found, trials
 from agent.core.settings.profile import Origin, Quantity
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.errors import HostLacksError
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, policy: ServicePolicy, target: Target) -> int:
     return 0 if best else 1
 
 
-def _row(outcome: Outcome) -> dict[str, object]:
+def _row(outcome: TrialOutcome) -> dict[str, object]:
     return {
         "setting": outcome.trial.setting,
         "value": outcome.trial.value,
@@ -73,7 +73,7 @@ def _row(outcome: Outcome) -> dict[str, object]:
 
 
 def _apply(
-    settings: Settings, best: Mapping[str, int | float], outcomes: Sequence[Outcome]
+    settings: Settings, best: Mapping[str, int | float], outcomes: Sequence[TrialOutcome]
 ) -> Path:
     measured = [
         {

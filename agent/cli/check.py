@@ -20,7 +20,7 @@ from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
 from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
-from agent.tasks.check_config import Finding, HelpReader, Severity, check_config
+from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -29,13 +29,13 @@ CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """What was found in one file; `config` is empty when the file holds mistakes."""
 
     file: Path
     config: Config
     mistakes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Obstacle, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.ok else ConfigError.exit_status
 
 
-def _check(file: Path, run_engine_help: HelpReader | None) -> Report:
+def _check(file: Path, run_engine_help: HelpReader | None) -> CheckReport:
     try:
         config = load(file)
     except ConfigError as error:
-        return Report(file, Config(), mistakes=error.mistakes)
-    return Report(file, config, findings=check_config(config, run_engine_help=run_engine_help))
+        return CheckReport(file, Config(), mistakes=error.mistakes)
+    return CheckReport(file, config, findings=check_config(config, run_engine_help=run_engine_help))
 
 
 def _ask_engine(install: EngineInstall, user: str) -> str:
@@ -79,7 +79,7 @@ def _ask_engine(install: EngineInstall, user: str) -> str:
     return read_help(install, user, cache)
 
 
-def _json(report: Report) -> str:
+def _json(report: CheckReport) -> str:
     shown = {
         "file": str(report.file),
         "ok": report.ok,
@@ -93,7 +93,7 @@ def _json(report: Report) -> str:
     return json.dumps(shown, indent=2)
 
 
-def _human(report: Report) -> str:
+def _human(report: CheckReport) -> str:
     lines = [f"{report.file}: {mistake}" for mistake in report.mistakes]
     lines += [f"{report.file}: {finding}" for finding in report.findings]
     if report.ok:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.failures.classes import FailureClass, Group, Outcome
-from agent.core.failures.meaning import group_of, what_to_do
+from agent.core.failures.meaning import advice_for_class, group_of
 from agent.core.remedy.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
 from agent.core.remedy.ladders import TOO_LOW
 from agent.core.remedy.propose import propose
@@ -93,9 +93,9 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
     if failure is None:
         return {"action": "none", "why": "the log shows nothing to cure"}
     if diagnosis.outcome is Outcome.STOPPED:
-        return {"action": "none", "why": what_to_do(failure)}
+        return {"action": "none", "why": advice_for_class(failure)}
     if group_of(failure) is Group.FALLBACK or diagnosis.outcome is Outcome.DEGRADED:
-        return {"action": "report", "why": what_to_do(failure)}
+        return {"action": "report", "why": advice_for_class(failure)}
     facts = diagnosis.facts
     running = Settings(
         name="vllm",
@@ -134,7 +134,7 @@ def _remedy(remedy: Remedy, failure: FailureClass, running: Settings) -> dict[st
 
 
 def _with_advice(why: str, failure: FailureClass) -> str:
-    advice = what_to_do(failure)
+    advice = advice_for_class(failure)
     return why if advice in why else f"{why}; {advice}"
 
 

@@ -22,7 +22,7 @@ from agent.core.planner.advice import advice_for
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan, terms
-from agent.core.planner.question import Fit, Measured, Plan, Request
+from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings.service import Settings
@@ -183,7 +183,7 @@ def _measured(
 
 def _request(
     args: argparse.Namespace, settings: Settings | None, files_gib: float | None
-) -> Request:
+) -> PlanRequest:
     status = _status(args.status)
     memory_gib, gpu_name = args.gpu_memory_gib, args.gpu_name or ""
     if memory_gib is None:
@@ -205,7 +205,7 @@ def _request(
     version = args.vllm_version
     if version is None and settings is not None:
         version = install_of(settings).version
-    return Request(
+    return PlanRequest(
         gpu_memory_gib=memory_gib,
         version=version_of(version),
         weights_gib=args.weights_gib,

@@ -22,7 +22,7 @@ from agent.core.settings.service import TUNABLES, Settings
 from agent.core.unit.text import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
 from agent.host.models.hub_cache import needs_no_hub
-from agent.host.systemd.unit_inputs import unit_facts
+from agent.host.systemd.unit_inputs import unit_inputs
 from agent.host.vllm.help import cache_directory, known_flags
 from agent.host.vllm.install import install_of
 
@@ -90,7 +90,7 @@ def _rendered(asked: Settings) -> RenderedUnit:
     text = render_unit(
         asked.with_overrides({name: item["running"] for name, item in learned.items()}),
         install.engine(known_flags(install, cache_directory())),
-        unit_facts(install.read_paths, needs_no_hub=needs_no_hub(asked)),
+        unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(asked)),
         tuple(
             override_note(name, item["asked"], item["running"], item["why"])
             for name, item in learned.items()

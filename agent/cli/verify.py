@@ -43,7 +43,7 @@ WIDEST = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerifyReport:
     """The verification of one service; `pending` are settings that the next start brings."""
 
     service: str
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(report.verified for report in reports) else 1
 
 
-def _report(policy: ServicePolicy, view: dict[str, Any]) -> Report:
+def _report(policy: ServicePolicy, view: dict[str, Any]) -> VerifyReport:
     policy = _in_force(policy, view)
     settings = policy.settings
     learned = {
@@ -112,7 +112,7 @@ def _report(policy: ServicePolicy, view: dict[str, Any]) -> Report:
         shape=None if config is None else shape_of(config),
     )
     pending = tuple(view.get("pending_restart", ()))
-    return Report(settings.name, settings.unit, url, answers.answered, checks, pending)
+    return VerifyReport(settings.name, settings.unit, url, answers.answered, checks, pending)
 
 
 def _in_force(policy: ServicePolicy, view: dict[str, Any]) -> ServicePolicy:
@@ -145,7 +145,7 @@ def _log_facts(unit: str, invocation_id: str) -> Facts:
     return reader.facts
 
 
-def as_json(reports: Sequence[Report]) -> str:
+def as_json(reports: Sequence[VerifyReport]) -> str:
     """Return the reports as one JSON document."""
     return json.dumps(
         {
@@ -165,7 +165,7 @@ def as_json(reports: Sequence[Report]) -> str:
     )
 
 
-def as_text(report: Report, *, colour: bool) -> str:
+def as_text(report: VerifyReport, *, colour: bool) -> str:
     """Return one report for a person: the table, then the verdict in one line."""
     lines = [f"{report.unit} at {report.url}"]
     lines.append(render_table(report.checks, colour=colour))
@@ -174,7 +174,7 @@ def as_text(report: Report, *, colour: bool) -> str:
     return "\n".join(lines)
 
 
-def _summary(report: Report) -> str:
+def _summary(report: VerifyReport) -> str:
     if not report.answered:
         return "not verified: the model answers no request"
     count = {

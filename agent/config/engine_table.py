@@ -13,11 +13,11 @@ from agent.config.values import (
     Mistake,
     Reader,
     WrongValueError,
+    as_toml,
     boolean,
     one_of,
     plain_path,
     read_table,
-    shown,
     text,
     token,
 )
@@ -40,14 +40,14 @@ _OWNED = frozenset(
 def _image(value: object) -> str:
     name = text(value)
     if not _IMAGE.fullmatch(name):
-        raise WrongValueError(f"{shown(name)} is not an image, as {EXAMPLE}")
+        raise WrongValueError(f"{as_toml(name)} is not an image, as {EXAMPLE}")
     return name
 
 
 def _list_of(read: Reader, example: str) -> Reader:
     def read_list(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
-            raise WrongValueError(f"{shown(value)} is not a list of strings, as {example}")
+            raise WrongValueError(f"{as_toml(value)} is not a list of strings, as {example}")
         return tuple(read(item) for item in value)
 
     return read_list
@@ -56,7 +56,7 @@ def _list_of(read: Reader, example: str) -> Reader:
 def _word(value: object) -> str:
     word = text(value)
     if word.startswith("-") or not _WORD.fullmatch(word):
-        raise WrongValueError(f"{shown(word)} is not the name or path of a program")
+        raise WrongValueError(f"{as_toml(word)} is not the name or path of a program")
     return word
 
 
@@ -70,7 +70,7 @@ def _entrypoint(value: object) -> tuple[str, ...]:
 def _mount(value: object) -> str:
     path = plain_path(value)
     if "," in path:
-        raise WrongValueError(f"{shown(path)} holds a comma, which no mount can have")
+        raise WrongValueError(f"{as_toml(path)} holds a comma, which no mount can have")
     return path
 
 
@@ -78,7 +78,7 @@ def _option(value: object) -> str:
     option = text(value)
     found = _OPTION.fullmatch(option)
     if not found:
-        raise WrongValueError(f'{shown(option)} is not one word "--option=value"')
+        raise WrongValueError(f'{as_toml(option)} is not one word "--option=value"')
     if found.group(1) in _OWNED:
         raise WrongValueError(f"--{found.group(1)} is llmagent's own to give")
     if SECRET_VALUE.search(option) or _SECRET.search(option):
@@ -135,4 +135,4 @@ def _contradictions(
     paths = {key: table.get(key) for key in ("model", "tokenizer", "chat_template")}
     for key, value in {**paths, "environment": homes.get("HF_HOME")}.items():
         if isinstance(value, str) and value.startswith("/") and ("," in value or ":" in value):
-            yield (key,), f"{shown(value)} holds a comma or a colon, which no mount can have"
+            yield (key,), f"{as_toml(value)} holds a comma or a colon, which no mount can have"

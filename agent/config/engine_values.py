@@ -12,8 +12,8 @@ from agent.config.values import (
     Reader,
     WrongValueError,
     absolute_path,
+    as_toml,
     plain_path,
-    shown,
     text,
 )
 from agent.core.engine.command_line import FLAGS, SHORT_FLAGS
@@ -51,7 +51,7 @@ def model(value: object) -> str:
     if _HUB_ID.fullmatch(name):
         return name
     raise WrongValueError(
-        f'{shown(name)} is neither a hub id "org/name" nor the absolute path of a model'
+        f'{as_toml(name)} is neither a hub id "org/name" nor the absolute path of a model'
     )
 
 
@@ -59,7 +59,7 @@ def user(value: object) -> str:
     """Read the name of an unprivileged system user."""
     name = text(value)
     if not _USER.fullmatch(name):
-        raise WrongValueError(f"{shown(name)} is not the name of a system user")
+        raise WrongValueError(f"{as_toml(name)} is not the name of a system user")
     if name == "root":
         raise WrongValueError("vLLM must not run as root; name an unprivileged user")
     return name
@@ -71,17 +71,17 @@ def gpus(value: object) -> tuple[str, ...]:
         return ("all",)
     if not isinstance(value, list) or not value:
         raise WrongValueError(
-            f'{shown(value)} is neither "all" nor a list of GPU indices or UUIDs, as [0, 1]'
+            f'{as_toml(value)} is neither "all" nor a list of GPU indices or UUIDs, as [0, 1]'
         )
     names: list[str] = []
     for item in value:
         name = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
         if not isinstance(name, str) or not _GPU.fullmatch(name):
             raise WrongValueError(
-                f"{shown(item)} is neither a GPU index nor a UUID (nvidia-smi -L)"
+                f"{as_toml(item)} is neither a GPU index nor a UUID (nvidia-smi -L)"
             )
         if name in names:
-            raise WrongValueError(f"{shown(item)} is listed twice")
+            raise WrongValueError(f"{as_toml(item)} is listed twice")
         names.append(name)
     return tuple(names)
 
@@ -89,7 +89,7 @@ def gpus(value: object) -> tuple[str, ...]:
 def extra_args(value: object) -> tuple[str, ...]:
     """Read vLLM's own arguments, refusing those that have a key here or would show a secret."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise WrongValueError(f'{shown(value)} is not a list of strings, as ["--seed", "1"]')
+        raise WrongValueError(f'{as_toml(value)} is not a list of strings, as ["--seed", "1"]')
     wrong = [reason for item in value if (reason := _refusal(item))]
     if wrong:
         raise WrongValueError("; ".join(wrong))
@@ -120,7 +120,7 @@ def _flag_of(argument: str) -> str:
 def environment(value: object) -> Mapping[str, str]:
     """Read environment variables, refusing those that hold a secret or belong to another key."""
     if not isinstance(value, dict):
-        raise WrongValueError(f"{shown(value)} is not a table of strings")
+        raise WrongValueError(f"{as_toml(value)} is not a table of strings")
     wrong = [reason for name, item in value.items() if (reason := _variable_refusal(name, item))]
     if wrong:
         raise WrongValueError("; ".join(wrong))
@@ -131,7 +131,7 @@ def _variable_refusal(name: str, value: object) -> str | None:
     if not _VARIABLE.fullmatch(name):
         return f"{name!r} is not the name of an environment variable"
     if not isinstance(value, str):
-        return f"{name}: {shown(value)} is not a string; put it in quotes"
+        return f"{name}: {as_toml(value)} is not a string; put it in quotes"
     if "\x00" in value:
         return f"{name}: a value cannot hold a NUL character"
     if name in _OWNED_VARIABLES:

@@ -10,11 +10,11 @@ from agent.config.values import (
     Keys,
     Mistake,
     WrongValueError,
+    as_toml,
     boolean,
     number,
     one_of,
     read_table,
-    shown,
 )
 from agent.core.settings.gpus import CardLimits, Power, Thermal, ThermalAction
 
@@ -31,7 +31,9 @@ def clock_range(value: object) -> tuple[int, int]:
             text = f"[{low}, {high}] must rise and be from 0 to {HIGHEST_MHZ} MHz"
             raise WrongValueError(text)
         case _:
-            raise WrongValueError(f"{shown(value)} is not a pair of integers, as [0, 2100] in MHz")
+            raise WrongValueError(
+                f"{as_toml(value)} is not a pair of integers, as [0, 2100] in MHz"
+            )
 
 
 LIMITS: Keys = {
@@ -60,7 +62,7 @@ def read_power(raw: object, mistakes: list[Mistake]) -> Power:
     values = read_table(raw, ("power",), POWER, mistakes, tables=("gpu",))
     tables = raw.get("gpu", {}) if isinstance(raw, dict) else {}
     if not isinstance(tables, dict):
-        text = f'{shown(tables)} is not a table; write [power.gpu."*RTX 4090*"]'
+        text = f'{as_toml(tables)} is not a table; write [power.gpu."*RTX 4090*"]'
         mistakes.append(Mistake(("power", "gpu"), text))
         tables = {}
     gpu = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.config.values import Mistake, nearest, shown
+from agent.config.values import Mistake, as_toml, nearest
 from agent.core.planner.versions import Version, version_of
 from agent.core.settings.engine import version_in
 from agent.core.settings.profile import Profile
@@ -74,5 +74,5 @@ def _find(name: object, path: tuple[str, ...], mistakes: list[Mistake]) -> Profi
         return profiles[name]
     near = nearest(name, profiles) if isinstance(name, str) else None
     hint = f"did you mean {near}?" if near else "`llmagent profiles` lists them"
-    mistakes.append(Mistake(path, f"no profile is called {shown(name)}; {hint}"))
+    mistakes.append(Mistake(path, f"no profile is called {as_toml(name)}; {hint}"))
     return None

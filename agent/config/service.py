@@ -16,6 +16,7 @@ from agent.config.values import (
     Keys,
     Mistake,
     absolute_path,
+    as_toml,
     boolean,
     host,
     integer,
@@ -24,7 +25,6 @@ from agent.config.values import (
     plain_path,
     read_table,
     share,
-    shown,
     text,
     token,
     window,
@@ -150,7 +150,7 @@ def read_services(raw: object, mistakes: list[Mistake]) -> Mapping[str, ServiceP
     for name, table in raw.items():
         path = ("service", name)
         if not isinstance(table, dict):
-            mistakes.append(Mistake(path, f"{shown(table)} is not a table; write [service.NAME]"))
+            mistakes.append(Mistake(path, f"{as_toml(table)} is not a table; write [service.NAME]"))
             continue
         before = len(mistakes)
         _check_name(name, path, mistakes)

@@ -54,7 +54,7 @@ def read_table(
     where it belongs; `otherwise` ends the sentence about a key that resembles none.
     """
     if not isinstance(raw, dict):
-        mistakes.append(Mistake(path, f"{shown(raw)} is not a table"))
+        mistakes.append(Mistake(path, f"{as_toml(raw)} is not a table"))
         return {}
     values: dict[str, Any] = {}
     for name, value in raw.items():
@@ -89,7 +89,7 @@ def _unknown(
     return f"unknown key{otherwise}"
 
 
-def shown(value: object) -> str:
+def as_toml(value: object) -> str:
     """Return a value for a message: short, and without anything that looks like a secret."""
     match value:
         case bool():
@@ -109,7 +109,7 @@ def shown(value: object) -> str:
 def boolean(value: object) -> bool:
     """Read true or false."""
     if not isinstance(value, bool):
-        raise WrongValueError(f"{shown(value)} is not true or false")
+        raise WrongValueError(f"{as_toml(value)} is not true or false")
     return value
 
 
@@ -118,10 +118,10 @@ def integer(low: int, high: int | None = None) -> Reader:
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise WrongValueError(f"{shown(value)} is not an integer")
+            raise WrongValueError(f"{as_toml(value)} is not an integer")
         if value < low or (high is not None and value > high):
             span = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise WrongValueError(f"{shown(value)} must be {span}")
+            raise WrongValueError(f"{as_toml(value)} must be {span}")
         return value
 
     return read
@@ -132,9 +132,9 @@ def number(low: float, high: float) -> Reader:
 
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise WrongValueError(f"{shown(value)} is not a number")
+            raise WrongValueError(f"{as_toml(value)} is not a number")
         if math.isnan(value) or not low <= value <= high:
-            raise WrongValueError(f"{shown(value)} must be from {low:g} to {high:g}")
+            raise WrongValueError(f"{as_toml(value)} must be from {low:g} to {high:g}")
         return float(value)
 
     return read
@@ -143,22 +143,22 @@ def number(low: float, high: float) -> Reader:
 def share(value: object) -> float:
     """Read a share of a whole, above 0 and at most 1."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise WrongValueError(f"{shown(value)} is not a number")
+        raise WrongValueError(f"{as_toml(value)} is not a number")
     if 1 < value <= 100:
-        raise WrongValueError(f"{shown(value)} is above 1; it is a share, as {value / 100:g}")
+        raise WrongValueError(f"{as_toml(value)} is above 1; it is a share, as {value / 100:g}")
     if not 0 < value <= 1:
-        raise WrongValueError(f"{shown(value)} must be above 0 and at most 1")
+        raise WrongValueError(f"{as_toml(value)} must be above 0 and at most 1")
     return float(value)
 
 
 def text(value: object) -> str:
     """Read a string that is not empty and fits on one line."""
     if not isinstance(value, str):
-        raise WrongValueError(f"{shown(value)} is not a string")
+        raise WrongValueError(f"{as_toml(value)} is not a string")
     if not value.strip():
         raise WrongValueError("must not be empty; remove the key to leave it to vLLM")
     if _CONTROL.search(value):
-        raise WrongValueError(f"{shown(value)} holds a control character")
+        raise WrongValueError(f"{as_toml(value)} holds a control character")
     return value
 
 
@@ -166,7 +166,7 @@ def token(value: object) -> str:
     """Read one word, as the name of a method or a data type."""
     word = text(value)
     if not _TOKEN.fullmatch(word):
-        raise WrongValueError(f"{shown(word)} is not one plain word")
+        raise WrongValueError(f"{as_toml(word)} is not one plain word")
     return word
 
 
@@ -177,7 +177,7 @@ def one_of(*choices: str) -> Reader:
         if value not in choices:
             near = nearest(value, choices) if isinstance(value, str) else None
             hint = f"; did you mean {near}?" if near else ""
-            raise WrongValueError(f"{shown(value)} is not one of {', '.join(choices)}{hint}")
+            raise WrongValueError(f"{as_toml(value)} is not one of {', '.join(choices)}{hint}")
         return str(value)
 
     return read
@@ -187,9 +187,9 @@ def absolute_path(value: object) -> str:
     """Read a path that begins at the root."""
     path = text(value)
     if not path.startswith("/"):
-        raise WrongValueError(f"{shown(path)} is not an absolute path")
+        raise WrongValueError(f"{as_toml(path)} is not an absolute path")
     if _QUOTING.search(path):
-        raise WrongValueError(f"{shown(path)} holds a quote or a backslash; rename it")
+        raise WrongValueError(f"{as_toml(path)} holds a quote or a backslash; rename it")
     return path
 
 
@@ -197,7 +197,7 @@ def plain_path(value: object) -> str:
     """Read an absolute path that systemd takes as it stands, without any quoting."""
     path = absolute_path(value)
     if not _PLAIN_PATH.fullmatch(path):
-        raise WrongValueError(f"{shown(path)} holds more than letters, digits and _ @ + , . - /")
+        raise WrongValueError(f"{as_toml(path)} holds more than letters, digits and _ @ + , . - /")
     return path
 
 
@@ -210,7 +210,7 @@ def host(value: object) -> str:
     """Read an IP address or a host name to listen on."""
     name = text(value)
     if not _HOST.fullmatch(name):
-        raise WrongValueError(f"{shown(name)} is not an IP address or a host name")
+        raise WrongValueError(f"{as_toml(name)} is not an IP address or a host name")
     return name
 
 
@@ -218,10 +218,10 @@ def address(value: object) -> tuple[str, int]:
     """Read "host:port" or "[ipv6]:port"."""
     found = _LISTEN.fullmatch(text(value))
     if not found:
-        raise WrongValueError(f'{shown(value)} is not "host:port", as "127.0.0.1:9836"')
+        raise WrongValueError(f'{as_toml(value)} is not "host:port", as "127.0.0.1:9836"')
     port = int(found.group(3))
     if not 1 <= port <= 65535:
-        raise WrongValueError(f"{shown(value)}: the port must be from 1 to 65535")
+        raise WrongValueError(f"{as_toml(value)}: the port must be from 1 to 65535")
     return found.group(1) or found.group(2), port
 
 
@@ -229,9 +229,9 @@ def window(value: object) -> Window:
     """Read a span of the day in local time, "03:00-05:00"; it may pass midnight."""
     found = _WINDOW.fullmatch(text(value))
     if not found:
-        raise WrongValueError(f'{shown(value)} is not "HH:MM-HH:MM", as "03:00-05:00"')
+        raise WrongValueError(f'{as_toml(value)} is not "HH:MM-HH:MM", as "03:00-05:00"')
     hours = [int(group) for group in found.groups()]
     span = Window(hours[0] * 3600 + hours[1] * 60, hours[2] * 3600 + hours[3] * 60)
     if span.begin == span.end:
-        raise WrongValueError(f"{shown(value)} is empty: it ends when it begins")
+        raise WrongValueError(f"{as_toml(value)} is empty: it ends when it begins")
     return span

@@ -12,7 +12,7 @@ import structlog
 
 from agent.config import agent_toml
 from agent.core.settings.config import Config
-from agent.daemon.memory import Memory
+from agent.daemon.recorder import Recorder
 from agent.errors import ConfigError
 from agent.host.store.file import StoreError
 from agent.host.store.store import Store
@@ -36,16 +36,16 @@ def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
     return store, ""
 
 
-def load_config(file: Path, memory: Memory) -> tuple[Config, tuple[str, ...]]:
+def load_config(file: Path, recorder: Recorder) -> tuple[Config, tuple[str, ...]]:
     """Return agent.toml, or the last good one and the mistakes; ConfigError without either."""
     try:
         config = agent_toml.load(file)
     except ConfigError as error:
-        known = memory.last_good_config()
+        known = recorder.last_good_config()
         if known is None:
             raise
         return agent_toml.parse(known, f"the last good {file.name}"), error.mistakes
-    memory.keep_config(file)
+    recorder.keep_config(file)
     return config, ()
 
 

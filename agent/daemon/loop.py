@@ -28,8 +28,8 @@ from agent.core.state.observations import (
 )
 from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
-from agent.daemon.memory import Memory
 from agent.daemon.policy_loader import policy_of, with_engines_now
+from agent.daemon.recorder import Recorder
 from agent.errors import ConfigError
 from agent.host.systemd import notify
 
@@ -67,7 +67,7 @@ class Loop:
     def __init__(
         self,
         messages: queue.SimpleQueue[Message],
-        memory: Memory,
+        recorder: Recorder,
         config_file: Path,
         config: Config,
         clock: Clock,
@@ -77,7 +77,7 @@ class Loop:
         cursors: Callable[[], dict[str, str]],
     ) -> None:
         self._messages = messages
-        self._memory = memory
+        self._recorder = recorder
         self._config_file = config_file
         self._config = config
         self._policy = policy_of(config)
@@ -86,7 +86,7 @@ class Loop:
         self._publish = publish
         self._watch = watch
         self._cursors = cursors
-        self._state, self._problems = memory.load()
+        self._state, self._problems = recorder.load()
         self._config_mistakes: tuple[str, ...] = ()
         self._cursors_at = self._prune_at = 0.0
         self._told_status = ""
@@ -134,7 +134,7 @@ class Loop:
 
     def _carry_out(self, decision: Decision) -> None:
         old, self._state = self._state, decision.state
-        self._memory.record(old, decision.state, decision.news, time.time())
+        self._recorder.record(old, decision.state, decision.news, time.time())
         for line in decision.news:
             say = log.warning if line.kind in LOUD else log.info
             say(line.message, service=line.service, kind=line.kind)
@@ -162,7 +162,7 @@ class Loop:
         else:
             differences = changes(self._config, config) or ("agent.toml was read: nothing changed",)
             self._config, self._config_mistakes = config, ()
-            self._memory.keep_config(self._config_file)
+            self._recorder.keep_config(self._config_file)
             self._policy = policy_of(config)
             self._handle(ConfigLoaded(self._clock(), reload=True, changes=differences))
         notify.ready(self._status())
@@ -178,10 +178,10 @@ class Loop:
             notify.status(status)
         if now >= self._cursors_at:
             self._cursors_at = now + CURSOR_SECONDS
-            self._memory.record(self._state, self._state, (), time.time(), self._cursors())
+            self._recorder.record(self._state, self._state, (), time.time(), self._cursors())
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_SECONDS
-            self._memory.prune(time.time())
+            self._recorder.prune(time.time())
 
 
 def _seconds_since_midnight() -> float:

@@ -35,8 +35,8 @@ from agent.daemon.effectors.unit import UnitEffector
 from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.loop import Loop, Message, Quit, Reload
-from agent.daemon.memory import Memory
 from agent.daemon.publisher import Publisher
+from agent.daemon.recorder import Recorder
 from agent.daemon.service_threads import ServiceThreads
 from agent.daemon.sources.api import ApiSource, Watched
 from agent.daemon.sources.checkup import CheckupSource
@@ -78,7 +78,7 @@ class Daemon:
     places: Places
     clock: Clock
     messages: queue.SimpleQueue[Message]
-    memory: Memory
+    recorder: Recorder
     publisher: Publisher
     signatures: SignatureSet = field(init=False)
     unit_source: UnitSource = field(init=False)
@@ -99,9 +99,9 @@ class Daemon:
             self.places.units, self.signatures, self.publisher, self.messages.put, self.clock
         )
         self.publisher.watch_health(self.unit_thread.health)
-        self.publisher.watch_health(self.memory.health)
+        self.publisher.watch_health(self.recorder.health)
         self.unit_thread.start()
-        cursor = self.memory.cursor(CURSOR_NAME)
+        cursor = self.recorder.cursor(CURSOR_NAME)
         xids, emit = load_xids(), self.messages.put
         self.kernel_source = KernelSource(cursor, xids, emit, self.clock)
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
@@ -185,7 +185,7 @@ class Daemon:
 
     def _open(self, s: ServiceState) -> ServiceThreads:
         name = s.name
-        cursor = self.memory.cursor(name) if s.phase is Phase.SERVING else None
+        cursor = self.recorder.cursor(name) if s.phase is Phase.SERVING else None
         emit = self.messages.put
         journal = JournalSource(name, s.invocation_id, cursor, self.signatures, emit, self.clock)
         api = ApiSource(name, lambda: self._watched(name), emit, self.clock)
@@ -229,30 +229,30 @@ def run(places: Places) -> int:
     with InstanceLock(places.runtime / "lock"):
         store, volatile = open_store(places.state, places.runtime)
         with store:
-            memory = Memory(store, volatile)
-            config, mistakes = load_config(places.config, memory)
-            again = _run(places, clock, memory, config, mistakes)
+            recorder = Recorder(store, volatile)
+            config, mistakes = load_config(places.config, recorder)
+            again = _run(places, clock, recorder, config, mistakes)
     if again:
         reexecute()
     return 0
 
 
 def _run(
-    places: Places, clock: Clock, memory: Memory, config: Config, mistakes: tuple[str, ...]
+    places: Places, clock: Clock, recorder: Recorder, config: Config, mistakes: tuple[str, ...]
 ) -> bool:
     """Returns whether the agent is to start anew in this process."""
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     publisher = Publisher(places.runtime / "status.json", clock)
     exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics), clock)
     publisher.watch_health(exporter.health)
-    daemon = Daemon(places, clock, messages, memory, publisher)
+    daemon = Daemon(places, clock, messages, recorder, publisher)
     host = watch_host(publisher, clock) if config.metrics.host else ()
     checkup = SourceThread(CheckupSource(lambda: publisher.latest, messages.put, clock), clock)
     publisher.watch_health(checkup.health)
     beside = (exporter, checkup, *host)
     loop = Loop(
         messages,
-        memory,
+        recorder,
         places.config,
         config,
         clock,

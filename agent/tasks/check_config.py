@@ -44,7 +44,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Obstacle:
     """One thing to know: `path` leads to the key, `text` says what is so and what to do."""
 
     path: str
@@ -55,9 +55,9 @@ class Finding:
         return f"{self.severity}: {self.path}: {self.text}"
 
 
-def check_config(config: Config, *, run_engine_help: HelpReader | None) -> tuple[Finding, ...]:
+def check_config(config: Config, *, run_engine_help: HelpReader | None) -> tuple[Obstacle, ...]:
     """Compare a configuration with the host; without a reader of vLLM's help, by version only."""
-    findings: list[Finding] = []
+    findings: list[Obstacle] = []
     for policy in config.services.values():
         findings += _service(policy.settings, run_engine_help)
     findings += _metrics(config.metrics)
@@ -65,15 +65,15 @@ def check_config(config: Config, *, run_engine_help: HelpReader | None) -> tuple
     return tuple(findings)
 
 
-def _error(path: str, text: str) -> Finding:
-    return Finding(path, Severity.ERROR, text)
+def _error(path: str, text: str) -> Obstacle:
+    return Obstacle(path, Severity.ERROR, text)
 
 
-def _warning(path: str, text: str) -> Finding:
-    return Finding(path, Severity.WARNING, text)
+def _warning(path: str, text: str) -> Obstacle:
+    return Obstacle(path, Severity.WARNING, text)
 
 
-def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator[Finding]:
+def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator[Obstacle]:
     path = f"service.{settings.name}"
     yield from _unit_name(settings, path)
     user = settings.user if user_id(settings.user) is not None else None
@@ -98,7 +98,7 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
     yield from _exposure(settings, path)
 
 
-def _unit_name(settings: Settings, path: str) -> Iterator[Finding]:
+def _unit_name(settings: Settings, path: str) -> Iterator[Obstacle]:
     for directory in UNIT_DIRECTORIES:
         unit = Path(directory) / settings.unit
         if unit.exists() and not unit.resolve().is_relative_to(OWN_UNITS):
@@ -109,7 +109,7 @@ def _unit_name(settings: Settings, path: str) -> Iterator[Finding]:
 
 def _flags(
     settings: Settings, install: EngineInstall, path: str, run_engine_help: HelpReader | None
-) -> Iterator[Finding]:
+) -> Iterator[Obstacle]:
     argv = command_line(settings, install.engine(flags=None))
     unknown = unknown_by_version(argv, install.version) if install.version else ()
     if run_engine_help is not None:
@@ -124,7 +124,7 @@ def _flags(
         yield _error(f"{path}.{where}", str(flag))
 
 
-def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[Finding]:
+def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[Obstacle]:
     engine = install.engine(flags=None)
     method = settings.quantization or ""
     if method in FORCES_THE_SLOW_KERNEL and engine.before(*FORCES_THE_SLOW_KERNEL[method]):
@@ -135,7 +135,7 @@ def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[
         yield _warning(f"{path}.environment", text)
 
 
-def _local_files(settings: Settings, user: str | None, file: str, path: str) -> Iterator[Finding]:
+def _local_files(settings: Settings, user: str | None, file: str, path: str) -> Iterator[Obstacle]:
     try:
         if not exists(file):
             yield _error(path, f"{file} does not exist")
@@ -153,7 +153,7 @@ def _local_files(settings: Settings, user: str | None, file: str, path: str) -> 
         yield _error(path, f"{text}, and a+x on the directories above it")
 
 
-def _token(settings: Settings, file: str, path: str) -> Iterator[Finding]:
+def _token(settings: Settings, file: str, path: str) -> Iterator[Obstacle]:
     try:
         facts = file_facts(file)
     except PermissionError as error:
@@ -173,7 +173,7 @@ def _token(settings: Settings, file: str, path: str) -> Iterator[Finding]:
         yield _error(path, f"{file} is empty; put the token in it")
 
 
-def _exposure(settings: Settings, path: str) -> Iterator[Finding]:
+def _exposure(settings: Settings, path: str) -> Iterator[Obstacle]:
     if settings.host not in LOOPBACK:
         text = f"{settings.host} lets everyone who reaches this host use the model, as vLLM asks "
         text += "for no key; put a proxy or a firewall before it"
@@ -193,7 +193,7 @@ def _lowest_port() -> int:
     return int(file.read_text()) if file.exists() else 1024
 
 
-def _metrics(metrics: Metrics) -> Iterator[Finding]:
+def _metrics(metrics: Metrics) -> Iterator[Obstacle]:
     if metrics.web_config_file:
         try:
             if file_facts(metrics.web_config_file) is None:
@@ -206,7 +206,7 @@ def _metrics(metrics: Metrics) -> Iterator[Finding]:
         yield _warning("metrics.listen", f"{text}set web_config_file for TLS and passwords")
 
 
-def _shared_memory(services: list[Settings]) -> Iterator[Finding]:
+def _shared_memory(services: list[Settings]) -> Iterator[Obstacle]:
     """Warn where services leave less of a shared GPU than their contexts and graphs take."""
     for position, one in enumerate(services):
         for other in services[:position]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.core.bench.measure import Load
-from agent.core.bench.sweep import Outcome, Trial
+from agent.core.bench.sweep import Trial, TrialOutcome
 from agent.core.settings.service import Settings
 from agent.core.unit.text import exec_start
 from agent.host.systemd import SystemdBus
@@ -34,7 +34,7 @@ class Sweep:
     start_seconds: float
 
 
-def run(sweep: Sweep, trials: Sequence[Trial], progress: bench.Progress) -> list[Outcome]:
+def run(sweep: Sweep, trials: Sequence[Trial], progress: bench.Progress) -> list[TrialOutcome]:
     """Return an outcome for each trial; needs root, and takes the service away meanwhile."""
     with SystemdBus() as bus, TrialUnit(sweep.settings.unit, bus) as unit:
         outcomes = []
@@ -44,7 +44,7 @@ def run(sweep: Sweep, trials: Sequence[Trial], progress: bench.Progress) -> list
         return outcomes
 
 
-def _try(sweep: Sweep, trial: Trial, unit: TrialUnit, progress: bench.Progress) -> Outcome:
+def _try(sweep: Sweep, trial: Trial, unit: TrialUnit, progress: bench.Progress) -> TrialOutcome:
     settings = trial.of(sweep.settings)
     if not unit.start(exec_start(settings, sweep.target.engine)):
         return _failed(trial, "systemd could not start it", progress)
@@ -58,12 +58,12 @@ def _try(sweep: Sweep, trial: Trial, unit: TrialUnit, progress: bench.Progress) 
     )
     (point,) = bench.run(sweep.target, [load], lambda _what: None)
     progress(f"    {point.output_tokens_per_second:.1f} tokens/s")
-    return Outcome(trial, point)
+    return TrialOutcome(trial, point)
 
 
-def _failed(trial: Trial, why: str, progress: bench.Progress) -> Outcome:
+def _failed(trial: Trial, why: str, progress: bench.Progress) -> TrialOutcome:
     progress(f"    {why}")
-    return Outcome(trial, None, why)
+    return TrialOutcome(trial, None, why)
 
 
 def _not_ready(sweep: Sweep, unit: TrialUnit) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 from agent.core.engine.command_line import command_line
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings
-from agent.core.unit.text import HostFacts, render_unit
+from agent.core.unit.text import UnitInputs, render_unit
 from tests.conftest import Boot
 from tests.rig import paths
 from tests.rig.binds import agent_code
@@ -85,9 +85,9 @@ def settings() -> Settings:
     return Settings(name="vllm", model="/srv/models/m", python="/opt/engine/bin/python")
 
 
-def facts(box: Container) -> HostFacts:
+def facts(box: Container) -> UnitInputs:
     names = {line.split(":")[0] for line in box.read("/etc/group").splitlines()}
-    return HostFacts(groups=frozenset(names & {"video", "render"}))
+    return UnitInputs(groups=frozenset(names & {"video", "render"}))
 
 
 def install(box: Container, settings: Settings) -> None:

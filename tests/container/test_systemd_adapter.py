@@ -240,7 +240,7 @@ def test_a_start_supersedes_an_automatic_restart_that_is_minutes_away(box: Conta
 bus.start("net.service", 10)
 before = bus.read("net.service")
 bus.kill("net.service", "main", signal.SIGKILL)
-while not (waits := bus.read("net.service")).awaits_automatic_restart:
+while not (waits := bus.read("net.service")).pending_restart:
     time.sleep(0.01)
 tell([waits.active_state, waits.result, waits.exec_main_code, waits.exec_main_status,
       waits.main_pid])
@@ -262,7 +262,7 @@ def test_a_stop_ends_a_pending_automatic_restart(box: Container) -> None:
         """
 bus.start("net.service", 10)
 bus.kill("net.service", "main", signal.SIGKILL)
-while not bus.read("net.service").awaits_automatic_restart:
+while not bus.read("net.service").pending_restart:
     time.sleep(0.01)
 tell(bus.stop("net.service", 10))
 watch = UnitWatch(["net.service"])

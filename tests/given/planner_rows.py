@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Measured, Plan, Request
+from agent.core.planner.question import Measured, Plan, PlanRequest
 from agent.core.planner.versions import version_of
 from agent.host.models.known import known_config
 
@@ -24,7 +24,7 @@ class Row:
 
     source: str
     model: str
-    request: Request
+    request: PlanRequest
     printed: Mapping[str, float]
     failed: bool
 
@@ -39,7 +39,7 @@ def rows() -> list[Row]:
 
 
 def _row(table: Mapping[str, Any]) -> Row:
-    request = Request(
+    request = PlanRequest(
         version=version_of(table["version"]),
         measured=Measured(available_kv_gib=table.get("given_kv_gib")),
         **table["request"],

@@ -29,7 +29,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """What came of a trial: a measurement, or why the service did not come up."""
 
     trial: Trial
@@ -53,7 +53,7 @@ def trials(
     )
 
 
-def found(outcomes: Sequence[Outcome]) -> dict[str, int | float]:
+def found(outcomes: Sequence[TrialOutcome]) -> dict[str, int | float]:
     """Return what one should set: the knee of each setting that was tried."""
     best: dict[str, int | float] = {}
     seqs = [(int(o.trial.value), o.rate) for o in outcomes if _is_good(o, "max_num_seqs")]
@@ -67,5 +67,5 @@ def found(outcomes: Sequence[Outcome]) -> dict[str, int | float]:
     return best
 
 
-def _is_good(outcome: Outcome, setting: str) -> bool:
+def _is_good(outcome: TrialOutcome, setting: str) -> bool:
     return outcome.trial.setting == setting and outcome.rate > 0

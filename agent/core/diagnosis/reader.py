@@ -7,12 +7,12 @@ import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+from agent.core.diagnosis.conclusion import Conclusion, judge, phase_shown
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.diagnosis.run import Life
+from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
-from agent.core.diagnosis.verdict import Verdict, judge, phase_shown
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of, transient
 
@@ -69,8 +69,8 @@ class LogReader:
 
     def __init__(self, signatures: SignatureSet) -> None:
         self._signatures = signatures
-        self._life = Life()
-        self._before: Life | None = None
+        self._run = Run()
+        self._before: Run | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._wrapped = ""
         self._progress: Progress | None = None
@@ -84,7 +84,7 @@ class LogReader:
     @property
     def phase(self) -> EnginePhase:
         """How far the engine has come."""
-        return phase_shown(self._life)
+        return phase_shown(self._run)
 
     @property
     def progress(self) -> Progress | None:
@@ -94,12 +94,12 @@ class LogReader:
     @property
     def facts(self) -> Facts:
         """What the engine has said of itself so far."""
-        return self._life.book.facts()
+        return self._run.book.facts()
 
     @property
     def ready(self) -> bool:
         """Whether it serves: it came up, and neither a failure nor a stop was seen since."""
-        return self._life.ready and not self._life.over
+        return self._run.ready and not self._run.over
 
     @property
     def tail(self) -> tuple[str, ...]:
@@ -113,22 +113,22 @@ class LogReader:
 
     def diagnosis(self) -> Diagnosis:
         """Return what the log shows up to here."""
-        life, verdict = self._life, judge(self._life)
+        run, verdict = self._run, judge(self._run)
         if verdict.outcome in (Outcome.RUNNING, Outcome.UNKNOWN) and self._before is not None:
             earlier = judge(self._before)
             if earlier.outcome is Outcome.FAILED:
-                life, verdict = self._before, earlier
-        facts = life.book.facts()
+                run, verdict = self._before, earlier
+        facts = run.book.facts()
         return Diagnosis(
             outcome=verdict.outcome,
             failure=verdict.failure,
-            phase=phase_shown(life),
+            phase=phase_shown(run),
             evidence=verdict.evidence,
             transient=_transient(verdict),
             numbers=_numbers(verdict, facts),
             facts=facts,
             also=verdict.also,
-            vllm_version=life.version,
+            vllm_version=run.version,
             progress=self._progress if verdict.outcome is Outcome.RUNNING else None,
         )
 
@@ -148,10 +148,10 @@ class LogReader:
             self._start_anew()
         of_a_trace = line.text.startswith(("Traceback", '  File "'))
         if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
-            if self._life.take(line, matches):
+            if self._run.take(line, matches):
                 self._activity += 1
                 self._note_progress(matches)
-            if self._life.version is None and line.source.startswith("core.py:"):
+            if self._run.version is None and line.source.startswith("core.py:"):
                 self._name_version_by_line(line, matches)
 
     def _joined(self, rest: str) -> tuple[str, tuple[Match, ...]]:
@@ -165,14 +165,14 @@ class LogReader:
         return f"{head}{rest.lstrip()}", ()
 
     def _start_anew(self) -> None:
-        old = self._life
+        old = self._run
         if not (old.started or old.ready or old.over):
             return
         if judge(old).outcome is Outcome.FAILED:
             self._before = old
         elif old.ready:
             self._before = None
-        self._life = Life(findings=old.findings.warnings_after_the_end())
+        self._run = Run(findings=old.findings.warnings_after_the_end())
         self._progress = None
 
     def _note_progress(self, matches: tuple[Match, ...]) -> None:
@@ -191,10 +191,10 @@ class LogReader:
         for match in matches:
             offset = {"engine-core-failed": 0, "engine-core-fatal": 2}.get(match.signature.id)
             if offset is not None:
-                self._life.version = self._signatures.versions.get(number - offset)
+                self._run.version = self._signatures.versions.get(number - offset)
 
 
-def _transient(verdict: Verdict) -> bool | None:
+def _transient(verdict: Conclusion) -> bool | None:
     if verdict.failure is None:
         return None
     guess = verdict.finding
@@ -203,7 +203,7 @@ def _transient(verdict: Verdict) -> bool | None:
     return transient(verdict.failure)
 
 
-def _numbers(verdict: Verdict, facts: Facts) -> Numbers:
+def _numbers(verdict: Conclusion, facts: Facts) -> Numbers:
     printed = dict(verdict.finding.numbers) if verdict.finding is not None else {}
     if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
         return Numbers(**printed)  # type: ignore[arg-type]

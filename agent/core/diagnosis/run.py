@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.facts import FactBook, is_fact
-from agent.core.diagnosis.findings import SHOWN, WRAPPER_WEIGHT, Findings, finding_of
+from agent.core.diagnosis.failure_lines import SHOWN, WRAPPER_WEIGHT, FailureLines, finding_of
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Tracebacks, of_a_request
@@ -34,8 +34,8 @@ class Served:
 
 
 @dataclass(slots=True)
-class Life:
-    """What is known of one run; grows by `take` and is judged by agent.core.diagnosis.verdict."""
+class Run:
+    """What is known of one run of vLLM: `take` adds a line, `conclusion.judge` judges it."""
 
     book: FactBook = field(default_factory=FactBook)
     tracebacks: Tracebacks = field(default_factory=Tracebacks)
@@ -56,7 +56,7 @@ class Life:
     stop_line: str = ""
     exit_status: int | None = None
     exit_line: str = ""
-    findings: Findings = field(default_factory=Findings)
+    findings: FailureLines = field(default_factory=FailureLines)
     fallbacks: dict[FailureClass, str] = field(default_factory=dict)
     served: Served = field(default_factory=Served)
     lines: int = 0

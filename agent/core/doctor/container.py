@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
+class DockerDaemon:
     """docker's daemon: `version` of what answers, else `problem`; `closed`: to this user."""
 
     version: str = ""
@@ -48,7 +48,7 @@ class CdiSpec:
 
 
 def judge_runtime(
-    service: str, engine: EngineSettings, version: str | None, daemon: Daemon | None
+    service: str, engine: EngineSettings, version: str | None, daemon: DockerDaemon | None
 ) -> Finding:
     """Judge podman or docker; `version` None: does not answer, `daemon` None: it has none."""
     check, runtime = "container-runtime", engine.runtime

@@ -15,7 +15,7 @@ SHM_BYTES_A_RANK = 160 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class HostMemory:
     """Bytes of the host's memory, swap and /dev/shm."""
 
     total: int = 0
@@ -53,7 +53,7 @@ class EngineProcess:
     unit: str
 
 
-def judge_shared_memory(settings: Settings, memory: Memory) -> Finding:
+def judge_shared_memory(settings: Settings, memory: HostMemory) -> Finding:
     """Tell whether /dev/shm holds the queues between vLLM's processes."""
     check, service = "shared-memory", settings.name
     needed = SHM_BYTES_A_RANK * settings.parallel_size
@@ -66,7 +66,7 @@ def judge_shared_memory(settings: Settings, memory: Memory) -> Finding:
     return ok(check, told, service)
 
 
-def judge_memory(memory: Memory) -> Finding:
+def judge_memory(memory: HostMemory) -> Finding:
     """Tell whether the host is short of memory, or swaps."""
     check = "host-memory"
     told = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB are available"

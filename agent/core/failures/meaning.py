@@ -187,7 +187,7 @@ def group_of(failure: FailureClass) -> Group:
     return TABLE[failure].group
 
 
-def what_to_do(failure: FailureClass) -> str:
+def advice_for_class(failure: FailureClass) -> str:
     """Return the one sentence that tells a person what to do."""
     return TABLE[failure].advice
 

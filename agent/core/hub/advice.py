@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from agent.core.failures.classes import FailureClass
-from agent.core.failures.meaning import what_to_do as in_general
+from agent.core.failures.meaning import advice_for_class as in_general
 from agent.core.hub.cache import hub_cache, hub_of
 from agent.core.settings.service import Settings
 
 THEN = "then `systemctl reload llmagent`."
 
 
-def what_to_do(failure: FailureClass, settings: Settings) -> str:
+def advice_for_fetch(failure: FailureClass, settings: Settings) -> str:
     """Return it in one or two sentences; never says what is in the token's file."""
     page, file = f"{hub_of(settings)}/{settings.model}", settings.hf_token_file
     token = (

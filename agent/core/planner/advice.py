@@ -9,7 +9,7 @@ from dataclasses import replace
 from agent.core.planner.kv import kv_element_bytes
 from agent.core.planner.model import Model
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.verdict import DRIVER_GIB
 
 ROUND_TOKENS = 256
@@ -55,7 +55,7 @@ def _kv(plan: Plan) -> str:
     return f"a KV cache of {plan.available_kv_gib:.2f} GiB"
 
 
-def _told(what: str, model: Model, request: Request) -> Iterator[str]:
+def _told(what: str, model: Model, request: PlanRequest) -> Iterator[str]:
     other = make_plan(model, request)
     if other.verdict is Fit.DOES_NOT_FIT:
         return

@@ -14,7 +14,7 @@ from dataclasses import replace
 from agent.core.engine.names import dtype_bytes
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
-from agent.core.planner.pool import Group, Kv
+from agent.core.planner.pool import CacheGroup, Kv
 from agent.core.planner.versions import (
     HYBRID_CHUNKS,
     HYBRID_WINDOWS,
@@ -85,7 +85,7 @@ def kv_of(
     if uniform:
         # Layers that need the same slots form one group, of pages of whatever size.
         ((keeps, span),) = {(keeps, span) for keeps, span, _ in kinds}
-        groups = (Group(keeps, span, 1, block),)
+        groups = (CacheGroup(keeps, span, 1, block),)
         block_bytes = block * sum(tokens) if page else sum(states)
     else:
         block_bytes = size * block * page if page else size * max(states, default=0.0)
@@ -155,7 +155,7 @@ def _grows(layer: Layer) -> bool:
     return layer.keeps in (Keeps.TOKENS, Keeps.LATENT)
 
 
-def _groups(kinds: Counter[tuple[Keeps, int, int]]) -> tuple[int, tuple[Group, ...]]:
+def _groups(kinds: Counter[tuple[Keeps, int, int]]) -> tuple[int, tuple[CacheGroup, ...]]:
     """Return the layers of a group and the groups of each kind."""
     if not kinds:
         return 0, ()
@@ -163,7 +163,7 @@ def _groups(kinds: Counter[tuple[Keeps, int, int]]) -> tuple[int, tuple[Group, .
     # A little padding is cheaper than many groups.
     size = most if most < 1.25 * fewest else fewest
     groups = (
-        Group(keeps, span, math.ceil(count / size), tokens)
+        CacheGroup(keeps, span, math.ceil(count / size), tokens)
         for (keeps, span, tokens), count in kinds.items()
     )
     return size, tuple(groups)

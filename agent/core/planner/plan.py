@@ -17,14 +17,14 @@ from agent.core.planner.overheads import (
     non_torch,
 )
 from agent.core.planner.pool import Kv
-from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import refusal_of
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
 
 
-def make_plan(model: Model, request: Request) -> Plan:
+def make_plan(model: Model, request: PlanRequest) -> Plan:
     """Return the plan.
 
     Raises UnknownQuantizationError when the weights cannot be counted and are not given.
@@ -86,7 +86,7 @@ def make_plan(model: Model, request: Request) -> Plan:
     return replace(draft, verdict=verdict, reason=reason)
 
 
-def _dtype_bytes(model: Model, request: Request) -> int:
+def _dtype_bytes(model: Model, request: PlanRequest) -> int:
     asked = (request.dtype or "auto").lower()
     return model.dtype_bytes if asked == "auto" else dtype_bytes(asked) or model.dtype_bytes
 
@@ -95,7 +95,7 @@ def _measured(gib: float | None) -> Term | None:
     return None if gib is None else Term(gib, 0.05, "as vLLM printed at an earlier start here")
 
 
-def _weights(model: Model, request: Request) -> Term:
+def _weights(model: Model, request: PlanRequest) -> Term:
     if request.weights_gib is not None:
         return Term(request.weights_gib, 0.02 * request.weights_gib, "as given")
     tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
@@ -107,7 +107,7 @@ def _weights(model: Model, request: Request) -> Term:
     return Term(found.gib, found.error_gib, found.how)
 
 
-def _converts_at_load(model: Model, request: Request) -> bool:
+def _converts_at_load(model: Model, request: PlanRequest) -> bool:
     return not model.quantization_config and bool(request.quantization)
 
 

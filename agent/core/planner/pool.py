@@ -10,7 +10,7 @@ from agent.core.planner.layers import Keeps
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CacheGroup:
     """Groups of equal layers, each with blocks of its own; a block holds `block_tokens`."""
 
     keeps: Keeps
@@ -30,7 +30,7 @@ class Kv:
     bytes_per_token: float
     block_tokens: int
     block_bytes: float
-    groups: tuple[Group, ...]
+    groups: tuple[CacheGroup, ...]
     state_blocks: int
     in_flight_tokens: int
     state_bytes: float
@@ -65,7 +65,7 @@ class Kv:
                 high = middle - 1
         return low
 
-    def _blocks(self, group: Group, tokens: int) -> int:
+    def _blocks(self, group: CacheGroup, tokens: int) -> int:
         match group.keeps:
             case Keeps.STATE:
                 return self.state_blocks

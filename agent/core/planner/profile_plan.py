@@ -8,19 +8,19 @@ from typing import Any
 
 from agent.core.planner.model import Model
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Plan, Request
+from agent.core.planner.question import Plan, PlanRequest
 from agent.core.planner.roof import decode_roof
 from agent.core.planner.versions import Version
 from agent.core.settings.profile import Profile, Quantity
 
-_ASKED = {f.name for f in fields(Request)}
+_ASKED = {f.name for f in fields(PlanRequest)}
 
 
 def plan_of(profile: Profile, model: Model, version: Version) -> Plan:
     """Return the plan of the profile's settings on its own card."""
     settings = profile.settings_for(version.release)
     asked: dict[str, Any] = {name: value for name, value in settings.items() if name in _ASKED}
-    return make_plan(model, Request(profile.card.memory_gib, version, **asked))
+    return make_plan(model, PlanRequest(profile.card.memory_gib, version, **asked))
 
 
 def roof_of(profile: Profile, model: Model, version: Version) -> float:

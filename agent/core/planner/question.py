@@ -31,7 +31,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PlanRequest:
     """What shall be started: vLLM's own option names; None where vLLM chooses.
 
     `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card), and
@@ -82,7 +82,7 @@ class Plan:
     known: bool
     refusal: str
     model_tokens: int
-    request: Request
+    request: PlanRequest
     batch: Batch
     weights: Term
     activation: Term

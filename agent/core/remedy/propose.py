@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass, Group, Kind
-from agent.core.failures.meaning import group_of, kind_of, what_to_do
+from agent.core.failures.meaning import advice_for_class, group_of, kind_of
 from agent.core.remedy import kv_bytes, utilization
 from agent.core.remedy.case import (
     NO_BOUND,
@@ -102,21 +102,23 @@ def _without_change(case: Case) -> Remedy:
         return _fetch_once(case)
     if failure in NEVER_HELD:
         least = RATE_LIMIT_SECONDS if failure is F.HUB_RATE_LIMIT else 0.0
-        return Retry(f"it is tried until it works. {what_to_do(failure)}", least)
+        return Retry(f"it is tried until it works. {advice_for_class(failure)}", least)
     match kind_of(failure):
         case Kind.TRANSIENT:
             return Retry(_why_again(case))
         case Kind.PERMANENT | Kind.HUMAN if failure in LADDERS:
-            return Hold("every change within the limits was tried", what_to_do(failure))
+            return Hold("every change within the limits was tried", advice_for_class(failure))
         case Kind.PERMANENT | Kind.HUMAN:
-            return Hold("no start with these settings can succeed", what_to_do(failure))
+            return Hold("no start with these settings can succeed", advice_for_class(failure))
 
 
 def _fetch_once(case: Case) -> Remedy:
     if case.running.model.startswith("/"):
-        return Hold("the model is a local directory, which is not ours", what_to_do(case.failure))
+        return Hold(
+            "the model is a local directory, which is not ours", advice_for_class(case.failure)
+        )
     if case.spent:
-        return Hold("it was fetched again and is broken still", what_to_do(case.failure))
+        return Hold("it was fetched again and is broken still", advice_for_class(case.failure))
     return Refetch("fetch what is broken or missing of the model again")
 
 
@@ -127,7 +129,7 @@ def _somebody_else_is_there(case: Case) -> bool:
 
 def _why_again(case: Case) -> str:
     if case.repeats > 1 and group_of(case.failure) in (Group.CUDA, Group.ENGINE):
-        return f"{case.repeats} times within the hour. {what_to_do(case.failure)}"
+        return f"{case.repeats} times within the hour. {advice_for_class(case.failure)}"
     return "a new start may cure it"
 
 

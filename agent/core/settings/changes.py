@@ -65,7 +65,7 @@ def _metrics_changes(old: Config, new: Config) -> Iterator[str]:
         before, after = old.metrics.web_config_file, new.metrics.web_config_file
         yield f"metrics.web_config_file: {before or 'none'} -> {after or 'none'} {when}"
     if old.metrics.host != new.metrics.host:
-        yield f"metrics.host: {shown(old.metrics.host)} -> {shown(new.metrics.host)} {when}"
+        yield f"metrics.host: {redacted(old.metrics.host)} -> {redacted(new.metrics.host)} {when}"
 
 
 def _differing(old: Section, new: Section) -> tuple[str, ...]:
@@ -75,10 +75,10 @@ def _differing(old: Section, new: Section) -> tuple[str, ...]:
 
 
 def _sentence(path: str, key: str, old: Section, new: Section, when: str = "") -> str:
-    return f"{path}.{key}: {shown(getattr(old, key))} -> {shown(getattr(new, key))}{when}"
+    return f"{path}.{key}: {redacted(getattr(old, key))} -> {redacted(getattr(new, key))}{when}"
 
 
-def shown(value: object) -> str:
+def redacted(value: object) -> str:
     """Return a value as agent.toml has it, more or less."""
     match value:
         case None:
@@ -87,10 +87,12 @@ def shown(value: object) -> str:
             return "true" if value else "false"
         case CardLimits():
             known = {f.name: getattr(value, f.name) for f in fields(value)}
-            return shown({name: shown(item) for name, item in known.items() if item is not None})
+            return redacted(
+                {name: redacted(item) for name, item in known.items() if item is not None}
+            )
         case tuple():
             return f"[{', '.join(map(str, value))}]"
         case Mapping():
-            return "{" + ", ".join(f"{name}={shown(item)}" for name, item in value.items()) + "}"
+            return "{" + ", ".join(f"{name}={redacted(item)}" for name, item in value.items()) + "}"
         case _:
             return str(value)

@@ -59,7 +59,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class CardModel:
     """The GPUs that a profile is for: globs of NVML's names, and the figures of one card."""
 
     names: tuple[str, ...]
@@ -89,7 +89,7 @@ class Profile:
 
     name: str
     description: str
-    card: Card
+    card: CardModel
     settings: Mapping[str, Any]
     since: tuple[Since, ...] = ()
     expect: Mapping[str, Any] = field(default_factory=dict)
@@ -149,9 +149,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value
 
 
-def _card(raw: object) -> Card:
+def _card(raw: object) -> CardModel:
     table = _mapping(raw)
-    return Card(
+    return CardModel(
         names=tuple(str(name) for name in table["names"]),
         memory_gib=float(table["memory_gib"]),
         memory_bandwidth_bytes_per_second=float(table["memory_bandwidth_bytes_per_second"]),

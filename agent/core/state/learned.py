@@ -20,7 +20,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class NightTrial:
     """A trial of a learned setting nearer to what was asked.
 
     `before` is what was learned, `value` what is tried (None: what was asked, unchanged); `over`

@@ -14,7 +14,7 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.learned import LastGood, Override, Planned, Probe, Proven, RolledBack
+from agent.core.state.learned import LastGood, NightTrial, Override, Planned, Proven, RolledBack
 from agent.core.state.phases import Phase, Then
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
@@ -138,7 +138,7 @@ class ServiceState:
     retry_at: float = 0.0
     learned_for: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=lambda: NO_OVERRIDES)
-    probes: Mapping[str, Probe] = field(default_factory=dict)
+    probes: Mapping[str, NightTrial] = field(default_factory=dict)
     last_good: LastGood | None = None
     rolled_back: RolledBack | None = None
     refetch: str = ""

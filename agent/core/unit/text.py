@@ -34,7 +34,7 @@ HF_TOKEN_CREDENTIAL = "hf_token"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
-class HostFacts:
+class UnitInputs:
     """What the unit depends on and only the host knows.
 
     `groups` are those of video and render that exist (a missing one ends the start with 216/GROUP).
@@ -50,7 +50,7 @@ class HostFacts:
 
 
 def render_unit(
-    settings: Settings, engine: Engine, host: HostFacts, notes: tuple[str, ...] = ()
+    settings: Settings, engine: Engine, host: UnitInputs, notes: tuple[str, ...] = ()
 ) -> str:
     """Return the text of NAME.service; `notes` say what differs from agent.toml, and why."""
     sections = (
@@ -98,7 +98,7 @@ def _unit_lines(settings: Settings) -> Iterator[str]:
     yield "StartLimitIntervalSec=0"
 
 
-def _service_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
+def _service_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iterator[str]:
     yield "Type=exec"
     if host.nvidia_devices:
         # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
@@ -116,7 +116,7 @@ def _service_lines(settings: Settings, engine: Engine, host: HostFacts) -> Itera
     yield from sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))
 
 
-def _process_lines(settings: Settings, engine: Engine, host: HostFacts) -> Iterator[str]:
+def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iterator[str]:
     yield f"ExecStart={exec_start(settings, engine)}"
     yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
     yield "KillMode=control-group"

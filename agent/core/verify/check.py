@@ -38,7 +38,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[T]):
+class Statement(Generic[T]):
     """One statement of the engine about a value."""
 
     value: T
@@ -61,7 +61,7 @@ def unknown(item: str, asked: str, why: str) -> Check:
 def compare(
     item: str,
     wanted: Wanted[T],
-    seen: Sequence[Seen[T]],
+    seen: Sequence[Statement[T]],
     same: Callable[[T, T], bool],
     why_unknown: str,
 ) -> Check | None:
@@ -73,21 +73,21 @@ def compare(
         if not seen:
             return None
         first = seen[0]
-        return Check(item, NOT_ASKED, shown(first.value), Verdict.PROVEN, first.evidence)
-    asked = shown(wanted.value)
+        return Check(item, NOT_ASKED, as_item(first.value), Verdict.PROVEN, first.evidence)
+    asked = as_item(wanted.value)
     if not seen:
         return unknown(item, asked, joined(why_unknown, wanted.note))
     for one in seen:
         if not same(wanted.value, one.value):
             return Check(
-                item, asked, shown(one.value), Verdict.CONTRADICTED, one.evidence, wanted.note
+                item, asked, as_item(one.value), Verdict.CONTRADICTED, one.evidence, wanted.note
             )
     first, *others = seen
     also = "; ".join(f"also {other.evidence}" for other in others)
     return Check(
         item,
         asked,
-        shown(first.value),
+        as_item(first.value),
         Verdict.PROVEN,
         first.evidence,
         joined(wanted.note, also),
@@ -99,7 +99,7 @@ def joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def shown(value: object) -> str:
+def as_item(value: object) -> str:
     """Return a value as the verification list shows it."""
     match value:
         case bool():

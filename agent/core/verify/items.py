@@ -12,7 +12,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe
 from agent.core.engine.names import same_kv_dtype, same_quantization
 from agent.core.settings.service import Expectations, Settings
-from agent.core.verify.check import Check, Seen, Verdict, Wanted, compare, shown, unknown
+from agent.core.verify.check import Check, Statement, Verdict, Wanted, as_item, compare, unknown
 from agent.core.verify.kernel import linear_kernel
 from agent.core.verify.kv_bytes import kv_bytes_per_token
 from agent.core.verify.model_shape import ModelShape
@@ -127,60 +127,62 @@ def _wanted(name: str, expected: T | None, settings: Settings, running: Settings
     asked, runs = (None if value == -1 else value for value in (asked, runs))
     note = ""
     if asked != runs:
-        configured = "nothing" if asked is None else shown(asked)
-        note = f"asked {configured}, running {shown(runs)}: learned"
+        configured = "nothing" if asked is None else as_item(asked)
+        note = f"asked {configured}, running {as_item(runs)}: learned"
     return Wanted(_first(expected, runs), note)
 
 
-def _said(log: Facts, name: str, value: T | None) -> list[Seen[T]]:
+def _said(log: Facts, name: str, value: T | None) -> list[Statement[T]]:
     evidence = log.evidence_for(name)
-    return [] if value is None or not evidence else [Seen(value, evidence)]
+    return [] if value is None or not evidence else [Statement(value, evidence)]
 
 
-def _taken(log: Facts, name: str, value: T | None) -> list[Seen[T]]:
+def _taken(log: Facts, name: str, value: T | None) -> list[Statement[T]]:
     """Return an argument as vLLM took it; its line holds all others too, secrets among them."""
     return [
-        Seen(seen.value, f"non-default args: ... '{name}': {seen.value} ...")
+        Statement(seen.value, f"non-default args: ... '{name}': {seen.value} ...")
         for seen in _said(log, name, value)
     ]
 
 
-def _quantization(log: Facts) -> list[Seen[str]]:
+def _quantization(log: Facts) -> list[Statement[str]]:
     evidence = log.evidence_for("quantization")
-    return [Seen(log.quantization or NO_QUANTIZATION, evidence)] if evidence else []
+    return [Statement(log.quantization or NO_QUANTIZATION, evidence)] if evidence else []
 
 
-def _label(api: ApiFacts, name: str) -> list[Seen[str]]:
+def _label(api: ApiFacts, name: str) -> list[Statement[str]]:
     value = api.cache_config.get(name)
     if value is None or value == "None":
         return []
-    return [Seen(value, f'/metrics vllm:cache_config_info {name}="{value}"')]
+    return [Statement(value, f'/metrics vllm:cache_config_info {name}="{value}"')]
 
 
-def _flag_label(api: ApiFacts, name: str) -> list[Seen[bool]]:
+def _flag_label(api: ApiFacts, name: str) -> list[Statement[bool]]:
     return [
-        Seen(seen.value == "True", seen.evidence)
+        Statement(seen.value == "True", seen.evidence)
         for seen in _label(api, name)
         if seen.value in {"True", "False"}
     ]
 
 
-def _utilization(log: Facts, api: ApiFacts) -> list[Seen[float]]:
+def _utilization(log: Facts, api: ApiFacts) -> list[Statement[float]]:
     seen = []
     for label in _label(api, "gpu_memory_utilization"):
         try:
-            seen.append(Seen(float(label.value), label.evidence))
+            seen.append(Statement(float(label.value), label.evidence))
         except ValueError:
             continue
     # What the log has is only what was asked of vLLM.
     return seen or _taken(log, "gpu_memory_utilization", log.gpu_memory_utilization)
 
 
-def _served_length(api: ApiFacts) -> list[Seen[int]]:
+def _served_length(api: ApiFacts) -> list[Statement[int]]:
     if isinstance(api.models, NoAnswer):
         return []
     return [
-        Seen(model.max_model_len, f"/v1/models {model.id}: max_model_len {model.max_model_len}")
+        Statement(
+            model.max_model_len, f"/v1/models {model.id}: max_model_len {model.max_model_len}"
+        )
         for model in api.models[:1]
         if model.max_model_len is not None
     ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.install import release_of
 from agent.core.engine.names import weight_family
-from agent.core.verify.check import NOT_ASKED, Check, Seen, Verdict, joined, unknown
+from agent.core.verify.check import NOT_ASKED, Check, Statement, Verdict, joined, unknown
 
 ITEM = "linear_kernel"
 ANY = "any"
@@ -54,19 +54,19 @@ def _wanted(family: str, expected: str | None) -> str | None:
     return _ARITHMETIC if family == "fp8" else None
 
 
-def _seen(family: str, log: Facts, version: str | None) -> Seen[str] | None:
+def _seen(family: str, log: Facts, version: str | None) -> Statement[str] | None:
     line = log.evidence_for("linear_kernel")
     if log.linear_kernel is not None and line:
-        return Seen(log.linear_kernel, line)
+        return Statement(log.linear_kernel, line)
     config = log.evidence_for("quantization")
     release = release_of(version or "")
     if log.quantization is None or not config or not release:
         return None
     if log.quantization in ("awq", "gptq") and release < _NO_LONGER_FORCED[family]:
-        return Seen(f"plain {family.upper()} kernel", config)
+        return Statement(f"plain {family.upper()} kernel", config)
     if log.quantization == "awq_marlin" and release < _FIRST_KERNEL_LINE["awq"]:
         # AWQMarlinLinearMethod had no other kernel then.
-        return Seen("awq_marlin", config)
+        return Statement("awq_marlin", config)
     return None
 
 

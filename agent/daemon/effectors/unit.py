@@ -18,7 +18,7 @@ from agent.daemon.effectors.unit_writer import install_unit
 from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
-from agent.host.systemd.unit_inputs import unit_facts
+from agent.host.systemd.unit_inputs import unit_inputs
 from agent.host.vllm.help import cache_directory, known_flags
 from agent.host.vllm.install import install_of
 
@@ -92,7 +92,7 @@ class UnitEffector:
     def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
         install = install_of(settings)
         engine = install.engine(known_flags(install, cache_directory()))
-        facts = unit_facts(install.read_paths, needs_no_hub=needs_no_hub(settings))
+        facts = unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(settings))
         text = render_unit(settings, engine, facts, notes)
         install_unit(self._bus, self._units / settings.unit, text)
 
@@ -107,7 +107,7 @@ class UnitEffector:
 
     def _is_down(self, unit: str) -> bool:
         state = self._bus.read(unit)
-        ended = state.active_state in ("inactive", "failed") or state.awaits_automatic_restart
+        ended = state.active_state in ("inactive", "failed") or state.pending_restart
         return ended and not state.main_pid
 
     def _done(self, action: Start | Stop, result: JobResult) -> Observation:

@@ -25,7 +25,7 @@ _METHODS = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """Times in seconds: `request` from connection to request and for an answer, `idle` between."""
 
     connections: int = 32
@@ -78,7 +78,7 @@ class HttpServer:
         port: int,
         answer: Callable[[Request], Response],
         tls: Callable[[], ssl.SSLContext | None],
-        limits: Limits = Limits(),
+        limits: ConnectionLimits = ConnectionLimits(),
     ) -> None:
         """Listen at once. Raises AgentError when the address cannot be had."""
         self._answer = answer

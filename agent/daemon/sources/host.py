@@ -27,7 +27,7 @@ CACHE = "/var/cache/vllm"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HostReading:
     """What /proc and the control groups said at the agent time `at`."""
 
     at: float
@@ -45,11 +45,11 @@ class HostSource:
         self._clock = clock
         self._mounts = read_mounts()
         self._woken = threading.Event()
-        self.latest: Seen | None = None
+        self.latest: HostReading | None = None
 
     def look(self) -> None:
         """Read everything, then rest."""
-        self.latest = Seen(self._clock(), read_machine(), dict(self._usages()))
+        self.latest = HostReading(self._clock(), read_machine(), dict(self._usages()))
         self._woken.wait(LOOK_SECONDS)
 
     def wake(self) -> None:

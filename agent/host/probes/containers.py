@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import yaml
 
-from agent.core.doctor.container import CdiSpec, Daemon, Image
+from agent.core.doctor.container import CdiSpec, DockerDaemon, Image
 from agent.core.settings.engine import Runtime
 
 DOCKER_SOCKET = Path("/run/docker.sock")
@@ -33,17 +33,17 @@ CUDA = "CUDA_VERSION="
 """In the environment of NVIDIA's images and of all that are made from them."""
 
 
-def docker_daemon(at: Path = DOCKER_SOCKET) -> Daemon:
+def docker_daemon(at: Path = DOCKER_SOCKET) -> DockerDaemon:
     """Ask docker's daemon for its version."""
     try:
         status, answer = _get(at, "/version")
     except PermissionError:
-        return Daemon(problem=f"{at} is closed to this user", closed=True)
+        return DockerDaemon(problem=f"{at} is closed to this user", closed=True)
     except (OSError, HTTPException, ValueError):
-        return Daemon(problem=f"no daemon answers at {at}")
+        return DockerDaemon(problem=f"no daemon answers at {at}")
     if status != 200:
-        return Daemon(problem=f"the daemon at {at} answers {status}")
-    return Daemon(version=str(answer.get("Version", "")))
+        return DockerDaemon(problem=f"the daemon at {at} answers {status}")
+    return DockerDaemon(version=str(answer.get("Version", "")))
 
 
 def image(runtime: Runtime, name: str, root: Path = Path("/")) -> Image:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.core.doctor.host import EngineProcess, Listener, Memory
+from agent.core.doctor.host import EngineProcess, HostMemory, Listener
 from agent.host.machine.unit_of_process import unit_of_groups
 
 PROC = Path("/proc")
@@ -17,7 +17,7 @@ _ENGINE = re.compile(rb"VLLM::|vllm\.entrypoints|(?:^|[/\x00])vllm\x00(?:serve|r
 _LISTENING = "0A"
 
 
-def memory() -> Memory:
+def memory() -> HostMemory:
     """Return the host's memory in bytes, zeros where the kernel does not tell."""
     values = {}
     for line in (PROC / "meminfo").read_text().splitlines():
@@ -28,7 +28,7 @@ def memory() -> Memory:
         sizes = (shm.f_blocks * shm.f_frsize, shm.f_bavail * shm.f_frsize)
     except OSError:
         sizes = (0, 0)
-    return Memory(
+    return HostMemory(
         total=values.get("MemTotal", 0),
         available=values.get("MemAvailable", 0),
         swap_total=values.get("SwapTotal", 0),

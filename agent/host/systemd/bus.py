@@ -111,7 +111,7 @@ class SystemdBus:
         (systemd 252; 257 starts at once), so the automatic restart is superseded by a restart job.
         """
         state = self._startable(unit)
-        ends = state.awaits_automatic_restart or state.active_state == "deactivating"
+        ends = state.pending_restart or state.active_state == "deactivating"
         return self._run_job("RestartUnit" if ends else "StartUnit", unit, deadline_seconds)
 
     def restart(self, unit: str, deadline_seconds: float) -> JobResult:

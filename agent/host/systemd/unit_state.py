@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agent.core.state.unit import AUTO_RESTART
 from agent.host.systemd.connection import SERVICE, UNIT, Connection, unit_path
 
 _CONSISTENT_READS: Final = 5
@@ -63,9 +64,9 @@ class UnitState:
     """CPU time of all its processes in this run; None where CPUAccounting= is off."""
 
     @property
-    def awaits_automatic_restart(self) -> bool:
-        """Tells that systemd will start it again by itself (systemd 257: auto-restart-queued)."""
-        return self.sub_state.startswith("auto-restart")
+    def pending_restart(self) -> bool:
+        """Tells that systemd will start it again by itself."""
+        return self.sub_state in AUTO_RESTART
 
 
 def read_unit(

@@ -15,7 +15,7 @@ from agent.config.agent_toml import parse
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
 from agent.errors import HostLacksError
-from agent.tasks.check_config import Finding, Severity, check_config
+from agent.tasks.check_config import Obstacle, Severity, check_config
 
 USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 HELP = """
@@ -57,7 +57,7 @@ def config(host: Path, *lines: str) -> Config:
     return parse(text(host, *lines), "agent.toml")
 
 
-def findings(host: Path, *lines: str) -> list[Finding]:
+def findings(host: Path, *lines: str) -> list[Obstacle]:
     return list(check_config(config(host, *lines), run_engine_help=None))
 
 

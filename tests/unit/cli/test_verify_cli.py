@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from agent.cli import verify
-from agent.cli.verify import Report, as_json, as_text, render_table
+from agent.cli.verify import VerifyReport, as_json, as_text, render_table
 from agent.core.verify.check import Check, Verdict
 from agent.errors import DaemonAwayError, UsageError
 from tests.given.fake_http import FakeServer, says, serving
 from tests.given.some_snapshot import CHECKS
 
 PROVEN, CONTRADICTED, UNKNOWN = CHECKS
-REPORT = Report("vllm", "vllm.service", "http://127.0.0.1:8000", answered=True, checks=(PROVEN,))
+REPORT = VerifyReport(
+    "vllm", "vllm.service", "http://127.0.0.1:8000", answered=True, checks=(PROVEN,)
+)
 
 
 def test_the_table_shows_each_item_with_its_evidence_and_note() -> None:

@@ -13,7 +13,7 @@ from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.lane import Lane
-from agent.daemon.memory import Memory
+from agent.daemon.recorder import Recorder
 from agent.daemon.sources.thread import SourceThread
 from agent.host.store.store import Store
 
@@ -96,11 +96,11 @@ def state(phase: Phase) -> HostState:
 
 def test_what_was_recorded_is_what_the_next_process_finds(tmp_path: Path) -> None:
     with Store.open(tmp_path / "llmagent.db")[0] as store:
-        memory = Memory(store)
+        recorder = Recorder(store)
         news = [News("vllm", "start", "start vllm.service")]
-        memory.record(HostState(), state(Phase.STARTING), news, 5.0, {"vllm": "s=1"})
+        recorder.record(HostState(), state(Phase.STARTING), news, 5.0, {"vllm": "s=1"})
     with Store.open(tmp_path / "llmagent.db")[0] as store:
-        again = Memory(store)
+        again = Recorder(store)
         found, problems = again.load()
         assert found == state(Phase.STARTING)
         assert problems == ()
@@ -113,9 +113,9 @@ def test_an_unreadable_part_of_the_memory_is_forgotten_loudly_and_the_rest_kept(
 ) -> None:
     with Store.open(tmp_path / "llmagent.db")[0] as store:
         store.record({"service:embed": '{"phase": "no such phase"}'}, [])
-        memory = Memory(store)
-        memory.record(HostState(), state(Phase.SERVING), (), 5.0)
-        found, problems = Memory(store).load()
+        recorder = Recorder(store)
+        recorder.record(HostState(), state(Phase.SERVING), (), 5.0)
+        found, problems = Recorder(store).load()
     assert list(found.services) == ["vllm"]
     assert len(problems) == 1
     assert "service:embed" in problems[0]
@@ -123,14 +123,14 @@ def test_an_unreadable_part_of_the_memory_is_forgotten_loudly_and_the_rest_kept(
 
 def test_a_store_that_cannot_be_written_does_not_stop_the_agent_and_shows(tmp_path: Path) -> None:
     with Store.open(tmp_path / "llmagent.db")[0] as store:
-        memory = Memory(store)
+        recorder = Recorder(store)
         store._connection.execute("PRAGMA query_only = ON")  # as on a disk gone read-only
         told = [News("vllm", "serving", "serving")]
-        memory.record(HostState(), state(Phase.SERVING), told, 5.0)
-        assert not memory.health.up
-        assert "readonly" in memory.health.detail
+        recorder.record(HostState(), state(Phase.SERVING), told, 5.0)
+        assert not recorder.health.up
+        assert "readonly" in recorder.health.detail
         store._connection.execute("PRAGMA query_only = OFF")
-        memory.record(state(Phase.SERVING), state(Phase.SERVING), (), 6.0)
-        assert memory.health.up
+        recorder.record(state(Phase.SERVING), state(Phase.SERVING), (), 6.0)
+        assert recorder.health.up
         assert "service:vllm" in store.load_state()
         assert [stored.event.at_seconds for stored in store.events()] == [5.0]

@@ -29,7 +29,7 @@ RECOVERY: dict[int, Cure] = {
 SEVERITY = {Cure.RESET: 1, Cure.REBOOT: 2, Cure.HARDWARE: 3}
 
 
-def what_to_do(card: Card, cure: Cure) -> str:
+def commands_for_cure(card: Card, cure: Cure) -> str:
     """Return the commands that make the card well."""
     where = card.pci_bus_id or card.uuid
     match cure:
@@ -57,7 +57,7 @@ def ail(turn: Turn, card: Card, failure: FailureClass, cure: Cure, why: str, *, 
     known = card.ailment
     if known is not None and SEVERITY[known.cure] >= SEVERITY[cure]:
         return card
-    do = what_to_do(card, cure)
+    do = commands_for_cure(card, cure)
     tell(turn, card, "gpu-ailing", f"{named(card)}: {why}. To do: {do}", cure=cure.value)
     energy = _energy(turn, card)
     return replace(card, ailment=Ailment(failure, cure, turn.at, why, do, seen, energy))

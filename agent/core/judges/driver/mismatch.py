@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
-from agent.core.failures.meaning import what_to_do
+from agent.core.failures.meaning import advice_for_class
 from agent.core.gpu.reading import Gpus
 from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn
@@ -65,7 +65,7 @@ def _failed_of_it(s: ServiceState) -> bool:
 
 def _hold(turn: Turn, s: ServiceState, why: str) -> ServiceState:
     why = f"held: {FailureClass.NVML_MISMATCH.value}: {why}"
-    do = what_to_do(FailureClass.NVML_MISMATCH)
+    do = advice_for_class(FailureClass.NVML_MISMATCH)
     turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
     s = s.enter(Phase.HELD, turn.at, why)
     return replace(s, what_to_do=do, held_for_driver=True)

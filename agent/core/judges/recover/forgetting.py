@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 from agent.core.judges.holders.shares import gpus_of
 from agent.core.judges.turn import Turn
-from agent.core.settings.changes import shown
+from agent.core.settings.changes import redacted
 from agent.core.settings.service import Settings
 from agent.core.state.service import ServiceState
 
@@ -67,7 +67,7 @@ def on_gpus(turn: Turn) -> None:
 def _circumstances(turn: Turn, s: ServiceState) -> Mapping[str, str]:
     settings = turn.policy_of(s).settings
     parts = {
-        item.name: shown(getattr(settings, item.name))
+        item.name: redacted(getattr(settings, item.name))
         for item in fields(Settings)
         if item.name not in NO_PART
     }

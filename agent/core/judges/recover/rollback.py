@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from agent.core.failures.classes import FailureClass, Group
 from agent.core.failures.meaning import group_of
 from agent.core.judges.turn import Turn
-from agent.core.settings.changes import shown
+from agent.core.settings.changes import redacted
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.learned import LastGood, RolledBack
 from agent.core.state.phases import Phase
@@ -108,7 +108,7 @@ def differences(old: Settings, new: Settings) -> tuple[str, ...]:
     return tuple(
         name
         if name in ("environment", "extra_args")
-        else f"{name} {shown(getattr(old, name))} -> {shown(getattr(new, name))}"
+        else f"{name} {redacted(getattr(old, name))} -> {redacted(getattr(new, name))}"
         for name in _differing(old, new)
     )
 

@@ -19,7 +19,7 @@ from agent.core.remedy.case import SHARED_MARGIN, Bound, default_utilization
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.peaks import ROUND_LEN
 from agent.core.settings.service import Tunable
-from agent.core.state.learned import Override, Probe
+from agent.core.state.learned import NightTrial, Override
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 from agent.core.unit.text import override_note
@@ -71,7 +71,7 @@ def _is_idle(turn: Turn, s: ServiceState) -> bool:
     )
 
 
-def _step(turn: Turn, s: ServiceState, setting: str, learned: Override) -> Probe | None:
+def _step(turn: Turn, s: ServiceState, setting: str, learned: Override) -> NightTrial | None:
     """Return the next value towards what was asked; None where there is nothing to win or no room.
 
     A learned value above the asked one costs nothing, so that it stays.
@@ -80,13 +80,13 @@ def _step(turn: Turn, s: ServiceState, setting: str, learned: Override) -> Probe
     if setting == "gpu_memory_utilization" and asked is None:
         asked = default_utilization(turn.policy.engines[s.name].version)
     if isinstance(learned.running, bool) or asked is None:
-        return Probe(learned, None, turn.at)
+        return NightTrial(learned, None, turn.at)
     if learned.running >= asked:
         return None
     value = _nearer(turn, s, setting, learned.running, asked)
     if not _is_possible(turn, s, setting, value):
         return None
-    return Probe(learned, None if value == learned.asked else value, turn.at)
+    return NightTrial(learned, None if value == learned.asked else value, turn.at)
 
 
 def _nearer(turn: Turn, s: ServiceState, setting: str, running: float, asked: float) -> Tunable:
@@ -123,7 +123,7 @@ def _is_possible(turn: Turn, s: ServiceState, setting: str, value: float) -> boo
 
 
 def _probe(
-    turn: Turn, s: ServiceState, setting: str, learned: Override, probe: Probe
+    turn: Turn, s: ServiceState, setting: str, learned: Override, probe: NightTrial
 ) -> ServiceState:
     overrides = {name: item for name, item in s.overrides.items() if name != setting}
     tried = learned.asked if probe.value is None else probe.value

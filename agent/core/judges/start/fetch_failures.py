@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind
 from agent.core.failures.meaning import group_of, kind_of
-from agent.core.hub.advice import what_to_do
+from agent.core.hub.advice import advice_for_fetch
 from agent.core.hub.progress import GIB
 from agent.core.hub.unit import fetch_unit_name
 from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up, shortened
@@ -41,7 +41,7 @@ def judge(turn: Turn, s: ServiceState, unit: UnitFacts, said: Diagnosis) -> Serv
         return _again(turn, s, failure)
     if kind_of(failure) is Kind.HUMAN and group_of(failure) in (Group.HUB, Group.HOST):
         why = f"{failure.value}: no fetch can succeed"
-        do = what_to_do(failure, turn.policy_of(s).settings)
+        do = advice_for_fetch(failure, turn.policy_of(s).settings)
         return _held(give_up(turn, s, failure, why, do), 0)
     if s.fetch.attempts < UNKNOWN_ATTEMPTS:
         return _again(turn, s, failure)
@@ -92,7 +92,7 @@ def _again(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState:
 def _no_room(turn: Turn, s: ServiceState) -> ServiceState:
     settings, live = turn.policy_of(s).settings, s.live.fetch
     if live.plan is None:
-        do = what_to_do(F.DISK_FULL, settings)
+        do = advice_for_fetch(F.DISK_FULL, settings)
         return _held(give_up(turn, s, F.DISK_FULL, "disk-full: no fetch can succeed", do), 0)
     plan = live.plan
     missing = plan.missing
@@ -102,7 +102,7 @@ def _no_room(turn: Turn, s: ServiceState) -> ServiceState:
         f"disk-full: {settings.model} needs {missing / GIB:.1f} GiB and {plan.reserve / GIB:.1f} "
         f"GiB to spare, {plan.free / GIB:.1f} GiB are free in {plan.directory}"
     )
-    do = f"{what_to_do(F.DISK_FULL, settings)} It goes on by itself once there is room."
+    do = f"{advice_for_fetch(F.DISK_FULL, settings)} It goes on by itself once there is room."
     return _held(give_up(turn, s, F.DISK_FULL, why, do), missing + plan.reserve)
 
 

@@ -15,7 +15,7 @@ from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn
 from agent.core.planner.advice import advice_for
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Fit, Plan, Request
+from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings.service import Recovery, Settings
@@ -28,7 +28,7 @@ LOOK_SECONDS = 3.0
 CHANGES_THE_SUM = ("--cpu-offload", "--kv-offloading", "--num-gpu-blocks", "--swap-space")
 """Options in extra_args that put weights or cache elsewhere: such a service is not planned."""
 
-_ASKED = {f.name for f in fields(Request)} & {f.name for f in fields(Settings)}
+_ASKED = {f.name for f in fields(PlanRequest)} & {f.name for f in fields(Settings)}
 
 
 def hold_and_free(turn: Turn) -> None:
@@ -118,7 +118,7 @@ def _is_hopeless(turn: Turn, s: ServiceState) -> bool:
     return best.verdict is Fit.DOES_NOT_FIT and (too_heavy or short)
 
 
-def _kindest(request: Request, plan: Plan, recovery: Recovery) -> Request:
+def _kindest(request: PlanRequest, plan: Plan, recovery: Recovery) -> PlanRequest:
     """Return what recovery could bring the settings to, each in the direction that saves memory."""
     return replace(
         request,
@@ -142,7 +142,7 @@ def _plan(turn: Turn, s: ServiceState) -> Plan | None:
     if len(sizes) < settings.parallel_size or any(card.memory_unified for card in cards):
         return None
     asked: dict[str, Any] = {name: getattr(settings, name) for name in _ASKED}
-    request = Request(
+    request = PlanRequest(
         gpu_memory_gib=min(sizes) / GIB,
         version=version_of(turn.policy.engines[s.name].version),
         files_gib=known_model.files_gib,

@@ -8,11 +8,11 @@ import pytest
 from agent.core.failures.classes import FailureClass, Group, Kind, Outcome
 from agent.core.failures.meaning import (
     XidAction,
+    advice_for_class,
     group_of,
     kind_of,
     of_xid,
     transient,
-    what_to_do,
     xid_action,
 )
 from tests.given.engine_logs import SERVING, diagnose
@@ -46,7 +46,7 @@ def test_every_code_of_the_catalogue_has_a_class_an_action_and_advice(code: int)
     assert found.numbers.xid == code
     assert xid_action(code) is wanted
     assert group_of(of_xid(code)) is Group.HARDWARE
-    assert what_to_do(of_xid(code)).endswith(".")
+    assert advice_for_class(of_xid(code)).endswith(".")
     curable = wanted in (XidAction.NOTE, XidAction.RESTART)
     assert transient(of_xid(code)) is curable
     assert (kind_of(of_xid(code)) is Kind.HUMAN) is not curable

@@ -20,10 +20,10 @@ from agent.core.failures.meaning import (
     NEVER_A_FAILURE,
     TABLE,
     XidAction,
+    advice_for_class,
     kind_of,
     of_xid,
     transient,
-    what_to_do,
     xid_action,
 )
 from agent.errors import HostLacksError
@@ -97,7 +97,7 @@ def test_every_failure_class_that_a_log_can_show_has_a_signature() -> None:
 def test_every_class_says_who_can_cure_it_and_what_to_do() -> None:
     assert set(TABLE) == set(FailureClass)
     for name in FailureClass:
-        assert what_to_do(name).endswith(".")
+        assert advice_for_class(name).endswith(".")
 
 
 def test_a_failure_that_needs_a_person_is_never_called_transient() -> None:

@@ -278,17 +278,17 @@ def test_a_port_that_somebody_else_has_is_told_with_who() -> None:
 
 
 def test_shared_memory_matters_with_more_than_one_gpu() -> None:
-    tiny = host.Memory(shm_total=64 * 1024**2, shm_free=64 * 1024**2)
+    tiny = host.HostMemory(shm_total=64 * 1024**2, shm_free=64 * 1024**2)
     two = replace(VLLM, tensor_parallel_size=2)
     assert result_of(host.judge_shared_memory(two, tiny)) is R.FAIL
     assert result_of(host.judge_shared_memory(VLLM, tiny)) is R.OK
-    assert result_of(host.judge_shared_memory(VLLM, host.Memory())) is R.UNKNOWN
+    assert result_of(host.judge_shared_memory(VLLM, host.HostMemory())) is R.UNKNOWN
 
 
 def test_the_rest_of_the_host() -> None:
-    assert result_of(host.judge_memory(host.Memory(100, 2))) is R.WARNING
-    assert result_of(host.judge_memory(host.Memory(100, 50, 10, 1))) is R.WARNING
-    assert result_of(host.judge_memory(host.Memory(100, 50, 10, 10))) is R.OK
+    assert result_of(host.judge_memory(host.HostMemory(100, 2))) is R.WARNING
+    assert result_of(host.judge_memory(host.HostMemory(100, 50, 10, 1))) is R.WARNING
+    assert result_of(host.judge_memory(host.HostMemory(100, 50, 10, 10))) is R.OK
     assert result_of(host.judge_time(None)) is R.UNKNOWN
     assert result_of(host.judge_time(synchronized=False)) is R.WARNING
     assert result_of(host.judge_journal(host.Journal(False, 10_000, False))) is R.WARNING

@@ -15,7 +15,7 @@ import pytest
 
 from agent.core.doctor.container import (
     CdiSpec,
-    Daemon,
+    DockerDaemon,
     Image,
     judge_gpu_access,
     judge_image,
@@ -122,7 +122,7 @@ def docker(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_docker_is_asked_at_its_socket(docker: Path) -> None:
-    assert docker_daemon(docker / "run/docker.sock") == Daemon("28.3.0")
+    assert docker_daemon(docker / "run/docker.sock") == DockerDaemon("28.3.0")
     assert image(Runtime.DOCKER, NAME, docker) == Image(there=True, cuda="12.8")
     assert image(Runtime.DOCKER, "other/image:1", docker) == Image(there=False)
 
@@ -149,14 +149,19 @@ def test_a_cdi_file_tells_its_devices_its_driver_and_what_is_gone(tmp_path: Path
         (PODMAN, None, None, R.FAIL),
         (PODMAN, "podman version 3.4.4", None, R.FAIL),
         (PODMAN, "podman version 4.3.1", None, R.OK),
-        (DOCKER, "Docker version 28.3.0, build x", Daemon("28.3.0"), R.OK),
-        (DOCKER, "Docker version 28.3.0, build x", Daemon(problem="no daemon"), R.FAIL),
-        (DOCKER, "Docker version 28.3.0", Daemon(problem="closed", closed=True), R.UNKNOWN),
-        (replace(DOCKER, gpu_access=GpuAccess.CDI), "Docker version 24.0.5", Daemon("24"), R.FAIL),
+        (DOCKER, "Docker version 28.3.0, build x", DockerDaemon("28.3.0"), R.OK),
+        (DOCKER, "Docker version 28.3.0, build x", DockerDaemon(problem="no daemon"), R.FAIL),
+        (DOCKER, "Docker version 28.3.0", DockerDaemon(problem="closed", closed=True), R.UNKNOWN),
+        (
+            replace(DOCKER, gpu_access=GpuAccess.CDI),
+            "Docker version 24.0.5",
+            DockerDaemon("24"),
+            R.FAIL,
+        ),
     ],
 )
 def test_a_runtime_is_there_new_enough_and_up(
-    engine: EngineSettings, version: str | None, daemon: Daemon | None, result: R
+    engine: EngineSettings, version: str | None, daemon: DockerDaemon | None, result: R
 ) -> None:
     found = judge_runtime("vllm", engine, version, daemon)
     assert (found.result, found.service) == (result, "vllm")

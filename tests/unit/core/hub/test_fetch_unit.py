@@ -7,7 +7,7 @@ from agent.core.engine.install import Engine
 from agent.core.hub.cache import hub_cache, may_go_offline
 from agent.core.hub.unit import render_fetch_unit
 from agent.core.settings.service import Sandbox, Settings
-from agent.core.unit.text import HostFacts, render_unit
+from agent.core.unit.text import UnitInputs, render_unit
 from tests.given.unit_reader import argv
 
 HUB = Settings("vllm", "org/m", hf_token_file="/etc/llmagent/hf", revision="v2")
@@ -20,7 +20,7 @@ def fetch_unit(settings: Settings = HUB, *, repair: bool = False) -> str:
 
 
 def serving_unit(settings: Settings = HUB, *, needs_no_hub: bool = True) -> str:
-    return render_unit(settings, ENGINE, HostFacts(needs_no_hub=needs_no_hub))
+    return render_unit(settings, ENGINE, UnitInputs(needs_no_hub=needs_no_hub))
 
 
 def lines_of(text: str, *keys: str) -> set[str]:

@@ -13,7 +13,7 @@ from agent.core.planner.advice import advice_for
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan, terms
-from agent.core.planner.question import Fit, Measured, Request
+from agent.core.planner.question import Fit, Measured, PlanRequest
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import UnknownQuantizationError, counted
 from agent.host.models.known import known_models
@@ -70,7 +70,7 @@ def test_a_start_that_succeeded_is_never_refused(row: Row) -> None:
 def test_bytes_per_token_are_exact(
     name: str, kv_cache_dtype: str, tp: int, bytes_per_token: int
 ) -> None:
-    asked = Request(80.0, kv_cache_dtype=kv_cache_dtype, tensor_parallel_size=tp)
+    asked = PlanRequest(80.0, kv_cache_dtype=kv_cache_dtype, tensor_parallel_size=tp)
     assert make_plan(model(name), asked).kv.bytes_per_token == bytes_per_token
 
 
@@ -79,26 +79,26 @@ def test_bytes_per_token_are_exact(
     [
         (
             "Qwen/Qwen3.6-35B-A3B",
-            Request(31.84, kv_cache_dtype="fp8", max_model_len=131072),
+            PlanRequest(31.84, kv_cache_dtype="fp8", max_model_len=131072),
             6.01,
             569878,
         ),
         (
             "Qwen/Qwen3.6-35B-A3B",
-            Request(31.84, kv_cache_dtype="fp8", max_model_len=131072),
+            PlanRequest(31.84, kv_cache_dtype="fp8", max_model_len=131072),
             5.98,
             567978,
         ),
         (
             "Qwen/Qwen3.6-27B",
-            Request(23.58, kv_cache_dtype="fp8", max_model_len=131072, tensor_parallel_size=2),
+            PlanRequest(23.58, kv_cache_dtype="fp8", max_model_len=131072, tensor_parallel_size=2),
             4.99,
             302921,
         ),
     ],
 )
 def test_tokens_of_a_hybrid_model_are_those_that_vllm_prints(
-    name: str, request_: Request, kv_gib: float, tokens: int
+    name: str, request_: PlanRequest, kv_gib: float, tokens: int
 ) -> None:
     known = replace(request_, measured=Measured(available_kv_gib=kv_gib))
     assert make_plan(model(name), known).kv_tokens == pytest.approx(tokens, rel=0.003)
@@ -106,7 +106,7 @@ def test_tokens_of_a_hybrid_model_are_those_that_vllm_prints(
 
 def test_a_window_costs_what_it_holds_however_long_the_request_is() -> None:
     gemma = model("google/gemma-3-27b-it")
-    kv = make_plan(gemma, Request(80.0, tensor_parallel_size=2)).kv
+    kv = make_plan(gemma, PlanRequest(80.0, tensor_parallel_size=2)).kv
     full_layers, heads, width, bytes_each = 10, 8, 256, 2
     assert kv.bytes_per_token == full_layers * heads * width * bytes_each
     grown = kv.request_bytes(128_000) - kv.request_bytes(64_000)
@@ -115,7 +115,7 @@ def test_a_window_costs_what_it_holds_however_long_the_request_is() -> None:
 
 def test_a_model_whose_every_layer_has_a_window_is_bounded_by_it() -> None:
     mistral = {**known_models()["mistralai/Mistral-7B-Instruct-v0.2"], "sliding_window": 4096}
-    kv = make_plan(model_of(mistral), Request(24.0, max_num_batched_tokens=2048)).kv
+    kv = make_plan(model_of(mistral), PlanRequest(24.0, max_num_batched_tokens=2048)).kv
     assert kv.bytes_per_token == 131_072
     assert kv.request_bytes(32_000) == kv.request_bytes(8_000) > kv.request_bytes(4_000)
 
@@ -127,7 +127,7 @@ def test_a_window_as_long_as_the_context_is_none() -> None:
 
 
 def test_the_published_17_gb_of_a_70b_awq_model_is_refused_with_its_arithmetic() -> None:
-    asked = Request(23.5, max_model_len=8192, kv_cache_dtype="fp8", gpu_memory_utilization=0.95)
+    asked = PlanRequest(23.5, max_model_len=8192, kv_cache_dtype="fp8", gpu_memory_utilization=0.95)
     plan = make_plan(model("hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"), asked)
     assert plan.verdict is Fit.DOES_NOT_FIT
     assert plan.weights.gib == pytest.approx(37.04, abs=0.1)
@@ -136,7 +136,7 @@ def test_the_published_17_gb_of_a_70b_awq_model_is_refused_with_its_arithmetic()
 
 
 def test_32_sequences_of_64_ki_tokens_are_a_cap_and_not_a_reservation() -> None:
-    asked = Request(
+    asked = PlanRequest(
         23.5, quantization="fp8", kv_cache_dtype="fp8", max_model_len=65536, max_num_seqs=32
     )
     plan = make_plan(model(), asked)
@@ -148,7 +148,8 @@ def test_32_sequences_of_64_ki_tokens_are_a_cap_and_not_a_reservation() -> None:
 def test_graphs_are_inside_utilization_only_since_0_20() -> None:
     old, new = (
         make_plan(
-            model(), Request(23.5, version_of(v), gpu_memory_utilization=0.9, max_model_len=8192)
+            model(),
+            PlanRequest(23.5, version_of(v), gpu_memory_utilization=0.9, max_model_len=8192),
         )
         for v in ("0.19.1", "0.20.0")
     )
@@ -157,7 +158,7 @@ def test_graphs_are_inside_utilization_only_since_0_20() -> None:
 
 def test_what_vllm_printed_before_replaces_every_estimate() -> None:
     printed = Measured(15.0, 1.0, 0.2, 0.5, None)
-    plan = make_plan(model(), Request(23.5, max_model_len=8192, measured=printed))
+    plan = make_plan(model(), PlanRequest(23.5, max_model_len=8192, measured=printed))
     assert [plan.weights.gib, plan.activation.gib, plan.non_torch.gib, plan.cuda_graphs.gib] == [
         15.0,
         1.0,
@@ -167,7 +168,7 @@ def test_what_vllm_printed_before_replaces_every_estimate() -> None:
 
 
 def test_kv_cache_memory_bytes_is_the_pool_whatever_else_is_asked() -> None:
-    asked = Request(23.5, kv_cache_memory_bytes=4 * 1024**3, max_model_len=8192)
+    asked = PlanRequest(23.5, kv_cache_memory_bytes=4 * 1024**3, max_model_len=8192)
     assert make_plan(model(), asked).available_kv_gib == 4.0
 
 
@@ -198,7 +199,7 @@ limits = st.fixed_dictionaries(
 
 @given(name=st.sampled_from(sorted(known_models())), asked=limits)
 def test_every_plan_adds_up_and_names_every_gib(name: str, asked: dict[str, object]) -> None:
-    plan = make_plan(model(name), Request(**asked))  # type: ignore[arg-type]
+    plan = make_plan(model(name), PlanRequest(**asked))  # type: ignore[arg-type]
     total = sum(float(str(row["gib"])) for row in terms(plan))
     on_top = 0.0 if plan.request.version.graphs_inside else plan.cuda_graphs.gib
     assert total - on_top == pytest.approx(plan.request.gpu_memory_gib, abs=0.02)
@@ -212,7 +213,7 @@ def test_a_larger_card_never_makes_a_plan_worse(
     name: str, asked: dict[str, object], more: float
 ) -> None:
     # the defaults of a step change at 70 GiB; they are fixed here so that only the memory differs
-    small = Request(**asked, max_num_batched_tokens=2048)  # type: ignore[arg-type]
+    small = PlanRequest(**asked, max_num_batched_tokens=2048)  # type: ignore[arg-type]
     large = replace(small, gpu_memory_gib=small.gpu_memory_gib + more)
     order = [Fit.DOES_NOT_FIT, Fit.TIGHT, Fit.FITS]
     before, after = make_plan(model(name), small), make_plan(model(name), large)

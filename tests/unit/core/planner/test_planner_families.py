@@ -13,7 +13,7 @@ from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Fit, Request
+from agent.core.planner.question import Fit, PlanRequest
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
 from agent.host.models.known import known_config, known_models
@@ -41,7 +41,7 @@ MAMBA = {
 
 def bytes_per_token(config: dict[str, Any], version: str = "0.19", **asked: Any) -> float:
     return make_plan(
-        model_of(config), Request(80.0, version=version_of(version), **asked)
+        model_of(config), PlanRequest(80.0, version=version_of(version), **asked)
     ).kv.bytes_per_token
 
 
@@ -198,7 +198,7 @@ def test_auto_follows_the_checkpoints_scales_from_the_version_that_reads_them() 
 @pytest.mark.parametrize("kind", ["frobnicator", "deepseek_v4", ""])
 def test_a_family_that_was_never_measured_is_never_said_to_fit(kind: str) -> None:
     config = {**PLAIN, "model_type": kind}
-    plan = make_plan(model_of(config), Request(180.0, max_model_len=4096))
+    plan = make_plan(model_of(config), PlanRequest(180.0, max_model_len=4096))
     assert plan.verdict is Fit.TIGHT
     assert "never measured" in plan.reason
     assert plan.weights.error_gib > 0.2 * plan.weights.gib
@@ -213,14 +213,14 @@ def test_a_family_that_was_never_measured_is_never_said_to_fit(kind: str) -> Non
     ],
 )
 def test_a_split_that_vllm_refuses_never_fits(name: str, gpus: int, why: str) -> None:
-    asked = Request(80.0, tensor_parallel_size=gpus, max_model_len=4096)
+    asked = PlanRequest(80.0, tensor_parallel_size=gpus, max_model_len=4096)
     plan = make_plan(model_of(known_models()[name]), asked)
     assert plan.verdict is Fit.DOES_NOT_FIT
     assert why in plan.reason
 
 
 def test_a_context_beyond_the_models_own_is_not_said_to_fit() -> None:
-    asked = Request(80.0, max_model_len=65536)
+    asked = PlanRequest(80.0, max_model_len=65536)
     plan = make_plan(model_of(known_models()["meta-llama/Meta-Llama-3-8B"]), asked)
     assert plan.verdict is Fit.TIGHT
     assert "8192 tokens" in plan.reason
@@ -276,7 +276,7 @@ KEYS = sorted(
 def test_a_config_with_nonsense_in_it_is_named_and_never_breaks(said: dict[str, Any]) -> None:
     try:
         model = model_of({**PLAIN, "model_type": "llama", **said})
-        outcome = make_plan(model, Request(80.0)).verdict.value
+        outcome = make_plan(model, PlanRequest(80.0)).verdict.value
     except NotAModelError as error:
         outcome = str(error)
     except UnknownQuantizationError as error:

@@ -14,14 +14,14 @@ from agent.core.engine.install import Engine, image_install
 from agent.core.hub.unit import render_fetch_unit
 from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime, version_in
 from agent.core.settings.service import Sandbox, Settings
-from agent.core.unit.text import HostFacts, render_unit
+from agent.core.unit.text import UnitInputs, render_unit
 from agent.errors import ConfigError
 from agent.host.nvidia.processes import process_of
 from tests.given.unit_reader import argv, settings_of, values_of, words
 
 IMAGE = "vllm/vllm-openai:v0.10.2"
 ENGINE = Engine("0.10.2", has_vllm_metadata=False, flags=None)
-HOST = HostFacts(nvidia_devices=True)
+HOST = UnitInputs(nvidia_devices=True)
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 RUNTIMES = pytest.mark.parametrize("runtime", [Runtime.PODMAN, Runtime.DOCKER])
 
@@ -145,7 +145,7 @@ def test_a_model_is_fetched_by_the_images_python_into_the_same_cache_without_a_g
 
 @RUNTIMES
 def test_a_model_that_is_complete_is_served_with_the_hub_away(runtime: Runtime) -> None:
-    text = render_unit(service(runtime), ENGINE, HostFacts(needs_no_hub=True))
+    text = render_unit(service(runtime), ENGINE, UnitInputs(needs_no_hub=True))
     assert "--env=HF_HUB_OFFLINE" in argv(text)
     assert "HF_HUB_OFFLINE=1" in values_of(text, "Environment")
     assert "HF_HUB_OFFLINE=1" not in rendered(service(runtime))

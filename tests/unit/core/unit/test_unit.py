@@ -12,17 +12,17 @@ from agent.core.engine.install import Engine
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.environment import environment_of
 from agent.core.unit.quoting import argument, assignment
-from agent.core.unit.text import HostFacts, override_note, render_unit
+from agent.core.unit.text import UnitInputs, override_note, render_unit
 from tests.given.unit_reader import argv, environment, settings_of, values_of, words
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
-HOST = HostFacts(groups=frozenset({"video", "render"}), nvidia_devices=True)
+HOST = UnitInputs(groups=frozenset({"video", "render"}), nvidia_devices=True)
 HUB = Settings(name="vllm", model="org/name")
 LOCAL = Settings(name="vllm", model="/srv/models/m")
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
-def rendered(settings: Settings, host: HostFacts = HOST) -> str:
+def rendered(settings: Settings, host: UnitInputs = HOST) -> str:
     return render_unit(settings, ENGINE, host)
 
 
@@ -117,17 +117,17 @@ def test_what_is_left_after_a_stop_is_killed_as_it_may_swallow_a_sigterm() -> No
 
 @pytest.mark.parametrize("groups", [frozenset(), frozenset({"video"}), frozenset({"render"})])
 def test_only_groups_that_exist_are_named(groups: frozenset[str]) -> None:
-    unit = rendered(HUB, HostFacts(groups=groups))
+    unit = rendered(HUB, UnitInputs(groups=groups))
     assert values_of(unit, "SupplementaryGroups") == [" ".join(groups)] * len(groups)
 
 
 def test_the_devices_are_made_ready_only_where_nvidias_driver_is() -> None:
     assert "nvidia-modprobe" in values_of(rendered(HUB), "ExecStartPre")[0]
-    assert values_of(rendered(HUB, HostFacts()), "ExecStartPre") == []
+    assert values_of(rendered(HUB, UnitInputs()), "ExecStartPre") == []
 
 
 def test_the_gpus_stay_allowed_where_the_driver_is_not_loaded_yet() -> None:
-    assert "char-nvidia* rw" in values_of(rendered(HUB, HostFacts()), "DeviceAllow")
+    assert "char-nvidia* rw" in values_of(rendered(HUB, UnitInputs()), "DeviceAllow")
 
 
 def test_the_token_is_a_credential_and_never_in_the_environment() -> None:
@@ -199,7 +199,7 @@ def test_a_model_that_the_sandbox_would_hide_is_shown_to_vllm(path: str) -> None
 
 
 def test_a_virtual_environment_in_a_home_is_shown_to_vllm() -> None:
-    unit = rendered(LOCAL, HostFacts(read_paths=("/home/ann/venv", "/usr")))
+    unit = rendered(LOCAL, UnitInputs(read_paths=("/home/ann/venv", "/usr")))
     assert values_of(unit, "BindReadOnlyPaths") == ['"-/home/ann/venv"']
 
 

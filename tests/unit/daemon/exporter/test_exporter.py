@@ -27,7 +27,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
-from agent.daemon.exporter.http_server import HttpServer, Limits, Request, Response, parse_head
+from agent.daemon.exporter.http_server import (
+    ConnectionLimits,
+    HttpServer,
+    Request,
+    Response,
+    parse_head,
+)
 from agent.errors import AgentError
 from tests.given.certificates import self_signed
 from tests.given.some_snapshot import SNAPSHOT
@@ -248,7 +254,7 @@ def ok(_request: Request) -> Response:
 
 
 @contextlib.contextmanager
-def bounded(limits: Limits) -> Iterator[HttpServer]:
+def bounded(limits: ConnectionLimits) -> Iterator[HttpServer]:
     server = HttpServer("127.0.0.1", 0, ok, lambda: None, limits)
     server.start()
     try:
@@ -262,13 +268,13 @@ def connected(server: HttpServer) -> socket.socket:
 
 
 def test_a_client_that_never_finishes_its_request_is_hung_up_on() -> None:
-    with bounded(Limits(request=0.2)) as server, connected(server) as slow:
+    with bounded(ConnectionLimits(request=0.2)) as server, connected(server) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nX: ")
         assert slow.recv(1) == b""
 
 
 def test_an_idle_connection_is_closed_in_the_end() -> None:
-    with bounded(Limits(request=0.2, idle=0.2)) as server, connected(server) as client:
+    with bounded(ConnectionLimits(request=0.2, idle=0.2)) as server, connected(server) as client:
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         received = b""
         while piece := client.recv(4096):
@@ -277,7 +283,7 @@ def test_an_idle_connection_is_closed_in_the_end() -> None:
 
 
 def test_waiting_clients_give_way_to_a_new_one() -> None:
-    with bounded(Limits(connections=3)) as server, contextlib.ExitStack() as stack:
+    with bounded(ConnectionLimits(connections=3)) as server, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(connected(server)) for _ in range(6)]
         for sock in slow:
             with contextlib.suppress(OSError):
@@ -288,7 +294,7 @@ def test_waiting_clients_give_way_to_a_new_one() -> None:
 
 
 def test_a_request_without_end_is_refused() -> None:
-    with bounded(Limits()) as server, connected(server) as client:
+    with bounded(ConnectionLimits()) as server, connected(server) as client:
         with contextlib.suppress(OSError):
             client.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000)
         with contextlib.suppress(ConnectionResetError):

@@ -42,7 +42,7 @@ _SURVIVES_READY = frozenset({Group.HARDWARE})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FailureLine:
     """A failure line: the lowest `weight` is nearest to the root, then the lowest `order`.
 
     `guessed` is true where the class hangs on a phase that no line had shown yet, `soft` where the
@@ -67,18 +67,18 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Findings:
+class FailureLines:
     """The first and strongest line of each class, in the order of the log."""
 
-    _found: list[Finding] = field(default_factory=list)
+    _found: list[FailureLine] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[FailureLine]:
         return iter(self._found)
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: FailureLine) -> None:
         """Keep the finding; a weaker one of a known class only completes its numbers."""
         for index, known in enumerate(self._found):
             if known.failure is finding.failure and known.weight <= finding.weight:
@@ -88,7 +88,7 @@ class Findings:
         if len(self._found) < MAX_FINDINGS:
             self._found.append(finding)
 
-    def by_weight(self) -> list[Finding]:
+    def by_weight(self) -> list[FailureLine]:
         """Return them with the nearest to the root first."""
         return sorted(self._found, key=lambda f: (f.weight, f.order))
 
@@ -116,10 +116,10 @@ class Findings:
         """Forget lines that only tell that a process is gone."""
         self._found = [f for f in self._found if f.weight != WRAPPER_WEIGHT]
 
-    def warnings_after_the_end(self) -> Findings:
+    def warnings_after_the_end(self) -> FailureLines:
         """Return the warnings behind the last hard line: they belong to the next run."""
         hard = max((f.order for f in self._found if not f.soft), default=0)
-        return Findings([replace(f, order=0) for f in self._found if f.soft and f.order > hard])
+        return FailureLines([replace(f, order=0) for f in self._found if f.soft and f.order > hard])
 
 
 def finding_of(
@@ -130,7 +130,7 @@ def finding_of(
     phase: EnginePhase | None,
     *,
     caught: bool = False,
-) -> Finding | None:
+) -> FailureLine | None:
     """Return what a failure line means in this run; `phase` is None when no line has shown it.
 
     `caught` tells that the program says itself that it goes on after this error.
@@ -146,7 +146,7 @@ def finding_of(
     guessed = bool(signature.by_phase) and trace.phase is None and phase is None
     shown = line.text.strip()[:SHOWN]
     weight = _weight(signature, numbers, soft=soft) + (CODE_WEIGHT if code else 0.0)
-    return Finding(failure, weight, order, shown, numbers, line.stamp, guessed, soft)
+    return FailureLine(failure, weight, order, shown, numbers, line.stamp, guessed, soft)
 
 
 def _class_of(match: Match, trace: Traceback, phase: EnginePhase | None) -> FailureClass | None:

@@ -36,7 +36,7 @@ KEEP_UNSAVED = 1000
 KEEP_SECONDS = 400 * 86400.0
 
 
-class Memory:
+class Recorder:
     """Writes only what changed; a store that fails is told once and does not stop the agent."""
 
     def __init__(self, store: Store, volatile: str = "") -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.diagnosis.findings import NOTE_WEIGHT, WRAPPER_WEIGHT, Finding
+from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, FailureLine
 from agent.core.diagnosis.lines import seconds_between
-from agent.core.diagnosis.run import Life
+from agent.core.diagnosis.run import Run
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import XidAction, group_of
 from agent.core.failures.meaning import xid_action as action_of
@@ -41,155 +41,155 @@ _SILENT_ACCESS_LOG = ("disable_uvicorn_access_log", "uvicorn_log_level", "disabl
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Conclusion:
     """What a run came to; `finding` carries the numbers of the cause, where it printed any."""
 
     outcome: Outcome
     failure: FailureClass | None
     evidence: tuple[str, ...]
     also: tuple[FailureClass, ...] = ()
-    finding: Finding | None = None
+    finding: FailureLine | None = None
 
 
-def judge(life: Life) -> Verdict:
+def judge(run: Run) -> Conclusion:
     """Return the verdict on what was read so far."""
-    findings = life.findings.by_weight()
-    dead = life.tracebacks.deadly is not None and not life.stopping
+    findings = run.findings.by_weight()
+    dead = run.tracebacks.deadly is not None and not run.stopping
     if any(f.ends for f in findings) or (dead and any(f.past for f in findings)):
-        return _failed(life, findings)
-    if dead and life.tracebacks.deadly is not None:
-        return Verdict(Outcome.FAILED, FailureClass.UNKNOWN, (life.tracebacks.deadly,))
-    hang = _hang(life)
+        return _failed(run, findings)
+    if dead and run.tracebacks.deadly is not None:
+        return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, (run.tracebacks.deadly,))
+    hang = _hang(run)
     if hang is not None:
         return hang
-    if life.fallbacks:
-        return _degraded(life)
-    if life.stopping:
-        return _stopped(life)
-    if life.exit_status:
-        return Verdict(Outcome.FAILED, FailureClass.UNKNOWN, (life.exit_line,))
+    if run.fallbacks:
+        return _degraded(run)
+    if run.stopping:
+        return _stopped(run)
+    if run.exit_status:
+        return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, (run.exit_line,))
     if notes := [f for f in findings if f.weight >= NOTE_WEIGHT]:
-        return _noted(life, notes)
-    if life.ready:
-        return Verdict(Outcome.READY, None, (life.ready_line,))
-    if life.recognised:
-        evidence = (life.phase_line,) if life.phase_line else ()
-        return Verdict(Outcome.RUNNING, None, evidence)
-    return Verdict(Outcome.UNKNOWN, None, ())
+        return _noted(run, notes)
+    if run.ready:
+        return Conclusion(Outcome.READY, None, (run.ready_line,))
+    if run.recognised:
+        evidence = (run.phase_line,) if run.phase_line else ()
+        return Conclusion(Outcome.RUNNING, None, evidence)
+    return Conclusion(Outcome.UNKNOWN, None, ())
 
 
-def _failed(life: Life, findings: list[Finding]) -> Verdict:
+def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     cause = _hub_was_away(findings) or findings[0]
-    also = _others(cause.failure, [f.failure for f in findings] + list(life.fallbacks))
+    also = _others(cause.failure, [f.failure for f in findings] + list(run.fallbacks))
     evidence = [cause.line]
-    if cause.weight >= WRAPPER_WEIGHT and life.tracebacks.deadly is not None:
-        evidence = [life.tracebacks.deadly, *(f.line for f in findings)]
+    if cause.weight >= WRAPPER_WEIGHT and run.tracebacks.deadly is not None:
+        evidence = [run.tracebacks.deadly, *(f.line for f in findings)]
         lines = tuple(dict.fromkeys(evidence))[:MAX_EVIDENCE]
         also = _others(FailureClass.UNKNOWN, [f.failure for f in findings])
-        return Verdict(Outcome.FAILED, FailureClass.UNKNOWN, lines, also, cause)
-    if group_of(cause.failure) is Group.MEMORY and life.phase_line:
-        evidence.append(life.phase_line)
+        return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, lines, also, cause)
+    if group_of(cause.failure) is Group.MEMORY and run.phase_line:
+        evidence.append(run.phase_line)
     evidence += [f.line for f in findings]
-    failure = _settle_guess(life, cause)
-    degraded = life.ready and failure in _DEGRADING
+    failure = _settle_guess(run, cause)
+    degraded = run.ready and failure in _DEGRADING
     outcome = Outcome.DEGRADED if degraded else Outcome.FAILED
     lines = tuple(dict.fromkeys(evidence))[:MAX_EVIDENCE]
-    return Verdict(outcome, failure, lines, also, cause)
+    return Conclusion(outcome, failure, lines, also, cause)
 
 
-def _hub_was_away(findings: list[Finding]) -> Finding | None:
+def _hub_was_away(findings: list[FailureLine]) -> FailureLine | None:
     """A hub that gave up answering, where all that is said at the end is that files are missing."""
     if findings[0].failure not in _NOT_FETCHED:
         return None
     return next((f for f in findings if f.soft and f.failure in _HUB_AWAY), None)
 
 
-def _settle_guess(life: Life, cause: Finding) -> FailureClass:
+def _settle_guess(run: Run, cause: FailureLine) -> FailureClass:
     """An allocation that failed where no phase line survived: the wrappers tell start or run."""
     if not cause.guessed:
         return cause.failure
-    fatal = any(word in f.line for f in life.findings for word in _DIED_AT_WORK)
+    fatal = any(word in f.line for f in run.findings for word in _DIED_AT_WORK)
     return FailureClass.OOM_RUNTIME if fatal else cause.failure
 
 
-def _hang(life: Life) -> Verdict | None:
-    served = life.served
+def _hang(run: Run) -> Conclusion | None:
+    served = run.served
     if served.blocked >= BLOCKED_MINUTES or served.idle_stats >= IDLE_STATS:
-        return Verdict(Outcome.FAILED, FailureClass.ENGINE_HUNG, (served.idle_line,))
-    if _watched_in_vain(life):
+        return Conclusion(Outcome.FAILED, FailureClass.ENGINE_HUNG, (served.idle_line,))
+    if _watched_in_vain(run):
         said = f"{served.probes} health probes answered and no request completed before the stop"
         lines = (said, served.last_line)
-        also = _others(FailureClass.ENGINE_HUNG, [life.asked] if life.asked else [])
-        return Verdict(Outcome.FAILED, FailureClass.ENGINE_HUNG, lines, also)
+        also = _others(FailureClass.ENGINE_HUNG, [run.asked] if run.asked else [])
+        return Conclusion(Outcome.FAILED, FailureClass.ENGINE_HUNG, lines, also)
     return None
 
 
-def _watched_in_vain(life: Life) -> bool:
-    served = life.served
-    if not (life.stopping and life.ready and life.asked) or served.answers_ever:
+def _watched_in_vain(run: Run) -> bool:
+    served = run.served
+    if not (run.stopping and run.ready and run.asked) or served.answers_ever:
         return False
-    seconds = seconds_between(life.ready_stamp, life.asked_stamp)
+    seconds = seconds_between(run.ready_stamp, run.asked_stamp)
     return served.probes >= PROBES and seconds <= served.probes * PROBE_SECONDS
 
 
-def _degraded(life: Life) -> Verdict:
-    failures = list(life.fallbacks)
-    also = failures[1:] + ([life.asked] if life.stopping and life.asked else [])
-    return Verdict(
+def _degraded(run: Run) -> Conclusion:
+    failures = list(run.fallbacks)
+    also = failures[1:] + ([run.asked] if run.stopping and run.asked else [])
+    return Conclusion(
         Outcome.DEGRADED,
         failures[0],
-        tuple(life.fallbacks.values())[:MAX_EVIDENCE],
+        tuple(run.fallbacks.values())[:MAX_EVIDENCE],
         _others(failures[0], also),
     )
 
 
-def _stopped(life: Life) -> Verdict:
-    evidence = [line for line in (life.asked_line, life.stop_line) if line]
-    if life.asked_before_ready:
-        evidence.insert(0, life.asked_before_ready)
+def _stopped(run: Run) -> Conclusion:
+    evidence = [line for line in (run.asked_line, run.stop_line) if line]
+    if run.asked_before_ready:
+        evidence.insert(0, run.asked_before_ready)
         failure = FailureClass.SIGTERM_IGNORED_AT_STARTUP
-    elif life.asked is FailureClass.SHUTDOWN_DRAIN:
+    elif run.asked is FailureClass.SHUTDOWN_DRAIN:
         failure = FailureClass.SHUTDOWN_DRAIN
-    elif life.waited_for_connections:
+    elif run.waited_for_connections:
         failure = FailureClass.SHUTDOWN_OPEN_CONNECTION
-    elif _nobody_ever_came(life):
+    elif _nobody_ever_came(run):
         evidence.append("no request of any kind between ready and the stop")
         failure = FailureClass.SIGTERM_IGNORED_AT_STARTUP
     else:
         failure = FailureClass.SHUTDOWN_SIGTERM
-    return Verdict(Outcome.STOPPED, failure, tuple(evidence[:MAX_EVIDENCE]))
+    return Conclusion(Outcome.STOPPED, failure, tuple(evidence[:MAX_EVIDENCE]))
 
 
-def _nobody_ever_came(life: Life) -> bool:
+def _nobody_ever_came(run: Run) -> bool:
     """A server that was started, came up and was never asked anything: its stop came too early.
 
     vLLM 0.16..0.32 swallow a SIGTERM during start-up without a word; this is all that shows.
     """
-    asked = str(life.book.get("non_default_args") or "")
+    asked = str(run.book.get("non_default_args") or "")
     return (
-        life.ready
-        and life.started
-        and life.asked is not None
-        and not life.served.last_line
-        and not life.served.answers_ever
+        run.ready
+        and run.started
+        and run.asked is not None
+        and not run.served.last_line
+        and not run.served.answers_ever
         and not any(option in asked for option in _SILENT_ACCESS_LOG)
     )
 
 
-def _noted(life: Life, findings: list[Finding]) -> Verdict:
+def _noted(run: Run, findings: list[FailureLine]) -> Conclusion:
     cause = findings[0]
     code = int(cause.numbers.get("xid", 0))
-    harmless = life.ready or action_of(code) is XidAction.NOTE
+    harmless = run.ready or action_of(code) is XidAction.NOTE
     outcome = Outcome.DEGRADED if harmless else Outcome.FAILED
     lines = tuple(dict.fromkeys(f.line for f in findings))[:MAX_EVIDENCE]
     also = _others(cause.failure, [f.failure for f in findings])
-    return Verdict(outcome, cause.failure, lines, also, cause)
+    return Conclusion(outcome, cause.failure, lines, also, cause)
 
 
 def _others(failure: FailureClass, failures: list[FailureClass]) -> tuple[FailureClass, ...]:
     return tuple(name for name in dict.fromkeys(failures) if name is not failure)
 
 
-def phase_shown(life: Life) -> EnginePhase:
+def phase_shown(run: Run) -> EnginePhase:
     """Return the phase to show: that of the cause while failing, else how far the run came."""
-    return EnginePhase.STOPPING if life.ready and life.stopping else life.phase
+    return EnginePhase.STOPPING if run.ready and run.stopping else run.phase
