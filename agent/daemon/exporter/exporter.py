@@ -15,7 +15,6 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
-from agent.daemon.exporter.exposition import render
 from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain
 from agent.daemon.metrics.collector import SnapshotCollector
 from agent.host.web.access import WebAccess
@@ -83,9 +82,8 @@ class Exporter:
                 return plain(HTTPStatus.NOT_FOUND)
 
     def _metrics(self, request: Request) -> Response:
-        _, content_type = choose_encoder(request.headers.get("accept", ""))
-        openmetrics = content_type.startswith("application/openmetrics-text")
-        body = render(self._registry.collect(), openmetrics=openmetrics)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        body = encode(self._registry)
         if not gzip_accepted(request.headers.get("accept-encoding", "")):
             return Response(HTTPStatus.OK, content_type, body)
         packed = gzip.compress(body, _GZIP_LEVEL)
