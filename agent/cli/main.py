@@ -47,7 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
     named = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
-    for command in modules_of(named):
+    try:
+        modules = modules_of(named)
+    except AgentError as error:  # a file of the package is missing or damaged
+        print(f"llmagent: {error}", file=sys.stderr)
+        return error.exit_status
+    for command in modules:
         command.add_parser(commands)
     args = parser.parse_args(words)
     try:

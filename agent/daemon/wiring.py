@@ -102,13 +102,13 @@ class Daemon:
         self.publisher.watch_health(self.recorder.health)
         self.unit_thread.start()
         cursor = self.recorder.cursor(CURSOR_NAME)
-        xids, emit = load_xids(), self.messages.put
-        self.kernel_source = KernelSource(cursor, xids, emit, self.clock)
+        emit = self.messages.put
+        self.kernel_source = KernelSource(cursor, load_xids(), emit, self.clock)
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
         files = DriverFiles(self.places.driver)
-        self.gpu_source = GpuSource(Nvml(), files, xids, emit, self.clock)
+        self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
         self.gpu_thread = SourceThread(self.gpu_source, self.clock)
         self.publisher.watch_health(self.gpu_thread.health)
         self.gpu_thread.start()

@@ -9,8 +9,9 @@ from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, Fail
 from agent.core.diagnosis.lines import seconds_between
 from agent.core.diagnosis.run import Run
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
-from agent.core.failures.meaning import XidAction, group_of
-from agent.core.failures.meaning import xid_action as action_of
+from agent.core.failures.meaning import group_of
+from agent.core.failures.xids import XidAction
+from agent.core.failures.xids import xid_action as action_of
 
 MAX_EVIDENCE = 5
 

@@ -11,7 +11,8 @@ from agent.core.diagnosis.numbers import read_numbers
 from agent.core.diagnosis.signatures import Match, Rank, Signature
 from agent.core.diagnosis.tracebacks import Traceback
 from agent.core.failures.classes import EnginePhase, FailureClass, Group
-from agent.core.failures.meaning import XidAction, group_of, of_xid, xid_action
+from agent.core.failures.meaning import group_of
+from agent.core.failures.xids import XidAction, of_xid, xid_action
 
 MAX_FINDINGS = 64
 """Different failure lines that are kept of one run; the first of each class."""

@@ -1,53 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each failure class means: who can cure it and what a person must do.
-
-Kinds follow what vLLM 0.6.3..0.32 does on a second start with the same settings; the Xid buckets
-are the "immediate action" of NVIDIA's Xid catalogue (docs.nvidia.com/deploy/xid-errors).
-"""
+"""What each failure class means: who can cure it, what a person must do, what the agent does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Final
 
-from agent.core.failures.advice import ADVICE
 from agent.core.failures.classes import FailureClass, Group, Kind
-
-F = FailureClass
-
-
-class XidAction(StrEnum):
-    """What an Xid asks for on a host that nobody watches."""
-
-    NOTE = "note"
-    RESTART = "restart"
-    RESET = "reset"
-    REBOOT = "reboot"
-    HOLD = "hold"
+from agent.core.failures.shipped import CLASSES
+from agent.core.failures.xids import XidAction, xid_action
 
 
-_RESET = frozenset({46, 48, 62, 64, 95, 110, 119, 120, 136, 140, 143, 155, 156, 158})
-_RESET_UNLESS_154_SAYS_MORE = frozenset({74, 144, 145, 146, 147, 148, 149, 150, 154})
-_REBOOT = frozenset({79, 167})
-_HOLD = frozenset({54, 151, 159, 168})
-_RESTART = frozenset(
-    {8, 11, 13, 25, 31, 32, 39, 40, 41, 43, 60, 75, 76, 77, 80, 88, 89, 94, 109, 139}
-    | {68, 69, 70, 71, 72, 82, 83, 84, 85, 86}
-    | set(range(96, 106))
-    | set(range(126, 136))
-)
+class Proof(StrEnum):
+    """What a failure proves of the memory that the KV cache had in the failed run.
+
+    NOT_ENOUGH: too little of the GPU was left for the run, which says nothing of the cache.
+    """
+
+    TOO_HIGH = "too-high"
+    TOO_LOW = "too-low"
+    NOT_ENOUGH = "not-enough"
 
 
-def xid_action(code: int) -> XidAction:
-    """Return the bucket of an Xid; codes that the catalogue gives no action are noted only."""
-    if code in _RESET or code in _RESET_UNLESS_154_SAYS_MORE:
-        return XidAction.RESET
-    if code in _REBOOT:
-        return XidAction.REBOOT
-    if code in _HOLD:
-        return XidAction.HOLD
-    return XidAction.RESTART if code in _RESTART else XidAction.NOTE
+class AtLast(StrEnum):
+    """What follows when no rung of the ladder is left, where that is not what the kind asks for."""
+
+    MEMORY_MAY_COME_FREE = "memory-may-come-free"
+    TRY_UNTIL_IT_WORKS = "try-until-it-works"
+    FETCH_AGAIN = "fetch-again"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureFacts:
+    """One entry of agent/failures/classes.toml, whose head explains the columns."""
+
+    kind: Kind
+    group: Group
+    advice: str
+    undecided: bool = False
+    for_want_of_gpu_memory: bool = False
+    proves: Proof | None = None
+    ladder: tuple[str, ...] = ()
+    """The names of the rungs in their order, each as often as it is taken."""
+
+    at_last: AtLast | None = None
+    retry_after_seconds: float = 0.0
+
+
+def facts_from_row(row: Mapping[str, Any]) -> FailureFacts:
+    """Return an entry of the table; raises ValueError, TypeError or KeyError where it is wrong."""
+    columns = {
+        **row,
+        "kind": Kind(row["kind"]),
+        "group": Group(row["group"]),
+        "proves": Proof(row["proves"]) if "proves" in row else None,
+        "at_last": AtLast(row["at_last"]) if "at_last" in row else None,
+        "ladder": tuple(rung for part in row.get("ladder", ()) for rung in _rungs(part)),
+    }
+    return FailureFacts(**columns)
+
+
+def _rungs(part: str) -> tuple[str, ...]:
+    """Return `name` as often as "name x3" says."""
+    name, _, times = part.partition(" x")
+    return (name,) * int(times or 1)
 
 
 _XID_ADVICE: Mapping[XidAction, str] = {
@@ -60,121 +78,28 @@ _XID_ADVICE: Mapping[XidAction, str] = {
     XidAction.HOLD: "Check cables, power and firmware of the GPU; no restart helps.",
 }
 
-_XID_KIND: Mapping[XidAction, Kind] = {
-    XidAction.NOTE: Kind.TRANSIENT,
-    XidAction.RESTART: Kind.TRANSIENT,
-    XidAction.RESET: Kind.HUMAN,
-    XidAction.REBOOT: Kind.HUMAN,
-    XidAction.HOLD: Kind.HUMAN,
-}
+_CURED_BY_A_START: Final = frozenset({XidAction.NOTE, XidAction.RESTART})
 
 
-@dataclass(frozen=True, slots=True)
-class FailureFacts:
-    """One row of the table."""
-
-    kind: Kind
-    group: Group
-    advice: str
+def _facts_of_xid(action: XidAction) -> FailureFacts:
+    kind = Kind.TRANSIENT if action in _CURED_BY_A_START else Kind.HUMAN
+    return FailureFacts(kind, Group.HARDWARE, _XID_ADVICE[action])
 
 
-def _rows(kind: Kind, group: Group, *classes: FailureClass) -> dict[FailureClass, FailureFacts]:
-    return {name: FailureFacts(kind, group, ADVICE[name]) for name in classes}
+def _facts(failure: FailureClass) -> FailureFacts:
+    row = CLASSES.get(failure.value)
+    if row is not None:
+        return facts_from_row(row)
+    code = failure.value.removeprefix("xid-")
+    return _facts_of_xid(xid_action(int(code)) if code.isdigit() else XidAction.NOTE)
 
 
-def _xid_rows() -> dict[FailureClass, FailureFacts]:
-    rows = {}
-    for name in FailureClass:
-        if name.value.startswith("xid-"):
-            action = XidAction.NOTE if name is F.XID_OTHER else xid_action(int(name.value[4:]))
-            rows[name] = FailureFacts(_XID_KIND[action], Group.HARDWARE, _XID_ADVICE[action])
-    return rows
+TABLE: Final[Mapping[FailureClass, FailureFacts]] = {name: _facts(name) for name in FailureClass}
 
-
-TABLE: Mapping[FailureClass, FailureFacts] = {
-    **_rows(
-        Kind.PERMANENT,
-        Group.MEMORY,
-        *(F.OOM_FREE_MEM_STARTUP, F.OOM_KV_NONE, F.OOM_KV_TOO_SMALL_FOR_MAXLEN),
-        *(F.MAMBA_BLOCKS_TOO_FEW, F.OOM_WEIGHTS_LOAD, F.OOM_PROFILE),
-        *(F.OOM_SAMPLER_WARMUP, F.OOM_GRAPH_CAPTURE),
-    ),
-    **_rows(
-        Kind.TRANSIENT,
-        Group.MEMORY,
-        *(F.OOM_RUNTIME, F.MEM_PROFILING_RACE, F.HOST_OOM_KILLED),
-    ),
-    **_rows(
-        Kind.TRANSIENT,
-        Group.ENGINE,
-        *(F.ENGINE_DEAD, F.WORKER_DIED, F.ENGINE_HUNG, F.START_STALLED),
-    ),
-    **_rows(
-        Kind.TRANSIENT,
-        Group.CUDA,
-        *(F.CUDA_ILLEGAL_MEMORY_ACCESS, F.CUDA_LAUNCH_FAILURE, F.CUDA_ASSERT, F.CUDA_BUSY),
-        *(F.NCCL_ERROR, F.NCCL_TIMEOUT),
-    ),
-    **_rows(
-        Kind.HUMAN,
-        Group.HARDWARE,
-        *(F.GPU_LOST, F.CUDA_NOT_INITIALIZED_802, F.CUDA_UNKNOWN),
-    ),
-    **_xid_rows(),
-    **_rows(
-        Kind.HUMAN,
-        Group.HOST_SOFTWARE,
-        *(F.DRIVER_TOO_OLD, F.NVML_MISMATCH, F.NO_GPU, F.NO_KERNEL_IMAGE, F.LIBCUDART_MISSING),
-        *(F.LIBSTDCXX_TOO_OLD, F.TORCH_MISMATCH),
-        *(F.IMAGE_MISSING, F.CONTAINER_GPU, F.CONTAINER_REFUSED),
-    ),
-    **_rows(Kind.TRANSIENT, Group.HOST_SOFTWARE, F.CONTAINER_DAEMON),
-    **_rows(Kind.HUMAN, Group.HUB, F.GATED_REPO, F.REPO_NOT_FOUND, F.HUB_AUTH),
-    **_rows(Kind.TRANSIENT, Group.HUB, F.HUB_UNREACHABLE, F.HUB_OFFLINE, F.HUB_RATE_LIMIT),
-    **_rows(
-        Kind.HUMAN,
-        Group.HOST,
-        *(F.DISK_FULL, F.SHM_TOO_SMALL, F.CACHE_NOT_WRITABLE, F.FD_LIMIT),
-    ),
-    **_rows(
-        Kind.PERMANENT,
-        Group.FILES,
-        *(F.WEIGHTS_CORRUPT, F.WEIGHTS_MISSING, F.WEIGHTS_MISMATCH, F.TOKENIZER_MISSING),
-    ),
-    **_rows(
-        Kind.PERMANENT,
-        Group.CONFIGURATION,
-        *(F.UNKNOWN_ARG, F.BAD_ARG_VALUE, F.REMOVED_FLAG, F.MAX_MODEL_LEN_TOO_BIG),
-        *(F.TP_NOT_DIVISIBLE, F.UNSUPPORTED_ARCH, F.TRUST_REMOTE_CODE, F.MODEL_PATH),
-        *(F.CHAT_TEMPLATE_MISSING, F.QUANT_MISMATCH, F.QUANT_UNSUPPORTED_DEVICE),
-        *(F.KV_DTYPE_UNSUPPORTED, F.ATTN_BACKEND_UNSUPPORTED, F.FP8_KERNEL_UNSUPPORTED),
-        F.DTYPE_UNSUPPORTED,
-    ),
-    **_rows(Kind.TRANSIENT, Group.PORT, F.PORT_IN_USE),
-    **_rows(Kind.HUMAN, Group.BUILD, F.NO_C_COMPILER, F.NVCC_MISSING),
-    **_rows(
-        Kind.TRANSIENT,
-        Group.SHUTDOWN,
-        *(F.SIGTERM_IGNORED_AT_STARTUP, F.SHUTDOWN_DRAIN, F.SHUTDOWN_OPEN_CONNECTION),
-        F.SHUTDOWN_SIGTERM,
-    ),
-    **_rows(
-        Kind.PERMANENT,
-        Group.FALLBACK,
-        *(F.FALLBACK_AWQ_FORCED, F.FALLBACK_AWQ_UNOPTIMIZED, F.FALLBACK_FP8_MARLIN),
-        *(F.FALLBACK_FP4_MARLIN, F.FALLBACK_V1_TO_V0, F.FALLBACK_V1_TO_V0_FP8KV),
-        *(F.FALLBACK_ATTN_XFORMERS, F.FALLBACK_ATTN_FLEX, F.FALLBACK_ATTN_TRITON),
-        F.FALLBACK_ATTN_SDPA,
-    ),
-    **_rows(Kind.TRANSIENT, Group.UNKNOWN, F.UNKNOWN),
-}
-
-NEVER_A_FAILURE = frozenset(
+NEVER_A_FAILURE: Final = frozenset(
     name for name, row in TABLE.items() if row.group in {Group.SHUTDOWN, Group.FALLBACK}
 )
 """How a run stopped, or how it differs from what was asked: the engine did what it could."""
-
-_UNDECIDED = frozenset({F.OOM_FREE_MEM_STARTUP, F.UNKNOWN})
 
 
 def kind_of(failure: FailureClass) -> Kind:
@@ -197,14 +122,5 @@ def transient(failure: FailureClass) -> bool | None:
 
     `oom-free-mem-startup` is None: the holder of the memory may be leaving or may stay.
     """
-    if failure in _UNDECIDED:
-        return None
-    return TABLE[failure].kind is Kind.TRANSIENT
-
-
-def of_xid(code: int) -> FailureClass:
-    """Return the class of an Xid code; `xid-other` for one that the catalogue does not use."""
-    try:
-        return FailureClass(f"xid-{code}")
-    except ValueError:
-        return F.XID_OTHER
+    row = TABLE[failure]
+    return None if row.undecided else row.kind is Kind.TRANSIENT

@@ -4,20 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 NO_CODE = 79
 """The lines without a code say that the GPU has fallen off the bus, which is what 79 means."""
-
-
-@dataclass(frozen=True, slots=True)
-class XidMeaning:
-    """One row of NVIDIA's catalogue: its name, what it means, NVIDIA's immediate action."""
-
-    name: str
-    meaning: str = ""
-    nvidia: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +22,11 @@ class XidLine:
 
 
 class Xids:
-    """The patterns and the catalogue."""
+    """The patterns."""
 
-    def __init__(self, patterns: Sequence[str], catalogue: Mapping[int, XidMeaning]) -> None:
+    def __init__(self, patterns: Sequence[str]) -> None:
         """Raises re.error for a pattern that is none."""
         self._patterns = tuple(re.compile(pattern) for pattern in patterns)
-        self.catalogue = catalogue
 
     def read(self, line: str) -> XidLine | None:
         """Return what a line of the kernel log reports, None for one about anything else."""
@@ -53,10 +43,6 @@ class Xids:
                     None if recovery is None else int(recovery, 16),
                 )
         return None
-
-    def meaning(self, code: int) -> XidMeaning:
-        """Return the catalogue's row; one without a name for a code that it lacks."""
-        return self.catalogue.get(code, XidMeaning(""))
 
 
 def pci_key(bus_id: str) -> str:

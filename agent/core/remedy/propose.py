@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass, Group, Kind
-from agent.core.failures.meaning import advice_for_class, group_of, kind_of
+from agent.core.failures.meaning import TABLE, AtLast, advice_for_class, group_of, kind_of
 from agent.core.remedy import kv_bytes, utilization
 from agent.core.remedy.case import (
     NO_BOUND,
@@ -21,7 +21,7 @@ from agent.core.remedy.case import (
     StartOver,
     Wait,
 )
-from agent.core.remedy.ladders import LADDERS, NOT_ENOUGH, RETRY_WHEN_SPENT, TOO_HIGH, TOO_LOW
+from agent.core.remedy.ladders import LADDERS, NOT_ENOUGH, TOO_HIGH, TOO_LOW
 
 PREDECESSOR_SECONDS = 60.0
 """A run that started this soon after the last one died may have met its memory still in use."""
@@ -30,19 +30,15 @@ KV_SHARE_OF_BEFORE = 0.8
 """With less than this of what the same settings left for the KV cache when they last proved good,
 somebody else took memory during the start (published for 0.15.1: 1.87, 8 s later 11.3 GiB)."""
 
-RATE_LIMIT_SECONDS = 300.0
-"""How long huggingface.co counts requests."""
-
 NEIGHBOUR_SHARE = 0.05
 """What another process must hold of a card to be the reason that weights do not fit."""
 
 SECONDS_TO_SETTLE = 15.0
 
 F = FailureClass
-CURED_BY_FETCHING = frozenset(
-    {F.WEIGHTS_CORRUPT, F.WEIGHTS_MISSING, F.WEIGHTS_MISMATCH, F.TOKENIZER_MISSING}
+NEVER_HELD = frozenset(
+    name for name, row in TABLE.items() if row.at_last is AtLast.TRY_UNTIL_IT_WORKS
 )
-NEVER_HELD = frozenset({F.HUB_UNREACHABLE, F.HUB_OFFLINE, F.HUB_RATE_LIMIT})
 
 
 def propose(case: Case) -> Remedy:
@@ -92,17 +88,24 @@ def _without_change(case: Case) -> Remedy:
         return Hold(f"{case.utilization:g} of the card is too little, and {limit}", do)
     if failure in NOT_ENOUGH and case.bound(utilization.NAME).shared:
         return StartOver("what is too little now was enough before others took a part of the card")
-    if failure in RETRY_WHEN_SPENT:
-        return Retry(
-            f"no change within the limits helps, but the memory may come free{_unused(case)}"
-        )
     if failure is F.OOM_WEIGHTS_LOAD and _somebody_else_is_there(case):
         return Retry(f"another process holds {case.numbers.neighbour_gib:g} GiB and may leave")
-    if failure in CURED_BY_FETCHING:
-        return _fetch_once(case)
-    if failure in NEVER_HELD:
-        least = RATE_LIMIT_SECONDS if failure is F.HUB_RATE_LIMIT else 0.0
-        return Retry(f"it is tried until it works. {advice_for_class(failure)}", least)
+    row = TABLE[failure]
+    match row.at_last:
+        case AtLast.MEMORY_MAY_COME_FREE:
+            unused = _unused(case)
+            return Retry(f"no change within the limits helps, but the memory may come free{unused}")
+        case AtLast.FETCH_AGAIN:
+            return _fetch_once(case)
+        case AtLast.TRY_UNTIL_IT_WORKS:
+            why = f"it is tried until it works. {row.advice}"
+            return Retry(why, row.retry_after_seconds)
+        case None:
+            return _as_its_kind_asks(case)
+
+
+def _as_its_kind_asks(case: Case) -> Remedy:
+    failure = case.failure
     match kind_of(failure):
         case Kind.TRANSIENT:
             return Retry(_why_again(case))

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from agent.core.failures.xids import meaning_of_xid
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus
-from agent.core.gpu.xid_lines import Xids, pci_key
+from agent.core.gpu.xid_lines import pci_key
 from agent.core.state.observations import GpusSeen, XidSeen
 from agent.daemon.clock import Clock
 from agent.daemon.sources.deadline_worker import DeadlineWorker
@@ -92,7 +93,6 @@ class GpuSource:
         self,
         nvml: NvmlLike,
         files: DriverFiles,
-        xids: Xids,
         emit: Emit,
         clock: Clock,
         patience: Patience = PATIENCE,
@@ -100,7 +100,6 @@ class GpuSource:
         self._nvml = nvml
         self._patience = patience
         self._files = files
-        self._xids = xids
         self._emit = emit
         self._clock = clock
         self._worker: DeadlineWorker[NvmlLook] = DeadlineWorker("nvml-calls")
@@ -222,7 +221,7 @@ class GpuSource:
         self._events = self._events[len(ripe) :]
         bus_ids = {gpu.uuid: pci_key(gpu.pci_bus_id) for gpu in self._last.gpus}
         for at, event in ripe:
-            meaning = self._xids.meaning(event.code)
+            meaning = meaning_of_xid(event.code)
             self._emit(
                 XidSeen(
                     at=now,

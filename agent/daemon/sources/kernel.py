@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from agent.core.failures.xids import meaning_of_xid
 from agent.core.gpu.xid_lines import Xids
 from agent.core.state.observations import XidSeen
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
@@ -60,7 +61,7 @@ class KernelSource:
         found = self._xids.read(line.message)
         if found is None:
             return
-        meaning = self._xids.meaning(found.code)
+        meaning = meaning_of_xid(found.code)
         self._emit(
             XidSeen(
                 at=self._clock(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the catalogue of Xids and the patterns of their lines that are shipped with the package."""
+"""Reads the patterns of the driver's lines that are shipped with the package."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import re
 import tomllib
 from importlib import resources
 
-from agent.core.gpu.xid_lines import XidMeaning, Xids
+from agent.core.gpu.xid_lines import Xids
 from agent.errors import HostLacksError
 
 
 def load_xids() -> Xids:
-    """Return what the package knows of Xids; raises HostLacksError when a file cannot be used."""
-    files = resources.files("agent.xids")
+    """Return how an Xid is printed; raises HostLacksError when the file cannot be used."""
+    file = resources.files("agent.xids") / "lines.toml"
     try:
-        rows = tomllib.loads((files / "catalogue.toml").read_text(encoding="utf-8"))["xid"]
-        lines = tomllib.loads((files / "lines.toml").read_text(encoding="utf-8"))["line"]
-        catalogue = {int(code): XidMeaning(**row) for code, row in rows.items()}
-        return Xids([line["pattern"] for line in lines], catalogue)
+        lines = tomllib.loads(file.read_text(encoding="utf-8"))["line"]
+        return Xids([line["pattern"] for line in lines])
     except (OSError, ValueError, KeyError, TypeError, re.error) as error:
-        message = f"the catalogue of Xids cannot be read ({error}); reinstall the package"
+        message = f"the lines of Xids cannot be read ({error}); reinstall the package"
         raise HostLacksError(message) from error

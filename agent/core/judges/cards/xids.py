@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an Xid leads to: it is counted, joined to the service that used the card, and acted on.
 
-The bucket of a code is NVIDIA's (see failures.xid_action); a code that comes again asks for more.
+The bucket of a code is NVIDIA's (see failures.xids); a code that comes again asks for more.
 A service that lives shows it with one token before anything is done to it; a death is recovery's,
 which takes the Xid as its class.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import Kind
-from agent.core.failures.meaning import XidAction, kind_of, of_xid, xid_action
+from agent.core.failures.meaning import kind_of
+from agent.core.failures.xids import XidAction, of_xid, xid_action
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.judges.cards import ailments
 from agent.core.judges.cards.fitness import cards_of

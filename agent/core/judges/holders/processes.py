@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import FailureClass
+from agent.core.failures.meaning import TABLE
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import Settings
@@ -22,12 +23,7 @@ WORTH_NAMING_BYTES = 64 * 2**20
 
 MOST_NAMED = 3
 
-
-F = FailureClass
-STARVED = frozenset(
-    {F.OOM_FREE_MEM_STARTUP, F.MEM_PROFILING_RACE, F.OOM_KV_NONE, F.OOM_KV_TOO_SMALL_FOR_MAXLEN}
-    | {F.OOM_WEIGHTS_LOAD, F.OOM_PROFILE, F.OOM_SAMPLER_WARMUP, F.OOM_GRAPH_CAPTURE, F.OOM_RUNTIME}
-)
+STARVED = frozenset(name for name, row in TABLE.items() if row.for_want_of_gpu_memory)
 """Failures for want of GPU memory, which others may have taken."""
 
 

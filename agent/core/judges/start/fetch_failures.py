@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind
-from agent.core.failures.meaning import group_of, kind_of
+from agent.core.failures.meaning import TABLE, group_of, kind_of
 from agent.core.hub.advice import advice_for_fetch
 from agent.core.hub.progress import GIB
 from agent.core.hub.unit import fetch_unit_name
 from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up, shortened
 from agent.core.judges.turn import Turn
 from agent.core.remedy.backoff import backoff_seconds
-from agent.core.remedy.propose import NEVER_HELD, RATE_LIMIT_SECONDS
+from agent.core.remedy.propose import NEVER_HELD
 from agent.core.state.phases import Phase
 from agent.core.state.service import NO_LIVE_FETCH, Failure, ServiceState
 from agent.core.state.unit import UnitFacts
@@ -78,7 +78,7 @@ def _counted(s: ServiceState) -> ServiceState:
 
 
 def _again(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState:
-    least = RATE_LIMIT_SECONDS if failure is F.HUB_RATE_LIMIT else 0.0
+    least = TABLE[failure].retry_after_seconds
     recovery = turn.policy_of(s).recovery
     # Unlike a start, a fetch that failed gains nothing from being repeated at once.
     seconds = max(backoff_seconds(recovery, s.fetch.attempts + 1), least)

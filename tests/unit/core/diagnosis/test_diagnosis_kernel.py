@@ -6,15 +6,8 @@ from __future__ import annotations
 import pytest
 
 from agent.core.failures.classes import FailureClass, Group, Kind, Outcome
-from agent.core.failures.meaning import (
-    XidAction,
-    advice_for_class,
-    group_of,
-    kind_of,
-    of_xid,
-    transient,
-    xid_action,
-)
+from agent.core.failures.meaning import advice_for_class, group_of, kind_of, transient
+from agent.core.failures.xids import XidAction, of_xid, xid_action
 from tests.given.engine_logs import SERVING, diagnose
 
 F = FailureClass

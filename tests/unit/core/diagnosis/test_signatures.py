@@ -16,16 +16,8 @@ from agent.core.diagnosis.signatures import (
     signature_from_table,
 )
 from agent.core.failures.classes import FailureClass, Kind
-from agent.core.failures.meaning import (
-    NEVER_A_FAILURE,
-    TABLE,
-    XidAction,
-    advice_for_class,
-    kind_of,
-    of_xid,
-    transient,
-    xid_action,
-)
+from agent.core.failures.meaning import NEVER_A_FAILURE, TABLE, advice_for_class, kind_of, transient
+from agent.core.failures.xids import XidAction, of_xid, xid_action
 from agent.errors import HostLacksError
 from agent.host.data.signatures import read_signatures
 from tests.given.engine_logs import SIGNATURES, diagnose

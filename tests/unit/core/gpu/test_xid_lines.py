@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.failures.meaning import XidAction, xid_action
+from agent.core.failures.xids import CATALOGUE, XidAction, meaning_of_xid, xid_action
 from agent.core.gpu.xid_lines import XidLine, Xids, pci_key
 from agent.host.data.xids import load_xids
 
@@ -46,14 +46,14 @@ def xids() -> Xids:
     return load_xids()
 
 
-def test_every_code_is_acted_on_as_nvidia_says_or_for_a_reason(xids: Xids) -> None:
-    assert len(xids.catalogue) == 172
-    for code, row in xids.catalogue.items():
+def test_every_code_is_acted_on_as_nvidia_says_or_for_a_reason() -> None:
+    assert len(CATALOGUE) == 172
+    for code, row in CATALOGUE.items():
         assert xid_action(code) is OURS.get(code, BUCKETS[row.nvidia]), code
 
 
-def test_every_code_that_is_acted_on_has_a_name_and_a_meaning(xids: Xids) -> None:
-    for code, row in xids.catalogue.items():
+def test_every_code_that_is_acted_on_has_a_name_and_a_meaning() -> None:
+    for code, row in CATALOGUE.items():
         assert row.name
         if xid_action(code) is not XidAction.NOTE:
             assert row.meaning, code
@@ -99,7 +99,7 @@ def test_a_line_of_the_driver_is_read(xids: Xids, line: str) -> None:
 
 @given(st.text())
 def test_no_line_of_anything_is_a_fault(line: str) -> None:
-    load = Xids([], {})
+    load = Xids([])
     assert load.read(line) is None
     assert isinstance(pci_key(line), str)
 
@@ -108,6 +108,6 @@ def test_both_forms_of_a_bus_id_are_one() -> None:
     assert pci_key("00000000:C1:00.0") == pci_key("0000:c1:00") == "0000:c1:00"
 
 
-def test_a_code_that_is_not_in_the_catalogue_has_no_name(xids: Xids) -> None:
-    assert xids.meaning(4711).name == ""
-    assert xids.meaning(79).nvidia == "RESTART_BM"
+def test_a_code_that_is_not_in_the_catalogue_has_no_name() -> None:
+    assert meaning_of_xid(4711).name == ""
+    assert meaning_of_xid(79).nvidia == "RESTART_BM"

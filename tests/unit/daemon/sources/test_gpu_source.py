@@ -16,7 +16,6 @@ from agent.core.gpu.xid_lines import pci_key
 from agent.core.state.observations import GpusSeen, Observation, XidSeen
 from agent.daemon.sources.deadline_worker import DeadlineWorker
 from agent.daemon.sources.gpus import LOG_SECONDS, GpuSource, NvmlHungError, Patience
-from agent.host.data.xids import load_xids
 from agent.host.nvidia.calls import Doing, NvmlError
 from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
 from agent.host.nvidia.events import XidEvent
@@ -73,7 +72,7 @@ class Host:
         self.now = 100.0
         self.xids: list[XidSeen] = []
         files = DriverFiles(places)
-        self.source = GpuSource(self.nvml, files, load_xids(), self._emit, lambda: self.now, QUICK)
+        self.source = GpuSource(self.nvml, files, self._emit, lambda: self.now, QUICK)
 
     def _emit(self, observation: Observation) -> None:
         if isinstance(observation, XidSeen):
