@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from agent.config.values import Mistake
+from agent.core.engine.defaults import default_utilization
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
+from agent.host.vllm.install import version_of
 
 EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-VLLM_DEFAULT_UTILIZATION = 0.9
-"""What a service takes that asks for nothing (0.9 up to vLLM 0.19, 0.92 since)."""
 
 
 def check_together(config: Config) -> Iterator[Mistake]:
@@ -61,13 +60,23 @@ def _memory(settings: list[Settings]) -> Iterator[Mistake]:
     for card in sorted(cards):
         sharing = [one for one in settings if card in one.gpus or "all" in one.gpus]
         names = frozenset(one.name for one in sharing)
-        asked = [one.gpu_memory_utilization or VLLM_DEFAULT_UTILIZATION for one in sharing]
-        if len(sharing) < 2 or names in seen or sum(asked) <= 1:
+        if len(sharing) < 2 or names in seen:
+            continue
+        unsaid = [one for one in sharing if one.gpu_memory_utilization is None]
+        taken = {one.name: default_utilization(version_of(one)) for one in unsaid}
+        asked = [one.gpu_memory_utilization or taken[one.name] for one in sharing]
+        if round(sum(asked), 6) <= 1:
             continue
         seen.add(names)
         others = ", ".join(f"service.{one.name}" for one in sharing[:-1])
         text = (
-            f"shares a GPU with {others}, and together they ask for {sum(asked):.2f} of its memory "
-            f"(unset counts as {VLLM_DEFAULT_UTILIZATION}); lower it or give them different gpus"
+            f"shares a GPU with {others}, and together they ask for {sum(asked):.2f} of its memory"
+            f"{_unasked(taken)}; lower it or give them different gpus"
         )
         yield Mistake(("service", sharing[-1].name, "gpu_memory_utilization"), text)
+
+
+def _unasked(taken: Mapping[str, float]) -> str:
+    """Say what the services count as that ask for no share."""
+    said = ", ".join(f"service.{name} takes {share:g} unasked" for name, share in taken.items())
+    return f" ({said})" if said else ""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from agent.core.engine.command_line import command_line
+from agent.core.engine.defaults import default_utilization, forces_slow_kernel
 from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config, Metrics
@@ -22,7 +23,7 @@ from agent.host.machine.access import (
     first_unreadable_below,
     user_id,
 )
-from agent.host.vllm.install import install_of
+from agent.host.vllm.install import install_of, version_of
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -31,9 +32,6 @@ UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/syst
 OWN_UNITS = Path("/etc/llmagent/units")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIGHT_UTILIZATION = 0.97
-
-FORCES_THE_SLOW_KERNEL = {"awq": (0, 24), "gptq": (0, 22)}
-"""Methods that, asked for by name, switched Marlin off before this release of vLLM."""
 
 
 class Severity(StrEnum):
@@ -125,9 +123,8 @@ def _flags(
 
 
 def _kernels(settings: Settings, install: EngineInstall, path: str) -> Iterator[Obstacle]:
-    engine = install.engine(flags=None)
     method = settings.quantization or ""
-    if method in FORCES_THE_SLOW_KERNEL and engine.before(*FORCES_THE_SLOW_KERNEL[method]):
+    if forces_slow_kernel(method, install.version):
         text = f"vLLM {install.version} takes {method} as an order to use the slow kernel; remove "
         yield _warning(f"{path}.quantization", f"{text}the key, and it uses Marlin where it can")
     if "HF_HUB_ENABLE_HF_TRANSFER" in settings.environment:
@@ -210,8 +207,15 @@ def _shared_memory(services: list[Settings]) -> Iterator[Obstacle]:
     """Warn where services leave less of a shared GPU than their contexts and graphs take."""
     for position, one in enumerate(services):
         for other in services[:position]:
-            asked = (one.gpu_memory_utilization or 0) + (other.gpu_memory_utilization or 0)
+            asked = _share_of(one) + _share_of(other)
             if one.shares_gpu_with(other) and asked > TIGHT_UTILIZATION:
                 text = f"with service.{other.name} on the same GPU {asked:.2f} of it is asked for; "
                 text += f"above {TIGHT_UTILIZATION} one of them often cannot start"
                 yield _warning(f"service.{one.name}.gpu_memory_utilization", text)
+
+
+def _share_of(settings: Settings) -> float:
+    """Return the share of a card that a service takes; none where it asks for bytes."""
+    if settings.kv_cache_memory_bytes is not None:
+        return 0.0
+    return settings.gpu_memory_utilization or default_utilization(version_of(settings))

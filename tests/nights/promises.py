@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.core.engine.defaults import default_utilization
 from agent.core.failures.classes import EnginePhase
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.alive.liveness import MISSES_WHEN_UNSEEN, VERIFY_LOST_SECONDS
 from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
-from agent.core.remedy.case import default_utilization
 from agent.core.remedy.ladders import LADDERS
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Start, Stop

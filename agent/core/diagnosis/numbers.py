@@ -40,6 +40,7 @@ class Numbers:
     derived_max_model_len: int | None = None
     kv_tokens: int | None = None
     max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
     mamba_blocks: int | None = None
     tried_gib: float | None = None
     reserved_gib: float | None = None

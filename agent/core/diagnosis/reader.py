@@ -215,6 +215,7 @@ def _numbers(verdict: Conclusion, facts: Facts) -> Numbers:
         "total_gib": facts.total_gib,
         "max_model_len": facts.max_model_len,
         "max_num_seqs": facts.max_num_seqs,
+        "max_num_batched_tokens": facts.max_num_batched_tokens,
     }
     for name, value in said.items():
         if value is not None:

@@ -132,7 +132,7 @@ def _as_cached(layer: Layer, model: Model, version: Version) -> Layer:
             return replace(layer, keeps=Keeps.TOKENS, span=0)
         case Keeps.LATENT if version.release < LATENTS:
             return replace(layer, keeps=Keeps.TOKENS, kv_heads=model.heads, kv_width=2 * OLD_HEAD)
-        case Keeps.LATENT if version.release == LATENTS:
+        case Keeps.LATENT if version.release[:2] == LATENTS:
             return replace(layer, kv_width=max(layer.kv_width, OLD_LATENT))
         case _:
             return layer

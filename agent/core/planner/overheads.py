@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.engine.defaults import LARGE_GIB, Batch
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
-from agent.core.planner.versions import HYBRID_POOL, LEAN_SAMPLER, MANY_SEQS, SMALL_PEAK, Version
+from agent.core.planner.versions import HYBRID_POOL, LEAN_SAMPLER, SMALL_PEAK, Version
 
 GIB = 1024**3
 
@@ -22,9 +23,6 @@ LEAN_SAMPLER_BYTES = 15.4
 SMALL_SAMPLER_BYTES = 6.9
 """The same with the new model runner."""
 
-LARGE_CARD_GIB = 70.0
-HUGE_CARD_GIB = 160.0
-
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -33,39 +31,6 @@ class Term:
     gib: float
     error_gib: float
     how: str
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """How much one step computes: `tokens` and `sequences` at most."""
-
-    tokens: int
-    sequences: int
-
-
-def batch_of(
-    version: Version,
-    card_gib: float,
-    max_model_len: int,
-    max_num_batched_tokens: int | None,
-    max_num_seqs: int | None,
-    gpu_name: str = "",
-) -> Batch:
-    """Return the limits of a step, with the defaults that vLLM's API server takes unasked.
-
-    An A100 is given those of a small card, whatever memory it has (0.9..0.32, by its name).
-    """
-    a100 = "a100" in gpu_name.lower() and version.release >= MANY_SEQS
-    large = card_gib >= LARGE_CARD_GIB and version.v1 and not a100
-    sequences = max_num_seqs or (1024 if large and version.release >= MANY_SEQS else 256)
-    if max_num_batched_tokens:
-        return Batch(max_num_batched_tokens, sequences)
-    if not version.v1:
-        # V0 prefills a whole prompt at once, in chunks only above 32 Ki tokens.
-        return Batch(2048 if max_model_len > 32768 else max(max_model_len, 2048), sequences)
-    if card_gib >= HUGE_CARD_GIB:
-        return Batch(16384, sequences)
-    return Batch(max(8192 if large else 2048, sequences), sequences)
 
 
 def activation(model: Model, batch: Batch, version: Version, tensor_parallel_size: int) -> Term:
@@ -132,7 +97,7 @@ def non_torch(
 
 def _collectives(card_gib: float, version: Version) -> float:
     """Return GiB as printed by 0.6.6..0.32; large cards have NVLink and its buffers."""
-    large = card_gib >= LARGE_CARD_GIB
+    large = card_gib >= LARGE_GIB
     if version.release >= SMALL_PEAK:
         return 1.5
     if version.release >= LEAN_SAMPLER:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.engine.defaults import batch_of
 from agent.core.engine.names import dtype_bytes
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
@@ -12,7 +13,6 @@ from agent.core.planner.overheads import (
     GIB,
     Term,
     activation,
-    batch_of,
     cuda_graphs,
     non_torch,
 )
@@ -32,12 +32,11 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     version, length = request.version, request.max_model_len or model.max_position
     model = replace(model, dtype_bytes=_dtype_bytes(model, request))
     batch = batch_of(
-        version,
-        request.gpu_memory_gib,
+        version.release,
+        request.device,
         length,
         request.max_num_batched_tokens,
         request.max_num_seqs,
-        request.gpu_name,
     )
     known = request.measured
     weights = _measured(known.weights_gib) or _weights(model, request)

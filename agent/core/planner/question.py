@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.core.planner.overheads import GIB, Batch, Term
+from agent.core.engine.defaults import Batch, Device
+from agent.core.planner.overheads import GIB, Term
 from agent.core.planner.pool import Kv
 from agent.core.planner.versions import Version
 
@@ -36,6 +37,7 @@ class PlanRequest:
 
     `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card), and
     `gpu_name` its name where that is known: vLLM's defaults depend on both;
+    `memory_unified` tells that it has no memory of its own, as GB10, Thor and Orin;
     `weights_gib` the weights of one GPU when they are known, `files_gib` those of all files.
     """
 
@@ -55,6 +57,7 @@ class PlanRequest:
     files_gib: float | None = None
     free_gib: float | None = None
     gpu_name: str = ""
+    memory_unified: bool = False
     dtype: str | None = None
     measured: Measured = field(default_factory=Measured)
 
@@ -64,6 +67,11 @@ class PlanRequest:
         if self.gpu_memory_utilization is not None:
             return self.gpu_memory_utilization
         return self.version.default_utilization
+
+    @property
+    def device(self) -> Device:
+        """What vLLM's defaults depend on."""
+        return Device(self.gpu_memory_gib, self.gpu_name, unified=self.memory_unified)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What vLLM's memory accounting did in which version, 0.6.3..0.32."""
+"""What vLLM's memory accounting did in which version, 0.6.3..0.33."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-NEWEST = (0, 32)
+from agent.core.engine.defaults import NEWEST, Release, release_or_newest, utilization_of
+
 GRAPHS_INSIDE = (0, 20)
 """From here CUDA graphs are estimated and kept inside gpu_memory_utilization."""
 
@@ -33,18 +33,18 @@ SMALL_PEAK = (0, 27)
 HYBRID_POOL = (0, 11)
 """From here recurrent states live in the blocks of the KV pool; before, beside it."""
 
-DERIVED_TOKENS = (0, 20)
+DERIVED_TOKENS = (0, 20, 1)
 """From here the printed tokens are concurrency times max_model_len."""
 
-MANY_SEQS = (0, 9)
-"""From here large cards are given 1024 sequences unasked."""
+CACHES_PREFIXES_OF_STATES = (0, 20)
+"""From here a request keeps one more block of recurrent states, for prefix caching."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A release of vLLM as (major, minor)."""
+    """A release of vLLM as its numbers, (0, 20, 1) of "0.20.1"."""
 
-    release: tuple[int, int] = NEWEST
+    release: Release = NEWEST
 
     @property
     def graphs_inside(self) -> bool:
@@ -54,7 +54,7 @@ class Version:
     @property
     def default_utilization(self) -> float:
         """The gpu_memory_utilization that vLLM takes unasked."""
-        return 0.92 if self.release >= GRAPHS_INSIDE else 0.9
+        return utilization_of(self.release)
 
     @property
     def v1(self) -> bool:
@@ -74,10 +74,9 @@ class Version:
     @property
     def state_blocks(self) -> int:
         """Blocks that a recurrent group takes for one request; prefix caching keeps one more."""
-        return 2 if self.release >= DERIVED_TOKENS else 1
+        return 2 if self.release >= CACHES_PREFIXES_OF_STATES else 1
 
 
 def version_of(text: str | None) -> Version:
     """Read "0.16.0rc2" or "v0.11"; what cannot be read counts as the newest known."""
-    found = re.match(r"v?(\d+)\.(\d+)", text or "")
-    return Version((int(found[1]), int(found[2]))) if found else Version()
+    return Version(release_or_newest(text))

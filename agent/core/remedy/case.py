@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.engine.install import release_of
+from agent.core.engine.defaults import (
+    Device,
+    default_batch,
+    default_seqs,
+    default_utilization,
+    release_or_newest,
+)
 from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import Recovery, Settings, Tunable
 
@@ -36,13 +42,14 @@ NO_BOUND = Bound()
 class Case:
     """A failure of a run with the settings `running`.
 
-    `host_memory`: the engine's memory is the host's own (a CPU, a GB10), where page cache counts
-    as used. `spent` counts the changes already made for this class, `repeats` how often it came
-    within the last hour, this time included; `gap_seconds` is how long after the end of our own
-    previous run the failed one was started (None: there was none). `neighbours` are our other
-    services on the same card with their gpu_memory_utilization; `room` is the share of the card
-    that no stranger holds, None when unknown. `kv_gib_before` is what was left for the KV cache
-    when these same settings last proved good.
+    `gpu_name` is the card's, "" where nothing tells it; `host_memory`: the engine's memory is the
+    host's own (a CPU, a GB10), where page cache counts as used. `spent` counts the changes
+    already made for this class, `repeats` how often it came within the last hour, this time
+    included; `gap_seconds` is how long after the end of our own previous run the failed one was
+    started (None: there was none). `neighbours` are our other services on the same card with
+    their gpu_memory_utilization; `room` is the share of the card that no stranger holds, None
+    when unknown. `kv_gib_before` is what was left for the KV cache when these same settings last
+    proved good.
     """
 
     failure: FailureClass
@@ -54,6 +61,7 @@ class Case:
     repeats: int = 1
     gap_seconds: float | None = None
     vllm_version: str | None = None
+    gpu_name: str = ""
     host_memory: bool = False
     neighbours: Mapping[str, float] = field(default_factory=dict)
     room: float | None = None
@@ -85,19 +93,21 @@ class Case:
 
     @property
     def max_num_seqs(self) -> int:
-        """The sequences of the run: asked, printed, or vLLM's default (0.8..0.32)."""
+        """The sequences of the run: asked, printed, or vLLM's default."""
         printed = self.numbers.max_num_seqs or self.numbers.warmup_requests
-        return self.running.max_num_seqs or printed or (1024 if self._is_big else 256)
+        default = default_seqs(release_or_newest(self.vllm_version), self._device)
+        return self.running.max_num_seqs or printed or default
 
     @property
     def max_num_batched_tokens(self) -> int:
-        """The batch of the run: asked, or vLLM's default for a server (0.8..0.32)."""
-        return self.running.max_num_batched_tokens or (8192 if self._is_big else 2048)
+        """The batch of the run: asked, printed, or vLLM's default for a server."""
+        asked = self.running.max_num_batched_tokens or self.numbers.max_num_batched_tokens
+        release = release_or_newest(self.vllm_version)
+        return asked or default_batch(release, self._device, self.max_model_len)
 
     @property
-    def _is_big(self) -> bool:
-        """Whether vLLM takes its defaults for cards of 70 GiB and more."""
-        return (self.numbers.total_gib or 0.0) >= 70
+    def _device(self) -> Device:
+        return Device(self.numbers.total_gib or 0.0, self.gpu_name, unified=self.host_memory)
 
     def bound(self, setting: str) -> Bound:
         """Return what is known of a setting."""
@@ -152,9 +162,3 @@ class Hold:
 
 
 Remedy = Change | Retry | Wait | Refetch | StartOver | Hold
-
-
-def default_utilization(vllm_version: str | None) -> float:
-    """Return the gpu_memory_utilization that vLLM takes unasked: 0.9 up to 0.19, then 0.92."""
-    release = release_of(vllm_version or "")
-    return 0.9 if release and release < (0, 20) else 0.92

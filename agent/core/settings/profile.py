@@ -98,7 +98,7 @@ class Profile:
     alerts: tuple[Alert, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def settings_for(self, version: tuple[int, int]) -> Mapping[str, Any]:
+    def settings_for(self, version: tuple[int, ...]) -> Mapping[str, Any]:
         """Return the settings for a release of vLLM."""
         merged = dict(self.settings)
         for entry in sorted(self.since, key=lambda entry: entry.version):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from agent.core.diagnosis.facts import Facts
+from agent.core.engine.defaults import FORCED_SLOW_KERNEL
 from agent.core.engine.install import release_of
 from agent.core.engine.names import weight_family
 from agent.core.verify.check import NOT_ASKED, Check, Statement, Verdict, joined, unknown
@@ -15,9 +16,6 @@ _ARITHMETIC = "FP8 arithmetic"
 
 _FIRST_KERNEL_LINE = {"awq": (0, 19), "fp8": (0, 15)}
 """The first release whose log names the kernel of this family; 0.6.3 named GPTQ's already."""
-
-_NO_LONGER_FORCED = {"awq": (0, 24), "gptq": (0, 22)}
-"""From here on `awq` and `gptq` mean the fast method too; before, they forced the slow one."""
 
 
 def linear_kernel(
@@ -62,7 +60,7 @@ def _seen(family: str, log: Facts, version: str | None) -> Statement[str] | None
     release = release_of(version or "")
     if log.quantization is None or not config or not release:
         return None
-    if log.quantization in ("awq", "gptq") and release < _NO_LONGER_FORCED[family]:
+    if log.quantization in ("awq", "gptq") and release < FORCED_SLOW_KERNEL[family]:
         return Statement(f"plain {family.upper()} kernel", config)
     if log.quantization == "awq_marlin" and release < _FIRST_KERNEL_LINE["awq"]:
         # AWQMarlinLinearMethod had no other kernel then.
@@ -81,8 +79,8 @@ def _why_unknown(family: str, version: str | None) -> str:
 def _consequence(family: str, log: Facts, wanted: str) -> str:
     if wanted == _ARITHMETIC:
         return "weights are FP8, arithmetic is not (a GPU below compute capability 8.9)"
-    if log.linear_kernel is None and family in _NO_LONGER_FORCED:
-        major, minor = _NO_LONGER_FORCED[family]
+    if log.linear_kernel is None and family in FORCED_SLOW_KERNEL:
+        major, minor = FORCED_SLOW_KERNEL[family][:2]
         return (
             f"quantization={log.quantization} forces it before vLLM {major}.{minor}: "
             f"ask for {family}_marlin or leave it out"

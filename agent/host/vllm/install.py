@@ -30,6 +30,12 @@ def install_of(settings: Settings) -> EngineInstall:
     return _nothing(engine.image or "", f"{program} does not exist; apt install {package}")
 
 
+def version_of(settings: Settings) -> str | None:
+    """Return the version of the vLLM that a service starts, None when it cannot be known."""
+    engine = settings.engine
+    return engine.version if engine.in_container else inspect(settings.python).version
+
+
 def inspect(python: str) -> EngineInstall:
     """Look for vLLM in the packages that the interpreter `python` would import."""
     try:

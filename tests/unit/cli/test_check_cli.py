@@ -149,6 +149,15 @@ def test_weights_that_the_services_user_cannot_read_are_refused(host: Path) -> N
     assert "chmod -R a+rX" in found.text
 
 
+def test_a_share_that_is_taken_unasked_counts_beside_a_neighbours(host: Path) -> None:
+    """vLLM 0.32 takes 0.92 unasked: 0.07 beside it leaves too little for contexts."""
+    one = text(host, "gpus = [0]")
+    two = one.replace("[service.vllm-test]", "[service.other]")
+    both = f"{one}\n{two}\nport = 8001\ngpu_memory_utilization = 0.07\n"
+    told = [str(found) for found in check_config(parse(both, "x"), run_engine_help=None)]
+    assert any("0.99 of it is asked for" in said for said in told), told
+
+
 def test_a_directory_that_is_no_model_is_refused(host: Path) -> None:
     (host / "model/config.json").unlink()
     assert "holds no config.json" in findings(host)[0].text

@@ -64,7 +64,19 @@ def test_services_on_one_gpu_cannot_ask_for_more_than_all_of_it() -> None:
 
 def test_a_service_that_asks_for_nothing_counts_with_vllms_default() -> None:
     told = mistakes(TWO.format(gpu=0, one="gpu_memory_utilization = 0.3", two="port = 8001"))
-    assert "unset counts as 0.9" in told[0]
+    assert "service.two takes 0.92 unasked" in told[0]
+
+
+@pytest.mark.parametrize(("tag", "fits"), [("v0.19.1", True), ("v0.32.0", False)])
+def test_what_a_service_takes_unasked_depends_on_its_vllm(tag: str, *, fits: bool) -> None:
+    """0.9 and 0.09 go on one card, 0.92 and 0.09 do not."""
+    image = f'[service.one.engine]\nruntime = "podman"\nimage = "docker.io/vllm/vllm-openai:{tag}"'
+    asked = "gpu_memory_utilization = 0.09\nport = 8001"
+    text = TWO.format(gpu=0, one="", two=asked).replace("[service.two]", f"{image}\n[service.two]")
+    if fits:
+        assert len(parse(text, "agent.toml").services) == 2
+    else:
+        assert "together they ask for 1.01" in mistakes(text)[0]
 
 
 def test_a_service_with_its_own_kv_cache_bytes_asks_for_no_share() -> None:

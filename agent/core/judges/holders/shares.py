@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from agent.core.engine.defaults import default_utilization
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.turn import Turn
-from agent.core.remedy.case import default_utilization
 from agent.core.remedy.utilization import MARGIN_GIB
 from agent.core.settings.service import Settings
 from agent.core.state.service import ServiceState

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import FailureClass
-from agent.core.judges.holders.shares import in_host_memory, neighbours_of, room_of
+from agent.core.judges.holders.shares import gpus_of, in_host_memory, neighbours_of, room_of
 from agent.core.judges.turn import Turn
 from agent.core.remedy.case import Case
 from agent.core.state.service import ServiceState
@@ -33,6 +33,7 @@ def case_of(
         repeats=len(faults_with(s, failure, turn.at)[failure]),
         gap_seconds=s.started_at - s.last_down_at if s.last_down_at and s.started_at else None,
         vllm_version=turn.policy.engines[s.name].version,
+        gpu_name=next((gpu.name for gpu in gpus_of(turn, s)), ""),
         host_memory=in_host_memory(turn, s)
         or (diagnosis is not None and diagnosis.facts.device == "cpu"),
         neighbours=neighbours_of(turn, s),

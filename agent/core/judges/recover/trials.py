@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.engine.defaults import default_utilization
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.cards import fitness
 from agent.core.judges.driver import mismatch as driver_match
@@ -15,7 +16,7 @@ from agent.core.judges.driver.mismatch import mismatch
 from agent.core.judges.holders import shares as sharing
 from agent.core.judges.turn import Turn
 from agent.core.remedy import kv_bytes, utilization
-from agent.core.remedy.case import SHARED_MARGIN, Bound, default_utilization
+from agent.core.remedy.case import SHARED_MARGIN, Bound
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.peaks import ROUND_LEN
 from agent.core.settings.service import Tunable

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.reader import LogReader
 from agent.core.failures.classes import FailureClass, Group, Kind
 from agent.core.failures.meaning import group_of, kind_of
 from agent.core.remedy.case import Bound, Case, Change, Hold, Refetch, Remedy, Retry, Wait
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.propose import bounds_after, propose
 from agent.core.settings.service import Recovery, Settings
+from agent.host.data.signatures import load_signatures
 
 F = FailureClass
 GIB = 1024**3
@@ -152,6 +154,44 @@ def test_a_batch_that_was_not_asked_for_is_halved_from_vllms_own_default() -> No
     assert (big.setting, big.value) == ("max_num_batched_tokens", 4096)
     small = change(case(F.OOM_PROFILE, Numbers(total_gib=24.0)))
     assert (small.setting, small.value) == ("max_num_seqs", 128)
+
+
+def test_half_of_a_batch_is_less_than_the_log_says_that_it_is() -> None:
+    """An A100 of 80 GB is given the batch of a small card, and the log prints it."""
+    reader = LogReader(load_signatures())
+    for line in (
+        "INFO 11-12 10:00:00 [scheduler.py:231] Chunked prefill is enabled with "
+        "max_num_batched_tokens=4096.",
+        "(EngineCore pid=9) INFO 11-12 10:00:05 [gpu_model_runner.py:3259] Starting to load model "
+        "org/m...",
+        "(EngineCore pid=9) ERROR 11-12 10:01:00 [core.py:1510] EngineCore failed to start.",
+        "(EngineCore pid=9) ERROR 11-12 10:01:00 [core.py:1510] Traceback (most recent call last):",
+        '(EngineCore pid=9) ERROR 11-12 10:01:00 [core.py:1510]   File "/v/vllm/v1/worker/'
+        'gpu_model_runner.py", line 5500, in profile_run',
+        "(EngineCore pid=9) ERROR 11-12 10:01:00 [core.py:1510] torch.OutOfMemoryError: CUDA out of"
+        " memory. Tried to allocate 1.12 GiB. GPU 0 has a total capacity of 79.15 GiB of which 512."
+        "00 MiB is free.",
+    ):
+        reader.feed(line)
+    diagnosis = reader.diagnosis()
+    assert diagnosis.failure is F.OOM_PROFILE
+    running = Settings("vllm", "org/m")
+    found = propose(Case(F.OOM_PROFILE, diagnosis.numbers, running, vllm_version="0.32.0"))
+    assert isinstance(found, Change)
+    assert (found.setting, found.value) == ("max_num_batched_tokens", 2048)
+
+
+def test_an_a100_is_known_by_its_name_where_the_log_prints_no_batch() -> None:
+    """Its batch is the small card's 2048, so that only its sequences can be fewer."""
+    begin = Case(
+        F.OOM_PROFILE,
+        Numbers(total_gib=79.15),
+        Settings("vllm", "org/m"),
+        vllm_version="0.32.0",
+        gpu_name="NVIDIA A100-SXM4-80GB",
+    )
+    found = change(begin)
+    assert (found.setting, found.value) == ("max_num_seqs", 128)
 
 
 def test_without_an_estimate_the_length_follows_from_what_is_printed() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.numbers import Numbers
+from agent.core.engine.defaults import default_utilization
 from agent.core.failures.classes import FailureClass, Kind
 from agent.core.failures.meaning import kind_of
 from agent.core.remedy.case import (
@@ -21,7 +22,6 @@ from agent.core.remedy.case import (
     Retry,
     StartOver,
     Wait,
-    default_utilization,
 )
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.propose import bounds_after, propose
