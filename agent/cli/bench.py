@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import bench_sweep
+from agent.cli.screen.options import add_config, add_format
 from agent.config.agent_toml import load
 from agent.core.bench.measure import Comparison, Point, Standing, compare
 from agent.core.settings.profile import Band
@@ -38,7 +39,6 @@ from agent.tasks import bench
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 STATE = Path("/var/lib/llmagent/llmagent.db")
 BATCHES = "1,8,16,32,64"
 CONTEXTS = "4096,32768"
@@ -51,14 +51,32 @@ KEY = (
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
-    parser = subparsers.add_parser("bench", help="measure the live service and compare")
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure the live service and compare",
+        epilog="Examples: `llmagent bench vllm`, `llmagent bench --batches 1,8 --contexts 512`.",
+    )
     parser.add_argument("service", metavar="SERVICE", nargs="?", help="its name in agent.toml")
-    parser.add_argument("--batches", metavar="N,N", type=_numbers, default=_numbers(BATCHES))
-    parser.add_argument("--contexts", metavar="N,N", type=_numbers, default=_numbers(CONTEXTS))
-    parser.add_argument("--output-tokens", metavar="N", type=int, default=128)
+    parser.add_argument(
+        "--batches",
+        metavar="N,N",
+        type=_numbers,
+        default=_numbers(BATCHES),
+        help="requests at a time",
+    )
+    parser.add_argument(
+        "--contexts",
+        metavar="N,N",
+        type=_numbers,
+        default=_numbers(CONTEXTS),
+        help="tokens of each prompt",
+    )
+    parser.add_argument(
+        "--output-tokens", metavar="N", type=int, default=128, help="tokens of each answer"
+    )
     bench_sweep.add_options(parser)
-    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_config(parser)
+    add_format(parser)
     parser.set_defaults(run=run)
 
 

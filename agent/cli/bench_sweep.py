@@ -31,8 +31,16 @@ START_SECONDS = 3600.0
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the sweep's options to `llmagent bench`."""
     parser.add_argument("--sweep", action="store_true", help="restart with other settings")
-    parser.add_argument("--seqs", metavar="N,N", type=_list_of(int), default=SEQS)
-    parser.add_argument("--shares", metavar="X,X", type=_list_of(float), default=UTILIZATIONS)
+    parser.add_argument(
+        "--seqs", metavar="N,N", type=_list_of(int), default=SEQS, help="max_num_seqs to try"
+    )
+    parser.add_argument(
+        "--shares",
+        metavar="X,X",
+        type=_list_of(float),
+        default=UTILIZATIONS,
+        help="gpu_memory_utilization to try",
+    )
     parser.add_argument("--apply", action="store_true", help="write what was found as a profile")
 
 

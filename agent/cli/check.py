@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.cli.screen.options import CONFIG_FILE, add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
@@ -24,8 +25,6 @@ from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_confi
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +45,20 @@ class CheckReport:
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
-    parser = subparsers.add_parser("check", help="validate agent.toml: all mistakes at once")
-    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, default=CONFIG_FILE)
+    parser = subparsers.add_parser(
+        "check",
+        help="validate agent.toml: all mistakes at once",
+        epilog="Examples: `llmagent check`, `llmagent check /tmp/agent.toml --no-engine`.",
+    )
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, default=CONFIG_FILE, help="another agent.toml"
+    )
     parser.add_argument(
         "--no-engine",
         action="store_true",
         help="do not ask the installed vLLM for its flags (the first time takes up to 30 s)",
     )
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_format(parser)
     parser.set_defaults(run=run)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from agent.cli.screen.options import add_format
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
@@ -37,9 +38,14 @@ _CARRIERS = (b'"MESSAGE"', b'"log"', b'"message"')
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
-    parser = subparsers.add_parser("diagnose", help="say what a vLLM log shows")
+    parser = subparsers.add_parser(
+        "diagnose",
+        help="say what a vLLM log shows",
+        epilog="Examples: `llmagent diagnose /tmp/vllm.log`, "
+        "`docker logs vllm 2>&1 | llmagent diagnose`.",
+    )
     parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="'-' reads a pipe")
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_format(parser)
     parser.set_defaults(run=run)
 
 

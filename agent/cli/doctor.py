@@ -16,18 +16,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.config.agent_toml import load
+from agent.cli import status
+from agent.cli.screen.options import add_config, add_format
 from agent.core.doctor.engine import ONLY_ROOT
 from agent.core.doctor.finding import Finding, Result, fail, unknown
 from agent.core.settings.config import Config
-from agent.errors import ConfigError
+from agent.errors import ConfigError, DaemonAwayError
+from agent.tasks.config_in_force import config_in_force
 from agent.tasks.examine import Patient, examine
 from agent.tasks.look_at_gpus import look_once
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 NVML_SECONDS = 2.5
 AS_ROOT = "Run it as root."
 ORDER = (Result.FAIL, Result.WARNING, Result.UNKNOWN, Result.OK, Result.SKIPPED)
@@ -42,31 +43,54 @@ MARKS = {
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
-    parser = subparsers.add_parser("doctor", help="say what will fail, now or tonight")
-    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
+    parser = subparsers.add_parser(
+        "doctor",
+        help="say what will fail, now or tonight",
+        epilog="Examples: `sudo llmagent doctor`, `llmagent doctor --offline --all`.",
+    )
+    add_config(parser)
     parser.add_argument("--offline", action="store_true", help="do not ask the hub")
     parser.add_argument("--all", action="store_true", help="show what is skipped, too")
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_format(parser)
+    parser.add_argument("--file", type=Path, default=status.FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine and print; a broken agent.toml is a finding, the host is examined all the same."""
+    """Examine and print; a broken agent.toml is a finding, and the one in force is examined."""
     config = Config(services={})
     mistakes: tuple[Finding, ...] = ()
     try:
-        config = load(args.config)
+        config, error = config_in_force(args.config)
+        if error is not None:
+            mistakes = (_broken(error),)
     except ConfigError as error:
-        told = f"{error.file}: {'; '.join(error.mistakes[:4])}"
-        wrong = fail("configuration", told, "Correct it: `llmagent check` names each mistake.")
-        mistakes = (unknown("configuration", told, AS_ROOT) if ONLY_ROOT in told else wrong,)
+        mistakes = (_broken(error),)
     gpus = look_once(NVML_SECONDS)
-    findings = mistakes + examine(Patient(config, gpus, hub=not args.offline))
+    findings = mistakes + examine(
+        Patient(config, gpus, hub=not args.offline, lost_gpus=_lost(args.file))
+    )
     if args.format == "json":
         print(json_of(findings))
     else:
         print(human(findings, colour=sys.stdout.isatty(), everything=args.all))
     return 0 if is_well(findings) else 1
+
+
+def _lost(file: Path) -> tuple[str, ...]:
+    """Return the cards that the daemon knows and cannot reach; none where there is no daemon."""
+    try:
+        cards = status.read(file).get("gpus", ())
+    except DaemonAwayError:
+        return ()
+    return tuple(f"GPU {gpu['index']} ({gpu['name']})" for gpu in cards if gpu["lost"])
+
+
+def _broken(error: ConfigError) -> Finding:
+    told = f"{error.file}: {'; '.join(error.mistakes[:4])}"
+    if ONLY_ROOT in told:
+        return unknown("configuration", told, AS_ROOT)
+    return fail("configuration", told, "Correct it: `llmagent check` names each mistake.")
 
 
 def is_well(findings: Sequence[Finding]) -> bool:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from agent.cli.screen.options import add_format
 from agent.errors import UsageError
 from agent.host.store.store import Store, StoredEvent
 
@@ -25,14 +26,18 @@ UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
-    parser = commands.add_parser("events", help="the history: what happened, and why")
+    parser = commands.add_parser(
+        "events",
+        help="the history: what happened, and why",
+        epilog="Examples: `llmagent events --since yesterday`, `llmagent events vllm --follow`.",
+    )
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="only this service's")
     parser.add_argument(
         "--since", metavar="TIME", help='"2h", "30min", "22:00", "yesterday" or "2026-11-20 03:12"'
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the newest N")
     parser.add_argument("--follow", action="store_true", help="go on with what comes")
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_format(parser)
     parser.add_argument("--state", type=Path, default=STATE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
-from agent.errors import AgentError, HostLacksError
+from agent.errors import AgentError, HostLacksError, UsageError
 from agent.version import VERSION
 
 COMMANDS = (
@@ -21,12 +22,33 @@ COMMANDS = (
     "profiles",
     "doctor",
     "status",
+    "why",
     "verify",
     "events",
     "diagnose",
     "bench",
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
+
+ELSEWHERE = MappingProxyType(
+    {
+        "start": "systemctl start {}",
+        "stop": "systemctl stop {}",
+        "restart": "systemctl restart {}",
+        "enable": "systemctl start {}",
+        "disable": "systemctl stop {}",
+        "reload": "systemctl reload llmagent",
+        "logs": "journalctl -u {} -e",
+        "log": "journalctl -u {} -e",
+        "edit": "systemctl edit {}",
+        "config": "sudoedit /etc/llmagent/agent.toml",
+    }
+)
+"""What people type, and the command of systemd or the shell that does it."""
+
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+
+NEXT_STEP = "Next: `llmagent why`, `llmagent events --since yesterday`, `llmagent help`."
 
 
 def modules_of(names: Iterable[str]) -> tuple[ModuleType, ...]:
@@ -36,37 +58,74 @@ def modules_of(names: Iterable[str]) -> tuple[ModuleType, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; every error is one message on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="llmagent",
-        description="Keeps vLLM serving, as configured and proven, on a GPU server.",
-        epilog="exit status: 0 as asked, 1 the answer is no, 2 mistake in agent.toml or the "
-        "command line, 3 the daemon is away, 4 the host lacks something. See llmagent(1).",
-    )
-    parser.add_argument("--version", action="version", version=f"llmagent {VERSION}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     words = sys.argv[1:] if argv is None else list(argv)
-    # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
-    named = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
+    if not words:
+        return _status_and_next_step()
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]
+    if complaint := _no_command(words[0]):
+        print(f"llmagent: {complaint}", file=sys.stderr)
+        return UsageError.exit_status
     try:
-        modules = modules_of(named)
-    except AgentError as error:  # a file of the package is missing or damaged
-        print(f"llmagent: {error}", file=sys.stderr)
-        return error.exit_status
-    for command in modules:
-        command.add_parser(commands)
-    args = parser.parse_args(words)
-    try:
+        # Reading the commands can fail, too: a file of the package is missing or damaged.
+        args = _parsed(words)
         return int(args.run(args))
     except AgentError as error:
-        print(f"llmagent {args.command}: {error}", file=sys.stderr)
+        print(f"llmagent {words[0]}: {error}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
         return _reader_went_away()
     except OSError as error:
-        print(f"llmagent {args.command}: {error}", file=sys.stderr)
+        print(f"llmagent {words[0]}: {error}", file=sys.stderr)
         return HostLacksError.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="llmagent",
+        description="Runs vLLM on a GPU server, checks that it runs as configured, and brings it "
+        "back when it fails.",
+        epilog="exit status: 0 as asked, 1 the answer is no, 2 mistake in agent.toml or the "
+        "command line, 3 the daemon is away, 4 the host lacks something. See llmagent(1).",
+    )
+    parser.add_argument("--version", "-V", action="version", version=f"llmagent {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
+    named = words[:1] if words[0] in COMMANDS else COMMANDS
+    for command in modules_of(named):
+        command.add_parser(commands)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        # Told with the usage of this command, not with the list of all.
+        own: argparse.ArgumentParser = commands.choices[args.command]
+        known = _OPTION.findall(own.format_help())
+        own.error(f"unrecognized arguments: {' '.join(unknown)}{_near(unknown[0], known)}")
+    return args
+
+
+def _status_and_next_step() -> int:
+    status = main(["status"])
+    print(NEXT_STEP if status == 0 else "See `llmagent help`.")
+    return status
+
+
+def _no_command(word: str) -> str:
+    """Return what to type in place of a word that is no command; "" for a command or an option."""
+    if word in COMMANDS or word.startswith("-"):
+        return ""
+    if word in ELSEWHERE:
+        return f"that is systemd's: `{ELSEWHERE[word].format('vllm')}`"
+    near = _near(word, [*COMMANDS, *ELSEWHERE, "help"])
+    return f'there is no command "{word}"{near} (`llmagent help` lists them)'
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    import difflib  # only for who has made a mistake: the daemon does without its 0.7 MiB
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _reader_went_away() -> int:

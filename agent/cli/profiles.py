@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from agent.cli.screen.options import add_format
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.profile_plan import contradictions, plan_of
 from agent.core.planner.versions import version_of
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
-    parser = subparsers.add_parser("profiles", help="list or print the known deployments")
+    parser = subparsers.add_parser(
+        "profiles",
+        help="list or print the known deployments",
+        epilog="Examples: `llmagent profiles`, `llmagent profiles llama-3.1-8b-fp8-rtx4090`.",
+    )
     parser.add_argument("name", metavar="NAME", nargs="?", help="print this one, with its plan")
     parser.add_argument("--vllm-version", metavar="VERSION", help="default: the newest known")
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_format(parser)
     parser.set_defaults(run=run)
 
 

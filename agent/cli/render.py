@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.cli.screen.options import add_config, add_format
 from agent.config.agent_toml import load
 from agent.core.settings.config import Config
 from agent.core.settings.service import TUNABLES, Settings
@@ -29,7 +30,6 @@ from agent.host.vllm.install import install_of
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 UNITS = Path("/etc/llmagent/units")
 STATUS_FILE = Path("/run/llmagent/status.json")
 
@@ -51,11 +51,15 @@ class RenderedUnit:
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
-    parser = subparsers.add_parser("render", help="print the unit(s) that llmagent would write")
+    parser = subparsers.add_parser(
+        "render",
+        help="print the unit(s) that llmagent would write",
+        epilog="Examples: `llmagent render vllm`, `llmagent render --diff`.",
+    )
     parser.add_argument("service", metavar="SERVICE", nargs="?", help="its name in agent.toml")
     parser.add_argument("--diff", action="store_true", help="compare with the installed unit")
-    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_config(parser)
+    add_format(parser)
     parser.set_defaults(run=run)
 
 

@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`llmagent status`: what each service is about, why, and how the GPUs are.
+"""`llmagent status`: whether all is well, then a line a service and a line a GPU.
 
---format json prints status.json.
+With SERVICE or --verbose everything that is known, each proof too. --format json prints
+status.json. Exit status 0, and 3 when the daemon is away; with --check 1 when a service (or
+SERVICE) does not serve.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from agent.cli.status_gpus import gpu_lines
-from agent.core.judges.recover.recovery import shortened
+from agent.cli.screen.gpus import gpu_lines
+from agent.cli.screen.headline import NOT_YET, headline
+from agent.cli.screen.options import add_format
+from agent.cli.screen.services import detail_lines, service_lines
+from agent.cli.screen.terminal import WIDE, coloured, columns, cut, paint, rows
 from agent.errors import DaemonAwayError, UsageError
 
 FILE = Path("/run/llmagent/status.json")
@@ -26,47 +28,78 @@ FRESH_SECONDS = 30.0
 """The daemon writes at least every second; an older file is that of a daemon that died or hangs."""
 
 WATCH_SECONDS = 1.0
-WIDE = 1000
-COLOUR = {
-    "serving": 32,
-    "held": 31,
-    "examining": 31,
-    "stopped": 33,
-    "proven": 32,
-    "contradicted": 31,
-}
+_WHOLE_SCREEN = "\x1b[?1049h\x1b[?25l"
+_SCREEN_AS_BEFORE = "\x1b[?25h\x1b[?1049l"
+_FROM_THE_TOP = "\x1b[H\x1b[2J"
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
-    parser = commands.add_parser("status", help="phase, progress, verification, last decision")
-    parser.add_argument("service", nargs="?", metavar="SERVICE", help="only this service")
-    parser.add_argument("--watch", action="store_true", help="show it again every second")
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser = commands.add_parser(
+        "status",
+        help="whether all is well: a line a service, a line a GPU",
+        epilog="Examples: `llmagent status`, `llmagent status vllm` with every proof, "
+        "`llmagent status --check vllm && echo serving`, `llmagent status --watch`.",
+    )
+    parser.add_argument("service", nargs="?", metavar="SERVICE", help="all about this service")
+    parser.add_argument("--verbose", "-v", action="store_true", help="all about every service")
+    parser.add_argument("--watch", action="store_true", help="the whole screen, every second")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 when a service does not serve"
+    )
+    add_format(parser)
     parser.add_argument("--file", type=Path, default=FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the daemon's latest view; exit status 3 when there is no live daemon."""
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    if args.watch and sys.stdout.isatty() and args.format == "human":
+        return _watch(args)
     while True:
-        document = read(args.file)
-        if args.service is not None:
-            document = _only(document, args.service)
-        # A pipe has no width: 80 columns would break lines that nobody looks at.
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-        text = (
-            json.dumps(document)
-            if args.format == "json"
-            else render(document, colour=colour, width=width)
-        )
-        if args.watch and colour:
-            print("\x1b[H\x1b[2J", end="")
-        print(text, flush=True)
+        document = _document(args)
+        if args.format == "json":
+            print(json.dumps(document), flush=True)
+        else:
+            print(_screen(document, args), flush=True)
         if not args.watch:
-            return 0
+            return 1 if args.check and not serves(document) else 0
         time.sleep(WATCH_SECONDS)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    """Show the view until Ctrl-C; an agent that restarts is waited for."""
+    print(_WHOLE_SCREEN, end="")
+    try:
+        while True:
+            try:
+                text = _screen(_document(args), args)
+            except DaemonAwayError as error:
+                text = f"{error}; waiting for it"
+            lines = text.splitlines()
+            room = rows() - 1
+            if len(lines) > room:
+                lines = [*lines[: room - 1], f"... {len(lines) - room + 1} more lines"]
+            print(_FROM_THE_TOP + "\n".join(lines), end="", flush=True)
+            time.sleep(WATCH_SECONDS)
+    finally:
+        print(_SCREEN_AS_BEFORE, end="", flush=True)
+
+
+def _document(args: argparse.Namespace) -> dict[str, Any]:
+    document = read(args.file)
+    return document if args.service is None else only(document, args.service)
+
+
+def _screen(document: dict[str, Any], args: argparse.Namespace) -> str:
+    everything = args.verbose or args.service is not None
+    return render(document, colour=coloured(), width=columns(), everything=everything)
+
+
+def serves(document: dict[str, Any]) -> bool:
+    """Tell whether there is a service and all of them serve."""
+    services = document["services"].values()
+    return bool(services) and all(s["phase"] == "serving" for s in services)
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -87,7 +120,8 @@ def read(file: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _only(document: dict[str, Any], service: str) -> dict[str, Any]:
+def only(document: dict[str, Any], service: str) -> dict[str, Any]:
+    """Return the view of one service and its cards; raises UsageError when it is not there."""
     if service not in document["services"]:
         known = ", ".join(document["services"]) or "none"
         raise UsageError(f'there is no service "{service}"; configured: {known}')
@@ -97,99 +131,34 @@ def _only(document: dict[str, Any], service: str) -> dict[str, Any]:
     return only
 
 
-def render(document: dict[str, Any], *, colour: bool, width: int = WIDE) -> str:
-    """Return the view for a person; lines about GPUs are no wider than `width`."""
-    lines: list[str] = []
+def render(
+    document: dict[str, Any], *, colour: bool, width: int = WIDE, everything: bool = True
+) -> str:
+    """Return the view for a person; what has a line of its own is cut to `width`."""
+    first, word = headline(document)
+    lines = [paint(cut(first, width), word, colour=colour)]
     if not document["config_valid"]:
         lines += [
             f"agent.toml is refused, the last good one is in force: {document['config_error']}"
         ]
-    down = [s for s in document["sources"] if not s["up"]]
-    lines += [f"source {s['name']} is down: {s['detail']}" for s in down]
+    lines += _down(document, everything=everything)
     if not document["services"]:
         lines.append("no service is configured: see agent.toml(5)")
-    for service in document["services"].values():
-        lines += _service(service, document["at_seconds"], colour=colour)
+    now = document["at_seconds"]
+    if everything:
+        for service in document["services"].values():
+            lines += detail_lines(service, now, colour=colour)
+    else:
+        lines += service_lines(document["services"], now, width, colour=colour)
     for found in document["findings"]:
         whose = f" of {found['service']}" if found["service"] else ""
         lines.append(f"doctor: {found['check']}{whose}: {found['evidence']}")
-    for pieces in gpu_lines(document, width):
-        lines.append("".join(_paint(text, word, colour=colour) for text, word in pieces))
+    for pieces in gpu_lines(document, width, everything=everything):
+        lines.append("".join(paint(text, word, colour=colour) for text, word in pieces))
     return "\n".join(lines)
 
 
-def _service(s: dict[str, Any], now: float, *, colour: bool) -> Iterator[str]:
-    phase = _paint(s["phase"], s["phase"], colour=colour)
-    since = f"{datetime.fromtimestamp(s['since_seconds']).astimezone():%Y-%m-%d %H:%M:%S}"
-    yield f"{s['unit']}  {phase} since {since} ({_duration(now - s['since_seconds'])})"
-    yield f"  reason    {s['reason']}"
-    if s["held"]:
-        yield f"  to do     {s['held']['what_to_do']}"
-    if s["phase"] == "starting":
-        yield f"  start     {_progress(s)}"
-    if s["phase"] == "fetching" and s["progress"]:
-        p = s["progress"]
-        yield f"  fetch     {p['what']} {p['done']:.0%}: {p['detail']}"
-    if s["url"] and s["phase"] in ("serving", "verifying"):
-        yield f"  address   {s['url']}  process {s['main_pid']}"
-    if s["api"]:
-        usage = s["api"]["kv_cache_usage"]
-        kv = "" if usage is None else f", KV cache {usage:.1%}"
-        yield f"  requests  {s['api']['running']} running, {s['api']['waiting']} waiting{kv}"
-    yield from _not_as_asked(s)
-    if s["pending_restart"]:
-        names = ", ".join(s["pending_restart"])
-        yield f"  pending   {names}: in force at the next start (`systemctl reload llmagent`)"
-    if s["failure"]:
-        f = s["failure"]
-        at = f"{datetime.fromtimestamp(f['at_seconds']).astimezone():%Y-%m-%d %H:%M:%S}"
-        yield f"  failure   {f['class']} at {at}: {f['remedy']}"
-        for line in f["evidence"][:3]:
-            yield f"            | {shortened(line)}"
-    for check in s["verification"]:
-        verdict = _paint(f"{check['verdict']:<12}", check["verdict"], colour=colour)
-        note = f"  ({check['note']})" if check["note"] else ""
-        yield f"  {verdict} {check['item']}: asked {check['asked']}, got {check['got']}{note}"
-    for path in s["drop_ins"]:
-        yield f"  drop-in   {path}"
-
-
-def _not_as_asked(s: dict[str, Any]) -> Iterator[str]:
-    plan = s.get("plan")
-    if plan and plan["verdict"] != "fits" and s["phase"] != "serving":
-        yield f"  plan      {plan['verdict']}: {plan['reason']}"
-    back = s.get("rolled_back")
-    if back:
-        at = f"{datetime.fromtimestamp(back['since_seconds']).astimezone():%Y-%m-%d %H:%M}"
-        yield f"  rolled back since {at}: the last known good settings run, because {back['why']}"
-    for name, o in s["overrides"].items():
-        asked = "default" if o["asked"] is None else o["asked"]
-        at = f"{datetime.fromtimestamp(o['since_seconds']).astimezone():%Y-%m-%d %H:%M}"
-        running = f"asked {asked}, running {o['running']} since {at}"
-        yield f"  learned   {name}: {running}, because {o['why']}"
-
-
-def _progress(s: dict[str, Any]) -> str:
-    p = s["progress"]
-    if not p:
-        return str(s["engine_phase"])
-    done = "" if p["done"] is None else f" {p['done']:.0%}"
-    return " ".join(
-        part for part in (f"{s['engine_phase']}: {p['what']}{done}", p["detail"]) if part
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(max(0, int(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )
-
-
-def _paint(text: str, word: str, *, colour: bool) -> str:
-    return f"\x1b[{COLOUR[word]}m{text}\x1b[0m" if colour and word in COLOUR else text
+def _down(document: dict[str, Any], *, everything: bool) -> Iterator[str]:
+    for source in document["sources"]:
+        if not source["up"] and (everything or source["detail"] != NOT_YET):
+            yield f"source {source['name']} is down: {source['detail']}"

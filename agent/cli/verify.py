@@ -3,8 +3,8 @@
 
 --format json prints {"services": {NAME: {"unit", "url", "answered": bool, "verified": bool,
 "pending": [setting], "checks": [{"item", "asked", "got", "verdict": "proven" | "contradicted" |
-"unknown", "evidence", "note"}]}}}. Exit status 0 when every service answers and nothing is
-contradicted, else 1; 3 when the daemon is away.
+"unknown", "evidence", "note"}]}}}. Exit status 0 when every service answers and every item is
+proven, else 1 (unknown is no pass, nor is a host that serves nothing); 3 when the daemon is away.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli import status
-from agent.config.agent_toml import load
+from agent.cli.screen.options import add_config, add_format
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import LogReader
 from agent.core.engine.command_line import FLAGS
@@ -35,8 +35,8 @@ from agent.host.journal.follower import JournalFollower
 from agent.host.models.config import read_model_config
 from agent.host.vllm.api import VllmApi, service_url
 from agent.tasks import ask_vllm as verification
+from agent.tasks.config_in_force import config_in_force
 
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
 COLOUR = {Verdict.PROVEN: 32, Verdict.CONTRADICTED: 31, Verdict.UNKNOWN: 33}
 BATCH = 5000
 WIDEST = 160
@@ -55,25 +55,30 @@ class VerifyReport:
 
     @property
     def verified(self) -> bool:
-        """Whether the service answers and nothing that was asked is contradicted."""
-        return self.answered and not any(
-            check.verdict is Verdict.CONTRADICTED for check in self.checks
-        )
+        """Whether the service answers and everything that was asked is proven."""
+        return self.answered and all(check.verdict is Verdict.PROVEN for check in self.checks)
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
-    parser = commands.add_parser("verify", help="asked against got, with evidence for each item")
+    parser = commands.add_parser(
+        "verify",
+        help="asked against got, with evidence for each item",
+        epilog="Examples: `llmagent verify`, `llmagent verify vllm --format json`.",
+    )
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="only this service")
-    parser.add_argument("--config", metavar="FILE", type=Path, default=CONFIG_FILE)
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    add_config(parser)
+    add_format(parser)
     parser.add_argument("--file", type=Path, default=status.FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the live services and print what they prove."""
-    services = load(args.config).services
+    config, mistakes = config_in_force(args.config)
+    if mistakes is not None:
+        print(f"{mistakes}\nThe last good one is in force and verified.", file=sys.stderr)
+    services = config.services
     if args.service is not None and args.service not in services:
         known = ", ".join(services) or "none"
         raise UsageError(f'there is no service "{args.service}"; configured: {known}')
@@ -84,8 +89,9 @@ def run(args: argparse.Namespace) -> int:
         print(as_json(reports))
     else:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print("\n\n".join(as_text(report, colour=colour) for report in reports))
-    return 0 if all(report.verified for report in reports) else 1
+        told = [as_text(report, colour=colour) for report in reports]
+        print("\n\n".join(told) or "not verified: no service is configured")
+    return 0 if reports and all(report.verified for report in reports) else 1
 
 
 def _report(policy: ServicePolicy, view: dict[str, Any]) -> VerifyReport:

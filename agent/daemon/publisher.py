@@ -46,6 +46,9 @@ GPUS_STALE_SECONDS = 15.0
 
 SHOWN = tuple(name for name in FLAGS if name not in ("host", "port"))
 
+PROVEN_IN = frozenset({Phase.VERIFYING, Phase.SERVING, Phase.STOPPING})
+"""Phases of the run that was verified: a proof belongs to its run and goes with it."""
+
 
 class Publisher:
     """`publish` belongs to the loop; `snapshot` may be called from any thread."""
@@ -169,7 +172,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
             name: OverrideView(o.asked, o.running, _wall(o.since, ahead), o.why)
             for name, o in s.overrides.items()
         },
-        verification=s.checks,
+        verification=s.checks if s.phase in PROVEN_IN else (),
         failure=_failure(s, ahead),
         held=HeldView(s.reason, s.what_to_do) if s.phase is Phase.HELD else None,
         rolled_back=_rolled_back(s, ahead),

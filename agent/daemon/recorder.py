@@ -18,6 +18,7 @@ from agent.core.state.host import HostState, News
 from agent.core.state.service import Live, ServiceState
 from agent.daemon.sources.thread import SourceHealth
 from agent.host.store.file import StoreError
+from agent.host.store.keys import LAST_GOOD_CONFIG
 from agent.host.store.store import Event, Store
 
 log = structlog.get_logger()
@@ -27,7 +28,6 @@ SERVICE = "service:"
 GPU = "gpu:"
 CHECKUP = "checkup"
 CURSOR = "cursor:"
-CONFIG = "config"
 NOT_STORED = frozenset({"live"})
 NO_LIVE = Live()
 KEEP_EVENTS = 100_000
@@ -79,13 +79,13 @@ class Recorder:
 
     def last_good_config(self) -> str | None:
         """Return the text of the agent.toml that was last in force, if there was one."""
-        text = self._known.get(CONFIG)
+        text = self._known.get(LAST_GOOD_CONFIG)
         return None if text is None else str(json.loads(text))
 
     def keep_config(self, file: Path) -> None:
         """Remember the text of an agent.toml that is valid, for a start with a broken one."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            self._write({CONFIG: json.dumps(file.read_text())}, (), ())
+            self._write({LAST_GOOD_CONFIG: json.dumps(file.read_text())}, (), ())
 
     def record(
         self,

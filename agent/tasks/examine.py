@@ -42,12 +42,16 @@ Probe = Callable[[], list[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What is examined; `gpus` None when NVML was not asked, `hub` whether to ask the hub."""
+    """What is examined; `gpus` None when NVML was not asked, `hub` whether to ask the hub.
+
+    `lost_gpus` are the cards that the daemon knows and cannot reach.
+    """
 
     config: Config
     gpus: Gpus | None = None
     run_engine_help: HelpReader | None = None
     hub: bool = True
+    lost_gpus: tuple[str, ...] = ()
 
 
 def examine(patient: Patient, deadline_seconds: float = DEADLINE_SECONDS) -> tuple[Finding, ...]:
@@ -110,7 +114,7 @@ def _gpus(patient: Patient) -> Finding:
     in_containers = (p.settings.engine for p in patient.config.services.values())
     needed = any(e.in_container and e.access is not GpuAccess.NONE for e in in_containers)
     needed = needed or any(toolchain.torch_cuda(install.read_paths) for install in installs)
-    return driver.judge_gpus(patient.gpus, needed=needed)
+    return driver.judge_gpus(patient.gpus, patient.lost_gpus, needed=needed)
 
 
 def _fabric(gpus: Gpus | None) -> Finding:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
@@ -100,9 +101,18 @@ def judge_upgrades(upgrades: Upgrades | None) -> Finding:
     return warning(check, f"{len(upgrades.packages)} NVIDIA packages may be replaced: {few}", fix)
 
 
-def judge_gpus(gpus: Gpus | None, *, needed: bool) -> Finding:
-    """Tell whether every card is there and well; `needed`: an engine here is built for CUDA."""
+def judge_gpus(gpus: Gpus | None, lost: Sequence[str] = (), *, needed: bool) -> Finding:
+    """Tell whether every card is there and well; `needed`: an engine here is built for CUDA.
+
+    `lost` are the cards that the daemon knows and cannot reach: a program that opens NVML after
+    the loss does not see them at all.
+    """
     check = "gpu"
+    if gpus is not None and gpus.nameless:
+        lost = [*lost, *(f"GPU {index}" for index in gpus.nameless if not lost)]
+    if lost:
+        told = f"{', '.join(lost)}: fallen off the bus, NVML cannot reach it"
+        return fail(check, told, "Reboot; look for Xid 79 in the kernel log.")
     if not needed and (gpus is None or gpus.driver.problem or not gpus.gpus):
         return skipped(check, "no GPU, and no engine here that is built for one")
     if gpus is None:

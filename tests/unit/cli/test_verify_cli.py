@@ -46,11 +46,12 @@ def test_a_long_line_of_evidence_is_shortened() -> None:
     assert max(len(line) for line in render_table((check,), colour=False).splitlines()) < 180
 
 
-def test_unknown_is_not_a_contradiction_but_is_counted() -> None:
+def test_unknown_is_never_a_pass() -> None:
+    assert REPORT.verified
     report = replace(REPORT, checks=(PROVEN, UNKNOWN))
-    assert report.verified
+    assert not report.verified
     last = as_text(report, colour=False).splitlines()[-1]
-    assert last == "verified: 1 proven, 0 contradicted, 1 unknown"
+    assert last == "not verified: 1 proven, 0 contradicted, 1 unknown"
 
 
 def test_one_contradiction_or_a_silent_model_is_not_verified() -> None:
@@ -127,6 +128,17 @@ def test_a_live_service_is_verified_with_its_learned_settings(
     [utilization] = [check for check in checks if check["item"] == "gpu_memory_utilization"]
     assert utilization["verdict"] == "proven"
     assert utilization["note"] == "asked 0.95, running 0.86: learned"
+
+
+def test_a_host_that_serves_nothing_is_not_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = asked(tmp_path)
+    arguments.config.write_text("")
+    arguments.format = "human"
+    (tmp_path / "status.json").write_text(json.dumps({"at_seconds": time.time(), "services": {}}))
+    assert verify.run(arguments) == 1
+    assert capsys.readouterr().out == "not verified: no service is configured\n"
 
 
 def test_a_contradiction_or_a_silent_service_is_exit_status_1(

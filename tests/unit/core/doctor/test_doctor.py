@@ -116,6 +116,17 @@ def test_a_card_that_is_not_well_is_named(seen: Gpus | None, expected: Result) -
     assert result_of(driver.judge_gpus(seen, needed=True)) is expected
 
 
+def test_a_card_that_fell_off_the_bus_fails_though_nvml_no_longer_counts_it() -> None:
+    told = ("GPU 3 (NVIDIA H200)",)
+    for seen, needed in [(gpus(a_4090()), True), (gpus(), False), (None, False)]:
+        finding = driver.judge_gpus(seen, told, needed=needed)
+        assert finding.result is R.FAIL
+        assert finding.evidence.startswith("GPU 3 (NVIDIA H200): fallen off the bus")
+    # NVML counts a card that it cannot name, and no daemon has known it.
+    nameless = replace(gpus(a_4090()), nameless=(1,))
+    assert driver.judge_gpus(nameless, needed=True).evidence.startswith("GPU 1: fallen off")
+
+
 def test_a_host_without_a_gpu_is_well_where_no_engine_wants_one() -> None:
     assert result_of(driver.judge_gpus(None, needed=False)) is R.SKIPPED
     assert result_of(driver.judge_gpus(gpus(a_4090(lost=True)), needed=False)) is R.FAIL

@@ -29,8 +29,13 @@ Paint = str
 Piece = tuple[str, Paint]
 
 
-def gpu_lines(document: dict[str, Any], width: int) -> Iterator[list[Piece]]:
-    """Yield the lines about driver and cards, each no wider than `width` where words allow it."""
+def gpu_lines(
+    document: dict[str, Any], width: int, *, everything: bool = True
+) -> Iterator[list[Piece]]:
+    """Yield the lines about driver and cards, each no wider than `width` where words allow it.
+
+    Without `everything` a card is one line, with as many facts as it has room for.
+    """
     if "gpus" not in document:
         return
     yield from _driver(document, width)
@@ -39,7 +44,8 @@ def gpu_lines(document: dict[str, Any], width: int) -> Iterator[list[Piece]]:
         if gpu["lost"]:
             yield [(f"{label}{gpu['name']}  ", ""), ("lost: NVML cannot reach it", "held")]
         elif not document["gpus_stale"] and not document["driver"]["problem"]:
-            yield from _wrapped(label, _facts(gpu), width)
+            lines = list(_wrapped(label, _facts(gpu), width))
+            yield from lines if everything or len(lines) == 1 else [_in_one_line(gpu, width)]
         else:
             yield [(f"{label}{gpu['name']}  not known", "")]
         yield from _remarks(gpu, document["at_seconds"], width)
@@ -66,8 +72,11 @@ def _driver(document: dict[str, Any], width: int) -> Iterator[list[Piece]]:
     if driver["problem"]:
         yield from _remark(driver["problem"], "held", width)
     elif document["gpus_stale"]:
-        age = document["at_seconds"] - document["gpus_sampled_seconds"]
-        yield from _remark(f"NVML has not answered for {age:.0f} s", "held", width)
+        since = document["gpus_sampled_seconds"]
+        told = (
+            f"has not answered for {document['at_seconds'] - since:.0f} s" if since else "is asked"
+        )
+        yield from _remark(f"NVML {told}", "held" if since else "", width)
 
 
 def _facts(gpu: dict[str, Any]) -> Iterator[str]:
@@ -91,6 +100,28 @@ def _facts(gpu: dict[str, Any]) -> Iterator[str]:
         whose = " of the host" if gpu["memory_unified"] else ""
         yield f"{used / GIB:.1f}/{total / GIB:.1f} GiB{whose}"
     yield from _users(gpu)
+
+
+def _in_one_line(gpu: dict[str, Any], width: int) -> list[Piece]:
+    """Return the most telling facts of a card in their shortest form."""
+    facts = [gpu["name"].removeprefix("NVIDIA ")]
+    if gpu["temperature_celsius"] is not None:
+        facts.append(f"{gpu['temperature_celsius']:.0f} °C")
+    if gpu["power_watts"] is not None:
+        facts.append(f"{gpu['power_watts']:.0f} W")
+    if gpu["utilization_ratio"] is not None:
+        facts.append(f"{gpu['utilization_ratio']:.0%}")
+    if gpu["memory"] is not None:
+        used, total = gpu["memory"]["used_bytes"], gpu["memory"]["total_bytes"]
+        facts.append(f"{used / GIB:.0f}/{total / GIB:.0f} GiB")
+    facts += (user.split()[0] for user in _users(gpu))
+    if "sm" in gpu["clocks_hertz"]:
+        facts.append(f"{gpu['clocks_hertz']['sm'] / 1e6:.0f} MHz")
+    line = f"GPU {gpu['index']}  {facts[0]}"
+    for fact in facts[1:]:
+        if len(line) + 2 + len(fact) <= width:
+            line += f"  {fact}"
+    return [(line, "")]
 
 
 def _users(gpu: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The services in `llmagent status`: one line each, and below it what is not as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agent.cli.screen.terminal import cut, duration, local, paint
+from agent.core.judges.recover.recovery import shortened
+
+EVIDENCE_LINES = 3
+ANSWERS = frozenset({"verifying", "serving"})
+"""Phases in which the address is one that answers."""
+
+
+def service_lines(
+    services: Mapping[str, Mapping[str, Any]], now: float, width: int, *, colour: bool
+) -> Iterator[str]:
+    """Yield a line a service, and indented below it what a person should know of it."""
+    names = max((len(name) for name in services), default=0)
+    phases = max((len(s["phase"]) for s in services.values()), default=0)
+    for name, s in services.items():
+        head = f"{name:<{names}}  {s['phase']:<{phases}}  {duration(now - s['since_seconds']):<10}"
+        line = cut(f"{head}  {_now(s)}".rstrip(), width)
+        yield line.replace(s["phase"], paint(s["phase"], s["phase"], colour=colour), 1)
+        yield from _remarks(s, width, colour=colour)
+
+
+def detail_lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[str]:
+    """Yield everything that is known of one service."""
+    phase = paint(s["phase"], s["phase"], colour=colour)
+    since = s["since_seconds"]
+    yield f"{s['unit']}  {phase} since {local(since)} ({duration(now - since)})"
+    yield f"  reason    {s['reason']}"
+    if s["held"]:
+        yield f"  to do     {s['held']['what_to_do']}"
+    if s["phase"] == "starting":
+        yield f"  start     {_progress(s)}"
+    if s["phase"] == "fetching" and s["progress"]:
+        p = s["progress"]
+        yield f"  fetch     {p['what']} {p['done']:.0%}: {p['detail']}"
+    if s["url"] and s["phase"] in ANSWERS:
+        yield f"  address   {s['url']}  process {s['main_pid']}"
+    if s["api"]:
+        yield f"  requests  {_requests(s['api'])}"
+    yield from _not_as_asked(s)
+    if s["failure"]:
+        f = s["failure"]
+        yield f"  failure   {f['class']} at {local(f['at_seconds'])}: {f['remedy']}"
+        for line in f["evidence"][:EVIDENCE_LINES]:
+            yield f"            | {shortened(line)}"
+    for check in s["verification"]:
+        verdict = paint(f"{check['verdict']:<12}", check["verdict"], colour=colour)
+        note = f"  ({check['note']})" if check["note"] else ""
+        yield f"  {verdict} {check['item']}: asked {check['asked']}, got {check['got']}{note}"
+    for path in s["drop_ins"]:
+        yield f"  drop-in   {path}"
+
+
+def contradicted(s: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the checks of the present run that show something else than was asked."""
+    return [check for check in s["verification"] if check["verdict"] == "contradicted"]
+
+
+def _now(s: Mapping[str, Any]) -> str:
+    if s["phase"] == "serving":
+        return _requests(s["api"]) if s["api"] else str(s["reason"])
+    if s["phase"] == "starting":
+        return _progress(s)
+    if s["phase"] == "fetching" and s["progress"]:
+        return f"{s['progress']['what']} {s['progress']['done']:.0%}: {s['progress']['detail']}"
+    return str(s["reason"])
+
+
+def _requests(api: Mapping[str, Any]) -> str:
+    usage = api["kv_cache_usage"]
+    kv = "" if usage is None else f", KV cache {usage:.1%}"
+    return f"{api['running']} running, {api['waiting']} waiting{kv}"
+
+
+def _remarks(s: Mapping[str, Any], width: int, *, colour: bool) -> Iterator[str]:
+    if s["held"]:
+        yield f"  to do     {s['held']['what_to_do']}"
+    for check in contradicted(s):
+        verdict = paint("contradicted", "contradicted", colour=colour)
+        yield f"  {verdict} {check['item']}: asked {check['asked']}, got {check['got']}"
+    unknown = [check["item"] for check in s["verification"] if check["verdict"] == "unknown"]
+    if unknown:
+        yield cut(f"  unknown   {', '.join(unknown)}", width)
+    yield from (cut(line, width) for line in _not_as_asked(s))
+
+
+def _not_as_asked(s: Mapping[str, Any]) -> Iterator[str]:
+    plan = s.get("plan")
+    if plan and plan["verdict"] != "fits" and s["phase"] != "serving":
+        yield f"  plan      {plan['verdict']}: {plan['reason']}"
+    back = s.get("rolled_back")
+    if back:
+        at = local(back["since_seconds"], "%Y-%m-%d %H:%M")
+        yield f"  rolled back since {at}: the last known good settings run, because {back['why']}"
+    for name, o in s["overrides"].items():
+        asked = "default" if o["asked"] is None else o["asked"]
+        at = local(o["since_seconds"], "%Y-%m-%d %H:%M")
+        running = f"asked {asked}, running {o['running']} since {at}"
+        yield f"  learned   {name}: {running}, because {o['why']}"
+    if s["pending_restart"]:
+        names = ", ".join(s["pending_restart"])
+        yield f"  pending   {names}: in force at the next start (`systemctl reload llmagent`)"
+
+
+def _progress(s: Mapping[str, Any]) -> str:
+    p = s["progress"]
+    if not p:
+        return str(s["engine_phase"])
+    done = "" if p["done"] is None else f" {p['done']:.0%}"
+    return " ".join(
+        part for part in (f"{s['engine_phase']}: {p['what']}{done}", p["detail"]) if part
+    )

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration that the daemon runs with: agent.toml, or the last good one in its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from agent.config import agent_toml
+from agent.core.settings.config import Config
+from agent.errors import ConfigError
+from agent.host.store.file import StoreError
+from agent.host.store.keys import LAST_GOOD_CONFIG
+from agent.host.store.store import Store
+
+STATE = Path("/var/lib/llmagent/llmagent.db")
+
+
+def config_in_force(file: Path, state: Path = STATE) -> tuple[Config, ConfigError | None]:
+    """Return the configuration in force, and what is wrong with `file` where it is not that one.
+
+    Raises ConfigError when the file has a mistake and no good one is remembered (or readable: the
+    store is root's).
+    """
+    try:
+        return agent_toml.load(file), None
+    except ConfigError as error:
+        known = _remembered(state)
+        if known is None:
+            raise
+        return agent_toml.parse(known, f"the last good {file.name}"), error
+
+
+def _remembered(state: Path) -> str | None:
+    try:
+        with Store.read_only(state) as store:
+            text = store.load_state().get(LAST_GOOD_CONFIG)
+        return None if text is None else str(json.loads(text))
+    except (StoreError, ValueError):
+        return None

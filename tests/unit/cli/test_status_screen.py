@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`llmagent status` on a terminal of 80 columns: the first line tells whether all is well."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cli.main import main
+from agent.cli.screen.headline import headline
+from agent.cli.status import render
+from agent.core.verify.check import Verdict
+from agent.core.view.gpus import GpusView
+from agent.core.view.snapshot import ServiceView, SourceView, to_json
+from tests.given.some_gpus import GB10, H200, many_gpus, some_gpus
+from tests.given.some_snapshot import SNAPSHOT
+
+SERVING, HELD = SNAPSHOT.services[0], SNAPSHOT.services[1]
+WELL = replace(
+    SERVING,
+    verification=tuple(c for c in SERVING.verification if c.verdict is Verdict.PROVEN),
+    overrides={},
+)
+
+
+def document(*services: ServiceView, gpus: GpusView | None = None, **more: Any) -> dict[str, Any]:
+    snapshot = replace(SNAPSHOT, services=services, sources=(), gpus=gpus, findings=())
+    plain: dict[str, Any] = json.loads(json.dumps(to_json(replace(snapshot, **more))))
+    return plain
+
+
+def screen(view: dict[str, Any], width: int = 80) -> list[str]:
+    return render(view, colour=False, width=width, everything=False).splitlines()
+
+
+def test_the_first_line_says_that_all_is_well() -> None:
+    assert screen(document(WELL))[0] == "all is well: 1 service"
+
+
+def test_the_first_line_names_what_needs_a_person_and_how_much_more_there_is() -> None:
+    assert screen(document(WELL, HELD))[0] == f"needs you: embed is held: {HELD.reason}"
+    both = screen(document(SERVING, HELD))[0]
+    assert both.endswith("(and 1 more)")
+
+
+def test_a_lost_card_is_worse_than_a_setting_that_is_not_as_asked() -> None:
+    view = document(SERVING, gpus=some_gpus(replace(H200, lost=True), GB10))
+    assert headline(view) == ("needs you: GPU 0 is lost (and 1 more)", "wrong")
+
+
+def test_a_start_under_way_needs_nobody() -> None:
+    view = document(replace(WELL, phase="starting"))
+    assert headline(view) == ("not serving: vllm is starting", "not yet")
+
+
+def test_a_source_that_has_not_looked_yet_alarms_nobody() -> None:
+    young = SourceView("host", up=False, detail="not looked yet")
+    assert len(screen(document(WELL, sources=(young,)))) == 2
+    down = SourceView("host", up=False, detail="permission denied")
+    assert screen(document(WELL, sources=(down,)))[:2] == [
+        "needs you: source host is down: permission denied",
+        "source host is down: permission denied",
+    ]
+
+
+def test_eight_gpus_and_three_services_fit_a_screen_of_80_by_24() -> None:
+    three = (WELL, replace(WELL, name="chat"), replace(WELL, name="embed"))
+    lines = screen(document(*three, gpus=many_gpus(8)))
+    assert max(len(line) for line in lines) <= 80
+    # A remark of each card (it is slowed down) is one more line each.
+    assert len([line for line in lines if not line.startswith("       ")]) == 1 + 3 + 1 + 8
+
+
+def test_proofs_are_shown_only_where_something_is_not_proven() -> None:
+    assert not any("quantization" in line for line in screen(document(WELL)))
+    shown = "\n".join(screen(document(SERVING)))
+    assert "contradicted linear_kernel: asked marlin, got CPUWNA16LinearKernel" in shown
+    assert "unknown   kv_bytes_per_token" in shown
+
+
+def test_check_is_an_exit_status_for_scripts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "status.json"
+    file.write_text(json.dumps({**document(WELL, HELD), "at_seconds": time.time()}))
+    arguments = ["status", "--file", str(file), "--check"]
+    assert main(arguments) == 1
+    assert main([*arguments, "vllm"]) == 0
+    assert main([*arguments, "embed"]) == 1
+    file.write_text(json.dumps({**document(), "at_seconds": time.time()}))
+    assert main(arguments) == 1, "nothing configured serves nothing"
+    assert "no service is configured" in capsys.readouterr().out

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One typo in agent.toml does not blind the morning's tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.errors import ConfigError
+from agent.host.store.keys import LAST_GOOD_CONFIG
+from agent.host.store.store import Store
+from agent.tasks.config_in_force import config_in_force
+
+GOOD = '[service.vllm]\nmodel = "/srv/llama"\n'
+TYPO = GOOD + "max_num_seq = 8\n"
+
+
+def remembering(tmp_path: Path, text: str) -> Path:
+    state = tmp_path / "llmagent.db"
+    store, _ = Store.open(state)
+    store.record({LAST_GOOD_CONFIG: json.dumps(text)}, [])
+    store.close()
+    return state
+
+
+def test_a_good_file_is_what_is_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(GOOD)
+    config, error = config_in_force(file, tmp_path / "no.db")
+    assert list(config.services) == ["vllm"]
+    assert error is None
+
+
+def test_beside_a_file_with_a_mistake_the_last_good_one_is_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(TYPO)
+    config, error = config_in_force(file, remembering(tmp_path, GOOD))
+    assert config.services["vllm"].settings.model == "/srv/llama"
+    assert error is not None
+    assert "did you mean max_num_seqs?" in str(error)
+
+
+@pytest.mark.parametrize("state", ["absent", "no database"])
+def test_without_a_good_one_the_mistake_is_the_answer(tmp_path: Path, state: str) -> None:
+    file, store = tmp_path / "agent.toml", tmp_path / "llmagent.db"
+    file.write_text(TYPO)
+    if state == "no database":
+        store.write_text("this is text")
+    with pytest.raises(ConfigError):
+        config_in_force(file, store)
