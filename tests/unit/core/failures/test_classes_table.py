@@ -81,6 +81,6 @@ def test_a_damaged_package_is_told_in_one_sentence(tmp_path: Path, damage: str |
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 4
-    assert done.stderr.startswith("llmagent: agent/failures/classes.toml: ")
+    assert done.stderr.startswith("llmagent status: agent/failures/classes.toml: ")
     assert done.stderr.endswith("reinstall the package\n")
     assert len(done.stderr.splitlines()) == 1
