@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +158,10 @@ def test_a_name_has_one_import_path() -> None:
                     and f"{node.module}.{alias.name}" not in modules
                 ]
     assert wrong == []
+
+
+def test_what_a_program_in_a_string_imports_is_there() -> None:
+    """A program that another process runs is text: no tool sees that a module of it has moved."""
+    for path in python_files():
+        for name in re.findall(r"(?m)^\s*from (agent(?:\.[a-z_]+)+) import", path.read_text()):
+            assert importlib.util.find_spec(name), f"{path.relative_to(REPO)}: {name}"

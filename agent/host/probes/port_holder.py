@@ -8,17 +8,18 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import agent
 from agent.core.doctor.host import Listener
 from agent.host.probes.kernel import listener
 from agent.host.systemd.transient import TransientError, run_transient
 
 DEADLINE_SECONDS = 5.0
-ROOT = str(Path(__file__).parents[2])
+ROOT = str(Path(agent.__file__).parents[1])
 RIGHTS = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH")
-PROGRAM = """
+PROGRAM = f"""
 import sys
 sys.path.insert(0, sys.argv[1])
-from agent.host.port_holder import print_holder
+from {__name__} import print_holder
 print_holder(int(sys.argv[2]))
 """
 
