@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of the values that only a vLLM service has: model, GPUs, extra arguments, environment."""
+"""Readers of the values that only a vLLM service has: model, GPUs, environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from agent.config.values import (
     plain_path,
     text,
 )
-from agent.core.engine.command_line import FLAGS, SHORT_FLAGS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _GPU = re.compile(r"[0-9]{1,3}|(?:GPU|MIG)-[0-9A-Fa-f/-]+")
@@ -27,15 +26,6 @@ _SECRET_NAME = re.compile(
 )
 _NOT_SECRET = frozenset({"HF_HUB_DISABLE_IMPLICIT_TOKEN"})
 
-_KEY_OF_FLAG = {**{flag: key for key, flag in FLAGS.items()}, **SHORT_FLAGS}
-_REFUSED_FLAGS = {
-    "--api-key": "everyone on the host would see the key in ps; let a proxy before vLLM ask for it",
-    "--hf-token": "everyone on the host would see the token in ps; use hf_token_file",
-    "--uds": "llmagent reaches vLLM by host and port only",
-    "--ssl-keyfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",
-    "--ssl-certfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",
-    "--root-path": "llmagent reaches vLLM's paths as they are; rewrite them in a proxy before it",
-}
 _OWNED_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "use gpus",
     "CUDA_DEVICE_ORDER": "it is always PCI_BUS_ID, the order of nvidia-smi",
@@ -84,37 +74,6 @@ def gpus(value: object) -> tuple[str, ...]:
             raise WrongValueError(f"{as_toml(item)} is listed twice")
         names.append(name)
     return tuple(names)
-
-
-def extra_args(value: object) -> tuple[str, ...]:
-    """Read vLLM's own arguments, refusing those that have a key here or would show a secret."""
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise WrongValueError(f'{as_toml(value)} is not a list of strings, as ["--seed", "1"]')
-    wrong = [reason for item in value if (reason := _refusal(item))]
-    if wrong:
-        raise WrongValueError("; ".join(wrong))
-    return tuple(value)
-
-
-def _refusal(argument: str) -> str | None:
-    if "\x00" in argument:
-        return "an argument cannot hold a NUL character"
-    if SECRET_VALUE.search(argument):
-        return "an argument looks like a secret, which everyone on the host would see in ps"
-    flag = _flag_of(argument)
-    if flag in _REFUSED_FLAGS:
-        return f"{flag}: {_REFUSED_FLAGS[flag]}"
-    positive = f"--{flag[5:]}" if flag.startswith("--no-") else flag
-    key = _KEY_OF_FLAG.get(positive)
-    return f"{flag} has a key of its own here: {key}" if key else None
-
-
-def _flag_of(argument: str) -> str:
-    """Return the flag as vLLM's parser reads it: no value, dashes for underscores, "" if none."""
-    if not argument.startswith("-"):
-        return ""
-    flag = argument.split("=", 1)[0]
-    return flag.replace("_", "-") if flag.startswith("--") else flag
 
 
 def environment(value: object) -> Mapping[str, str]:

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.config.engine_table import read_engine
-from agent.config.engine_values import environment, extra_args, gpus, model, token_file, user
+from agent.config.engine_values import environment, gpus, model, token_file, user
+from agent.config.extra_args import extra_args
 from agent.config.profiles import with_profile
 from agent.config.values import (
     Keys,

@@ -24,6 +24,7 @@ from agent.host.machine.access import (
     user_id,
 )
 from agent.host.vllm.install import install_of, version_of
+from agent.tasks.check_command import mistakes_in_arguments
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -86,6 +87,8 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
         user, run_engine_help = None, None
     if not install.problems:
         yield from _flags(settings, install, path, run_engine_help if user else None)
+        for sentence in mistakes_in_arguments(settings, install.engine(flags=None)):
+            yield _error(f"{path}.extra_args", sentence)
         yield from _kernels(settings, install, path)
     for key in ("model", "tokenizer", "chat_template"):
         value = getattr(settings, key)

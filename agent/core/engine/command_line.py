@@ -38,11 +38,6 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 )
 """Each setting that is a flag of vLLM, and that flag; in the order of the command line."""
 
-SHORT_FLAGS: Mapping[str, str] = MappingProxyType(
-    {"-q": "quantization", "-tp": "tensor_parallel_size", "-pp": "pipeline_parallel_size"}
-)
-"""vLLM's short names of flags in `FLAGS` (vLLM 0.9..0.32)."""
-
 OFF_BY_DEFAULT = frozenset({"enforce_eager", "trust_remote_code"})
 """Switches that are off in every vLLM unless asked for, so that "false" needs no flag."""
 

@@ -41,6 +41,9 @@ REMOVED: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """Flags by the first of 29 releases read, 0.6.3..0.32, without them; and what to do instead."""
 
+BACK: Mapping[str, str] = MappingProxyType({"--disable-log-requests": "0.33"})
+"""Removed flags by the release that has them again, as the negative of another."""
+
 ADDED: Mapping[str, str] = MappingProxyType(
     {
         "--enable-sleep-mode": "0.7",
@@ -65,9 +68,13 @@ ADDED: Mapping[str, str] = MappingProxyType(
         "--max-num-queued-reqs": "0.29",
         "--device-memory-utilization": "0.31",
         "--log-level": "0.31",
+        "--monokernel": "0.33",
+        "--reasoning-effort-map": "0.33",
+        "--sleep-mode-backend": "0.33",
+        "--watchdog-config": "0.33",
     }
 )
-"""Flags by the first vLLM release read that has them (the same 29 releases)."""
+"""Flags by the first vLLM release read that has them (the same 29 releases, and 0.33)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,8 @@ def parse_help(text: str) -> frozenset[str]:
 
 
 def unknown_flags(argv: Sequence[str], flags: frozenset[str]) -> tuple[UnknownFlag, ...]:
-    """Return the long flags of a command line that are not in `flags`, each once."""
-    missing = dict.fromkeys(flag for flag in _long_flags(argv) if flag not in flags)
+    """Return the long flags of a command line that vLLM's parser does not take, each once."""
+    missing = dict.fromkeys(flag for flag in _long_flags(argv) if not _is_taken(flag, flags))
     return tuple(UnknownFlag(flag, _advice(flag, flags)) for flag in missing)
 
 
@@ -103,10 +110,28 @@ def unknown_by_version(argv: Sequence[str], version: str) -> tuple[UnknownFlag, 
     missing = []
     for flag in dict.fromkeys(_long_flags(argv)):
         gone = flag in REMOVED and engine.at_least(*release_of(REMOVED[flag][0]))
+        gone = gone and not (flag in BACK and engine.at_least(*release_of(BACK[flag])))
         early = flag in ADDED and engine.before(*release_of(ADDED[flag]))
         if gone or early:
             missing.append(UnknownFlag(flag, _advice(flag, frozenset())))
     return tuple(missing)
+
+
+def _is_taken(flag: str, flags: frozenset[str]) -> bool:
+    """Tell whether the parser takes a flag: by its name, as a negative that the help hides, begun.
+
+    From 0.33 the help shows --enable-x with --disable-x and hides --no-enable-x and --no-disable-x,
+    which are taken as before (argparse_utils.EnableDisableAction). argparse takes the beginning of
+    a name where only one flag begins so.
+    """
+    if flag in flags:
+        return True
+    hidden = flag.removeprefix("--no-")
+    for one, other in (("enable-", "disable-"), ("disable-", "enable-")):
+        if flag.startswith("--no-") and hidden.startswith(one):
+            pair = {f"--{hidden}", f"--{other}{hidden.removeprefix(one)}"}
+            return pair <= flags
+    return sum(known.startswith(flag) for known in flags) == 1
 
 
 def _invocation(line: str) -> str:

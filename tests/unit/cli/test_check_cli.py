@@ -246,3 +246,42 @@ def test_render_needs_an_engine(host: Path, capsys: pytest.CaptureFixture[str]) 
     (host / "venv/bin/python").unlink()
     assert main(["render", "--config", file(host)]) == 4
     assert "does not exist; create it" in capsys.readouterr().err
+
+
+def test_arguments_that_vllm_refuses_are_told(host: Path) -> None:
+    told = findings(host, 'extra_args = ["--max-loras", "many", "--enable-lo", "--x-y=1", "stray"]')
+    assert [one.path for one in told] == ["service.vllm-test.extra_args"] * 3
+    assert "'many' is not a whole number" in told[0].text
+    assert "could be --enable-log-deltas" in told[1].text
+    assert "'stray' stands where no argument is taken" in told[2].text
+
+
+def test_the_file_of_config_is_read_and_held_against_the_keys(host: Path) -> None:
+    (host / "vllm.yaml").write_text(
+        "headless: true\nmax-num-seqs: 64\nenable_lora: false\nfork-bombs: 3\nport: 8000\n"
+    )
+    lines = (f'extra_args = ["--config", "{host}/vllm.yaml"]', "max_num_seqs = 32")
+    told = [one.text.removeprefix(f"{host}/vllm.yaml: ") for one in findings(host, *lines)]
+    assert told[0].startswith("--headless: vLLM would open no port")
+    assert told[1].endswith("has --fork-bombs")
+    assert told[2] == "vLLM reads no `enable_lora: false`, only `enable-lora: false`; write it so"
+    assert told[3].startswith("max_num_seqs is 64 there and 32 by agent.toml, which holds")
+    assert len(told) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        ("a: [", "is not YAML"),
+        ("- a", "holds no keys"),
+        ("a: &x [1]\nb: *x", "uses aliases"),
+        ("#" * 300_000, "is too large"),
+    ],
+    ids=("missing", "broken", "list", "alias", "large"),
+)
+def test_a_file_of_config_that_is_none_is_told(host: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (host / "vllm.yaml").write_text(content)
+    (told,) = findings(host, f'extra_args = ["--config", "{host}/vllm.yaml"]')
+    assert said in told.text

@@ -75,3 +75,39 @@ def test_without_help_the_version_tells(flag: str, version: str, unknown: bool) 
 
 def test_no_flag_is_both_added_and_removed() -> None:
     assert not ADDED.keys() & REMOVED.keys()
+
+
+HELP_OF_33 = """
+  --enable-prefix-caching, --disable-prefix-caching
+  --disable-cascade-attn, --enable-cascade-attn
+  --enforce-eager, --no-enforce-eager
+  --max-num-seqs MAX_NUM_SEQS
+  --max-num-batched-tokens MAX_NUM_BATCHED_TOKENS
+"""
+"""Lines of `--help=all` of vLLM 0.33, which hides --no-enable-x and --no-disable-x."""
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--no-enable-prefix-caching",
+        "--no_enable_prefix_caching",
+        "--disable-prefix-caching",
+        "--no-disable-cascade-attn",
+        "--enable-cascade-attn",
+        "--no-enforce-eager",
+        "--max-num-s=4",
+    ],
+)
+def test_what_the_help_of_033_hides_and_its_parser_takes_is_known(flag: str) -> None:
+    assert unknown_flags([flag], parse_help(HELP_OF_33)) == ()
+
+
+@pytest.mark.parametrize("flag", ["--no-max-num-seqs", "--no-enable-lora", "--max-num"])
+def test_what_the_parser_of_033_refuses_is_unknown(flag: str) -> None:
+    assert [unknown.flag for unknown in unknown_flags([flag], parse_help(HELP_OF_33))] == [flag]
+
+
+def test_a_flag_that_came_back_is_known_again() -> None:
+    assert unknown_by_version(["--disable-log-requests"], "0.33.0") == ()
+    assert unknown_by_version(["--disable-log-requests"], "0.32.0") != ()

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file behind vLLM's --config: YAML with options as keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.core.command.given import read_words
+from agent.core.settings.service import Settings
+from agent.errors import UsageError
+
+MOST_BYTES = 256 * 1024
+
+
+def options_file(settings: Settings) -> Mapping[str, Any] | None:
+    """Return what stands in the file of a service's --config, None where it has none.
+
+    Raises UsageError when the file cannot be read as vLLM would.
+    """
+    file = read_words(settings.extra_args).config_file
+    return None if file is None else read_options_file(file)
+
+
+def read_options_file(file: str) -> Mapping[str, Any]:
+    """Return the keys of a file; raises UsageError with its name and what is wrong with it."""
+    import yaml  # only where such a file is used: it takes 2 MiB
+
+    try:
+        with Path(file).open("rb") as stream:
+            text = stream.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise UsageError(f"{file} is too large for a file of options")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            # Aliases of aliases make gigabytes of a few lines.
+            raise UsageError(f"{file} uses aliases (*name): write the values out")
+        content = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else "nested too deeply"
+        raise UsageError(f"{file} is not YAML: {first}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{file} holds no keys; vLLM expects lines like: max-model-len: 8192")
+    return content
