@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from agent.cli.screen.options import add_format
 from agent.core.diagnosis.reader import Diagnosis, LogReader
-from agent.core.failures.classes import FailureClass, Group, Outcome
+from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
 from agent.core.remedy.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
 from agent.core.remedy.ladders import TOO_LOW
@@ -99,9 +99,9 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
     if failure is None:
         return {"action": "none", "why": "the log shows nothing to cure"}
     if diagnosis.outcome is Outcome.STOPPED:
-        return {"action": "none", "why": advice_for_class(failure)}
+        return {"action": "none", "why": _advice(diagnosis, failure)}
     if group_of(failure) is Group.FALLBACK or diagnosis.outcome is Outcome.DEGRADED:
-        return {"action": "report", "why": advice_for_class(failure)}
+        return {"action": "report", "why": _advice(diagnosis, failure)}
     facts = diagnosis.facts
     running = Settings(
         name="vllm",
@@ -118,29 +118,38 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
         running,
         vllm_version=diagnosis.vllm_version,
         host_memory=diagnosis.facts.device == "cpu",
+        advice=diagnosis.advice,
+        switches=diagnosis.switches,
+        place=diagnosis.place,
+        served=diagnosis.phase is EnginePhase.SERVING,
     )
-    return {**_remedy(propose(case), failure, running), **diagnosis.numbers.printed()}
+    return {**_remedy(propose(case), case, running), **diagnosis.numbers.printed()}
 
 
-def _remedy(remedy: Remedy, failure: FailureClass, running: Settings) -> dict[str, object]:
+def _advice(diagnosis: Diagnosis, failure: FailureClass) -> str:
+    return diagnosis.advice or advice_for_class(failure)
+
+
+def _remedy(remedy: Remedy, of: Case, running: Settings) -> dict[str, object]:
     match remedy:
         case Change(setting, value, why):
             before = getattr(running, setting, None)
-            raised = setting == "gpu_memory_utilization" and failure in TOO_LOW
+            raised = setting == "gpu_memory_utilization" and of.failure in TOO_LOW
+            raised = raised or (before is not None and value > before)
             verb = "set" if isinstance(value, bool) else "raise" if raised else "lower"
             return {"action": verb, "setting": setting, "value": value, "from": before, "why": why}
         case Refetch(why):
-            return {"action": "fetch", "why": _with_advice(why, failure)}
+            return {"action": "fetch", "why": _with_advice(why, of)}
         case Retry(why) | StartOver(why):
-            return {"action": "restart", "why": _with_advice(why, failure)}
+            return {"action": "restart", "why": _with_advice(why, of)}
         case Wait(seconds, why):
             return {"action": "wait", "seconds": seconds, "why": why}
         case Hold(why, advice):
             return {"action": "hold", "why": f"{why}. {advice}"}
 
 
-def _with_advice(why: str, failure: FailureClass) -> str:
-    advice = advice_for_class(failure)
+def _with_advice(why: str, case: Case) -> str:
+    advice = case.advice or advice_for_class(case.failure)
     return why if advice in why else f"{why}; {advice}"
 
 

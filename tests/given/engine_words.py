@@ -9,6 +9,7 @@ transformers, systemd and the Linux kernel; shortened, with invented paths and n
 from __future__ import annotations
 
 from agent.core.failures.classes import FailureClass
+from tests.given.place_words import PLACES
 from tests.given.software_words import SOFTWARE
 
 F = FailureClass
@@ -51,7 +52,7 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
     ),
     F.OOM_RUNTIME: (
         "Exception in worker VllmWorkerProcess while processing method start_worker_execution_loop: CUDA out of memory. Tried to allocate 64.00 MiB.",
-        "Exception: Call to wake_up method failed: CUDA Error: out of memory at csrc/cumem_allocator.cpp:139",
+        "EngineCore encountered a fatal error. torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 64.00 MiB.",
     ),
     F.MEM_PROFILING_RACE: (
         "AssertionError: Error in memory profiling. Initial free memory 84409778176, current free memory 84531412992.",
@@ -149,6 +150,7 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
         "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
         "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
     ),
+    **PLACES,
     **SOFTWARE,
     F.GATED_REPO: (
         "OSError: You are trying to access a gated repo.",

@@ -63,6 +63,10 @@ def judge(run: Run) -> Conclusion:
     hang = _hang(run)
     if hang is not None:
         return hang
+    if run.boot_line:
+        last = run.served.last_line or run.phase_line
+        lines = tuple(line for line in (run.boot_line, last) if line)
+        return Conclusion(Outcome.FAILED, FailureClass.HOST_RESET, lines)
     if run.fallbacks:
         return _degraded(run)
     if run.stopping:

@@ -52,6 +52,7 @@ class Facts:
     enable_chunked_prefill: bool | None = None
     load_format: str | None = None
     non_default_args: str | None = None
+    ignored_environment: str | None = None
     address: str | None = None
     download_seconds: float | None = None
     load_seconds: float | None = None

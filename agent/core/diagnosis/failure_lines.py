@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import read_numbers
+from agent.core.diagnosis.placement.places import Placed
 from agent.core.diagnosis.signatures import Match, Rank, Signature
 from agent.core.diagnosis.tracebacks import Traceback
 from agent.core.failures.classes import EnginePhase, FailureClass, Group
@@ -20,15 +21,24 @@ MAX_FINDINGS = 64
 ALIVE_AFTER_SECONDS = 20
 """An engine that still makes tokens this long after an error line did not die of it."""
 
-SHOWN = 400
-"""Characters of a line that evidence shows."""
+SHOWN = 1200
+"""Characters of a line that evidence shows: of a longer one its beginning and its end."""
 
 WRAPPER_WEIGHT = 3.0
+HEADLINE_WEIGHT = 2.8
+SYMPTOM_WEIGHT = 2.0
+WORDS_WEIGHT = 1.9
+FRAMES_WEIGHT = 2.5
+"""What an exception's own words say is nearer to the root than what its frames alone say."""
+
+REPLACED_WEIGHT = 0.25
+"""Added where another exception came while this one was handled: the later one tells more."""
 NOTE_WEIGHT = 4.0
 CODE_WEIGHT = 0.3
 """Added where a traceback quotes the code that raises: the exception itself follows."""
 
-_RANKS = {Rank.ROOT: 0.8, Rank.CAUSE: 1.0, Rank.SYMPTOM: 2.0, Rank.WRAPPER: WRAPPER_WEIGHT}
+_RANKS = {Rank.ROOT: 0.8, Rank.CAUSE: 1.0, Rank.SYMPTOM: SYMPTOM_WEIGHT}
+_RANKS |= {Rank.HEADLINE: HEADLINE_WEIGHT, Rank.WRAPPER: WRAPPER_WEIGHT}
 _XID_RANKS = {
     XidAction.REBOOT: 0.0,
     XidAction.HOLD: 0.2,
@@ -48,7 +58,9 @@ class FailureLine:
 
     `guessed` is true where the class hangs on a phase that no line had shown yet, `soft` where the
     line was a mere warning, or the error was caught: the run may have gone on. `past` is true once
-    it did: such a finding may explain what comes later, but is no end.
+    it did: such a finding may explain what comes later, but is no end. `placed` is where the
+    exception was thrown, None where the line is no exception; `by_place` tells that nothing else
+    gave the class. `advice` and `switches` are those of the line itself.
     """
 
     failure: FailureClass
@@ -60,6 +72,10 @@ class FailureLine:
     guessed: bool = False
     soft: bool = False
     past: bool = False
+    placed: Placed | None = None
+    by_place: bool = False
+    advice: str = ""
+    switches: tuple[str, ...] = ()
 
     @property
     def ends(self) -> bool:
@@ -99,6 +115,18 @@ class FailureLines:
             kept = (f for f in self._found if not f.soft or group_of(f.failure) in _EXPLAINS_LATER)
             self._found = [replace(f, past=f.soft) for f in kept]
 
+    def replaced(self) -> None:
+        """Take the last placed exception as one that was handled when the next one came."""
+        for index in range(len(self._found) - 1, -1, -1):
+            if self._found[index].by_place:
+                weight = self._found[index].weight + REPLACED_WEIGHT
+                self._found[index] = replace(self._found[index], weight=weight)
+                return
+
+    def survived_exceptions(self) -> None:
+        """Forget exceptions that only their place explains: the run went on."""
+        self._found = [f for f in self._found if not f.by_place]
+
     def survived_work(self, stamp: str) -> None:
         """Forget what was printed well before a sign of life: nobody died of it."""
         self._found = [
@@ -131,6 +159,7 @@ def finding_of(
     phase: EnginePhase | None,
     *,
     caught: bool = False,
+    in_container: bool = False,
 ) -> FailureLine | None:
     """Return what a failure line means in this run; `phase` is None when no line has shown it.
 
@@ -138,6 +167,8 @@ def finding_of(
     """
     signature = match.signature
     failure = _class_of(match, trace, phase)
+    if in_container and signature.in_container is not None:
+        failure = signature.in_container
     if failure is None:
         return None
     code = trace.open and line.text.startswith(" ")
@@ -145,9 +176,44 @@ def finding_of(
     soft = caught or mild
     numbers = read_numbers(match.captures)
     guessed = bool(signature.by_phase) and trace.phase is None and phase is None
-    shown = line.text.strip()[:SHOWN]
     weight = _weight(signature, numbers, soft=soft) + (CODE_WEIGHT if code else 0.0)
-    return FailureLine(failure, weight, order, shown, numbers, line.stamp, guessed, soft)
+    return FailureLine(
+        failure,
+        weight,
+        order,
+        shorten(line.text),
+        numbers,
+        line.stamp,
+        guessed,
+        soft,
+        advice=signature.advice,
+        switches=signature.switches,
+    )
+
+
+def finding_by_place(line: Line, thrown: str, placed: Placed, order: int) -> FailureLine:
+    """Return an exception that only its place explains; its class may be `unknown`."""
+    weight = WORDS_WEIGHT if placed.by_words else FRAMES_WEIGHT
+    return FailureLine(
+        placed.failure or FailureClass.UNKNOWN,
+        weight + (0.0 if placed.failure else REPLACED_WEIGHT),
+        order,
+        shorten(thrown),
+        {},
+        line.stamp,
+        placed=placed,
+        by_place=True,
+        advice=placed.advice,
+        switches=placed.switches,
+    )
+
+
+def shorten(text: str) -> str:
+    """Return a line as evidence shows it: the reason may stand at its very end."""
+    text = text.strip()
+    if len(text) <= SHOWN:
+        return text
+    return f"{text[: SHOWN // 2 - 2]} ... {text[-SHOWN // 2 + 3 :]}"
 
 
 def _class_of(match: Match, trace: Traceback, phase: EnginePhase | None) -> FailureClass | None:

@@ -42,6 +42,8 @@ class Numbers:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     mamba_blocks: int | None = None
+    block_size: int | None = None
+    max_num_batched_tokens: int | None = None
     tried_gib: float | None = None
     reserved_gib: float | None = None
     neighbour_gib: float | None = None

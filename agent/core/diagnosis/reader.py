@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.conclusion import Conclusion, judge, phase_shown
 from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
-from agent.core.failures.meaning import group_of, transient
+from agent.core.failures.meaning import advice_for_class, group_of, transient
 
 TAIL_LINES = 20
 TAIL_CHARACTERS = 500
@@ -28,7 +29,10 @@ WRAPPED_TEXT = 600
 _BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureKind.FRAME})
 """Kinds of lines whose rest, on the next line, can tell more."""
 
-_EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b")
+_EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
+
+
+_OF_A_TRACE = ("Traceback", '  File "', "During handling of", "The above exception")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,18 @@ class Diagnosis:
 
     `transient` tells whether the same settings may succeed next time, None when unknown, as where
     the class rests on a phase that the log does not show; `also` are the other findings;
-    `evidence` the lines, the cause's first.
+    `evidence` the lines, the cause's first. `advice` is what to do, as this log tells it ("": what
+    the class says); `switches` turn off what failed ("NAME=VALUE" of the environment or
+    "--flag VALUE"); `place` is the same when the same exception comes from the same place again.
     """
 
     outcome: Outcome = Outcome.UNKNOWN
     failure: FailureClass | None = None
     phase: EnginePhase = EnginePhase.STARTING
     evidence: tuple[str, ...] = ()
+    advice: str = ""
+    switches: tuple[str, ...] = ()
+    place: str = ""
     transient: bool | None = None
     numbers: Numbers = field(default_factory=Numbers)
     facts: Facts = field(default_factory=Facts)
@@ -69,7 +78,7 @@ class LogReader:
 
     def __init__(self, signatures: SignatureSet) -> None:
         self._signatures = signatures
-        self._run = Run()
+        self._run = Run(signatures.places)
         self._before: Run | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._wrapped = ""
@@ -124,6 +133,9 @@ class LogReader:
             failure=verdict.failure,
             phase=phase_shown(run),
             evidence=verdict.evidence,
+            advice=_advice(verdict),
+            switches=verdict.finding.switches if verdict.finding is not None else (),
+            place=_place(verdict),
             transient=_transient(verdict),
             numbers=_numbers(verdict, facts),
             facts=facts,
@@ -146,7 +158,8 @@ class LogReader:
         self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
         if any(m.signature.kind is SignatureKind.START for m in matches):
             self._start_anew()
-        of_a_trace = line.text.startswith(("Traceback", '  File "'))
+        of_a_trace = line.text.startswith(_OF_A_TRACE)
+        of_a_trace = of_a_trace or self._run.tracebacks.within(line.process)
         if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
             if self._run.take(line, matches):
                 self._activity += 1
@@ -172,7 +185,7 @@ class LogReader:
             self._before = old
         elif old.ready:
             self._before = None
-        self._run = Run(findings=old.findings.warnings_after_the_end())
+        self._run = Run(old.places, findings=old.findings.warnings_after_the_end())
         self._progress = None
 
     def _note_progress(self, matches: tuple[Match, ...]) -> None:
@@ -201,6 +214,24 @@ def _transient(verdict: Conclusion) -> bool | None:
     if guess is not None and guess.guessed and guess.failure is verdict.failure:
         return None
     return transient(verdict.failure)
+
+
+def _advice(verdict: Conclusion) -> str:
+    """Return the sentence of the cause's own line, with the exception and its place."""
+    finding = verdict.finding
+    if finding is None or verdict.failure is None:
+        return ""
+    if finding.placed is None or (finding.advice and not finding.by_place):
+        return finding.advice
+    if finding.weight < SYMPTOM_WEIGHT and not finding.by_place:
+        return ""
+    what_to_do = finding.advice or advice_for_class(verdict.failure)
+    return f"{finding.placed.sentence}. {what_to_do}"
+
+
+def _place(verdict: Conclusion) -> str:
+    finding = verdict.finding
+    return finding.placed.fingerprint if finding is not None and finding.placed is not None else ""
 
 
 def _numbers(verdict: Conclusion, facts: Facts) -> Numbers:

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.facts import FactBook, is_fact
-from agent.core.diagnosis.failure_lines import SHOWN, WRAPPER_WEIGHT, FailureLines, finding_of
+from agent.core.diagnosis.failure_lines import (
+    SHOWN,
+    WRAPPER_WEIGHT,
+    FailureLines,
+    finding_by_place,
+    finding_of,
+    shorten,
+)
 from agent.core.diagnosis.lines import Line, seconds_between
+from agent.core.diagnosis.placement.places import Placed, Places
 from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
-from agent.core.diagnosis.tracebacks import Tracebacks, of_a_request
+from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
 from agent.core.failures.classes import EnginePhase, FailureClass
 
 SAME_STOP_SECONDS = 2
@@ -37,6 +45,7 @@ class Served:
 class Run:
     """What is known of one run of vLLM: `take` adds a line, `conclusion.judge` judges it."""
 
+    places: Places = field(default_factory=Places)
     book: FactBook = field(default_factory=FactBook)
     tracebacks: Tracebacks = field(default_factory=Tracebacks)
     version: str | None = None
@@ -45,6 +54,8 @@ class Run:
     phase_line: str = ""
     started: bool = False
     recognised: bool = False
+    in_container: bool = False
+    boot_line: str = ""
     ready: bool = False
     ready_stamp: str = ""
     ready_line: str = ""
@@ -81,24 +92,30 @@ class Run:
         self.lines += 1
         self.stamp = line.stamp or self.stamp
         caught = bool(matches) and self.tracebacks.of(line.process).harmless
+        thrown = None
         if not self.stopping:
-            self.tracebacks.take(line, matches, ready=self.ready)
+            thrown = self.tracebacks.take(line, matches, ready=self.ready)
+        placed = self._place(line, thrown)
         if not matches:
+            self._add_by_place(line, thrown, placed)
             return False
         kinds = {match.signature.kind for match in matches}
         if SignatureKind.NOISE in kinds:
             return False
         self.recognised = True
+        self.in_container = self.in_container or " pid=1)" in line.shown
         moved = False
         if SignatureKind.FALLBACK not in kinds:
             failing = [match for match in matches if match.signature.kind in _FAILING]
-            self._fail(line, failing, caught=caught or SignatureKind.CAUGHT in kinds)
+            soft = caught or SignatureKind.CAUGHT in kinds
+            if not self._fail(line, failing, placed, caught=soft):
+                self._add_by_place(line, thrown, placed)
         for match in matches:
             self._learn(line, match)
             match match.signature.kind:
                 case SignatureKind.FALLBACK:
                     name = match.signature.failure or FailureClass.UNKNOWN
-                    self.fallbacks.setdefault(name, line.text[:SHOWN])
+                    self.fallbacks.setdefault(name, shorten(line.text))
                 case SignatureKind.PHASE | SignatureKind.PROGRESS | SignatureKind.FACT:
                     moved = self._move(line, match.signature) or moved
                 case SignatureKind.START:
@@ -113,9 +130,12 @@ class Run:
                     self._blocked(line)
                 case SignatureKind.ASKED | SignatureKind.STOP:
                     self._stop(line, match.signature)
+                case SignatureKind.BOOT:
+                    if not self.over and (self.ready or self.started or self.phase_line):
+                        self.boot_line = self.boot_line or shorten(line.text)
                 case SignatureKind.EXIT:
                     self.exit_status = int(match.captures["exit_status"] or 0)
-                    self.exit_line = line.text[:SHOWN]
+                    self.exit_line = shorten(line.text)
                 case (
                     SignatureKind.FAILURE
                     | SignatureKind.WRAPPER
@@ -136,17 +156,17 @@ class Run:
             if text is None or not is_fact(name):
                 continue
             value = signature.values.get(text, text)
-            self.book.learn(name, value, line.text[:SHOWN], weak=signature.weak)
+            self.book.learn(name, value, shorten(line.text), weak=signature.weak)
         for name, pattern in signature.fields:
             found = pattern.search(line.text)
             if found is not None:
                 proof = _excerpt(line.text, match.end, found.start(), found.end())
                 self.book.learn(name, found.group(1), proof, weak=signature.weak)
         for name, value in signature.fixed.items():
-            self.book.learn(name, value, line.text[:SHOWN], weak=signature.weak)
+            self.book.learn(name, value, shorten(line.text), weak=signature.weak)
         if (blocks := match.captures.get("blocks")) is not None:
             tokens = str(int(blocks) * 16)
-            self.book.learn("kv_cache_tokens", tokens, line.text[:SHOWN], weak=True)
+            self.book.learn("kv_cache_tokens", tokens, shorten(line.text), weak=True)
 
     def _move(self, line: Line, signature: Signature) -> bool:
         if self.ready:
@@ -154,37 +174,59 @@ class Run:
         self.findings.moved_on()
         if signature.phase is not None and not self.failing:
             self.phase = signature.phase
-            self.phase_line = line.text[:SHOWN]
+            self.phase_line = shorten(line.text)
         if signature.phase in (EnginePhase.PROFILING, EnginePhase.WARMING_UP):
             self.tracebacks.survived()
+            self.findings.survived_exceptions()
         return True
 
-    def _fail(self, line: Line, matches: list[Match], *, caught: bool) -> None:
+    def _place(self, line: Line, thrown: Thrown | None) -> Placed | None:
+        """Return where an exception was thrown, and take the one that it replaced back."""
+        if thrown is None:
+            return None
+        if thrown.instead:
+            self.findings.replaced()
+        phase = self.tracebacks.of(line.process).phase or (self.phase if self.phase_line else None)
+        return self.places.place(thrown.text, thrown.frames, phase)
+
+    def _add_by_place(self, line: Line, thrown: Thrown | None, placed: Placed | None) -> None:
+        if thrown is not None and placed is not None:
+            self.findings.add(finding_by_place(line, thrown.text, placed, self.lines))
+
+    def _fail(
+        self, line: Line, matches: list[Match], placed: Placed | None, *, caught: bool
+    ) -> bool:
         """Add what one line tells: of several classes only the one that is nearest to the root."""
         if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
-            return
+            return False
         shown = self.phase if self.phase_line else None
         trace = self.tracebacks.of(line.process)
         serves = self.ready or of_a_request(line)
+        boxed = self.in_container
         found = [
-            found_one
+            one
             for match in matches
             if not (match.signature.when is When.START and serves)
-            and (found_one := finding_of(line, match, self.lines, trace, shown, caught=caught))
+            and (
+                one := finding_of(
+                    line, match, self.lines, trace, shown, caught=caught, in_container=boxed
+                )
+            )
         ]
         if found:
             nearest = min(found, key=lambda finding: finding.weight)
             for finding in found:
                 if finding.failure is nearest.failure:
-                    self.findings.add(finding)
+                    self.findings.add(replace(finding, placed=placed))
+        return bool(found)
 
     def _become_ready(self, line: Line) -> bool:
         if self.ready:
             return False
         self.ready = True
-        self.ready_stamp, self.ready_line = self.stamp, line.text[:SHOWN]
+        self.ready_stamp, self.ready_line = self.stamp, shorten(line.text)
         self.phase = EnginePhase.SERVING
-        self.phase_line = line.text[:SHOWN]
+        self.phase_line = shorten(line.text)
         self.findings.survived_start()
         self.tracebacks.survived()
         if self.asked is not None:
@@ -202,7 +244,7 @@ class Run:
             if status.startswith("2"):
                 self.served.answers += 1
                 self.served.blocked = 0
-        self.served.last_line = line.text[:SHOWN]
+        self.served.last_line = shorten(line.text)
 
     def _stats(self, line: Line, match: Match) -> None:
         if not self.over:
@@ -210,7 +252,7 @@ class Run:
         rates = (match.captures["prompt_rate"], match.captures["generation_rate"])
         if all(float(rate or 0) == 0 for rate in rates):
             self.served.idle_stats += int(match.captures["running"] or 0) > 0
-            self.served.idle_line = line.text[:SHOWN]
+            self.served.idle_line = shorten(line.text)
         else:
             self.served.idle_stats = self.served.blocked = 0
             self.served.answers += 1
@@ -221,16 +263,16 @@ class Run:
     def _blocked(self, line: Line) -> None:
         if self.ready and not self.over:
             self.served.blocked += 1
-            self.served.idle_line = line.text[:SHOWN]
+            self.served.idle_line = shorten(line.text)
 
     def _stop(self, line: Line, signature: Signature) -> None:
         if signature.failure is FailureClass.SHUTDOWN_OPEN_CONNECTION:
             self.waited_for_connections = True
         if signature.kind is SignatureKind.STOP:
-            self.stop_line = self.stop_line or line.text[:SHOWN]
+            self.stop_line = self.stop_line or shorten(line.text)
         elif self.asked is None or signature.failure is FailureClass.SHUTDOWN_DRAIN:
             self.asked = signature.failure
-            self.asked_line = line.text[:SHOWN]
+            self.asked_line = shorten(line.text)
             self.asked_stamp = self.stamp
             self._forgive_those_who_died_of_the_stop(line.stamp)
         if self.ready and self.stopping:

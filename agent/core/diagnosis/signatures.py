@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from agent.core.diagnosis.facts import is_fact
 from agent.core.diagnosis.numbers import is_number
+from agent.core.diagnosis.placement.places import Places
 from agent.core.failures.classes import EnginePhase, FailureClass
 
 _WORD = re.compile(r"\w+")
@@ -25,8 +26,9 @@ class SignatureKind(StrEnum):
     FRAME is a traceback line that tells what the engine was doing; NOISE is a line whose alarming
     words mean nothing; CAUGHT marks an error after which the program says that it goes on; REQUEST
     an HTTP access line; STATS the periodic throughput line; BLOCKED a process that waits for
-    another; START the first lines of a new run; ASKED a stop that somebody asked for; STOP what
-    follows any stop; EXIT what systemd says of the end of a process.
+    another; BOOT the journal's mark of a new boot; START the first lines of a new run; ASKED a stop
+    that somebody asked for; STOP what follows any stop; EXIT what systemd says of the end of a
+    process.
     """
 
     FAILURE = "failure"
@@ -45,15 +47,20 @@ class SignatureKind(StrEnum):
     REQUEST = "request"
     STATS = "stats"
     BLOCKED = "blocked"
+    BOOT = "boot"
     NOISE = "noise"
 
 
 class Rank(StrEnum):
-    """How near to the root a failure line is; the nearest wins, then the earliest."""
+    """How near to the root a failure line is; the nearest wins, then the earliest.
+
+    HEADLINE names what was refused and not why; an exception's place tells more.
+    """
 
     ROOT = "root"
     CAUSE = "cause"
     SYMPTOM = "symptom"
+    HEADLINE = "headline"
     WRAPPER = "wrapper"
 
 
@@ -71,12 +78,14 @@ class Signature:
 
     The class of a failure is `failure`, unless the traceback went through a frame of `by_frame`
     (ids of FRAME signatures) or the engine was in a phase of `by_phase`; without `failure` the line
-    counts only with such a frame. `when` limits it to a part of the run, `rank` says how near to
-    the root it is. `phase` is where the engine is from this line on, `what` names the progress.
-    `weak` facts never correct others, nor do weak frames. `since` and `until` are the vLLM versions
-    that print it. `fields` are patterns for single facts, tried on the line once the signature
-    matched; `values` replaces a captured text by the project's own word; `fixed` are facts that the
-    line itself is.
+    counts only with such a frame. `in_container` is the class where vLLM runs as process 1. `when`
+    limits it to a part of the run, `rank` says how near to the root it is. `phase` is where the
+    engine is from this line on, `what` names the progress. `weak` facts never correct others, nor
+    do weak frames. `since` and `until` are the vLLM versions that print it. `advice` is what to do
+    about this line where the class says too little, `switches` ("NAME=VALUE" or "--flag VALUE")
+    turn off what failed. `fields` are patterns for single facts, tried on the line once the
+    signature matched; `values` replaces a captured text by the project's own word; `fixed` are
+    facts that the line itself is.
     """
 
     id: str
@@ -86,6 +95,7 @@ class Signature:
     failure: FailureClass | None = None
     by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
     by_frame: Mapping[str, FailureClass] = field(default_factory=dict)
+    in_container: FailureClass | None = None
     rank: Rank = Rank.CAUSE
     when: When = When.ANY
     phase: EnginePhase | None = None
@@ -96,6 +106,8 @@ class Signature:
     fields: tuple[tuple[str, re.Pattern[str]], ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""
+    switches: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     order: int = 0
 
@@ -117,13 +129,18 @@ class SignatureError(ValueError):
 class SignatureSet:
     """All signatures, indexed by a rare word of each literal so that most lines cost one set test.
 
-    `versions` maps line numbers of vLLM's core.py to the release that logs from there.
+    `versions` maps line numbers of vLLM's core.py to the release that logs from there; `places`
+    tell what no signature names.
     """
 
     def __init__(
-        self, signatures: Iterable[Signature], versions: Mapping[int, str] | None = None
+        self,
+        signatures: Iterable[Signature],
+        versions: Mapping[int, str] | None = None,
+        places: Places | None = None,
     ) -> None:
         self.signatures = tuple(signatures)
+        self.places = places or Places()
         self.versions = dict(versions or {})
         index: dict[str, list[tuple[str, Signature]]] = {}
         for signature in self.signatures:
@@ -182,6 +199,7 @@ def _rarity(word: re.Match[str], literal: str) -> int:
 _KEYS = frozenset(
     {"id", "kind", "class", "by_phase", "by_frame", "rank", "when", "phase", "what", "weak"}
     | {"literal", "pattern", "since", "until", "fields", "values", "fixed", "example"}
+    | {"advice", "switches", "in_container"}
 )
 
 
@@ -204,7 +222,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
     if stray:
         raise SignatureError(f"captures {stray} are neither facts nor numbers")
     failure = table.get("class")
-    phase = table.get("phase")
+    phase, within = table.get("phase"), table.get("in_container")
     return Signature(
         id=name,
         kind=SignatureKind(str(table["kind"])),
@@ -215,6 +233,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
             EnginePhase(k): FailureClass(v) for k, v in _strings(table.get("by_phase")).items()
         },
         by_frame={k: FailureClass(v) for k, v in _strings(table.get("by_frame")).items()},
+        in_container=None if within is None else FailureClass(str(within)),
         rank=Rank(str(table.get("rank", "wrapper" if table["kind"] == "wrapper" else "cause"))),
         when=When(str(table.get("when", "any"))),
         phase=None if phase is None else EnginePhase(str(phase)),
@@ -225,6 +244,8 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
         fields=tuple((k, re.compile(v)) for k, v in _strings(table.get("fields")).items()),
         values=_strings(table.get("values")),
         fixed=_strings(table.get("fixed")),
+        advice=str(table.get("advice", "")),
+        switches=_texts(table.get("switches", ())),
         examples=_texts(table.get("example", ())),
         order=order,
     )

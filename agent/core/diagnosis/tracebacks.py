@@ -7,17 +7,21 @@ import re
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.lines import Line
+from agent.core.diagnosis.placement.frames import frame_of, is_exception
 from agent.core.diagnosis.signatures import Match, SignatureKind
 from agent.core.failures.classes import EnginePhase
 
 MAX_PROCESSES = 64
 """Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""
 
-MAX_TEXT = 400
+MAX_TEXT = 1200
 
-_EXCEPTION = re.compile(
-    r"^(?:[A-Za-z_][\w]*\.)*(?:[A-Z_]\w*)?(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort)\b(?::|$)"
-)
+MAX_FRAMES = 48
+"""Frames of a traceback that are kept: the innermost."""
+
+MAX_STRAY = 60
+"""Lines after which a traceback that shows no frame any more is taken as cut off."""
+
 _NOT_A_CAUSE = re.compile(
     r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
 )
@@ -40,13 +44,34 @@ def of_a_request(line: Line) -> bool:
 
 @dataclass(slots=True)
 class Traceback:
-    """The traceback that a process prints now: ids of known frames and what they were doing."""
+    """The traceback that a process prints now: ids of known frames and what they were doing.
+
+    `path` are its frames as "module.py:function", outermost first, `code` the last line of code
+    that it quotes, `stray` the lines since. `instead` is true where this exception came while
+    another was handled: then the last one tells more, else the first.
+    """
 
     frames: set[str] = field(default_factory=set)
+    path: list[str] = field(default_factory=list)
+    code: str = ""
+    stray: int = 0
+    instead: bool = False
     phase: EnginePhase | None = None
     open: bool = False
     harmless: bool = False
     fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thrown:
+    """An exception that may have ended a process: its line, with the failed code where it is bare.
+
+    `frames` are those of its traceback, outermost first; `instead` as in Traceback.
+    """
+
+    text: str
+    frames: tuple[str, ...]
+    instead: bool
 
 
 @dataclass(slots=True)
@@ -64,8 +89,13 @@ class Tracebacks:
             process = ""
         return self._by_process.setdefault(process, Traceback())
 
-    def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> None:
-        """Follow one line; before `ready` every uncaught exception ends the run."""
+    def within(self, process: str) -> bool:
+        """Tell whether the process is in the middle of a traceback."""
+        trace = self._by_process.get(process)
+        return trace is not None and trace.open
+
+    def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> Thrown | None:
+        """Follow one line; before `ready` every uncaught exception ends the run, and is given."""
         text = line.text
         if self._unfinished and self.deadly is not None:
             self.deadly = f"{self.deadly} {text.strip()}"[:MAX_TEXT]
@@ -74,36 +104,73 @@ class Tracebacks:
         if text.startswith(_HARMLESS):
             trace.harmless = True
         if "Traceback (most" in text:
-            trace.frames.clear()
-            trace.phase = None
-            trace.open = True
+            self._begin(trace)
+        elif text.startswith("During handling of the above exception"):
+            trace.instead = True
+        elif text.startswith("The above exception was the direct cause"):
+            trace.instead = False
         elif _INSIDE.match(text) is not None:
-            trace.open = True
+            self._go_deeper(trace, text)
+        elif trace.open:
+            self._follow(trace, text)
         for match in matches:
             if match.signature.kind is SignatureKind.FRAME:
                 trace.frames.add(match.signature.id)
                 if not (match.signature.weak and trace.phase is not None):
                     trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
-                trace.fatal = trace.fatal or _EXCEPTION.match(text) is None
+                trace.fatal = trace.fatal or not is_exception(text, within=False)
         printed = line.level == "ERROR" or bool(line.process and not line.level)
         told = trace.open or trace.fatal or (printed and not ready)
-        if told and _EXCEPTION.match(text) is not None:
-            self._end(line, trace, matches, ready=ready)
+        if told and is_exception(text, within=trace.open):
+            return self._end(line, trace, matches, ready=ready)
+        return None
+
+    @staticmethod
+    def _begin(trace: Traceback) -> None:
+        trace.frames.clear()
+        trace.path.clear()
+        trace.phase = None
+        trace.code = ""
+        trace.stray = 0
+        trace.open = True
+
+    @staticmethod
+    def _go_deeper(trace: Traceback, text: str) -> None:
+        if not trace.open:
+            trace.path.clear()
+        trace.open = True
+        trace.stray = 0
+        trace.code = ""
+        if (frame := frame_of(text)) is not None:
+            trace.path.append(frame)
+            del trace.path[:-MAX_FRAMES]
+
+    @staticmethod
+    def _follow(trace: Traceback, text: str) -> None:
+        trace.stray += 1
+        if text.startswith("    ") and not trace.code:
+            trace.code = text.strip()[:MAX_TEXT]
+        if trace.stray > MAX_STRAY:
+            trace.open = False
 
     def _end(
         self, line: Line, trace: Traceback, matches: tuple[Match, ...], *, ready: bool
-    ) -> None:
+    ) -> Thrown | None:
         kinds = {match.signature.kind for match in matches}
         named = kinds & {SignatureKind.WRAPPER, SignatureKind.NOISE, SignatureKind.ASKED}
         caught = trace.harmless or line.level in _NOT_DEADLY or (ready and not trace.fatal)
         caught = caught or of_a_request(line)
-        trace.open = trace.harmless = False
+        text, instead = line.text.strip(), trace.instead
+        if ":" not in text and trace.code:
+            text = f"{text}: {trace.code}"
+        trace.open = trace.harmless = trace.instead = False
         if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
-            return
+            return None
         if self.deadly is None or self._process == line.process:
             self.deadly, self._process = line.text.strip()[:MAX_TEXT], line.process
             self._unfinished = "validation error" in line.text
+        return Thrown(text[:MAX_TEXT], tuple(trace.path), instead)
 
     def survived(self) -> None:
         """Forget what was printed so far: the run went on."""

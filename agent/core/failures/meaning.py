@@ -30,6 +30,7 @@ class AtLast(StrEnum):
     MEMORY_MAY_COME_FREE = "memory-may-come-free"
     TRY_UNTIL_IT_WORKS = "try-until-it-works"
     FETCH_AGAIN = "fetch-again"
+    SERVE_ON = "serve-on"
 
 
 @dataclass(frozen=True, slots=True)

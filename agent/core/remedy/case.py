@@ -49,7 +49,9 @@ class Case:
     started (None: there was none). `neighbours` are our other services on the same card with
     their gpu_memory_utilization; `room` is the share of the card that no stranger holds, None
     when unknown. `kv_gib_before` is what was left for the KV cache when these same settings last
-    proved good.
+    proved good. `advice` and `switches` are what the log's own lines say to do and to turn
+    off. `place` is where the exception was thrown; `again`: a start before this one ended there in
+    the same way. `served`: it was ready before it failed.
     """
 
     failure: FailureClass
@@ -66,6 +68,11 @@ class Case:
     neighbours: Mapping[str, float] = field(default_factory=dict)
     room: float | None = None
     kv_gib_before: float | None = None
+    advice: str = ""
+    switches: tuple[str, ...] = ()
+    place: str = ""
+    again: bool = False
+    served: bool = False
 
     @property
     def utilization(self) -> float:

@@ -39,6 +39,9 @@ F = FailureClass
 NEVER_HELD = frozenset(
     name for name, row in TABLE.items() if row.at_last is AtLast.TRY_UNTIL_IT_WORKS
 )
+CAN_BE_DETERMINISTIC = frozenset({Group.UNKNOWN, Group.ENGINE, Group.BUILD, Group.CUDA})
+"""Groups in which the same exception from the same place of a second start is no accident."""
+
 
 
 def propose(case: Case) -> Remedy:
@@ -91,6 +94,9 @@ def _without_change(case: Case) -> Remedy:
     if failure is F.OOM_WEIGHTS_LOAD and _somebody_else_is_there(case):
         return Retry(f"another process holds {case.numbers.neighbour_gib:g} GiB and may leave")
     row = TABLE[failure]
+    if case.again and row.group in CAN_BE_DETERMINISTIC:
+        why = f"the same at the same place of a start as before ({case.place})"
+        return Hold(why, _advice(case))
     match row.at_last:
         case AtLast.MEMORY_MAY_COME_FREE:
             unused = _unused(case)
@@ -98,9 +104,12 @@ def _without_change(case: Case) -> Remedy:
         case AtLast.FETCH_AGAIN:
             return _fetch_once(case)
         case AtLast.TRY_UNTIL_IT_WORKS:
-            why = f"it is tried until it works. {row.advice}"
+            why = f"it is tried until it works. {_advice(case)}"
             return Retry(why, row.retry_after_seconds)
-        case None:
+        case AtLast.SERVE_ON if case.served:
+            why = "it served until it met this, and may until it meets it again"
+            return Retry(f"{why}. {_advice(case)}")
+        case AtLast.SERVE_ON | None:
             return _as_its_kind_asks(case)
 
 
@@ -110,18 +119,21 @@ def _as_its_kind_asks(case: Case) -> Remedy:
         case Kind.TRANSIENT:
             return Retry(_why_again(case))
         case Kind.PERMANENT | Kind.HUMAN if failure in LADDERS:
-            return Hold("every change within the limits was tried", advice_for_class(failure))
+            return Hold("every change within the limits was tried", _advice(case))
         case Kind.PERMANENT | Kind.HUMAN:
-            return Hold("no start with these settings can succeed", advice_for_class(failure))
+            return Hold("no start with these settings can succeed", _advice(case))
+
+
+def _advice(case: Case) -> str:
+    """Return what a person must do: as the log tells it, else what the class says."""
+    return case.advice or advice_for_class(case.failure)
 
 
 def _fetch_once(case: Case) -> Remedy:
     if case.running.model.startswith("/"):
-        return Hold(
-            "the model is a local directory, which is not ours", advice_for_class(case.failure)
-        )
+        return Hold("the model is a local directory, which is not ours", _advice(case))
     if case.spent:
-        return Hold("it was fetched again and is broken still", advice_for_class(case.failure))
+        return Hold("it was fetched again and is broken still", _advice(case))
     return Refetch("fetch what is broken or missing of the model again")
 
 
@@ -132,7 +144,7 @@ def _somebody_else_is_there(case: Case) -> bool:
 
 def _why_again(case: Case) -> str:
     if case.repeats > 1 and group_of(case.failure) in (Group.CUDA, Group.ENGINE):
-        return f"{case.repeats} times within the hour. {advice_for_class(case.failure)}"
+        return f"{case.repeats} times within the hour. {_advice(case)}"
     return "a new start may cure it"
 
 

@@ -7,6 +7,7 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 
+from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, Places, rule_from_table
 from agent.core.diagnosis.signatures import (
     Signature,
     SignatureError,
@@ -25,6 +26,7 @@ def read_signatures(directory: Traversable) -> SignatureSet:
     """Return the signatures of all TOML files in a directory; raises HostLacksError."""
     signatures: list[Signature] = []
     versions: dict[int, str] = {}
+    rules: list[PlaceRule] = []
     for entry in sorted(directory.iterdir(), key=lambda found: found.name):
         if not entry.name.endswith(".toml"):
             continue
@@ -32,10 +34,18 @@ def read_signatures(directory: Traversable) -> SignatureSet:
             data = tomllib.loads(entry.read_text(encoding="utf-8"))
             for table in data.get("signature", []):
                 signatures.append(signature_from_table(table, len(signatures)))
+            shared = data.get("exceptions", {})
+            rules += [rule_from_table(table, shared) for table in data.get("place", [])]
             versions.update({int(line): name for line, name in data.get("core_lines", {}).items()})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, SignatureError) as error:
+        except (
+            OSError,
+            UnicodeDecodeError,
+            tomllib.TOMLDecodeError,
+            SignatureError,
+            PlaceError,
+        ) as error:
             message = f"{entry.name}: {error}; reinstall the package or correct the file"
             raise HostLacksError(message) from error
     if not signatures:
         raise HostLacksError(f"{directory}: no signatures found; reinstall the package")
-    return SignatureSet(signatures, versions)
+    return SignatureSet(signatures, versions, Places(rules))

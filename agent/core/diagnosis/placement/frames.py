@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of a Python traceback: frames as "module/path.py:function", and the exception's name."""
+
+from __future__ import annotations
+
+import re
+
+_FRAME = re.compile(r'^ *File "([^"]{1,400})", line \d+, in ([\w.<>]{1,120})')
+_INSTALLED = re.compile(r".*/(?:site|dist)-packages/")
+_STDLIB = re.compile(r".*/python3\.\d+/")
+_SOURCE_TREE = re.compile(r".*/(?=(?:vllm|flashinfer|deep_gemm|triton|torch)/)")
+
+_EXCEPTION = re.compile(
+    r"^(?!INFO|Note\b)(?:(?:[A-Za-z_]\w*\.){1,8}[A-Za-z]*[A-Z]\w*"
+    r"|\w*(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort|Group))(?::|$)"
+)
+"""An exception wherever it is printed: a dotted path ends in a name with a capital, whatever it
+ends with (triton.runtime.errors.OutOfResources); the builtin ones have a word of their kind."""
+
+_WITHIN = re.compile(r"^[A-Z][a-z]+[A-Z]\w*(?::|$)")
+"""What is taken for an exception only as the last line of a traceback."""
+
+
+def frame_of(text: str) -> str | None:
+    """Return "vllm/v1/worker/gpu_worker.py:load_model" for a frame's line, None for any other."""
+    found = _FRAME.match(text)
+    if found is None:
+        return None
+    path, function = found.groups()
+    return f"{module_path(path)}:{function}"
+
+
+def module_path(path: str) -> str:
+    """Return the path below the directory that Python imports from."""
+    for root in (_INSTALLED, _STDLIB, _SOURCE_TREE):
+        if (under := root.match(path)) is not None:
+            return path[under.end() :]
+    return path.lstrip("/")
+
+
+def is_exception(text: str, *, within: bool) -> bool:
+    """Tell whether a line is an exception's; `within`: it may end the traceback that is printed."""
+    return _EXCEPTION.match(text) is not None or (within and _WITHIN.match(text) is not None)
+
+
+def exception_name(text: str) -> str:
+    """Return "torch.OutOfMemoryError" of "torch.OutOfMemoryError: CUDA out of memory"."""
+    return text.partition(":")[0].strip()

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an exception was thrown, as data, and what follows from it.
+
+A rule of places.toml claims exceptions by their `words`, by the `names` of their types or by the
+`modules` of the frame that threw them; what is given must all agree. Rules with words are tried
+first, in the order of the file, then those with names, then modules from the innermost frame out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.core.diagnosis.placement.frames import exception_name
+from agent.core.failures.classes import EnginePhase, FailureClass
+
+MAX_WORDS = 2_000
+"""Characters of an exception that are looked at."""
+
+
+_A_FUNCTION = 1_000
+"""A function's name (":load_weights") tells more than any module."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRule:
+    """One entry of places.toml.
+
+    The class is that of the exception's own name in `by_exception`, else that of the phase, else
+    `failure`; a rule that gives none passes the exception on, but a `transparent` one only looks
+    through the frame. `what` names the place in a sentence, `advice` and `switches` are what to do
+    there ("" and (): what the class says).
+    """
+
+    id: str
+    what: str
+    failure: FailureClass | None = None
+    modules: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    words: re.Pattern[str] | None = None
+    by_exception: Mapping[str, FailureClass] = field(default_factory=dict)
+    by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
+    transparent: bool = False
+    advice: str = ""
+    switches: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What an exception's place says: `rule` decided, `frame` threw it ("" when none was seen).
+
+    `failure` is None where the place is known but its class is not. `by_words` is true where the
+    exception's own words decided, which is more than its name or a frame alone tells.
+    """
+
+    rule: str
+    what: str
+    failure: FailureClass | None
+    exception: str
+    frame: str
+    by_words: bool
+    advice: str
+    switches: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Return "triton.X in the attention kernels (vllm/a.py, in f)"."""
+        where = f" ({self.frame.replace(':', ', in ')})" if self.frame else ""
+        return f"{self.exception} in {self.what}{where}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what is the same when the same exception comes from the same place again."""
+        return f"{self.exception}@{self.frame or self.rule}"
+
+
+class Places:
+    """All rules of places.toml."""
+
+    def __init__(self, rules: Iterable[PlaceRule] = ()) -> None:
+        self.rules = tuple(rules)
+        self._worded = tuple(r for r in self.rules if r.words is not None)
+        self._named = tuple(r for r in self.rules if r.words is None and r.names)
+        self._framed = tuple(r for r in self.rules if r.words is None and not r.names)
+
+    def place(
+        self, text: str, frames: Sequence[str], phase: EnginePhase | None = None
+    ) -> Placed | None:
+        """Place an exception's line, "NAME: WORDS", by its frames, outermost first.
+
+        A frame is "module/path.py:function". None where nothing is known of it.
+        """
+        name = exception_name(text)
+        thrown = self._thrown_from(frames)
+        innermost = thrown or (frames[-1] if frames else "")
+        for rule in (*self._worded, *self._named):
+            if rule.words is not None and rule.words.search(text, 0, MAX_WORDS) is None:
+                continue
+            if rule.names and not name.startswith(rule.names):
+                continue
+            if rule.modules and not any(f.startswith(rule.modules) for f in frames):
+                continue
+            failure = _class_of(rule, name, phase)
+            if failure is not None:
+                return _placed(rule, failure, name, innermost, by_words=rule.words is not None)
+        known: Placed | None = None
+        for frame in reversed(frames):
+            rule_of_frame = self._rule_of(frame)
+            if rule_of_frame is None or rule_of_frame.transparent:
+                continue
+            failure = _class_of(rule_of_frame, name, phase)
+            found = _placed(rule_of_frame, failure, name, innermost, by_words=False)
+            if failure is not None:
+                return found
+            known = known or found
+        return known
+
+    def _thrown_from(self, frames: Sequence[str]) -> str:
+        """Return the innermost frame of a known place: deeper ones are the language's own."""
+        for frame in reversed(frames):
+            rule = self._rule_of(frame)
+            if rule is not None and not rule.transparent:
+                return frame
+        return ""
+
+    def _rule_of(self, frame: str) -> PlaceRule | None:
+        """Return the rule with the longest module that the frame is in."""
+        longest, best = 0, None
+        for rule in self._framed:
+            for module in rule.modules:
+                length = len(module) + (_A_FUNCTION if module.startswith(":") else 0)
+                if length > longest and _is_in(frame, module):
+                    longest, best = length, rule
+        return best
+
+
+def _is_in(frame: str, module: str) -> bool:
+    """Tell whether a frame is in "vllm/config", "vllm/a.py", or a function ":load_weights"."""
+    if module.startswith(":"):
+        return frame.endswith(module)
+    return frame.startswith(module) and frame[len(module) : len(module) + 1] in ("/", ".", ":", "_")
+
+
+def _class_of(rule: PlaceRule, name: str, phase: EnginePhase | None) -> FailureClass | None:
+    last = name.rpartition(".")[2]
+    if last in rule.by_exception:
+        return rule.by_exception[last]
+    if phase is not None and phase in rule.by_phase:
+        return rule.by_phase[phase]
+    return rule.failure
+
+
+def _placed(
+    rule: PlaceRule, failure: FailureClass | None, name: str, frame: str, *, by_words: bool
+) -> Placed:
+    return Placed(rule.id, rule.what, failure, name, frame, by_words, rule.advice, rule.switches)
+
+
+class PlaceError(ValueError):
+    """Tells which rule of places.toml cannot be used and why."""
+
+
+_KEYS = frozenset(
+    {"id", "what", "class", "modules", "names", "words", "by_exception", "by_phase"}
+    | {"transparent", "advice", "switches", "example"}
+)
+
+
+def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object]) -> PlaceRule:
+    """Build a rule from its TOML table; raises PlaceError naming the entry.
+
+    `by_exception` may name a row of `exceptions`, which several rules share.
+    """
+    name = str(table.get("id", "without id"))
+    try:
+        if unknown := set(table) - _KEYS:
+            raise PlaceError(f"unknown keys {sorted(unknown)}")
+        words, failure = table.get("words"), table.get("class")
+        shared = table.get("by_exception", {})
+        if isinstance(shared, str):
+            shared = exceptions[shared]
+        return PlaceRule(
+            id=name,
+            what=str(table["what"]),
+            failure=None if failure is None else FailureClass(str(failure)),
+            modules=_texts(table, "modules"),
+            names=_texts(table, "names"),
+            words=None if words is None else re.compile(str(words)),
+            by_exception={
+                exception: FailureClass(value)
+                for value, names in _table(shared).items()
+                for exception in map(str, _list(names))
+            },
+            by_phase={
+                EnginePhase(k): FailureClass(str(v))
+                for k, v in _table(table.get("by_phase", {})).items()
+            },
+            transparent=table.get("transparent") is True,
+            advice=str(table.get("advice", "")),
+            switches=_texts(table, "switches"),
+            examples=_texts(table, "example"),
+        )
+    except (KeyError, ValueError, TypeError, re.error) as error:
+        raise PlaceError(f"place {name}: {error}") from error
+
+
+def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+    return tuple(map(str, _list(table.get(key, []))))
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _table(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is no table")
+    return value
