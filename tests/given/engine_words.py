@@ -9,7 +9,6 @@ transformers, systemd and the Linux kernel; shortened, with invented paths and n
 from __future__ import annotations
 
 from agent.core.failures.classes import FailureClass
-from tests.given.place_words import PLACES
 from tests.given.software_words import SOFTWARE
 
 F = FailureClass
@@ -150,7 +149,6 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
         "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
         "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
     ),
-    **PLACES,
     **SOFTWARE,
     F.GATED_REPO: (
         "OSError: You are trying to access a gated repo.",

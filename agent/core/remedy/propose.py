@@ -43,7 +43,6 @@ CAN_BE_DETERMINISTIC = frozenset({Group.UNKNOWN, Group.ENGINE, Group.BUILD, Grou
 """Groups in which the same exception from the same place of a second start is no accident."""
 
 
-
 def propose(case: Case) -> Remedy:
     """Return what cures the failure, within the limits of `case.recovery`."""
     if _met_our_own_predecessor(case):
