@@ -43,7 +43,6 @@ class Numbers:
     max_num_batched_tokens: int | None = None
     mamba_blocks: int | None = None
     block_size: int | None = None
-    max_num_batched_tokens: int | None = None
     tried_gib: float | None = None
     reserved_gib: float | None = None
     neighbour_gib: float | None = None
