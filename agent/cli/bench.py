@@ -32,7 +32,8 @@ from agent.host.data import benchmarks as bench_files
 from agent.host.data.profiles import read_profiles
 from agent.host.store.file import StoreError
 from agent.host.store.store import Event, Store
-from agent.host.vllm.api import ApiFailure, VllmApi, service_url
+from agent.host.vllm.api import VllmApi, service_url
+from agent.host.vllm.failure import ApiFailure
 from agent.host.vllm.install import install_of
 from agent.tasks import bench
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from agent.core.judges.alive import liveness
+from agent.core.judges.alive import liveness, verification
 from agent.core.judges.cards import fitness, xids
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.driver import mismatch as driver_match
@@ -118,6 +118,6 @@ def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) ->
         case CanaryDone():
             return liveness.on_canary(turn, s, observation)
         case Verified():
-            return liveness.on_verified(turn, s, observation)
+            return verification.on_verified(turn, s, observation)
         case _:
             assert_never(observation)

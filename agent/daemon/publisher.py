@@ -185,6 +185,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         journal_lines=lines.read,
         journal_suppressed_lines=lines.suppressed,
         api=live.counters if s.phase in (Phase.SERVING, Phase.VERIFYING) else None,
+        hang_detection_off=live.unjudged,
     )
 
 

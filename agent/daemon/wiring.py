@@ -53,7 +53,6 @@ from agent.host.machine.lock import InstanceLock
 from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
-from agent.host.vllm.api import service_url
 
 log = structlog.get_logger()
 
@@ -213,8 +212,7 @@ class Daemon:
         if s is None or not s.invocation_id or s.running is None:
             return None
         seconds = policy.services[name].recovery.poll_seconds if name in policy.services else 5.0
-        url = service_url(s.running.host, s.running.port)
-        return Watched(s.phase, s.invocation_id, url, seconds)
+        return Watched(s.phase, s.invocation_id, s.running, seconds)
 
 
 def run(places: Places) -> int:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe
+from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
 from agent.core.engine.metrics import Counters
+from agent.core.engine.work import COMPLETION, TEXT
 from agent.core.settings.service import Settings
-from agent.host.vllm.api import ApiFailure, FailureKind, VllmApi
+from agent.host.vllm.api import VllmApi
+from agent.host.vllm.failure import ApiFailure
+from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused, meaning
 
-PROMPT = "The capital of France is"
 _COMPLETION_TOKENS = 16
 _BLOCKS = 3
 _USUAL_BLOCK = 16
@@ -19,11 +21,10 @@ _POLL_SECONDS = 0.1
 _COUNTING_SECONDS = 3.0
 """vLLM counts a request shortly after it answered it."""
 
-_NO_WORK_OF_THIS_KIND = frozenset({400, 404, 405})
-"""How a server of a pooling model answers /v1/completions."""
 
-
-def collect(api: VllmApi, settings: Settings, *, seconds: float = 60.0) -> ApiFacts:
+def collect(
+    api: VllmApi, settings: Settings, prober: Prober | None = None, *, seconds: float = 60.0
+) -> ApiFacts:
     """Ask everything within about `seconds`; what got no answer says why. Never raises."""
     end = time.monotonic() + seconds
 
@@ -31,16 +32,34 @@ def collect(api: VllmApi, settings: Settings, *, seconds: float = 60.0) -> ApiFa
         return max(0.1, end - time.monotonic())
 
     version, models = api.version(), api.models()
-    counters = api.counters()
     model = settings.served_model_name or settings.model
-    completion = api.complete(model, PROMPT, max_tokens=_COMPLETION_TOKENS, timeout=left())
+    prober = prober or Prober(api, model)
+    work = _done(prober.prove(left()))
+    counters = api.counters()
+    completion: Completion | ApiFailure | NoAnswer
+    if isinstance(work, Done) and work.item == COMPLETION.item:
+        name = prober.model
+        completion = api.complete(name, TEXT, max_tokens=_COMPLETION_TOKENS, timeout=left())
+    else:
+        completion = work if isinstance(work, NoAnswer) else NoAnswer("the model generates no text")
     return ApiFacts(
         version=version if isinstance(version, str) else None,
         models=_why(models) if isinstance(models, ApiFailure) else models,
         cache_config={} if isinstance(counters, ApiFailure) else counters.cache_config,
+        work=work,
         completion=_why(completion) if isinstance(completion, ApiFailure) else completion,
-        prefix=_probe_prefix_cache(api, settings, model, counters, completion, left),
+        prefix=_probe_prefix_cache(api, settings, prober.model, counters, completion, left),
     )
+
+
+def _done(proof: Proof) -> Done | NoAnswer:
+    match proof:
+        case Did(work, came, seconds):
+            return Done(work.item, work.path, came.what, came.values, seconds)
+        case Refused(why):
+            return NoAnswer(why, refused=True)
+        case Missed(why, away):
+            return NoAnswer(why, broken=not away)
 
 
 def _probe_prefix_cache(
@@ -48,12 +67,12 @@ def _probe_prefix_cache(
     settings: Settings,
     model: str,
     counters: Counters | ApiFailure,
-    completion: Completion | ApiFailure,
+    completion: Completion | ApiFailure | NoAnswer,
     left: Callable[[], float],
 ) -> PrefixProbe | NoAnswer:
     """Send one prompt twice and count the hits of the second time."""
-    if isinstance(completion, ApiFailure):
-        return NoAnswer("the model answered no request")
+    if not isinstance(completion, Completion):
+        return NoAnswer("the model completed no request")
     if isinstance(counters, ApiFailure):
         return _why(counters)
     if counters.prefix_cache_hits is None:
@@ -122,6 +141,6 @@ def _token_ids(length: int) -> tuple[int, ...]:
 
 
 def _why(failure: ApiFailure) -> NoAnswer:
-    worked = failure.kind is FailureKind.HTTP_STATUS and failure.status in _NO_WORK_OF_THIS_KIND
-    away = failure.kind in (FailureKind.REFUSED, FailureKind.BROKEN)
-    return NoAnswer(str(failure), broken=not worked and not away)
+    said = _done(meaning(failure, has_key=False))
+    assert isinstance(said, NoAnswer)
+    return said

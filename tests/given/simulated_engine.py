@@ -7,7 +7,8 @@ weights and activations is the KV cache (vLLM 0.9..0.32).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.numbers import Numbers
@@ -15,6 +16,7 @@ from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.failures.meaning import transient
 from agent.core.settings.service import Settings
+from agent.core.state.unit import UnitFacts
 
 F = FailureClass
 
@@ -75,3 +77,11 @@ def diagnosis_of(failure: FailureClass | None, numbers: Numbers, phase: EnginePh
         also=(),
         progress=None,
     )
+
+
+def computed(
+    units: Mapping[str, UnitFacts], services: Iterable[str], seconds: float
+) -> dict[str, UnitFacts]:
+    """Return the units of these services after they used that much of a processor."""
+    used = {name: (units[name].cpu_seconds or 0.0) + seconds for name in services}
+    return {name: replace(units[name], cpu_seconds=total) for name, total in used.items()}

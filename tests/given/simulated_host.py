@@ -40,7 +40,7 @@ from agent.core.state.service import ServiceState
 from agent.core.state.transitions import TRANSITIONS
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
-from tests.given.simulated_engine import Card, diagnosis_of, failure_at_start
+from tests.given.simulated_engine import Card, computed, diagnosis_of, failure_at_start
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
 
@@ -80,6 +80,8 @@ class SimulatedHost:
     on_action: Callable[[Action], None] = lambda _action: None
     checks: tuple[Check, ...] = ()
     metrics_are_silent: bool = False
+    cores: float | None = None
+    """What each run uses of the processor, as systemd counts it; None: it does not count."""
     undead: bool = False
     load: Callable[[float], Counters] = lambda work: Counters(running=1, generation_tokens=work)
     _pending: list[Action] = field(default_factory=list)
@@ -253,6 +255,9 @@ class SimulatedHost:
         end = self.now + seconds
         while self.now < end:
             self.now += step
+            if self.cores is not None:
+                self.units |= computed(self.units, tuple(self.runs), self.cores * step)
+                self.see_units()
             self._engines_move(step)
             self.observe(Tick(self.now, self.now % 86400))
             self.carry_out()

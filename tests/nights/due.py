@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.core.judges.alive import start_progress as startup
-from agent.core.judges.alive.liveness import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
+from agent.core.judges.alive.verification import VERIFY_AGAIN_SECONDS, VERIFY_LOST_SECONDS
 from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.settings.service import ServicePolicy
 from agent.core.state.host import HostState

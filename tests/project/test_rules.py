@@ -66,6 +66,13 @@ CASES: Final = (
         "_x99",
     ),
     one("LlmagentServiceHeld", "llmagent_service_held", SERVICE, steady(1), steady(0)),
+    one(
+        "LlmagentHangDetectionOff",
+        "llmagent_service_hang_detection",
+        SERVICE,
+        steady(0),
+        "0x10 1x90",
+    ),
     Case(
         "LlmagentServiceNotServing",
         {

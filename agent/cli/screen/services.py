@@ -104,6 +104,8 @@ def _not_as_asked(s: Mapping[str, Any]) -> Iterator[str]:
         at = local(o["since_seconds"], "%Y-%m-%d %H:%M")
         running = f"asked {asked}, running {o['running']} since {at}"
         yield f"  learned   {name}: {running}, because {o['why']}"
+    if s.get("hang_detection_off"):
+        yield f"  watch     hang detection is off: {s['hang_detection_off']}"
     if s["pending_restart"]:
         names = ", ".join(s["pending_restart"])
         yield f"  pending   {names}: in force at the next start (`systemctl reload llmagent`)"

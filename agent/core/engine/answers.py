@@ -32,10 +32,15 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why something is not known; `broken` when the server was asked and failed to do its work."""
+    """Why something is not known.
+
+    `broken` when the server was asked and failed to do its work, `refused` when its front end let
+    nothing through, which says nothing of the engine.
+    """
 
     why: str
     broken: bool = False
+    refused: bool = False
 
     def __str__(self) -> str:
         """Return the reason alone."""
@@ -43,6 +48,20 @@ class NoAnswer:
 
 
 NOT_ASKED = NoAnswer("not asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A piece of the model's own work: `item` names the kind, `what` what came of it.
+
+    `values` are the numbers or the text themselves; `seconds` from request to last byte.
+    """
+
+    item: str
+    path: str
+    what: str
+    values: tuple[float, ...] | str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +79,19 @@ class PrefixProbe:
 
 @dataclass(frozen=True, slots=True)
 class ApiFacts:
-    """The answers to one round of questions; `cache_config` are vllm:cache_config_info's labels."""
+    """The answers to one round of questions; `cache_config` are vllm:cache_config_info's labels.
+
+    `work` is a piece of whatever work the model does, `completion` one of a model that generates.
+    """
 
     version: str | None = None
     models: tuple[ServedModel, ...] | NoAnswer = NOT_ASKED
     cache_config: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    work: Done | NoAnswer = NOT_ASKED
     completion: Completion | NoAnswer = NOT_ASKED
     prefix: PrefixProbe | NoAnswer = NOT_ASKED
 
     @property
     def answered(self) -> bool:
-        """Whether the model completed a request."""
-        return isinstance(self.completion, Completion)
+        """Whether the model did a piece of its work."""
+        return isinstance(self.work, Done)

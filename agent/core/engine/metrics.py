@@ -13,6 +13,21 @@ _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 
+ENGINE_DIGITS = 4
+"""The label "engine" of vLLM is the rank's number; what is longer is not vLLM's."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounters:
+    """What one scrape says of one engine of a data-parallel service; `pulse` as in Counters."""
+
+    running: int = 0
+    waiting: int = 0
+    pulse: tuple[float, ...] = ()
+
+
+_ONE_ENGINE: Mapping[str, EngineCounters] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -20,6 +35,7 @@ class Counters:
 
     `kv_cache_usage` is a share 0..1 and that of the fullest engine. `iteration_tokens_count` counts
     engine steps; `waiting` includes requests that V0 has swapped out; `asleep` is as /sleep has it.
+    `engines` has each engine by its label "engine" (0.8.5 and later), where there are several.
     Token and request numbers only grow until the engine restarts.
     """
 
@@ -35,6 +51,7 @@ class Counters:
     prefix_cache_hits: float | None = None
     asleep: bool = False
     cache_config: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    engines: Mapping[str, EngineCounters] = field(default_factory=lambda: _ONE_ENGINE)
 
     @property
     def pulse(self) -> tuple[float, ...]:
@@ -81,7 +98,52 @@ def scan(text: bytes) -> Counters | None:
         prefix_cache_hits=_either(text, b"prefix_cache_hits_total"),
         asleep=_asleep(text),
         cache_config=_cache_config(text),
+        engines=_engines(text) if len(running) > 1 else _ONE_ENGINE,
     )
+
+
+_PULSE = (
+    b"vllm:prompt_tokens_total",
+    b"vllm:generation_tokens_total",
+    b"vllm:iteration_tokens_total_count",
+    b"vllm:kv_cache_usage_perc",
+    b"vllm:num_preemptions_total",
+)
+
+
+def _engines(text: bytes) -> Mapping[str, EngineCounters]:
+    """Return each engine's own numbers; a service of one engine has none apart."""
+    running = _by_engine(text, b"vllm:num_requests_running")
+    if len(running) < 2:
+        return _ONE_ENGINE
+    waiting = _by_engine(text, b"vllm:num_requests_waiting")
+    pulses = [_by_engine(text, name) for name in _PULSE]
+    return MappingProxyType(
+        {
+            label: EngineCounters(
+                int(value),
+                int(waiting.get(label, 0.0)),
+                tuple(pulse.get(label, 0.0) for pulse in pulses),
+            )
+            for label, value in running.items()
+        }
+    )
+
+
+def _by_engine(text: bytes, name: bytes) -> Mapping[str, float]:
+    """Return the sum of a metric's samples for each value of the label "engine"."""
+    found: dict[str, float] = {}
+    for sample in _samples(text, name):
+        labels, _, rest = sample.rpartition(b"}")
+        label = labels.partition(b'engine="')[2].partition(b'"')[0]
+        try:
+            value = float(rest.split(None, 1)[0])
+        except (IndexError, ValueError):
+            continue
+        if label.isdigit() and len(label) <= ENGINE_DIGITS and math.isfinite(value):
+            key = label.decode()
+            found[key] = found.get(key, 0.0) + value
+    return found
 
 
 def _either(text: bytes, name: bytes) -> float | None:

@@ -92,12 +92,17 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Ask for one token."""
+    """Ask for the smallest piece of the model's work: one token, or one embedding.
+
+    `engines` are the data-parallel ranks that are asked one by one, by vLLM's label "engine";
+    none: whichever takes the request.
+    """
 
     service: str
     invocation_id: str
     running: Settings
     deadline_seconds: float
+    engines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
+from agent.core.state.process import ProcessSeen
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 
@@ -108,7 +109,12 @@ class ApiSeen:
 
 @dataclass(frozen=True, slots=True)
 class CanaryDone:
-    """A one-token request ended."""
+    """A one-token request ended.
+
+    `refused`: the front end did not let it through (a key, a paused engine, no such task), which
+    is neither life nor death of the engine. `queue_full`: refused as too many wait already.
+    `missed` are the ranks that did not answer where each was asked.
+    """
 
     at: float
     service: str
@@ -116,11 +122,18 @@ class CanaryDone:
     answered: bool
     seconds: float
     detail: str = ""
+    refused: bool = False
+    queue_full: bool = False
+    missed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The verification list was run; `answered` tells whether the model completed a request."""
+    """The verification list was run.
+
+    `answered`: nothing shows that the model cannot do its work. `refused` says why the front end
+    let no request through, so that nothing is known of it; "" when it did.
+    """
 
     at: float
     service: str
@@ -128,6 +141,7 @@ class Verified:
     checks: tuple[Check, ...]
     answered: bool
     detail: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +179,6 @@ class ActionDone:
     succeeded: bool
     canceled: bool = False
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSeen:
-    """A process of a run that is to be killed.
-
-    `state` is the kernel's letter, `waits_in` the kernel's function that an uninterruptible one (D)
-    hangs in, `stack` the Python stacks of its threads as py-spy prints them.
-    """
-
-    pid: int
-    name: str
-    state: str
-    threads: int
-    rss_bytes: int
-    waits_in: str = ""
-    stack: str = ""
 
 
 @dataclass(frozen=True, slots=True)

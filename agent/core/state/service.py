@@ -14,6 +14,7 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.engine_life import EngineLife
 from agent.core.state.learned import LastGood, NightTrial, Override, Planned, Proven, RolledBack
 from agent.core.state.phases import Phase, Then
 from agent.core.state.unit import UnitFacts
@@ -21,6 +22,7 @@ from agent.core.verify.check import Check
 
 NO_FETCH = FetchState()
 NO_LIVE_FETCH = FetchLive()
+ONE_ENGINE: Mapping[str, EngineLife] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,13 @@ class Live:
     `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and
     `suspect` holds until a one-token request shows that the engine lives.
     `log_tells_ready`: the log was read up to the server's "ready", so `facts` are all there.
-    `canary_amid_work`: there was work before the last one-token request. `busy_at` is when the run
-    was last seen to compute, `down_at` when the unit was first seen down, `waits` what a start that
-    is due waits for, `gpu_pids` the run's processes on its cards; `reap_since`, `reap_at` and
-    `undead` are of what was left of it in its control group: killed since, killed last, and whether
-    that is vain.
+    `canary_amid_work`: there was work before the last one-token request. `unjudged` says why no
+    request can show whether the engine lives, "" while one can. `engines` are the ranks of a
+    data-parallel service, each judged by itself; `canary_engines` those that are asked now.
+    `busy_at` is when the run was last seen to compute, `down_at` when the unit was first seen down,
+    `waits` what a start that is due waits for, `gpu_pids` the run's processes on its cards;
+    `reap_since`, `reap_at` and `undead` are of what was left of it in its control group: killed
+    since, killed last, and whether that is vain.
     """
 
     unit: UnitFacts | None = None
@@ -85,6 +89,7 @@ class Live:
     canary_misses: int = 0
     canary_seconds: float = 0.0
     canary_amid_work: bool = False
+    canary_engines: tuple[str, ...] = ()
     verify_at: float = 0.0
     verify_pending: bool = False
     tokens_per_second: float | None = None
@@ -104,6 +109,8 @@ class Live:
     cpu_at: float = 0.0
     busy_at: float = 0.0
     fetch: FetchLive = NO_LIVE_FETCH
+    unjudged: str = ""
+    engines: Mapping[str, EngineLife] = field(default_factory=lambda: ONE_ENGINE)
 
 
 NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})

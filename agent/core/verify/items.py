@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from agent.core.diagnosis.facts import Facts
-from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe
+from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
 from agent.core.engine.names import same_kv_dtype, same_quantization
+from agent.core.engine.work import COMPLETION
 from agent.core.settings.service import Expectations, Settings
 from agent.core.verify.check import Check, Statement, Verdict, Wanted, as_item, compare, unknown
 from agent.core.verify.kernel import linear_kernel
@@ -109,7 +110,7 @@ def _checks(
         "the log has no engine configuration line",
     )
     yield _model_id(settings, api)
-    yield _completion(api.completion)
+    yield _work(api)
     yield _prefix_hits(settings, expect, log, api)
 
 
@@ -196,6 +197,16 @@ def _model_id(settings: Settings, api: ApiFacts) -> Check:
     served = any(model.id == asked for model in api.models)
     verdict = Verdict.PROVEN if served else Verdict.CONTRADICTED
     return Check("model", asked, got, verdict, f"/v1/models lists {got}")
+
+
+def _work(api: ApiFacts) -> Check:
+    """Judge a piece of the model's own work; of one that generates, a whole completion."""
+    work = api.work
+    if not isinstance(work, Done) or work.item == COMPLETION.item:
+        return _completion(api.completion)
+    got = f"{work.what} in {work.seconds:.2f} s"
+    evidence = f"{work.path} answered with {work.what}"
+    return Check(work.item, f"one real {work.item}", got, Verdict.PROVEN, evidence)
 
 
 def _completion(completion: Completion | NoAnswer) -> Check:

@@ -112,7 +112,8 @@ class ServiceView:
 
     `asked` are the configured settings, `running` those in force; `restarts` counts by failure
     class, `journal_lines` what was read since the agent started; `phase_seconds` is the total time
-    in each phase up to `since_seconds`.
+    in each phase up to `since_seconds`. `hang_detection_off` says why a hang of the engine could
+    not be seen now, "" while it could.
     """
 
     name: str
@@ -143,6 +144,7 @@ class ServiceView:
     journal_lines: int = 0
     journal_suppressed_lines: int = 0
     api: Counters | None = None
+    hang_detection_off: str = ""
 
 
 @dataclass(frozen=True, slots=True)

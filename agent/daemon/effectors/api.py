@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import assert_never
 
 from agent.core.diagnosis.facts import Facts
-from agent.core.engine.answers import Completion, NoAnswer
-from agent.core.settings.service import Settings
+from agent.core.engine.answers import NoAnswer
 from agent.core.state.actions import Canary, Verify
 from agent.core.state.observations import CanaryDone, Observation, Verified
 from agent.core.unit.environment import environment_of
@@ -15,13 +15,14 @@ from agent.core.verify.items import verify
 from agent.core.verify.model_shape import shape_of
 from agent.daemon.clock import Clock
 from agent.host.models.config import read_model_config
-from agent.host.vllm.api import ApiFailure, FailureKind, VllmApi, service_url
+from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused
+from agent.host.vllm.reach import client_of
 from agent.tasks.ask_vllm import collect
 
 ApiAction = Verify | Canary
 
-CANARY_PROMPT = (1,)
-"""One token id that every vocabulary has, so that no tokenizer is involved."""
+MOST_AT_ONCE = 64
+"""Engines of one service that are asked at the same time."""
 
 
 class ApiEffector:
@@ -29,6 +30,7 @@ class ApiEffector:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._prober: tuple[str, Prober] | None = None
 
     def carry_out(self, action: ApiAction) -> Observation:
         """Ask the service and return what it said."""
@@ -53,7 +55,8 @@ class ApiEffector:
 
     def _verify(self, action: Verify) -> Observation:
         running = action.running
-        api = collect(_client(running), running)
+        prober = self._prober_of(action)
+        api = collect(prober.api, running, prober)
         hf_home = environment_of(running)["HF_HOME"]
         config = read_model_config(running.model, running.revision, hf_home)
         checks = verify(
@@ -64,35 +67,58 @@ class ApiEffector:
             running=running,
             shape=None if config is None else shape_of(config),
         )
-        broken = isinstance(api.completion, NoAnswer) and api.completion.broken
-        detail = api.completion.why if isinstance(api.completion, NoAnswer) else ""
+        silence = api.work if isinstance(api.work, NoAnswer) else None
+        broken = silence is not None and silence.broken
         return Verified(
-            self._clock(), action.service, action.invocation_id, checks, not broken, detail
+            self._clock(),
+            action.service,
+            action.invocation_id,
+            checks,
+            not broken,
+            "" if silence is None else silence.why,
+            refused=silence.why if silence is not None and silence.refused else "",
         )
 
     def _canary(self, action: Canary) -> Observation:
-        running = action.running
         began = self._clock()
-        answer = _client(running).complete(
-            running.served_model_name or running.model,
-            CANARY_PROMPT,
-            max_tokens=1,
-            timeout=action.deadline_seconds,
+        proofs = self._ask_each(action) if action.engines else (self._ask_any(action),)
+        missed = [number for number, proof in enumerate(proofs) if isinstance(proof, Missed)]
+        # A miss of one engine outweighs what the front end says of another.
+        telling = next(
+            (kind for kind in (Missed, Refused) if any(isinstance(p, kind) for p in proofs)), Did
         )
-        answered = isinstance(answer, Completion) or _refused_by_the_front_end(answer)
+        first = next(proof for proof in proofs if isinstance(proof, telling))
         now = self._clock()
-        detail = "" if isinstance(answer, Completion) else str(answer)
-        return CanaryDone(now, action.service, action.invocation_id, answered, now - began, detail)
+        return CanaryDone(
+            now,
+            action.service,
+            action.invocation_id,
+            isinstance(first, Did),
+            now - began,
+            "" if isinstance(first, Did) else first.why,
+            refused=isinstance(first, Refused) and not first.queue_full,
+            queue_full=isinstance(first, Refused) and first.queue_full,
+            missed=tuple(action.engines[number] for number in missed) if action.engines else (),
+        )
 
+    def _ask_any(self, action: Canary) -> Proof:
+        return self._prober_of(action).prove(action.deadline_seconds)
 
-def _client(running: Settings) -> VllmApi:
-    return VllmApi(service_url(running.host, running.port))
+    def _ask_each(self, action: Canary) -> tuple[Proof, ...]:
+        """Ask every engine named at the same time, so that one that hangs delays no other."""
+        known = self._prober_of(action)
 
+        def ask(engine: str) -> Proof:
+            one = Prober(client_of(action.running), known.model)
+            return one.prove(action.deadline_seconds, engine)
 
-def _refused_by_the_front_end(answer: ApiFailure) -> bool:
-    """Tell whether this request can prove nothing: a pooling model has no /v1/completions.
+        with ThreadPoolExecutor(min(len(action.engines), MOST_AT_ONCE)) as threads:
+            return tuple(threads.map(ask, action.engines))
 
-    429 is the answer of a full queue, which a hung engine has too.
-    """
-    status = answer.status or 0
-    return answer.kind is FailureKind.HTTP_STATUS and 400 <= status < 500 and status != 429
+    def _prober_of(self, action: ApiAction) -> Prober:
+        """Return what asks this run; what kind of work it does is found out once a run."""
+        if self._prober is None or self._prober[0] != action.invocation_id:
+            running = action.running
+            name = running.served_model_name or running.model
+            self._prober = (action.invocation_id, Prober(client_of(running), name))
+        return self._prober[1]

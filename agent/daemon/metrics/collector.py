@@ -134,6 +134,12 @@ def _service_phases(snapshot: Snapshot) -> Iterator[Metric]:
         [((name,), fetch.total_bytes) for name, fetch in fetches],
     )
     yield gauge(
+        "llmagent_service_hang_detection",
+        "Whether a hang of a serving engine would be seen; 0 while its front end refuses requests.",
+        ("service",),
+        [((s.name,), not s.hang_detection_off) for s in services if s.phase == "serving"],
+    )
+    yield gauge(
         "llmagent_service_held",
         "Whether a service is stopped until a person helps.",
         ("service",),

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.core.engine.metrics import Counters
+from agent.core.settings.service import Settings
 from agent.core.state.observations import ApiSeen
 from agent.core.state.phases import Phase
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit
 from agent.host.vllm.api import HealthStatus, VllmApi
+from agent.host.vllm.reach import client_of
 
 STARTING_SECONDS = 1.0
 NOTHING_TO_ASK_SECONDS = 5.0
@@ -24,7 +26,7 @@ class Watched:
 
     phase: Phase
     invocation_id: str
-    url: str
+    running: Settings
     poll_seconds: float
 
 
@@ -54,7 +56,7 @@ class ApiSource:
             return
         match watched.phase:
             case Phase.STARTING:
-                health = self._client(watched.url).health()
+                health = self._client(watched).health()
                 self._see(watched, healthy=health is HealthStatus.HEALTHY, detail=health.value)
                 self._sleep(STARTING_SECONDS)
             case Phase.VERIFYING | Phase.SERVING:
@@ -67,7 +69,7 @@ class ApiSource:
         """Nothing is kept open between two calls of `look`."""
 
     def _count(self, watched: Watched) -> None:
-        answer = self._client(watched.url).counters()
+        answer = self._client(watched).counters()
         if isinstance(answer, Counters):
             self._see(watched, healthy=True, counters=answer)
         else:
@@ -84,9 +86,9 @@ class ApiSource:
         at = self._clock()
         self._emit(ApiSeen(at, self._service, watched.invocation_id, healthy, counters, detail))
 
-    def _client(self, url: str) -> VllmApi:
-        if self._api is None or self._api[0] != url:
-            self._api = (url, VllmApi(url))
+    def _client(self, watched: Watched) -> VllmApi:
+        if self._api is None or self._api[0] != watched.invocation_id:
+            self._api = (watched.invocation_id, client_of(watched.running))
         return self._api[1]
 
     def _sleep(self, seconds: float) -> None:

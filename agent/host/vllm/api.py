@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
@@ -16,47 +15,11 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
 from agent.host.vllm.deadline_http import Deadline, DeadlineAdapter
+from agent.host.vllm.failure import ApiFailure, FailureKind
 
 METRICS_BYTES = 8 << 20
 ANSWER_BYTES = 1 << 20
-
-
-class FailureKind(StrEnum):
-    """Why a call brought no answer."""
-
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    BROKEN = "broken"
-    HTTP_STATUS = "http-status"
-    ENGINE_ERROR = "engine-error"
-    GARBAGE = "garbage"
-
-
-@dataclass(frozen=True, slots=True)
-class ApiFailure:
-    """A call without an answer; `status` is the HTTP status where there was one."""
-
-    kind: FailureKind
-    detail: str
-    status: int | None = None
-
-    def __str__(self) -> str:
-        """Return one sentence for a person."""
-        match self.kind:
-            case FailureKind.REFUSED:
-                return f"nothing listens: {self.detail}"
-            case FailureKind.TIMEOUT:
-                return f"no answer in time: {self.detail}"
-            case FailureKind.BROKEN:
-                return f"the connection broke: {self.detail}"
-            case FailureKind.HTTP_STATUS:
-                return f"HTTP {self.status}: {self.detail}"
-            case FailureKind.ENGINE_ERROR:
-                return f"an error in place of an answer: {self.detail}"
-            case FailureKind.GARBAGE:
-                return f"not vLLM's answer: {self.detail}"
-            case _:
-                assert_never(self.kind)
+RANK_HEADER = "X-data-parallel-rank"
 
 
 class HealthStatus(StrEnum):
@@ -97,6 +60,7 @@ class VllmApi:
         self, base_url: str, *, connect_seconds: float = 2.0, read_seconds: float = 5.0
     ) -> None:
         self._base = base_url.rstrip("/")
+        self.has_key = False
         self._connect = connect_seconds
         self._read = read_seconds
         self._deadline = Deadline()
@@ -146,6 +110,36 @@ class VllmApi:
             case _:
                 return ApiFailure(FailureKind.GARBAGE, "/version has no `version`")
 
+    def routes(self) -> frozenset[str] | ApiFailure:
+        """Return the paths that the server has; a failure with --disable-fastapi-docs."""
+        match self._json("GET", "/openapi.json"):
+            case ApiFailure() as failure:
+                return failure
+            case {"paths": {**paths}}:
+                return frozenset(str(path) for path in paths)
+            case _:
+                return ApiFailure(FailureKind.GARBAGE, "/openapi.json has no `paths`")
+
+    def state(self, path: str) -> Any | ApiFailure:
+        """Ask one of the routes that tell of the engine without asking it for work."""
+        return self._json("GET", path)
+
+    def ask(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        seconds: float,
+        *,
+        engine: str = "",
+        sound: bytes | None = None,
+    ) -> Any | ApiFailure:
+        """Post a request within `seconds`, to one engine of a data-parallel service where named.
+
+        Engines are chosen by a header (0.9.1..0.33). With `sound` the body is sent as a form.
+        """
+        headers = {RANK_HEADER: engine} if engine else {}
+        return self._json("POST", path, body, seconds, headers, sound)
+
     def complete(
         self, model: str, prompt: str | Sequence[int], *, max_tokens: int, timeout: float
     ) -> Completion | ApiFailure:
@@ -180,9 +174,15 @@ class VllmApi:
                 return ApiFailure(FailureKind.GARBAGE, "/v1/completions has no choice or no usage")
 
     def _json(
-        self, method: str, path: str, asked: object = None, seconds: float | None = None
+        self,
+        method: str,
+        path: str,
+        asked: object = None,
+        seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        sound: bytes | None = None,
     ) -> Any | ApiFailure:
-        body = self._call(method, path, ANSWER_BYTES, asked, seconds)
+        body = self._call(method, path, ANSWER_BYTES, asked, seconds, headers, sound)
         if isinstance(body, ApiFailure):
             return body
         try:
@@ -199,8 +199,10 @@ class VllmApi:
         method: str,
         path: str,
         cap: int,
-        asked: object = None,
+        asked: Any = None,
         seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        sound: bytes | None = None,
     ) -> bytes | ApiFailure:
         """Return the body of a 200 answer of at most `cap` bytes."""
         allowed = self._connect + self._read if seconds is None else seconds
@@ -209,7 +211,10 @@ class VllmApi:
             with self._session.request(
                 method,
                 self._base + path,
-                json=asked,
+                json=asked if sound is None else None,
+                data=None if sound is None else asked,
+                files=None if sound is None else {"file": ("silence.wav", sound, "audio/wav")},
+                headers=headers,
                 stream=True,
                 allow_redirects=False,
                 timeout=(min(self._connect, allowed), allowed),

@@ -118,9 +118,10 @@ def test_a_server_that_is_away_is_not_a_broken_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "broken"), [(500, True), (503, True), (400, False), (404, False)]
+    ("status", "broken"),
+    [(500, True), (502, True), (503, False), (400, False), (401, False), (404, False)],
 )
-def test_a_server_error_is_broken_and_a_pooling_models_refusal_is_not(
+def test_a_server_error_is_broken_and_a_refusal_of_the_front_end_is_not(
     server: FakeServer, status: int, broken: bool
 ) -> None:
     server.replies["POST /v1/completions"] = says('{"error":{"message":"no"}}', status)

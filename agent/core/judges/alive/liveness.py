@@ -11,28 +11,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.judges.alive import engines, hang_detection
 from agent.core.judges.alive import start_progress as startup
+from agent.core.judges.alive.activity import Activity, activity
+from agent.core.judges.alive.killing import kill
+from agent.core.judges.alive.verification import ask_verify, watch_verification
 from agent.core.judges.cards import throttle
 from agent.core.judges.recover import rollback
 from agent.core.judges.recover import trials as probing
 from agent.core.judges.turn import Turn
-from agent.core.settings.service import OnMismatch
-from agent.core.state.actions import Canary, TakeEvidence, Verify
-from agent.core.state.observations import ApiSeen, CanaryDone, LogProgress, Verified
-from agent.core.state.phases import Phase, Then
-from agent.core.state.service import Asked, ServiceState
-from agent.core.verify.check import Check, Verdict
+from agent.core.state.actions import Canary
+from agent.core.state.observations import ApiSeen, CanaryDone, LogProgress
+from agent.core.state.phases import Phase
+from agent.core.state.service import ServiceState
 
-MISSES_WHEN_IDLE = 2
-"""Failed one-token requests in a row that make an idle engine a hung one."""
+MISSES_IN_A_ROW = 2
+"""Failed one-token requests in a row that make an engine a hung one; amid work one is enough when
+its processors are seen to do nothing."""
 
 MISSES_WHEN_UNSEEN = 3
 """The same when /metrics was silent too: an overloaded front end answers late, but it answers, so
 each of these requests gets twice the time of the one before."""
 
-VERIFY_AGAIN_SECONDS = 10.0
-VERIFY_LOST_SECONDS = 300.0
-"""After this long without a result the verification is asked for again."""
+STEP_PATIENCE = 5.0
+"""An engine with work that computes may give no token for this many times hang_seconds: by default
+ten minutes, twice what vLLM itself allows one step of several GPUs
+(VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS = 300)."""
 
 
 def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceState:
@@ -51,7 +55,7 @@ def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceSt
     just_complete = live.log_tells_ready and not s.live.log_tells_ready
     s = replace(s, live=live)
     if s.phase is Phase.VERIFYING and just_complete and not live.verify_pending:
-        return _ask_verify(turn, s)
+        return ask_verify(turn, s)
     return s
 
 
@@ -75,13 +79,7 @@ def _ready(turn: Turn, s: ServiceState) -> ServiceState:
     s = replace(s, start_seconds=took, live=live)
     # With half of the log, what was asked passes for what is so, as vLLM repeats it early: wait for
     # the line that says "ready", or for VERIFY_AGAIN_SECONDS where the log has none.
-    return _ask_verify(turn, s) if live.log_tells_ready else s
-
-
-def _ask_verify(turn: Turn, s: ServiceState) -> ServiceState:
-    assert s.running is not None
-    turn.do(Verify(s.name, s.invocation_id, turn.policy_of(s), s.running, s.live.facts))
-    return replace(s, live=replace(s.live, verify_pending=True, verify_at=turn.at))
+    return ask_verify(turn, s) if live.log_tells_ready else s
 
 
 def _count_tokens(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
@@ -101,30 +99,36 @@ def _count_tokens(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
             counters_at=turn.at,
             tokens_at=tokens_at,
             canary_misses=misses,
+            engines=engines.with_counters(live, seen.counters, turn.at),
         ),
     )
 
 
 def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
     """Judge the end of a one-token request."""
-    live = replace(s.live, canary_pending=False)
+    labels = s.live.canary_engines
+    s = replace(s, live=replace(s.live, canary_pending=False, canary_engines=()))
     if s.phase is not Phase.SERVING:
-        return replace(s, live=live)
-    if done.answered:
-        return replace(s, live=replace(live, canary_misses=0, tokens_at=turn.at, suspect=False))
-    if live.suspect and live.xid is not None:
-        return _on_suspect(turn, replace(s, live=live), live.xid, done.detail)
-    if live.tokens_at >= live.canary_at:
-        return replace(s, live=live)  # tokens moved meanwhile: busy, not dead
-    s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
-    idle_for = turn.at - live.tokens_at
-    if (
-        s.live.canary_misses < _misses_that_prove(s)
-        or idle_for < turn.policy_of(s).recovery.hang_seconds
-    ):
         return s
-    why = f"no token for {idle_for:.0f} s and a one-token request failed ({done.detail})"
-    return _kill(turn, s, FailureClass.ENGINE_HUNG, why)
+    if done.refused or (done.queue_full and not _has_work(s)):
+        # Neither life nor death; misses count only in a row.
+        s = hang_detection.off(turn, s, done.detail)
+        return replace(s, live=replace(s.live, canary_misses=0))
+    live = s.live
+    if live.suspect and live.xid is not None and not done.answered:
+        return _on_suspect(turn, s, live.xid, done.detail)
+    if labels:
+        return _on_engines(turn, s, labels, done)
+    if done.answered:
+        live = replace(live, canary_misses=0, tokens_at=turn.at, suspect=False)
+        return hang_detection.on(turn, replace(s, live=live))
+    if live.tokens_at >= live.canary_at:
+        return s  # tokens moved meanwhile: busy, not dead
+    s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
+    still = turn.at - live.tokens_at
+    if not _proven(turn, s, s.live.canary_misses, _misses_that_prove(turn, s), still):
+        return s
+    return kill(turn, s, FailureClass.ENGINE_HUNG, _hung_sentence(turn, s, still, done.detail))
 
 
 def _on_suspect(turn: Turn, s: ServiceState, xid: FailureClass, detail: str) -> ServiceState:
@@ -132,65 +136,56 @@ def _on_suspect(turn: Turn, s: ServiceState, xid: FailureClass, detail: str) -> 
     poll_seconds = turn.policy_of(s).recovery.poll_seconds
     if s.live.tokens_at >= s.live.canary_at + 2 * poll_seconds:
         return replace(s, live=replace(s.live, suspect=False))
-    return _kill(turn, s, xid, f"a one-token request failed after the driver's error ({detail})")
+    return kill(turn, s, xid, f"a one-token request failed after the driver's error ({detail})")
 
 
-def _misses_that_prove(s: ServiceState) -> int:
+def _on_engines(
+    turn: Turn, s: ServiceState, labels: tuple[str, ...], done: CanaryDone
+) -> ServiceState:
+    """Judge requests that were addressed to engines of a data-parallel service, one to each."""
+    missed = () if done.answered else (done.missed or labels)
+    lives = engines.with_answers(s.live, labels, missed, turn.at)
+    s = replace(s, live=replace(s.live, engines=lives))
+    if not missed:
+        s = replace(s, live=replace(s.live, suspect=False))
+        return s if engines.has_stuck(s.live) else hang_detection.on(turn, s)
+    for label in missed:
+        engine = lives.get(label)
+        if engine is None or engine.moved_at >= engine.asked_at:
+            continue
+        still = turn.at - engine.moved_at
+        if _proven(turn, s, engine.misses, _misses(turn, s, amid_work=engine.amid_work), still):
+            why = _hung_sentence(turn, s, still, done.detail)
+            return kill(turn, s, FailureClass.ENGINE_HUNG, f"engine {label}: {why}")
+    return s
+
+
+def _proven(turn: Turn, s: ServiceState, misses: int, needed: int, still: float) -> bool:
+    hang_seconds = turn.policy_of(s).recovery.hang_seconds
+    computes = activity(turn, s) is Activity.SOME
+    return misses >= needed and still >= hang_seconds * (STEP_PATIENCE if computes else 1.0)
+
+
+def _misses_that_prove(turn: Turn, s: ServiceState) -> int:
     if s.live.counters_at < s.live.canary_at:
         return MISSES_WHEN_UNSEEN
     # The request itself shows as work of an idle engine, so what was there before it counts.
-    return 1 if s.live.canary_amid_work else MISSES_WHEN_IDLE
+    return _misses(turn, s, amid_work=s.live.canary_amid_work)
+
+
+def _misses(turn: Turn, s: ServiceState, *, amid_work: bool) -> int:
+    quiet = activity(turn, s) is Activity.NONE
+    return 1 if amid_work and quiet else MISSES_IN_A_ROW
+
+
+def _hung_sentence(turn: Turn, s: ServiceState, still: float, detail: str) -> str:
+    seen = activity(turn, s).value
+    return f"no token for {still:.0f} s and a one-token request failed ({detail}); {seen}"
 
 
 def _has_work(s: ServiceState) -> bool:
     counters = s.live.counters
     return counters is not None and counters.running + counters.waiting > 0
-
-
-def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
-    """Take the verification's result into service, or act on it."""
-    s = replace(s, checks=done.checks, live=replace(s.live, verify_pending=False))
-    if s.phase is not Phase.VERIFYING:
-        return s
-    if not done.answered:
-        return _not_answered(turn, s, done.detail)
-    wrong = [check for check in done.checks if check.verdict is Verdict.CONTRADICTED]
-    if wrong and turn.policy_of(s).expect.on_mismatch is OnMismatch.STOP:
-        return _stop_for_mismatch(turn, s, wrong)
-    s = turn.enter(s, Phase.SERVING, "serving", _verified_sentence(done.checks))
-    for check in wrong:
-        turn.tell(s.name, "mismatch", mismatch_sentence(check), item=check.item)
-    # A canary proves nothing that the verification has not just proven.
-    return replace(s, live=replace(s.live, tokens_at=turn.at, canary_at=turn.at))
-
-
-def _not_answered(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
-    recovery = turn.policy_of(s).recovery
-    waited = turn.at - s.since
-    if waited < recovery.hang_seconds + recovery.canary_seconds:
-        return replace(s, live=replace(s.live, verify_at=turn.at))
-    why = f"ready for {waited:.0f} s, but the model completed no request ({detail})"
-    return _kill(turn, s, FailureClass.ENGINE_HUNG, why)
-
-
-def _stop_for_mismatch(turn: Turn, s: ServiceState, wrong: list[Check]) -> ServiceState:
-    why = "; ".join(mismatch_sentence(check) for check in wrong)
-    s = turn.stop(s, why, then=Then.HOLD)
-    do = f'Correct [service.{s.name}] in agent.toml, or set expect.on_mismatch = "alert".'
-    s = turn.enter(s, Phase.STOPPING, "mismatch", f"stopped, as on_mismatch says: {why}")
-    return replace(s, what_to_do=do)
-
-
-def mismatch_sentence(check: Check) -> str:
-    """Return one contradicted item as a sentence."""
-    return f"{check.item}: asked {check.asked}, got {check.got}" + (
-        f" ({check.note})" if check.note else ""
-    )
-
-
-def _verified_sentence(checks: tuple[Check, ...]) -> str:
-    count = {v: sum(check.verdict is v for check in checks) for v in Verdict}
-    return "serving: " + ", ".join(f"{count[v]} {v.value}" for v in Verdict)
 
 
 def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
@@ -200,18 +195,13 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
     match s.phase:
         case Phase.STARTING:
             why = startup.stalled(turn, s)
-            return _kill(turn, s, FailureClass.START_STALLED, why) if why else s
+            return kill(turn, s, FailureClass.START_STALLED, why) if why else s
         case Phase.VERIFYING:
-            return _watch_verification(turn, s)
+            return watch_verification(turn, s)
         case Phase.SERVING:
             return _settle(turn, _watch_tokens(turn, s))
         case _:
             return s
-
-
-def _watch_verification(turn: Turn, s: ServiceState) -> ServiceState:
-    patience = VERIFY_LOST_SECONDS if s.live.verify_pending else VERIFY_AGAIN_SECONDS
-    return _ask_verify(turn, s) if turn.at - s.live.verify_at >= patience else s
 
 
 def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
@@ -221,15 +211,34 @@ def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
         return s
     if live.counters is not None and live.counters.asleep:
         return replace(s, live=replace(live, tokens_at=turn.at))
+    seen = turn.at - live.counters_at < recovery.hang_seconds
+    if live.engines and seen:
+        return _watch_engines(turn, s)
     still = turn.at - max(live.tokens_at, live.canary_at)
     suspicious = _has_work(s) or live.canary_misses > 0
     if still < (recovery.hang_seconds if suspicious else recovery.canary_every_seconds):
         return s
+    return _ask(turn, s, ())
+
+
+def _watch_engines(turn: Turn, s: ServiceState) -> ServiceState:
+    recovery = turn.policy_of(s).recovery
+    labels = engines.due(s.live, recovery, turn.at)
+    if not labels:
+        return s
+    if strange := engines.answered_for(s.live, recovery, turn.at):
+        why = f"engine {strange} stands still amid work, and another one answers its requests"
+        s = hang_detection.off(turn, s, why)
+    s = replace(s, live=replace(s.live, engines=engines.asked(s.live, labels, turn.at)))
+    return _ask(turn, s, labels)
+
+
+def _ask(turn: Turn, s: ServiceState, labels: tuple[str, ...]) -> ServiceState:
     assert s.running is not None
     seconds = _canary_seconds(turn, s)
-    turn.do(Canary(s.name, s.invocation_id, s.running, seconds))
-    asked = replace(live, canary_pending=True, canary_at=turn.at, canary_seconds=seconds)
-    return replace(s, live=replace(asked, canary_amid_work=_has_work(s)))
+    turn.do(Canary(s.name, s.invocation_id, s.running, seconds, labels))
+    asked = replace(s.live, canary_pending=True, canary_at=turn.at, canary_seconds=seconds)
+    return replace(s, live=replace(asked, canary_amid_work=_has_work(s), canary_engines=labels))
 
 
 def _canary_seconds(turn: Turn, s: ServiceState) -> float:
@@ -247,13 +256,3 @@ def _settle(turn: Turn, s: ServiceState) -> ServiceState:
         turn.tell(s.name, "settled", why)
     s = replace(s, settled=True, attempts=0, spent={})
     return probing.on_settled(turn, rollback.remember(turn, s))
-
-
-def _kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
-    s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
-    settings = s.running or turn.policy_of(s).settings
-    turn.do(TakeEvidence(s.name, s.invocation_id, settings.python))
-    s = turn.stop(s, why, then=Then.RECOVER, kill=True)
-    asked = s.asked
-    assert isinstance(asked, Asked)
-    return replace(s, asked=replace(asked, failure=failure))

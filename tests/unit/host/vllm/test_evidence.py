@@ -26,9 +26,9 @@ from agent.core.state.observations import (
     GpusSeen,
     LogConcluded,
     PortSeen,
-    ProcessSeen,
 )
 from agent.core.state.phases import Phase
+from agent.core.state.process import ProcessSeen
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.evidence import take_evidence
 from agent.host.probes.port_holder import print_holder

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters
-from agent.host.vllm.api import ApiFailure, FailureKind, HealthStatus, VllmApi, service_url
+from agent.host.vllm.api import HealthStatus, VllmApi, service_url
+from agent.host.vllm.failure import ApiFailure, FailureKind
 from tests.given.fake_http import FakeServer, dribbles, raw, redirects, says, serving, unused_port
 
 COMPLETION = {

@@ -11,10 +11,12 @@ import pytest
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.metrics import Counters, scan
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.gpu.reading import Driver, Gpus
+from agent.core.judges.alive.liveness import STEP_PATIENCE
 from agent.core.judges.alive.start_progress import BUSY_PATIENCE, limit
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary
-from agent.core.state.observations import CanaryDone, LogProgress
+from agent.core.state.observations import CanaryDone, GpusSeen, LogProgress
 from agent.core.state.phases import Phase
 from tests.given.simulated_host import SimulatedHost
 
@@ -30,6 +32,8 @@ class Ward:
     counters: Callable[[float], Counters]
     canary_takes: float = 1.0
     """Seconds; a request that takes longer than its deadline fails at the deadline."""
+    cores: float | None = None
+    """How much its processes compute, on a host without a GPU; None: nobody can tell."""
     host: SimulatedHost = field(init=False)
     asked: list[tuple[float, Canary]] = field(default_factory=list)
     _due: list[tuple[float, CanaryDone]] = field(default_factory=list)
@@ -42,6 +46,10 @@ class Ward:
         assert host.serving_within(120)
         began = host.now
         host.load = lambda _work: self.counters(host.now - began)
+        host.cores = self.cores
+        if self.cores is not None:
+            without = Driver(problem="libnvidia-ml.so.1 is not installed")
+            host.observe(GpusSeen(host.now, Gpus(host.now, (), without)))
         host.lose_actions = self._take_canary
 
     def _take_canary(self, action: Action) -> bool:
@@ -127,13 +135,45 @@ HUNG: dict[str, Callable[[float], Counters]] = {
 
 
 @pytest.mark.parametrize("story", HUNG)
-def test_a_hung_engine_with_work_is_killed_after_one_failed_request(story: str) -> None:
-    ward = Ward(HUNG[story], canary_takes=1e6)
+def test_a_hung_engine_with_work_that_computes_nothing_is_killed_after_one_failed_request(
+    story: str,
+) -> None:
+    ward = Ward(HUNG[story], canary_takes=1e6, cores=0.02)
     began = ward.host.now
     ward.watch(HOUR)
     assert ward.killed
     assert len(ward.asked) == 1
     assert ward.host.now - began <= R.hang_seconds + R.canary_seconds + 30
+
+
+@pytest.mark.parametrize("story", HUNG)
+def test_without_a_look_at_its_processors_two_requests_must_fail(story: str) -> None:
+    ward = Ward(HUNG[story], canary_takes=1e6)
+    began = ward.host.now
+    ward.watch(HOUR)
+    assert ward.killed
+    assert len(ward.asked) == 2
+    assert ward.host.now - began <= 2 * R.hang_seconds + R.canary_seconds + 30
+
+
+def test_an_engine_that_spins_with_work_is_killed_after_ten_minutes() -> None:
+    """A deadlock of NCCL holds a core and a GPU at work for ever."""
+    ward = Ward(HUNG["requests run and nothing moves"], canary_takes=1e6, cores=1.0)
+    began = ward.host.now
+    ward.watch(HOUR)
+    assert ward.killed
+    longest = STEP_PATIENCE * R.hang_seconds
+    assert longest <= ward.host.now - began <= longest + R.hang_seconds + R.canary_seconds + 30
+
+
+def test_one_step_of_nine_minutes_that_computes_is_no_hang() -> None:
+    def steps(t: float) -> Counters:
+        return Counters(running=1, iteration_tokens_count=t // 540)
+
+    ward = Ward(steps, canary_takes=1e6, cores=3.0)
+    ward.watch(3 * HOUR)
+    assert not ward.killed
+    assert ward.host.service().phase is Phase.SERVING
 
 
 def test_a_hung_idle_engine_is_killed_after_two_failed_requests() -> None:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of work that a served model does, the smallest piece of each, and what must come of it.
+
+Paths and bodies: the API routers of vLLM 0.8..0.33 (entrypoints/openai, entrypoints/pooling). Since
+0.12 a server has the routes of its model's work only; before, it has all and refuses the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+TEXT = "The capital of France is"
+CLAIM = "Paris is the capital of France."
+
+COMPLETIONS = "/v1/completions"
+CANARY_PROMPT = (1,)
+"""One token id that every vocabulary has, so that no tokenizer is involved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a request: `what` for a person, `values` to compare with another time."""
+
+    what: str
+    values: tuple[float, ...] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One kind of work: its name in the verification list, and how the smallest piece is asked for.
+
+    `body` makes the JSON of the request for a model; `read` returns what came, None for an answer
+    that proves nothing. `is_audio`: the request is a form with a second of silence.
+    """
+
+    item: str
+    path: str
+    body: Callable[[str], Mapping[str, Any]]
+    read: Callable[[Any], Came | None]
+    is_audio: bool = False
+
+
+def _numbers(values: object, of: str) -> Came | None:
+    if not isinstance(values, list) or not values:
+        return None
+    if isinstance(values[0], list):
+        return _numbers(values[0], of)
+    numbers = tuple(
+        float(value)
+        for value in values
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    )
+    if len(numbers) != len(values) or not all(map(math.isfinite, numbers)) or not any(numbers):
+        return None
+    return Came(f"{len(numbers)} {of}", numbers)
+
+
+def _tokens(document: Any) -> Came | None:
+    match document:
+        case {"choices": [{"text": str(text)}, *_], "usage": {"completion_tokens": int(made)}}:
+            return Came(f"{made} tokens", text) if made > 0 else None
+        case _:
+            return None
+
+
+def _embedding(document: Any) -> Came | None:
+    match document:
+        case {"data": [{"embedding": values}, *_]}:
+            return _numbers(values, "numbers")
+        case _:
+            return None
+
+
+def _classes(document: Any) -> Came | None:
+    match document:
+        case {"data": [{"probs": values}, *_]}:
+            return _numbers(values, "probabilities")
+        case _:
+            return None
+
+
+def _score(document: Any) -> Came | None:
+    match document:
+        case {"data": [{"score": value}, *_]}:
+            return _numbers([value], "score")
+        case _:
+            return None
+
+
+def _pooled(document: Any) -> Came | None:
+    match document:
+        case {"data": [{"data": values}, *_]}:
+            return _numbers(values, "numbers")
+        case _:
+            return None
+
+
+def _transcript(document: Any) -> Came | None:
+    match document:
+        case {"text": str(text)}:
+            return Came(f"{len(text)} characters of a second of silence", text)
+        case _:
+            return None
+
+
+COMPLETION = Work(
+    "completion",
+    COMPLETIONS,
+    lambda model: {
+        "model": model,
+        "prompt": list(CANARY_PROMPT),
+        "max_tokens": 1,
+        "temperature": 0,
+    },
+    _tokens,
+)
+WORKS: Sequence[Work] = (
+    COMPLETION,
+    Work("embedding", "/v1/embeddings", lambda m: {"model": m, "input": TEXT}, _embedding),
+    Work("score", "/score", lambda m: {"model": m, "text_1": TEXT, "text_2": CLAIM}, _score),
+    Work("classification", "/classify", lambda m: {"model": m, "input": TEXT}, _classes),
+    Work("pooling", "/pooling", lambda m: {"model": m, "input": TEXT}, _pooled),
+    Work(
+        "transcription",
+        "/v1/audio/transcriptions",
+        lambda m: {"model": m, "temperature": "0"},
+        _transcript,
+        is_audio=True,
+    ),
+)
+"""In the order in which they are tried: an embedding model has /score and /pooling, too, a model
+that scores has /classify, and every model that pools has /pooling."""
+
+
+def works_of(routes: frozenset[str] | None) -> Sequence[Work]:
+    """Return the kinds of work that a server with these routes may do; None: all may be there."""
+    if routes is None:
+        return WORKS
+    return tuple(work for work in WORKS if work.path in routes)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run that is proven to be dead though its process lives: evidence, then a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.failures.classes import FailureClass
+from agent.core.judges.turn import Turn
+from agent.core.state.actions import TakeEvidence
+from agent.core.state.phases import Phase, Then
+from agent.core.state.service import Asked, ServiceState
+
+
+def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
+    """End the run for this reason; it is started again."""
+    s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
+    settings = s.running or turn.policy_of(s).settings
+    turn.do(TakeEvidence(s.name, s.invocation_id, settings.python))
+    s = turn.stop(s, why, then=Then.RECOVER, kill=True)
+    asked = s.asked
+    assert isinstance(asked, Asked)
+    return replace(s, asked=replace(asked, failure=failure))

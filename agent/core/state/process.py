@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be seen of a process of a run that is about to be killed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """A process of a run that is to be killed.
+
+    `state` is the kernel's letter, `waits_in` the kernel's function that an uninterruptible one (D)
+    hangs in, `stack` the Python stacks of its threads as py-spy prints them.
+    """
+
+    pid: int
+    name: str
+    state: str
+    threads: int
+    rss_bytes: int
+    waits_in: str = ""
+    stack: str = ""

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Has the model do the smallest piece of its own work, and tells an answer, a refusal and a miss.
+
+A refusal is what the front end says without the engine: a key is missing, there is no such route,
+generation is paused, the service scales. It proves nothing about the engine.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import dataclass, field
+
+from agent.core.engine.work import WORKS, Came, Work, works_of
+from agent.host.vllm.api import VllmApi
+from agent.host.vllm.failure import ApiFailure, FailureKind
+
+NEEDS_A_KEY = frozenset({401, 403})
+NO_SUCH_WORK = frozenset({400, 404, 405, 415, 422, 501})
+"""How a server answers a request for a kind of work that its model does not do (0.8..0.33)."""
+
+TOO_MANY = 429
+NOT_NOW = 503
+"""Said by the front end of a paused, scaling, retired or recovering engine (0.31..0.33); a dead
+engine's requests end with 500, or with the connection."""
+
+STATES = (
+    ("/is_paused", "is_paused", "the engine is paused (POST /resume ends it)"),
+    ("/is_sleeping", "is_sleeping", "the engine sleeps (POST /wake_up ends it)"),
+)
+"""Routes of VLLM_SERVER_DEV_MODE=1 that tell of an engine which gives no tokens by design."""
+
+RECOVERY = "/fault_tolerance/status"
+"""With --enable-fault-tolerance (0.31): an engine that failed waits for its orchestrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """The model did its work."""
+
+    work: Work
+    came: Came
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The front end let nothing through: `why`, as the end of a sentence.
+
+    `no_such_work`: the model may do work of another kind. `queue_full`: too many wait already.
+    """
+
+    why: str
+    queue_full: bool = False
+    no_such_work: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The request was taken, and nothing right came of it in time; `away`: nobody listens."""
+
+    why: str
+    away: bool = False
+
+
+Proof = Did | Refused | Missed
+
+
+@dataclass(slots=True)
+class Prober:
+    """Asks one run of a service; what kind of work it does is found out once."""
+
+    api: VllmApi
+    model: str
+    _routes: frozenset[str] | None = None
+    _works: tuple[Work, ...] = field(default=())
+
+    def prove(self, seconds: float, engine: str = "") -> Proof:
+        """Ask for a piece of work within `seconds`; `engine` is the rank that shall do it.
+
+        Never raises.
+        """
+        end = time.monotonic() + seconds
+        if not self._works:
+            self._look()
+        if by_design := self._silent_by_design():
+            return Refused(by_design)
+        proof = self._any_work(end, engine)
+        if isinstance(proof, Missed) and (by_design := self._silent_by_design()):
+            return Refused(by_design)
+        return proof
+
+    def _look(self) -> None:
+        """Find out what the server can be asked for, and under which name."""
+        routes = self.api.routes()
+        self._routes = routes if isinstance(routes, frozenset) else None
+        self._works = tuple(works_of(self._routes))
+        models = self.api.models()
+        if isinstance(models, tuple) and models and self.model not in [m.id for m in models]:
+            self.model = models[0].id
+
+    def _any_work(self, end: float, engine: str) -> Proof:
+        refused: Refused | None = None
+        for work in self._works or WORKS:
+            proof = self._one(work, max(0.1, end - time.monotonic()), engine)
+            if isinstance(proof, Refused) and proof.no_such_work:
+                refused = refused or proof
+                continue
+            if isinstance(proof, Did):
+                self._works = (work,)
+            return proof
+        return refused or Refused("the server has no route for work that llmagent knows")
+
+    def _one(self, work: Work, seconds: float, engine: str) -> Proof:
+        began = time.monotonic()
+        body = work.body(self.model)
+        sound = SILENCE if work.is_audio else None
+        answer = self.api.ask(work.path, body, seconds, engine=engine, sound=sound)
+        if isinstance(answer, ApiFailure):
+            return meaning(answer, has_key=self.api.has_key)
+        came = work.read(answer)
+        if came is None:
+            return Missed(f"{work.path} answered without a {work.item}")
+        return Did(work, came, time.monotonic() - began)
+
+    def _silent_by_design(self) -> str:
+        """Return why the engine gives no tokens although it is well, "" when nothing says so."""
+        for path, key, why in STATES:
+            if self._routes is None or path in self._routes:
+                match self.api.state(path):
+                    case {**said} if said.get(key) is True:
+                        return why
+        if self._routes is None or RECOVERY in self._routes:
+            match self.api.state(RECOVERY):
+                case {"engines": [*engines]}:
+                    for engine in engines:
+                        status = engine.get("status") if isinstance(engine, dict) else None
+                        if isinstance(status, str) and status.lower() not in ("healthy", "dead"):
+                            return f"an engine is {status.lower()[:40]} and waits for its recovery"
+        return ""
+
+
+def meaning(failure: ApiFailure, *, has_key: bool) -> Refused | Missed:
+    """Return what a failed request says of the engine."""
+    status = failure.status or 0
+    if failure.kind is not FailureKind.HTTP_STATUS:
+        gone = failure.kind in (FailureKind.REFUSED, FailureKind.BROKEN)
+        return Missed(str(failure), away=gone)
+    if status in NEEDS_A_KEY:
+        return Refused(
+            "the server refuses the key of api_key_file" if has_key else "needs a key: api_key_file"
+        )
+    if status == TOO_MANY:
+        return Refused(str(failure), queue_full=True)
+    if status == NOT_NOW or 400 <= status < 500:
+        return Refused(str(failure), no_such_work=status in NO_SUCH_WORK)
+    return Missed(str(failure))
+
+
+def _silence() -> bytes:
+    """Return a second of silence as a WAV file: 16,000 samples of 16 bits, one channel."""
+    samples = bytes(2 * 16000)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16)
+    return (
+        struct.pack("<4sI4s", b"RIFF", 4 + len(form) + 8 + len(samples), b"WAVE")
+        + form
+        + struct.pack("<4sI", b"data", len(samples))
+        + samples
+    )
+
+
+SILENCE = _silence()
