@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from agent.cli.screen.options import CONFIG_FILE, add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
+from agent.daemon.refusal import REFUSED
 from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
@@ -59,6 +62,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="do not ask the installed vLLM for its flags (the first time takes up to 30 s)",
     )
     add_format(parser)
+    parser.add_argument("--reload", type=int, metavar="PID", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
@@ -66,7 +70,21 @@ def run(args: argparse.Namespace) -> int:
     """Check the file and print what was found."""
     report = _check(args.file, None if args.no_engine else _ask_engine)
     print(_json(report) if args.format == "json" else _human(report))
+    if args.reload is not None:
+        _have_it_reloaded(args.reload, report)
     return 0 if report.ok else ConfigError.exit_status
+
+
+def _have_it_reloaded(agent: int, report: CheckReport) -> None:
+    """Have the running agent take the file, or only the mistakes where there are some.
+
+    llmagent.service's ExecReload= calls it so: what is refused here has stopped nothing.
+    """
+    errors = [item for item in report.findings if item.severity is Severity.ERROR]
+    mistakes = [*report.mistakes, *(f"{item.path}: {item.text}" for item in errors)]
+    if mistakes:
+        REFUSED.write_text(json.dumps(mistakes))
+    os.kill(agent, signal.SIGHUP)
 
 
 def _check(file: Path, run_engine_help: HelpReader | None) -> CheckReport:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +22,9 @@ from agent.host.store.store import Store
 log = structlog.get_logger()
 
 STORE = "llmagent.db"
+
+REMOVED = "package-removed"
+"""Written by the package's prerm into the state directory: it has stopped what was serving."""
 
 
 def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
@@ -47,6 +52,14 @@ def load_config(file: Path, recorder: Recorder) -> tuple[Config, tuple[str, ...]
         return agent_toml.parse(known, f"the last good {file.name}"), error.mistakes
     recorder.keep_config(file)
     return config, ()
+
+
+@contextmanager
+def removal(state: Path) -> Iterator[bool]:
+    """Tell whether the package was removed since the last run; forgotten once that is recorded."""
+    told = state / REMOVED
+    yield told.exists()
+    told.unlink(missing_ok=True)
 
 
 def reexecute() -> NoReturn:

@@ -30,6 +30,7 @@ from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
 from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.daemon.recorder import Recorder
+from agent.daemon.refusal import take_refusal
 from agent.errors import ConfigError
 from agent.host.systemd import notify
 
@@ -92,11 +93,11 @@ class Loop:
         self._told_status = ""
         self._watching = False
 
-    def begin(self, boot_id: str, mistakes: tuple[str, ...]) -> None:
+    def begin(self, boot_id: str, mistakes: tuple[str, ...], *, reinstalled: bool) -> None:
         """Take over what the last process of the agent left, then the configuration."""
         for problem in self._problems:
             self._carry_out(Decision(self._state, (), (News("", "damaged", problem),)))
-        self._handle(AgentStarted(self._clock(), boot_id))
+        self._handle(AgentStarted(self._clock(), boot_id, reinstalled))
         self._handle(ConfigLoaded(self._clock(), reload=False))
         if mistakes:
             self._config_mistakes = mistakes
@@ -155,7 +156,7 @@ class Loop:
     def _reload(self) -> None:
         notify.reloading()
         try:
-            config = load(self._config_file)
+            config = _load_unless_refused(self._config_file)
         except ConfigError as error:
             self._config_mistakes = error.mistakes
             self._handle(ConfigRefused(self._clock(), error.mistakes))
@@ -182,6 +183,12 @@ class Loop:
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_SECONDS
             self._recorder.prune(time.time())
+
+
+def _load_unless_refused(file: Path) -> Config:
+    if refused := take_refusal():
+        raise ConfigError(str(file), refused)
+    return load(file)
 
 
 def _seconds_since_midnight() -> float:

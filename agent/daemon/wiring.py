@@ -26,7 +26,7 @@ from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
-from agent.daemon.beginning import load_config, open_store, reexecute
+from agent.daemon.beginning import load_config, open_store, reexecute, removal
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.effectors.api import ApiEffector
 from agent.daemon.effectors.gpu import GpuEffector
@@ -262,7 +262,8 @@ def _run(
     signal.signal(signal.SIGTERM, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGHUP, lambda *_: messages.put(Reload()))
-    loop.begin(boot_id(), mistakes)
+    with removal(places.state) as reinstalled:
+        loop.begin(boot_id(), mistakes, reinstalled=reinstalled)
     for thread in beside:
         thread.start()
     notify.ready(f"{len(config.services)} services" if config.services else "no service configured")

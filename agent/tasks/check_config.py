@@ -25,6 +25,7 @@ from agent.host.machine.access import (
 )
 from agent.host.vllm.install import install_of, version_of
 from agent.tasks.check_command import mistakes_in_arguments
+from agent.tasks.check_port import taken_port
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -97,6 +98,14 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
     if settings.hf_token_file is not None:
         yield from _token(settings, settings.hf_token_file, f"{path}.hf_token_file")
     yield from _exposure(settings, path)
+    holder, serves = taken_port(settings)
+    if holder:
+        told = f"{settings.port} is taken by {holder}"
+        if serves:
+            text = f"{told}: {settings.unit} serves now and would be stopped for a port that it "
+            yield _error(f"{path}.port", f"{text}cannot have; stop that process first")
+        else:
+            yield _warning(f"{path}.port", f"{told}: the service waits until it is free")
 
 
 def _unit_name(settings: Settings, path: str) -> Iterator[Obstacle]:

@@ -268,21 +268,36 @@ def test_removal_stops_what_the_agent_runs_and_nothing_else(box: Container, deb:
     assert box.read("/etc/systemd/system/own.service") == own
 
 
-def test_a_package_that_comes_back_keeps_its_history_and_serves_when_asked(
+def test_a_package_that_comes_back_keeps_its_history_and_serves_again(
     box: Container, deb: Path
 ) -> None:
     box.install(deb)
     serve(box)
+    said = box.run(["apt-get", "remove", "-y", "llmagent"]).stdout
+    assert "llmagent: stopping vllm.service" in said
+
+    box.install(deb)
+
+    # Nobody has asked for vLLM to stay away: the removal of the package stopped it.
+    box.wait_for(lambda: phase(box) == "serving", 30, "the service to be back")
+    events = box.run(["llmagent", "events"]).stdout
+    assert "it was stopped with the package, which is installed again" in events
+    assert "stopped by the operator" not in events
+
+
+def test_what_the_operator_stopped_stays_stopped_over_a_reinstallation(
+    box: Container, deb: Path
+) -> None:
+    box.install(deb)
+    serve(box)
+    box.run(["systemctl", "stop", "vllm"])
+    box.wait_for(lambda: phase(box) == "stopped", 20, "the agent to see that it was stopped")
     box.run(["apt-get", "remove", "-y", "llmagent"])
 
     box.install(deb)
 
-    # Whoever removed the package stopped the service: that is for a person to undo.
-    box.wait_for(lambda: phase(box) == "stopped", 20, "the agent to see that it was stopped")
-    assert "`systemctl start vllm` brings it back" in box.run(["llmagent", "status"]).stdout
-    assert "/health answers 200" in box.run(["llmagent", "events"]).stdout
-    box.run(["systemctl", "start", "vllm"])
-    box.wait_for(lambda: phase(box) == "serving", 30, "the service to be back")
+    box.wait_for(lambda: phase(box) == "stopped", 20, "the agent to have read its state")
+    assert box.show("vllm", "ActiveState")["ActiveState"] == "inactive"
 
 
 def test_a_purge_leaves_nothing_but_the_models_and_their_user(box: Container, deb: Path) -> None:

@@ -37,10 +37,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class AgentStarted:
-    """The agent (re)started; a new `boot_id` means that the host was rebooted."""
+    """The agent (re)started; a new `boot_id` means that the host was rebooted.
+
+    `reinstalled`: the package was removed, which stopped what served, and is installed again.
+    """
 
     at: float
     boot_id: str
+    reinstalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,11 @@ class UnitFacts:
     cpu_seconds: float | None = None
 
     @property
+    def gone(self) -> bool:
+        """Whether systemd knows no file of it: the link to llmagent's own was removed."""
+        return self.load_state == "not-found"
+
+    @property
     def pending_restart(self) -> bool:
         """Whether systemd's own Restart= timer is running: the main process died by itself."""
         return self.sub_state in AUTO_RESTART

@@ -17,6 +17,9 @@ from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefu
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import Live, ServiceState
 
+HAD_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
+"""Phases of a service that the removal of the package stopped; any other is as it was."""
+
 
 def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None:
     """Go on where the last process of the agent stopped, or start over after a reboot."""
@@ -25,12 +28,18 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     turn.tell(AGENT, "agent", "the host was rebooted" if rebooted else "the agent started")
     cards.on_agent_started(turn, rebooted=rebooted)
     for s in tuple(turn.services.values()):
-        turn.put(_after_reboot(turn, s) if rebooted else after_restart_of_agent(turn, s))
+        if rebooted:
+            turn.put(_start_over(turn, s, "reboot", "the host was rebooted: start"))
+        elif started.reinstalled and s.phase in HAD_PROCESSES:
+            why = "it was stopped with the package, which is installed again: start"
+            turn.put(_start_over(turn, s, "reinstalled", why))
+        else:
+            turn.put(after_restart_of_agent(turn, s))
 
 
-def _after_reboot(turn: Turn, s: ServiceState) -> ServiceState:
+def _start_over(turn: Turn, s: ServiceState, kind: str, why: str) -> ServiceState:
     if s.phase is not Phase.WAITING:
-        s = turn.enter(s, Phase.WAITING, "reboot", "the host was rebooted: start")
+        s = turn.enter(s, Phase.WAITING, kind, why)
     return replace(
         s,
         asked=None,

@@ -17,6 +17,7 @@ from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.recover import recovery
+from agent.core.judges.service import operator
 from agent.core.judges.start import fetching, gates, planning
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import FollowLog, ReadLog
@@ -28,6 +29,9 @@ from agent.core.state.unit import UnitFacts
 LOG_SECONDS = 15.0
 """After this long without a word from the journal a dead run is judged without its log."""
 
+UNIT_GONE = "unit-gone"
+"""In place of systemd's Result, of a run that ended after its unit's file was removed."""
+
 GRACE_SECONDS = 30.0
 """What systemd may need beyond the stop of the old process before an asked start shows."""
 
@@ -35,40 +39,20 @@ GRACE_SECONDS = 30.0
 def on_unit(turn: Turn, s: ServiceState, seen: UnitSeen) -> ServiceState:
     """Judge a reading of the unit."""
     unit = seen.unit
+    was_gone = s.live.unit is not None and s.live.unit.gone
     down_at = (s.live.down_at or turn.at) if unit.down else 0.0
     live = startup.with_cpu_time(s.live, unit, turn.at)
     if live is not s.live or unit != live.unit or down_at != live.down_at:
         s = replace(s, live=replace(live, unit=unit, down_at=down_at))
     if unit.foreign or s.foreign:
-        return _on_foreign(turn, s, unit)
+        return operator.on_foreign(turn, s, unit)
+    if unit.gone and not was_gone:
+        operator.put_the_link_back(turn, s)
     if unit.running:
         return _on_running(turn, s, unit)
     if unit.down:
         return _on_down(turn, s, unit)
     return s  # deactivating: on its way to one of the two
-
-
-def _on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
-    """Keep away from a unit that somebody else wrote, whatever its processes do."""
-    if unit.foreign == s.foreign:
-        return s
-    if not unit.foreign:
-        return _given_back(turn, replace(s, foreign="", what_to_do="", asked=None), unit)
-    why = f"held: {unit.foreign} is not llmagent's, so it is left alone"
-    do = "Move it away or give the service another name in agent.toml."
-    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
-    was_stopped = s.was_stopped or s.phase is Phase.STOPPED
-    s = s.enter(Phase.HELD, turn.at, why)
-    return replace(s, foreign=unit.foreign, what_to_do=do, asked=None, was_stopped=was_stopped)
-
-
-def _given_back(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
-    """Go on where the foreign unit came in between: what the operator had stopped stays so."""
-    free = f"the name {s.name}.service is free now"
-    if s.was_stopped and not unit.running:
-        return _stopped_by_operator(turn, replace(s, was_stopped=False), f"{free}; ")
-    s = turn.enter(s, Phase.WAITING, "start", f"start: {free}")
-    return replace(s, was_stopped=False, retry_at=max(s.retry_at, turn.at))
 
 
 def _on_running(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
@@ -138,11 +122,11 @@ def _on_down(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         case Phase.STARTING | Phase.VERIFYING | Phase.SERVING:
             if s.asked is not None:
                 return _on_down_while_asked(turn, s, unit)
-            if unit.pending_restart:
+            if unit.pending_restart or unit.gone:
                 return _died(turn, s, unit)
-            return _stopped_by_operator(turn, s)
-        case Phase.EXAMINING if not unit.pending_restart:
-            return _stopped_by_operator(turn, s)
+            return operator.stopped_by_operator(turn, s)
+        case Phase.EXAMINING if not unit.pending_restart and not _lost_its_unit(s):
+            return operator.stopped_by_operator(turn, s)
         case Phase.STOPPING:
             return _after_our_stop(turn, s)
         case Phase.WAITING | Phase.FETCHING | Phase.HELD if not unit.pending_restart:
@@ -159,17 +143,18 @@ def _on_down_while_asked(turn: Turn, s: ServiceState, unit: UnitFacts) -> Servic
 
 
 def _died(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
-    how = f"result {unit.result}, status {unit.exec_main_status}"
-    died = Died(turn.at, s.phase, unit.result, unit.exec_main_code, unit.exec_main_status)
+    how, result = f"result {unit.result}, status {unit.exec_main_status}", unit.result
+    if unit.gone:
+        # systemd forgets the result with the unit, and cannot restart what it has no file of.
+        how, result = "its unit was removed, by `systemctl disable` or with the package", UNIT_GONE
+    died = Died(turn.at, s.phase, result, unit.exec_main_code, unit.exec_main_status)
     s = turn.enter(s, Phase.EXAMINING, "died", f"{s.name}.service ended unasked ({how})")
     turn.do(ReadLog(s.name, s.invocation_id))
     return replace(s, died=died, asked=None)
 
 
-def _stopped_by_operator(turn: Turn, s: ServiceState, before: str = "") -> ServiceState:
-    why = f"{before}stopped by the operator; `systemctl start {s.name}` brings it back"
-    s = turn.enter(s, Phase.STOPPED, "stopped", why)
-    return replace(s, asked=None, died=None, last_down_at=turn.at)
+def _lost_its_unit(s: ServiceState) -> bool:
+    return s.died is not None and s.died.result == UNIT_GONE
 
 
 def _after_our_stop(turn: Turn, s: ServiceState) -> ServiceState:
@@ -188,7 +173,7 @@ def on_action_done(turn: Turn, s: ServiceState, done: ActionDone) -> ServiceStat
     if done.succeeded or s.asked is None or s.asked.action_id != done.action_id:
         return s
     if done.canceled and not s.asked.stop:
-        return _stopped_by_operator(turn, s)
+        return operator.stopped_by_operator(turn, s)
     if s.asked.stop:
         turn.tell(s.name, "effector", f"the stop failed: {done.detail}")
         return s

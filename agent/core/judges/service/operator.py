@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator does to a unit with systemctl: stops it, unlinks it, masks it, takes it over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.judges.turn import Turn
+from agent.core.state.phases import RUNS, Phase
+from agent.core.state.service import ServiceState
+from agent.core.state.unit import UnitFacts
+
+
+def put_the_link_back(turn: Turn, s: ServiceState) -> None:
+    """Link the unit again: `systemctl disable` removes what systemd needs to restart a service."""
+    if s.phase in RUNS and s.asked is None:
+        turn.write_unit(s)
+        why = f"the link of {s.name}.service was removed (systemctl disable?): it is put back"
+        turn.tell(s.name, "linked", why)
+
+
+def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
+    """Keep away from a unit that somebody else wrote, whatever its processes do."""
+    if unit.foreign == s.foreign:
+        return s
+    if not unit.foreign:
+        return _given_back(turn, replace(s, foreign="", what_to_do="", asked=None), unit)
+    why = f"held: {unit.foreign} is not llmagent's, so it is left alone"
+    do = (
+        "Give the service another name in agent.toml, or move the file away when it suits you: "
+        f"after `systemctl daemon-reload` llmagent stops what runs in {s.name}.service and "
+        "starts its own."
+    )
+    if unit.load_state == "masked":
+        why = f"held: {s.name}.service is masked, so it is left alone"
+        do = f"systemctl unmask {s.name}; llmagent starts it then."
+    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
+    was_stopped = s.was_stopped or s.phase is Phase.STOPPED
+    s = s.enter(Phase.HELD, turn.at, why)
+    return replace(s, foreign=unit.foreign, what_to_do=do, asked=None, was_stopped=was_stopped)
+
+
+def _given_back(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
+    """Go on where the foreign unit came in between: what the operator had stopped stays so."""
+    free = f"the name {s.name}.service is free now"
+    if s.was_stopped and not unit.running:
+        return stopped_by_operator(turn, replace(s, was_stopped=False), f"{free}; ")
+    if unit.running:
+        # What runs is not ours: told as what it is, before our own start takes its place.
+        turn.tell(
+            s.name, "stop", f"{free}: process {unit.main_pid}, started without llmagent, ends"
+        )
+    s = turn.enter(s, Phase.WAITING, "start", f"start: {free}")
+    return replace(s, was_stopped=False, retry_at=max(s.retry_at, turn.at))
+
+
+def stopped_by_operator(turn: Turn, s: ServiceState, before: str = "") -> ServiceState:
+    """Respect a stop that the agent did not ask for, until the operator starts the unit."""
+    why = f"{before}stopped by the operator; `systemctl start {s.name}` brings it back"
+    s = turn.enter(s, Phase.STOPPED, "stopped", why)
+    return replace(s, asked=None, died=None, last_down_at=turn.at)
