@@ -23,8 +23,8 @@ from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan, terms
 from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
+from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
 from agent.errors import UsageError

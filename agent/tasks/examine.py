@@ -20,7 +20,8 @@ from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judg
 from agent.core.gpu.reading import Gpus
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
-from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
+from agent.core.planner.terms.formats import UnknownQuantizationError
+from agent.core.planner.weights import GIB, counted
 from agent.core.settings.config import Config
 from agent.core.settings.engine import GpuAccess, Runtime
 from agent.core.settings.service import Settings

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from agent.core.planner.kv import kv_element_bytes
+from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
-from agent.core.planner.verdict import DRIVER_GIB
+from agent.core.planner.verdict import DRIVER_GIB, fewest_blocks
 
 ROUND_TOKENS = 256
 MOST_GPUS = 8
 FEW_SEQS = 32
+ROUND_SEQS = 16
+FOUR_BITS = {"quant_method": "awq", "bits": 4, "group_size": 128}
 
 
 def advice_for(model: Model, plan: Plan) -> tuple[str, ...]:
@@ -26,7 +29,7 @@ def advice_for(model: Model, plan: Plan) -> tuple[str, ...]:
 
 def _limits(plan: Plan) -> Iterator[str]:
     wanted = plan.batch.sequences
-    if plan.max_concurrency < wanted:
+    if plan.max_concurrency < wanted and not plan.encoder_only:
         yield (
             f"max_num_seqs {wanted} is a cap, not a reservation: the KV cache holds "
             f"{plan.max_concurrency:.1f} requests of {plan.max_model_len} tokens at once, "
@@ -36,6 +39,13 @@ def _limits(plan: Plan) -> Iterator[str]:
 
 def _changes(model: Model, plan: Plan) -> Iterator[str]:
     request = plan.request
+    if plan.encoder_only or not plan.known:
+        yield from _more_utilization(model, plan)
+        return
+    blocks = fewest_blocks(plan)
+    if 0 < blocks < plan.batch.sequences and _has_states(plan):
+        fewer = replace(request, max_num_seqs=_rounded(blocks))
+        yield from _told(f"max_num_seqs = {_rounded(blocks)}", model, fewer)
     length = plan.largest_max_model_len // ROUND_TOKENS * ROUND_TOKENS
     if plan.available_kv_gib > 0 and 0 < length < plan.max_model_len:
         yield f"max_model_len = {length}: the longest request that {_kv(plan)} holds"
@@ -47,8 +57,18 @@ def _changes(model: Model, plan: Plan) -> Iterator[str]:
     yield from _more_utilization(model, plan)
     yield from _more_gpus(model, plan)
     if not model.quantization_config and not request.quantization:
-        smaller = replace(request, quantization="awq", weights_gib=None, files_gib=None)
-        yield from _told("a 4-bit AWQ or GPTQ checkpoint", model, smaller)
+        smaller = replace(request, weights_gib=None, files_gib=None)
+        copy = replace(model, quantization_config=FOUR_BITS)
+        yield from _told("a 4-bit AWQ or GPTQ checkpoint", copy, smaller)
+
+
+def _has_states(plan: Plan) -> bool:
+    return any(group.keeps is Keeps.STATE for group in plan.kv.groups)
+
+
+def _rounded(blocks: int) -> int:
+    """Return a round number of sequences that is no more than this."""
+    return blocks if blocks < ROUND_SEQS else blocks // ROUND_SEQS * ROUND_SEQS
 
 
 def _kv(plan: Plan) -> str:

@@ -23,13 +23,13 @@ class Latent:
     rope: int
     value: int
 
-    def parameters(self, hidden: int, heads: int) -> int:
-        """Return the parameters of one layer."""
+    def parameters(self, hidden: int, heads: int, gpus: int = 1) -> float:
+        """Return one GPU's parameters of one layer; the way down to the ranks is on every GPU."""
         queries = heads * (self.nope + self.rope)
-        into = hidden * self.query_rank + self.query_rank * queries
-        into = into if self.query_rank else hidden * queries
+        down = hidden * (self.query_rank + self.rank + self.rope)
+        split = self.query_rank * queries if self.query_rank else hidden * queries
         widened = self.rank * heads * (self.nope + self.value)
-        return into + hidden * (self.rank + self.rope) + widened + heads * self.value * hidden
+        return down + (split + widened + heads * self.value * hidden) / gpus
 
     def absorbed(self, heads: int) -> int:
         """Return the numbers that are held once more, in the model's own dtype."""

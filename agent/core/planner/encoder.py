@@ -4,11 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agent.core.planner.config_keys import kind_of, number, part
 
 LARGEST_IMAGE = 16384
+"""Merged patches of the largest image that Qwen's processors make."""
+
+LARGEST_VIDEO = 12288
+"""Those of Qwen3-VL's longest video."""
+
+OLD_FRAME_PAIRS, FRAME_PAIRS = 8, 7
+"""Pairs of frames of Qwen2-VL's longest video: 16 frames, 14 since 0.9."""
+
+FEWER_FRAMES = (0, 9)
+TIME_STAMPS_COUNTED_RIGHT = (0, 13)
+
 MOBILENET = 300_000_000
 """Gemma 3n's MobileNet-V5, which config.json does not lay out."""
 
@@ -34,18 +46,53 @@ def encoder_parameters(config: Mapping[str, Any], hidden: int) -> int:
     return seen + _audio(part(owner, "audio_config"), hidden)
 
 
-def encoder_peak(config: Mapping[str, Any]) -> int:
-    """Return about how many numbers the largest image takes at the peak; 0 where it is little.
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The largest image or video: merged patches that are `encoded`, tokens that `budget` holds."""
 
-    Qwen's encoders take images as they are, up to 16384 tokens of merged patches (vLLM 0.11..0.32
-    profiles one such image); encoders of a fixed size take less than the text does.
+    encoded: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder that takes images and videos as large as they are (Qwen's).
+
+    `numbers` are held for one merged patch at the peak, `output` are the numbers of one that the
+    language model reads; `frames` is how many frames a video may have, by how its family asks.
     """
+
+    numbers: int
+    output: int
+    long_videos: bool
+
+    def largest_item(self, release: tuple[int, ...], max_model_len: int) -> Item:
+        """Return what vLLM profiles with (get_max_video_tokens and -image_tokens, 0.8.5..0.32)."""
+        if self.long_videos:
+            video = LARGEST_VIDEO
+            # 0.11 counts 12.5 tokens for one of a video, with its time stamps.
+            budget = int(video * 12.5) if release < TIME_STAMPS_COUNTED_RIGHT else video
+            return Item(max(video, LARGEST_IMAGE), max(budget, LARGEST_IMAGE))
+        pairs = OLD_FRAME_PAIRS if release < FEWER_FRAMES else FRAME_PAIRS
+        images = 1 if release < FEWER_FRAMES else 0
+        fitting = max_model_len // LARGEST_IMAGE - images
+        tokens = LARGEST_IMAGE * max(1, min(pairs, fitting))
+        return Item(tokens, tokens)
+
+
+def encoder_of(config: Mapping[str, Any], hidden: int) -> Encoder | None:
+    """Return the encoder where its images are large; those of a fixed size take less than text."""
     vision = next((table for name in VISION if (table := part(_owner(config), name))), None)
     if vision is None or not kind_of(config).startswith("qwen"):
-        return 0
-    patches = LARGEST_IMAGE * (number(vision, "spatial_merge_size") or 2) ** 2
+        return None
+    merged = (number(vision, "spatial_merge_size") or 2) ** 2
     width = number(vision, "embed_dim", "hidden_size") or 1024
-    return patches * ((number(vision, "intermediate_size") or 4 * width) + 4 * width)
+    stacked = vision.get("deepstack_visual_indexes")
+    return Encoder(
+        numbers=merged * ((number(vision, "intermediate_size") or 4 * width) + 4 * width),
+        output=hidden * (1 + (len(stacked) if isinstance(stacked, list) else 0)),
+        long_videos=not kind_of(config).startswith(("qwen2_vl", "qwen2_5_vl")),
+    )
 
 
 def _vision(vision: Mapping[str, Any], hidden: int) -> int:

@@ -34,6 +34,24 @@ KNOWN = (
 )
 
 
+ENCODERS = (
+    *("bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "distilbert", "mpnet"),
+    *("deberta", "electra", "camembert", "gte", "new", "eurobert", "neobert", "jina_bert"),
+)
+"""Families that read a text at once and keep no cache of it: embeddings, rerankers, classifiers."""
+
+
+GATED_ENCODERS = frozenset({"modernbert", "nomic-bert", "gte", "new", "eurobert", "neobert"})
+
+
+def is_encoder_only(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
+    """Tell whether a model has no decoder: there is nothing to keep and nothing to sample."""
+    if text.get("is_decoder") is True or config.get("is_encoder_decoder") is True:
+        return False
+    kind = kind_of(text).replace("_", "-")
+    return any(kind == known.replace("_", "-") for known in ENCODERS)
+
+
 def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     """Tell whether a model's layers are laid out in a way that was held against vLLM's own."""
     if text.get("compress_ratios"):
@@ -41,10 +59,14 @@ def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
         return False
     if kind_of(text).startswith(("qwen4", "glm5", "deepseek_v4", "gemma4_assist")):
         return False
+    if is_encoder_only(config, text):
+        return True
     return kind_of(text).startswith(KNOWN) or kind_of(config).startswith(KNOWN)
 
 
 def is_gated(text: Mapping[str, Any]) -> bool:
     """Tell whether an MLP has three matrices; squared ReLU and plain GELU have two."""
     kind = kind_of(text)
+    if is_encoder_only(text, text):
+        return kind.replace("_", "-") in GATED_ENCODERS
     return kind.startswith(GATED_ALL_THE_SAME) or not kind.startswith(UNGATED)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from agent.core.engine.names import dtype_bytes
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.pool import CacheGroup, Kv
+from agent.core.planner.question import PlanRequest
 from agent.core.planner.versions import (
     HYBRID_CHUNKS,
     HYBRID_WINDOWS,
@@ -35,6 +36,8 @@ KV_BITS = {"nvfp4": 4.5, "int4": 4.25, "int8": 8.5}
 FP8_MLA_BYTES = 656
 """fp8_ds_mla: 512 bytes of latent, scales and the 16-bit rope part, a token and layer."""
 
+_GROWS = (Keeps.TOKENS, Keeps.LATENT)
+
 OLD_HEAD = 256
 """What vLLM before 0.7 padded DeepSeek's keys and values to."""
 
@@ -42,62 +45,95 @@ OLD_LATENT = 640
 """What 0.7 padded a latent of 576 to, for aligned reads."""
 
 
-def kv_of(
-    model: Model,
-    kv_cache_dtype: str,
-    tensor_parallel_size: int,
-    pipeline_parallel_size: int,
-    in_flight_tokens: int,
-    version: Version,
-) -> Kv:
-    """Return the cache of the GPU that holds most layers."""
-    whole = fullest_stage(model, pipeline_parallel_size)
-    stage = tuple(_as_cached(layer, model, version) for layer in whole)
-    element = kv_element_bytes(model, kv_cache_dtype, version)
-    tokens = [_token_bytes(x, element, tensor_parallel_size, kv_cache_dtype) for x in stage]
-    states = [
-        (layer.state_elements * layer.state_bytes + layer.conv_elements * model.dtype_bytes)
-        / tensor_parallel_size
-        for layer in stage
-        if layer.keeps is Keeps.STATE
-    ]
-    growing = [n for n, x in zip(tokens, stage, strict=True) if _grows(x)]
-    # Where every layer has a window, a token costs what it costs within the window.
-    per_token = sum(growing) or sum(tokens)
-    states_of_a_request = 0.0
-    if states and version.states_apart:
-        states_of_a_request, states = sum(states), []
-    page = max((n for n in tokens if n), default=0.0)
-    block = BLOCK_TOKENS
-    if states and page:
-        latent = any(layer.keeps is Keeps.LATENT for layer in stage)
-        step = LATENT_BLOCK_STEP if latent else BLOCK_TOKENS
-        block = math.ceil(max(states) / page / step) * step
-    kinds: Counter[tuple[Keeps, int, int]] = Counter()
-    for layer, size in zip(stage, tokens, strict=True):
-        if layer.keeps is Keeps.NOTHING or (layer.keeps is Keeps.STATE and not states):
-            continue
-        # Pages are equal: where a token takes less, a block holds more tokens.
-        even = size > 0 and page % size == 0
-        kinds[layer.keeps, layer.span, block * int(page / size) if even else block] += 1
-    uniform = len({(keeps, span) for keeps, span, _ in kinds}) == 1
-    size, groups = _groups(kinds)
-    if uniform:
-        # Layers that need the same slots form one group, of pages of whatever size.
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """A layer and what one GPU keeps of it: bytes of one token, bytes of one request's state."""
+
+    layer: Layer
+    token_bytes: float
+    state_bytes: float
+
+
+def kv_of(model: Model, request: PlanRequest, in_flight_tokens: int) -> Kv:
+    """Return the cache of the GPU that holds most layers.
+
+    vLLM cuts the pool into blocks of equal bytes: a page of each layer of a group. Layers that
+    need the same slots form one group where they are all alike; else groups are equally large,
+    and each takes blocks of its own for a request (v1/core/kv_cache_utils, 0.9..0.32).
+    """
+    version = request.version
+    layers = _cached_layers(model, request)
+    states = [x.state_bytes for x in layers if x.layer.keeps is Keeps.STATE]
+    beside = sum(states) if version.states_apart else 0.0
+    if version.states_apart:
+        layers = tuple(x for x in layers if x.layer.keeps is not Keeps.STATE)
+        states = []
+    page = max((x.token_bytes for x in layers), default=0.0)
+    block_tokens = _block_tokens(layers, page, max(states, default=0.0))
+    kinds = _kinds(layers, page, block_tokens)
+    if len({(keeps, span) for keeps, span, _ in kinds}) == 1:
         ((keeps, span),) = {(keeps, span) for keeps, span, _ in kinds}
-        groups = (CacheGroup(keeps, span, 1, block),)
-        block_bytes = block * sum(tokens) if page else sum(states)
+        groups: tuple[CacheGroup, ...] = (CacheGroup(keeps, span, 1, block_tokens),)
+        tokens = sum(x.token_bytes for x in layers)
+        block_bytes = block_tokens * tokens if page else sum(states)
     else:
-        block_bytes = size * block * page if page else size * max(states, default=0.0)
+        group_layers, groups = _groups(kinds)
+        block_bytes = group_layers * (block_tokens * page if page else max(states, default=0.0))
     return Kv(
-        bytes_per_token=per_token,
-        block_tokens=block,
+        bytes_per_token=_growth(layers),
+        block_tokens=block_tokens,
         block_bytes=block_bytes,
         groups=groups,
-        state_blocks=version.state_blocks,
+        state_blocks=version.state_blocks(caches_prefixes=request.caches_prefixes),
         in_flight_tokens=in_flight_tokens,
-        state_bytes=states_of_a_request,
+        state_bytes=beside,
     )
+
+
+def _cached_layers(model: Model, request: PlanRequest) -> tuple[_Cached, ...]:
+    """Return the layers of the fullest stage that keep anything."""
+    tp, dtype = request.tensor_parallel_size, request.kv_cache_dtype
+    element = kv_element_bytes(model, dtype, request.version)
+    stage = fullest_stage(model, request.pipeline_parallel_size)
+    kept = [_as_cached(layer, model, request.version) for layer in stage]
+    return tuple(
+        _Cached(layer, _token_bytes(layer, element, tp, dtype), _state_bytes(layer, model, tp))
+        for layer in kept
+        if layer.keeps is not Keeps.NOTHING
+    )
+
+
+def _growth(layers: tuple[_Cached, ...]) -> float:
+    """Return what one more token of a long request costs.
+
+    Where every layer has a window, a token costs what it costs within the window.
+    """
+    growing = sum(x.token_bytes for x in layers if x.layer.keeps in _GROWS)
+    return growing or sum(x.token_bytes for x in layers)
+
+
+def _block_tokens(layers: tuple[_Cached, ...], page: float, state: float) -> int:
+    """Return the tokens of a block: the usual ones, or so many that a state fits in a page."""
+    if not state or not page:
+        return BLOCK_TOKENS
+    latent = any(x.layer.keeps is Keeps.LATENT for x in layers)
+    step = LATENT_BLOCK_STEP if latent else BLOCK_TOKENS
+    return math.ceil(state / page / step) * step
+
+
+def _kinds(
+    layers: tuple[_Cached, ...], page: float, block_tokens: int
+) -> Counter[tuple[Keeps, int, int]]:
+    """Count the layers of each kind: what they keep, their span, and the tokens of their blocks.
+
+    Pages are equal, so that a block of a layer whose tokens take less holds more of them.
+    """
+    kinds: Counter[tuple[Keeps, int, int]] = Counter()
+    for x in layers:
+        even = x.token_bytes > 0 and page % x.token_bytes == 0
+        times = int(page / x.token_bytes) if even else 1
+        kinds[x.layer.keeps, x.layer.span, block_tokens * times] += 1
+    return kinds
 
 
 def kv_element_bytes(model: Model, kv_cache_dtype: str, version: Version) -> float:
@@ -143,6 +179,8 @@ def _all_alike(model: Model) -> bool:
 
 
 def _token_bytes(layer: Layer, element: float, tp: int, dtype: str) -> float:
+    if layer.keeps is Keeps.STATE:
+        return 0.0
     if layer.keeps is Keeps.LATENT:
         # A sparse indexer goes with a format of its own where fp8 is asked for.
         packed = dtype == "fp8_ds_mla" or (layer.index_bytes and dtype.startswith("fp8"))
@@ -151,19 +189,22 @@ def _token_bytes(layer: Layer, element: float, tp: int, dtype: str) -> float:
     return max(1, math.ceil(layer.kv_heads / tp)) * layer.kv_width * element
 
 
-def _grows(layer: Layer) -> bool:
-    return layer.keeps in (Keeps.TOKENS, Keeps.LATENT)
+def _state_bytes(layer: Layer, model: Model, tp: int) -> float:
+    if layer.keeps is not Keeps.STATE:
+        return 0.0
+    conv = layer.conv_elements * model.dtype_bytes
+    return (layer.state_elements * layer.state_bytes + conv) / tp
 
 
 def _groups(kinds: Counter[tuple[Keeps, int, int]]) -> tuple[int, tuple[CacheGroup, ...]]:
-    """Return the layers of a group and the groups of each kind."""
+    """Return how many layers a group has, and the groups of each kind."""
     if not kinds:
         return 0, ()
     fewest, most = min(kinds.values()), max(kinds.values())
     # A little padding is cheaper than many groups.
-    size = most if most < 1.25 * fewest else fewest
+    layers = most if most < 1.25 * fewest else fewest
     groups = (
-        CacheGroup(keeps, span, math.ceil(count / size), tokens)
+        CacheGroup(keeps, span, math.ceil(count / layers), tokens)
         for (keeps, span, tokens), count in kinds.items()
     )
-    return size, tuple(groups)
+    return layers, tuple(groups)

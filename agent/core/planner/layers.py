@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.core.planner.config_keys import count_of_layers, kind_of, kv_heads_of, number, words
 from agent.core.planner.experts import have_experts
+from agent.core.planner.families import is_encoder_only
 from agent.core.planner.layer_kinds import kinds_of
 from agent.core.planner.states import state_of
 
@@ -81,6 +82,9 @@ def layers_of(text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -
         return tuple(_by_letter(letter, text, hidden, heads, head_dim) for letter in letters)
     count = count_of_layers(text)
     shared = number(text, "num_kv_shared_layers") or 0
+    if is_encoder_only(text, text):
+        kv_heads = kv_heads_of(text, heads)
+        return (Layer(Keeps.NOTHING, weights=_encoder_mixer(hidden, kv_heads, heads)),) * count
     kinds = kinds_of(text, count)
     made = [_by_kind(kind, text, hidden, heads, head_dim) for kind in kinds]
     # The last layers of Gemma 3n and 4's small models read the cache of an earlier layer.
@@ -98,6 +102,11 @@ def layers_of(text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -
             feed = Feed.EXPERTS if experts[index] else Feed.MLP
             made[index] = replace(layer, feed=feed, inner=int(own))
     return tuple(_as_built(made, text, hidden, heads, head_dim))
+
+
+def _encoder_mixer(hidden: int, kv_heads: int, heads: int) -> int:
+    """Return the parameters of attention that keeps nothing: queries, keys, values and output."""
+    return 2 * hidden * hidden + 2 * hidden * hidden * kv_heads // heads
 
 
 def _as_built(

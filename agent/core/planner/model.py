@@ -18,10 +18,13 @@ from agent.core.planner.config_keys import (
     number,
     part,
 )
-from agent.core.planner.encoder import encoder_parameters, encoder_peak, has_encoder
+from agent.core.planner.encoder import Encoder, encoder_of, encoder_parameters, has_encoder
 from agent.core.planner.experts import Experts, experts_of
-from agent.core.planner.families import TIED_UNSAID, is_gated, is_known
+from agent.core.planner.families import TIED_UNSAID, is_encoder_only, is_gated, is_known
 from agent.core.planner.layers import Layer, layers_of
+
+EXPERT_FP4_BITS = 4.25
+"""A 4-bit float and an 8-bit scale for 32 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Model:
     `quantization_config` is the checkpoint's own, as config.json has it; `encodes` tells that an
     image or audio encoder of `encoder_parameters` belongs to it, which is profiled too and dwarfs
     the text's activation; `side_parameters` are embeddings of every layer (Gemma 3n and 4).
+    `expert_bits` are those of an expert's number where experts have a format of their own, else 0.
     `known` is False for a family whose layers may be laid out otherwise than they are counted.
     """
 
@@ -48,10 +52,12 @@ class Model:
     gated_attention: bool = False
     rotary_dim: int = 128
     experts: Experts | None = None
+    expert_bits: float = 0.0
     latent: Latent | None = None
     encodes: bool = False
     encoder_parameters: int = 0
-    encoder_peak: int = 0
+    encoder: Encoder | None = None
+    encoder_only: bool = False
     side_parameters: int = 0
     known: bool = True
     quantization_config: Mapping[str, Any] = field(default_factory=dict)
@@ -96,10 +102,12 @@ def _read(config: Mapping[str, Any]) -> Model:
         gated_attention=_gates_attention(text, kind),
         rotary_dim=int(head_dim * float(text.get("partial_rotary_factor") or 1.0)),
         experts=experts_of(text),
+        expert_bits=_expert_bits(text, kind),
         latent=latent_of(text),
         encodes=has_encoder(config),
         encoder_parameters=encoder_parameters(config, hidden),
-        encoder_peak=encoder_peak(config),
+        encoder=encoder_of(config, hidden),
+        encoder_only=is_encoder_only(config, text),
         side_parameters=_side_parameters(text, hidden),
         known=is_known(config, text),
         quantization_config=_quantization(config, text),
@@ -142,6 +150,15 @@ def _dtype_bytes(config: Mapping[str, Any], text: Mapping[str, Any]) -> int:
                 # vLLM's dtype "auto" loads 32-bit checkpoints in 16 bits.
                 return min(dtype_bytes(value) or 2, 2)
     return 2
+
+
+def _expert_bits(text: Mapping[str, Any], kind: str) -> float:
+    """Return the bits of an expert's number where they are not the checkpoint's own.
+
+    DeepSeek-V4's experts are in 4-bit floats unless its file says otherwise (`expert_dtype`).
+    """
+    stated = str(text.get("expert_dtype") or ("fp4" if kind.startswith("deepseek_v4") else ""))
+    return EXPERT_FP4_BITS if "fp4" in stated.lower() else 0.0
 
 
 def _gates_attention(text: Mapping[str, Any], kind: str) -> bool:

@@ -9,16 +9,13 @@ from agent.core.engine.defaults import batch_of
 from agent.core.engine.names import dtype_bytes
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
-from agent.core.planner.overheads import (
-    GIB,
-    Term,
-    activation,
-    cuda_graphs,
-    non_torch,
-)
+from agent.core.planner.overheads import GIB, Term, cuda_graphs, host_share, non_torch
 from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, PlanRequest
-from agent.core.planner.refusals import refusal_of
+from agent.core.planner.refusals import doubt_of, refusal_of
+from agent.core.planner.terms.activation import activation
+from agent.core.planner.terms.kernels import kernels_of
+from agent.core.planner.terms.runner import has_states, runs_new_runner
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -40,13 +37,16 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     )
     known = request.measured
     weights = _measured(known.weights_gib) or _weights(model, request)
-    tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
-    peak = _measured(known.activation_gib) or activation(model, batch, version, tp)
-    contexts = _measured(known.non_torch_gib) or non_torch(tp, pp, request.gpu_memory_gib, version)
+    tp = request.tensor_parallel_size
+    peak = _measured(known.activation_gib) or activation(model, batch, version, tp, length)
+    contexts = _measured(known.non_torch_gib) or _contexts(request)
     graphs = _measured(known.cuda_graph_gib) or cuda_graphs(
-        model, batch, version, enforce_eager=request.enforce_eager
+        batch.sequences,
+        states=has_states(model),
+        new_runner=runs_new_runner(model, version),
+        enforce_eager=request.enforce_eager or model.encoder_only,
     )
-    kv = kv_of(model, request.kv_cache_dtype, tp, pp, batch.tokens, version)
+    kv = kv_of(model, request, batch.tokens)
     budget = request.utilization * request.gpu_memory_gib
     inside = graphs.gib if version.graphs_inside else 0.0
     states = kv.state_bytes * batch.sequences / GIB
@@ -56,14 +56,19 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         available, error = request.kv_cache_memory_bytes / GIB, 0.0
     elif known.available_kv_gib is not None:
         available, error = known.available_kv_gib, 0.1
-    pool = max(0.0, available) * GIB
+    if not model.known:
+        # What such a family keeps is not known: no figure but one that vLLM printed is given.
+        available, error = max(0.0, available), min(error, budget)
+    pool = max(0.0, available) * GIB if model.known else 0.0
     concurrency = kv.concurrency(pool, length)
     draft = Plan(
         verdict=Fit.FITS,
         reason="",
         architecture=model.architecture,
         known=model.known,
-        refusal=refusal_of(model, tp, pp),
+        encoder_only=model.encoder_only,
+        refusal=refusal_of(model, request, batch),
+        doubt=doubt_of(model, request),
         model_tokens=model.max_position,
         request=request,
         batch=batch,
@@ -90,6 +95,17 @@ def _dtype_bytes(model: Model, request: PlanRequest) -> int:
     return model.dtype_bytes if asked == "auto" else dtype_bytes(asked) or model.dtype_bytes
 
 
+def _contexts(request: PlanRequest) -> Term:
+    """Return what lies beside PyTorch's allocator; unified memory adds the host's share."""
+    tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
+    own = non_torch(tp, pp, request.gpu_memory_gib, request.version)
+    shared = host_share(request.device)
+    if shared is None:
+        return own
+    error = _root(own, shared)
+    return Term(own.gib + shared.gib, error, f"{own.how}; {shared.gib:g} GiB: {shared.how}")
+
+
 def _measured(gib: float | None) -> Term | None:
     return None if gib is None else Term(gib, 0.05, "as vLLM printed at an earlier start here")
 
@@ -102,7 +118,8 @@ def _weights(model: Model, request: PlanRequest) -> Term:
         gib = request.files_gib / (tp * pp)
         words = f"{request.files_gib:.2f} GiB of files over {tp * pp} GPUs"
         return Term(gib, 0.02 * gib + (0.06 * gib if pp > 1 else 0.0), words)
-    found: Weights = counted(model, request.quantization, tp, pp)
+    kernels = kernels_of(request.version, request.gpu_name)
+    found: Weights = counted(model, request.quantization, tp, pp, kernels)
     return Term(found.gib, found.error_gib, found.how)
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from agent.core.engine.defaults import Batch, Device
 from agent.core.planner.overheads import GIB, Term
 from agent.core.planner.pool import Kv
-from agent.core.planner.versions import Version
+from agent.core.planner.versions import CACHES_HYBRID_PREFIXES, Version
 
 
 class Fit(StrEnum):
@@ -53,6 +53,7 @@ class PlanRequest:
     gpu_memory_utilization: float | None = None
     kv_cache_memory_bytes: int | None = None
     enforce_eager: bool = False
+    enable_prefix_caching: bool | None = None
     weights_gib: float | None = None
     files_gib: float | None = None
     free_gib: float | None = None
@@ -73,13 +74,21 @@ class PlanRequest:
         """What vLLM's defaults depend on."""
         return Device(self.gpu_memory_gib, self.gpu_name, unified=self.memory_unified)
 
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether requests keep a block of recurrent states for those that begin alike."""
+        if self.enable_prefix_caching is not None:
+            return self.enable_prefix_caching
+        return self.version.release >= CACHES_HYBRID_PREFIXES
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The memory of one GPU in GiB.
 
     `known` is False for a family that was counted as a plain transformer without proof, `refusal`
-    is why vLLM refuses the split, `model_tokens` what the model was made for.
+    is why vLLM refuses to start, `doubt` why it may,
+    `model_tokens` what the model was made for.
     `kv_tokens` are counted as this vLLM prints them, `needed_kv_gib` is what one request of
     `max_model_len` tokens takes.
     """
@@ -88,7 +97,9 @@ class Plan:
     reason: str
     architecture: str
     known: bool
+    encoder_only: bool
     refusal: str
+    doubt: str
     model_tokens: int
     request: PlanRequest
     batch: Batch
@@ -110,6 +121,11 @@ class Plan:
     def low_gib(self) -> float:
         """The KV cache if every estimate is off in the bad direction."""
         return self.available_kv_gib - self.error_gib
+
+    @property
+    def high_gib(self) -> float:
+        """The KV cache if every estimate is off in the good direction."""
+        return self.available_kv_gib + self.error_gib
 
     @property
     def pool_bytes(self) -> float:

@@ -1,20 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splits over GPUs that vLLM refuses, whatever memory there is."""
+"""What vLLM refuses, whatever memory there is: splits, batches, formats that a checkpoint lacks."""
 
 from __future__ import annotations
 
 import math
 
+from agent.core.engine.defaults import Batch
+from agent.core.engine.names import weight_family
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
+from agent.core.planner.question import PlanRequest
+from agent.core.planner.terms.formats import UnknownQuantizationError, format_of
+from agent.core.planner.terms.splits import torn_scale
 
 VOCABULARY_STEP = 64
 _CACHES_HEADS = (Keeps.TOKENS, Keeps.WINDOW, Keeps.CHUNK)
 
+_NEEDS_A_CHECKPOINT = frozenset(
+    {"awq", "gptq", "modelopt", "modelopt_fp4", "compressed-tensors", "mxfp4", "auto-round", "inc"}
+)
+"""Methods that only load what was quantized before: vLLM ends with "Cannot find the config file"
+without a quantization_config in the checkpoint (config/model.py, weight_utils of 0.6.3..0.32)."""
 
-def refusal_of(model: Model, tensor_parallel_size: int, pipeline_parallel_size: int) -> str:
-    """Return why the model cannot be split like this, "" where it can (vLLM 0.6.3..0.32)."""
-    tp, pp = tensor_parallel_size, pipeline_parallel_size
+_OWN_METHODS = frozenset({"awq", "gptq", "fp8", "compressed-tensors", "bitsandbytes", "mxfp4"})
+
+
+def refusal_of(model: Model, request: PlanRequest, batch: Batch) -> str:
+    """Return why vLLM refuses to start like this, "" where it does not (0.6.3..0.33)."""
+    asked = (request.quantization or "").lower()
+    return (
+        _format(model, asked)
+        or _batch(request, batch)
+        or _split(model, request)
+        or ("" if _is_by_name(model) else torn_scales(model, request))
+    )
+
+
+def doubt_of(model: Model, request: PlanRequest) -> str:
+    """Return why vLLM may refuse: what nothing but the name of a checkpoint tells."""
+    return torn_scales(model, request) if _is_by_name(model) else ""
+
+
+def _is_by_name(model: Model) -> bool:
+    return bool(model.quantization_config.get("by_name"))
+
+
+def _format(model: Model, asked: str) -> str:
+    family = weight_family(asked) if asked else ""
+    family = "modelopt_fp4" if family in {"nvfp4", "fp4"} else family
+    own = weight_family(str(model.quantization_config.get("quant_method") or ""))
+    if family in _NEEDS_A_CHECKPOINT and not model.quantization_config:
+        return (
+            f"quantization {asked}: the checkpoint is not quantized, and vLLM converts to "
+            f"{family} only what was; name a quantized copy of the model"
+        )
+    if family in _OWN_METHODS and own in _OWN_METHODS and family != own:
+        return f"quantization {asked}: the checkpoint's own is {own}, and vLLM refuses another"
+    return ""
+
+
+def _batch(request: PlanRequest, batch: Batch) -> str:
+    tokens = request.max_num_batched_tokens
+    if tokens is not None and batch.sequences > tokens:
+        return f"max_num_batched_tokens {tokens} is less than max_num_seqs {batch.sequences}"
+    return ""
+
+
+def _split(model: Model, request: PlanRequest) -> str:
+    tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
     if not model.known:
         return ""
     if any(layer.attends for layer in model.layers) and model.heads % tp:
@@ -28,3 +81,14 @@ def refusal_of(model: Model, tensor_parallel_size: int, pipeline_parallel_size: 
     if pp > len(model.layers):
         return f"{len(model.layers)} layers are fewer than pipeline_parallel_size {pp}"
     return ""
+
+
+def torn_scales(model: Model, request: PlanRequest) -> str:
+    """Return which scale of the checkpoint the split tears, "" where none."""
+    if not model.quantization_config:
+        return ""
+    try:
+        stored = format_of(model, request.quantization)
+    except UnknownQuantizationError:
+        return ""
+    return torn_scale(model, stored, request.tensor_parallel_size)

@@ -1,81 +1,175 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a planned start succeeds, with the arithmetic in one sentence."""
+"""Whether a planned start succeeds, with the arithmetic in one sentence.
+
+Each rule says "does not fit" only where the friendly end of the estimates fails too, and "fits"
+only where the unfriendly end holds; between them lies "tight".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agent.core.planner.layers import Keeps
+from agent.core.planner.overheads import GIB
 from agent.core.planner.question import Fit, Plan
+from agent.core.planner.versions import REFUSES_TOO_MANY_STATES
 
 DRIVER_GIB = 0.45
 """What the driver and a context hold of a card before vLLM's check of the free memory."""
 
+HOST_GIB = 8.0
+"""What the host itself holds of unified memory before a start."""
 
-def verdict_of(plan: Plan) -> tuple[Fit, str]:
-    """Return the verdict and its reason."""
-    request = plan.request
-    free = request.free_gib
-    if free is None:
-        free = request.gpu_memory_gib - DRIVER_GIB
-    needed, available = plan.needed_kv_gib, plan.available_kv_gib
-    if plan.refusal:
-        return Fit.DOES_NOT_FIT, plan.refusal
-    if plan.weights.gib - plan.weights.error_gib > free:
-        return Fit.DOES_NOT_FIT, (
-            f"the weights take {plan.weights.gib:.2f} GiB, the card has {free:.2f} GiB to give"
+Verdict = tuple[Fit, str]
+
+
+def verdict_of(plan: Plan) -> Verdict:
+    """Return the verdict and its reason: that of the first rule that has one."""
+    for rule in RULES:
+        found = rule(plan)
+        if found is not None:
+            return found
+    if plan.encoder_only:
+        return Fit.FITS, (
+            f"weights and activation take {plan.weights.gib + plan.activation.gib:.2f} GiB of "
+            f"{plan.budget_gib:.2f}; an encoder keeps no KV cache"
         )
-    if plan.budget_gib > request.gpu_memory_gib:
-        return Fit.DOES_NOT_FIT, f"gpu_memory_utilization {request.utilization:g} is above 1"
-    if available + plan.error_gib <= 0:
-        return Fit.DOES_NOT_FIT, f"no memory is left for the KV cache ({available:.2f} GiB)"
-    if needed > available + plan.error_gib:
-        return Fit.DOES_NOT_FIT, (
-            f"one request of {plan.max_model_len} tokens needs {needed:.2f} GiB of KV cache, "
-            f"{available:.2f} GiB are left"
-        )
-    return _tight(plan, free) or (
-        Fit.FITS,
-        f"{available:.2f} GiB for the KV cache, one request of {plan.max_model_len} tokens "
-        f"needs {needed:.2f} GiB",
+    return Fit.FITS, (
+        f"{plan.available_kv_gib:.2f} GiB for the KV cache, one request of {plan.max_model_len} "
+        f"tokens needs {plan.needed_kv_gib:.2f} GiB"
     )
 
 
-def _tight(plan: Plan, free: float) -> tuple[Fit, str] | None:
+def free_gib(plan: Plan) -> float:
+    """Return what is free of a card before the start, as told or as usual."""
     request = plan.request
-    if not plan.known:
-        return Fit.TIGHT, (
-            f"{plan.architecture} is a family that was never measured: about "
-            f"{plan.available_kv_gib:.2f} GiB for the KV cache, {plan.needed_kv_gib:.2f} GiB are "
-            f"needed if it keeps what a plain transformer keeps; take what vLLM prints"
-        )
-    if plan.max_model_len > plan.model_tokens:
-        return Fit.TIGHT, (
-            f"max_model_len {plan.max_model_len} is more than the {plan.model_tokens} tokens that "
-            f"the model was made for: vLLM refuses it without rope scaling"
-        )
-    if plan.budget_gib > free:
-        return Fit.TIGHT, (
-            f"utilization {request.utilization:g} asks for {plan.budget_gib:.2f} GiB, about "
-            f"{free:.2f} GiB are free before the start"
-        )
-    if plan.low_gib < plan.needed_kv_gib:
-        return Fit.TIGHT, (
-            f"{plan.available_kv_gib:.2f} GiB for the KV cache give or take "
-            f"{plan.error_gib:.2f}, {plan.needed_kv_gib:.2f} GiB are needed"
-        )
-    graphs = plan.cuda_graphs
-    on_top = plan.budget_gib + graphs.gib + graphs.error_gib
-    if not request.version.graphs_inside and graphs.gib and on_top > free:
-        return Fit.TIGHT, (
-            f"CUDA graphs take about {graphs.gib:.2f} GiB beyond utilization in this vLLM, "
-            f"{free - plan.budget_gib:.2f} GiB are left for them"
-        )
-    if _states_too_few(plan):
-        return Fit.TIGHT, (
-            f"max_num_seqs {plan.batch.sequences} is more than the blocks for recurrent states"
-        )
-    return None
+    if request.free_gib is not None:
+        return request.free_gib
+    taken = HOST_GIB if request.device.shares_host_memory else DRIVER_GIB
+    return request.gpu_memory_gib - taken
 
 
-def _states_too_few(plan: Plan) -> bool:
+def fewest_blocks(plan: Plan) -> int:
+    """Return the blocks of the KV cache if every estimate is off in the bad direction."""
+    return plan.kv.blocks(plan.low_gib * GIB)
+
+
+def _refused(plan: Plan) -> Verdict | None:
+    return (Fit.DOES_NOT_FIT, plan.refusal) if plan.refusal else None
+
+
+def _above_one(plan: Plan) -> Verdict | None:
+    if plan.budget_gib <= plan.request.gpu_memory_gib:
+        return None
+    return Fit.DOES_NOT_FIT, f"gpu_memory_utilization {plan.request.utilization:g} is above 1"
+
+
+def _never_measured(plan: Plan) -> Verdict | None:
+    if plan.known:
+        return None
+    return Fit.TIGHT, (
+        f"{plan.architecture} is a family that was never measured: what it keeps of a request is "
+        f"not known, and its weights are about {plan.weights.gib:.0f} GiB; take what vLLM prints"
+    )
+
+
+def _weights_too_heavy(plan: Plan) -> Verdict | None:
+    most = plan.request.gpu_memory_gib
+    if plan.weights.gib - plan.weights.error_gib <= most:
+        return None
+    return Fit.DOES_NOT_FIT, (
+        f"the weights take {plan.weights.gib:.2f} GiB, the card has {free_gib(plan):.2f} GiB to "
+        f"give"
+    )
+
+
+def _too_many_states(plan: Plan) -> Verdict | None:
+    """Each sequence that decodes takes a block of states: vLLM refuses more than there are."""
     recurrent = any(group.keeps is Keeps.STATE for group in plan.kv.groups)
-    return recurrent and plan.batch.sequences > plan.kv.blocks(plan.pool_bytes)
+    captured = not plan.request.enforce_eager
+    if not recurrent or not captured or plan.request.version.release < REFUSES_TOO_MANY_STATES:
+        return None
+    asked, fewest = plan.batch.sequences, fewest_blocks(plan)
+    most, about = plan.kv.blocks(plan.high_gib * GIB), plan.kv.blocks(plan.pool_bytes)
+    if asked <= fewest or about == 0:
+        return None
+    return Fit.DOES_NOT_FIT if asked > most else Fit.TIGHT, (
+        f"max_num_seqs {asked} needs as many blocks for recurrent states, about {about} are there: "
+        f"lower max_num_seqs, to {fewest} to be safe"
+    )
+
+
+def _no_room(plan: Plan) -> Verdict | None:
+    if plan.high_gib > 0 or plan.encoder_only:
+        return None
+    return Fit.DOES_NOT_FIT, (
+        f"no memory is left for the KV cache ({plan.available_kv_gib:.2f} GiB)"
+    )
+
+
+def _encoder_too_heavy(plan: Plan) -> Verdict | None:
+    """An encoder keeps nothing of a request: it needs its weights and one batch."""
+    if not plan.encoder_only or plan.low_gib >= 0:
+        return None
+    fit = Fit.DOES_NOT_FIT if plan.high_gib < 0 else Fit.TIGHT
+    return fit, f"weights and activation take {-plan.available_kv_gib:.2f} GiB more than is asked"
+
+
+def _request_too_long(plan: Plan) -> Verdict | None:
+    if plan.needed_kv_gib <= plan.high_gib or plan.encoder_only:
+        return None
+    return Fit.DOES_NOT_FIT, (
+        f"one request of {plan.max_model_len} tokens needs {plan.needed_kv_gib:.2f} GiB of KV "
+        f"cache, {plan.available_kv_gib:.2f} GiB are left"
+    )
+
+
+def _doubtful(plan: Plan) -> Verdict | None:
+    return (Fit.TIGHT, plan.doubt) if plan.doubt else None
+
+
+def _beyond_the_model(plan: Plan) -> Verdict | None:
+    if plan.max_model_len <= plan.model_tokens:
+        return None
+    return Fit.TIGHT, (
+        f"max_model_len {plan.max_model_len} is more than the {plan.model_tokens} tokens that "
+        f"the model was made for: vLLM refuses it without rope scaling"
+    )
+
+
+def _not_free(plan: Plan) -> Verdict | None:
+    if plan.budget_gib <= free_gib(plan):
+        return None
+    return Fit.TIGHT, (
+        f"utilization {plan.request.utilization:g} asks for {plan.budget_gib:.2f} GiB, about "
+        f"{free_gib(plan):.2f} GiB are free before the start"
+    )
+
+
+def _within_the_errors(plan: Plan) -> Verdict | None:
+    if plan.low_gib >= plan.needed_kv_gib or plan.encoder_only:
+        return None
+    return Fit.TIGHT, (
+        f"{plan.available_kv_gib:.2f} GiB for the KV cache give or take {plan.error_gib:.2f}, "
+        f"{plan.needed_kv_gib:.2f} GiB are needed"
+    )
+
+
+def _graphs_on_top(plan: Plan) -> Verdict | None:
+    graphs, room = plan.cuda_graphs, free_gib(plan) - plan.budget_gib
+    if plan.request.version.graphs_inside or not graphs.gib:
+        return None
+    if graphs.gib + graphs.error_gib <= room:
+        return None
+    return Fit.TIGHT, (
+        f"CUDA graphs take about {graphs.gib:.2f} GiB beyond utilization in this vLLM, "
+        f"{room:.2f} GiB are left for them"
+    )
+
+
+RULES: tuple[Callable[[Plan], Verdict | None], ...] = (
+    *(_refused, _above_one, _never_measured, _weights_too_heavy),
+    *(_too_many_states, _encoder_too_heavy, _no_room, _request_too_long),
+    *(_doubtful, _beyond_the_model, _not_free, _within_the_errors, _graphs_on_top),
+)
+"""In this order: what no memory helps against first, then what does not fit, then what is tight."""

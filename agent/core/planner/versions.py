@@ -13,6 +13,9 @@ GRAPHS_INSIDE = (0, 20)
 LEAN_SAMPLER = (0, 17)
 """From here the sampler's warm-up takes two fifths of what it took."""
 
+FEWER_BUFFERS = (0, 27)
+"""From here NCCL and its like take 1.5 GiB on every kind of card."""
+
 V1 = (0, 8)
 CHECKS_FREE_MEMORY = (0, 9)
 HYBRID_WINDOWS = (0, 9)
@@ -27,17 +30,21 @@ LATENTS = (0, 7)
 KV_AS_CHECKPOINT = (0, 12)
 """From here kv_cache_dtype "auto" becomes fp8 where the checkpoint carries scales for it."""
 
-SMALL_PEAK = (0, 27)
-"""From here the new model runner, the usual one for models without states, peaks lower."""
-
 HYBRID_POOL = (0, 11)
 """From here recurrent states live in the blocks of the KV pool; before, beside it."""
 
 DERIVED_TOKENS = (0, 20, 1)
 """From here the printed tokens are concurrency times max_model_len."""
 
-CACHES_PREFIXES_OF_STATES = (0, 20)
-"""From here a request keeps one more block of recurrent states, for prefix caching."""
+PREFIX_STATES = (0, 20)
+"""From here a request keeps one more block of recurrent states where prefixes are cached."""
+
+CACHES_HYBRID_PREFIXES = (0, 28)
+"""From here models with recurrent states cache prefixes unasked; before, when asked to."""
+
+REFUSES_TOO_MANY_STATES = (0, 20)
+"""From here a start ends where max_num_seqs is more than the blocks, with CUDA graphs of decoding
+(vllm#38270); 0.19 captured fewer sizes instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +78,9 @@ class Version:
         """Whether recurrent states are kept beside the KV pool, one for each of max_num_seqs."""
         return self.release < HYBRID_POOL
 
-    @property
-    def state_blocks(self) -> int:
-        """Blocks that a recurrent group takes for one request; prefix caching keeps one more."""
-        return 2 if self.release >= CACHES_PREFIXES_OF_STATES else 1
+    def state_blocks(self, *, caches_prefixes: bool) -> int:
+        """Return the blocks that a recurrent group takes for one request."""
+        return 2 if caches_prefixes and self.release >= PREFIX_STATES else 1
 
 
 def version_of(text: str | None) -> Version:

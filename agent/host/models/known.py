@@ -12,16 +12,22 @@ from typing import Any
 
 from agent.errors import HostLacksError
 
+_AWQ: Mapping[str, Any] = {"quant_method": "awq", "by_name": True}
+_GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
+
 _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    (r"w4a16(-g\d+)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", {"quant_method": "awq"}),
-    (r"gptq(-?int4|-4bit)?|int4-autoround|autoround(-gptq)?(-4bit)?", {"quant_method": "gptq"}),
-    (r"gptq-?int8|gptq-8bit", {"quant_method": "gptq", "bits": 8}),
+    (r"w4a16(-g\d+)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
+    (r"gptq(-?int4|-4bit)?|int4-autoround|autoround(-gptq)?(-4bit)?", _GPTQ),
+    (r"gptq-?int8|gptq-8bit", {**_GPTQ, "bits": 8}),
     (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
-    (r"fp8(-dynamic|-block)?", {"quant_method": "fp8"}),
+    (r"fp8-block", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
+    (r"fp8(-dynamic)?", {"quant_method": "fp8"}),
     (r"(unsloth-)?bnb-4bit", {"quant_method": "bitsandbytes"}),
     (r"nvfp4|fp4", {"quant_method": "modelopt_fp4"}),
 )
-"""How hub names end that tell a checkpoint's format; 8-bit integers take what fp8 takes."""
+"""How hub names end that tell a checkpoint's format; 8-bit integers take what fp8 takes.
+
+`by_name`: nothing but the name tells the groups, so that what splits tear them is a doubt only."""
 
 
 @cache
@@ -43,6 +49,17 @@ def known_models() -> Mapping[str, Mapping[str, Any]]:
     return named
 
 
+_BLOCKWISE = ("qwen/", "deepseek-ai/", "minimaxai/", "zai-org/glm-5", "xiaomimimo/")
+"""Publishers whose FP8 checkpoints share a scale among 128 x 128 numbers; those of others have one
+for a tensor or a channel."""
+
+
+def _as_published(name: str, quantization: Mapping[str, Any]) -> Mapping[str, Any]:
+    if quantization == {"quant_method": "fp8"} and name.lower().startswith(_BLOCKWISE):
+        return {**quantization, "weight_block_size": [128, 128]}
+    return quantization
+
+
 def known_config(name: str) -> Mapping[str, Any] | None:
     """Return the numbers of this model, or of the one that it is a quantized copy of."""
     exact = known_models().get(name)
@@ -56,5 +73,5 @@ def known_config(name: str) -> Mapping[str, Any] | None:
         found = re.fullmatch(rf"(.+?)[-_.](?:{ending})", bare)
         table = by_name.get(found[1]) if found else None
         if table is not None:
-            return {**table, "quantization_config": quantization}
+            return {**table, "quantization_config": _as_published(name, quantization)}
     return None

@@ -16,8 +16,8 @@ from agent.core.judges.turn import Turn
 from agent.core.planner.advice import advice_for
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
+from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.planner.weights import UnknownQuantizationError
 from agent.core.settings.service import Recovery, Settings
 from agent.core.state.learned import Planned, Proven
 from agent.core.state.phases import Phase

@@ -14,8 +14,9 @@ from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan, terms
 from agent.core.planner.question import Fit, Measured, PlanRequest
+from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.planner.weights import UnknownQuantizationError, counted
+from agent.core.planner.weights import counted
 from agent.host.models.known import known_models
 from tests.given.planner_rows import Row, error, rows
 

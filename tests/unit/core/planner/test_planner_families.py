@@ -14,8 +14,9 @@ from agent.core.planner.layers import Keeps
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, PlanRequest
+from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.planner.weights import GIB, UnknownQuantizationError, counted
+from agent.core.planner.weights import GIB, counted
 from agent.host.models.known import known_config, known_models
 
 PLAIN: dict[str, Any] = {
@@ -231,7 +232,9 @@ def test_a_context_beyond_the_models_own_is_not_said_to_fit() -> None:
     [
         (["lm_head"], 0.0),
         (["lm_head", "re:.*self_attn.*"], 1.34),
-        (["lm_head", "model.layers.0.self_attn*"], 1.34),
+        (["lm_head", *(f"model.layers.{i}.self_attn*" for i in range(32))], 1.34),
+        (["lm_head", "model.layers.0.self_attn*"], 0.04),
+        (["lm_head", "model.layers.0.mlp.shared_expert_gate"], 0.0),
         (["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*"], 2.15),
     ],
 )
@@ -246,7 +249,8 @@ def test_what_a_checkpoint_leaves_unquantized_stays_in_16_bits(
         "moe_intermediate_size": 2048,
     }
     own = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
-    bare = counted(model_of({**moe, "quantization_config": own}), None, 1, 1).gib
+    head = {**own, "ignore": ["lm_head"]}
+    bare = counted(model_of({**moe, "quantization_config": head}), None, 1, 1).gib
     quantization = {**own, "ignore": left}
     whole = counted(model_of({**moe, "quantization_config": quantization}), None, 1, 1).gib
     more = (whole - bare) * GIB / (2 - 4.5 / 8) / 1e9

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the profiling run peaks at: the sampler, the widest layer, or the encoder's images.
+
+The constants are fitted to what vLLM printed in published logs of 0.6.5..0.32, each with the error
+that they show there.
+"""
+
+from __future__ import annotations
+
+from agent.core.engine.defaults import Batch
+from agent.core.planner.encoder import Encoder
+from agent.core.planner.model import Model
+from agent.core.planner.overheads import GIB, Term
+from agent.core.planner.terms.runner import has_states, runs_new_runner
+from agent.core.planner.versions import LEAN_SAMPLER, Version
+
+SAMPLER_BYTES = 38.8
+LEAN_SAMPLER_BYTES = 15.4
+"""Bytes at the peak for each logit of the sampler's warm-up (max_num_seqs x vocabulary)."""
+
+SMALL_SAMPLER_BYTES = 6.9
+"""The same with the new model runner."""
+
+FP4_WORKSPACE = 2.8
+"""What the kernels of experts in 4-bit floats keep beside, as a multiple of what others do: 1.9 GiB
+at 8192 tokens and 4.1 at 16384 of Gemma 4's 128 experts (0.19 and 0.20)."""
+
+
+def activation(
+    model: Model, batch: Batch, version: Version, tensor_parallel_size: int, max_model_len: int
+) -> Term:
+    """Return the peak of the profiling run: the most of sampler, layers and encoder."""
+    tp = tensor_parallel_size
+    if model.encoder_only:
+        gib = batch.tokens * _widest(model, tp) * model.dtype_bytes / GIB
+        return Term(gib, 0.3 * gib + 0.2, f"layers: {batch.tokens} tokens, no sampler")
+    # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
+    lean = version.release >= LEAN_SAMPLER or model.encodes
+    new = runs_new_runner(model, version)
+    per_logit = SMALL_SAMPLER_BYTES if new else LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    rows = min(batch.sequences, batch.tokens)
+    sampler = rows * model.vocab_size * per_logit / GIB
+    widest = _widest(model, tp)
+    layers = batch.tokens * widest * model.dtype_bytes / GIB
+    gib = max(sampler, layers)
+    how = (
+        f"sampler: {rows} sequences x {model.vocab_size} logits x {per_logit:g} bytes"
+        if sampler >= layers
+        else f"layers: {batch.tokens} tokens x {widest:.0f} numbers"
+    )
+    error = 0.15 * gib + 0.15
+    if _multiplies_fp4(model):
+        error += 0.25 * layers
+    if model.encoder is not None and model.encodes:
+        image, kept = _encoding(model.encoder, model, batch, version, tp, max_model_len)
+        gib, error = max(gib, image) + max(0.2, kept), 0.35 * gib + 1.0 + 0.3 * kept
+        how += f"; profiling of images: {image:.2f} GiB and {kept:.2f} of what they become"
+    elif model.encodes:
+        gib, error = gib + 0.2, 0.35 * gib + 1.0
+        how += "; images take less"
+    if not model.known:
+        return Term(gib, error + 0.5 * gib, f"{how}; {model.architecture} may take more")
+    return Term(gib, error, how)
+
+
+def _encoding(
+    encoder: Encoder, model: Model, batch: Batch, version: Version, tp: int, max_model_len: int
+) -> tuple[float, float]:
+    """Return the GiB of encoding the largest item, and of the outputs that are kept meanwhile.
+
+    Half of encoding is the MLP's, which GPUs share; the outputs are on each GPU whole.
+    """
+    if not version.v1:
+        return 0.0, 0.0
+    item = encoder.largest_item(version.release, max_model_len)
+    share = (1 + 1 / tp) / 2
+    image = item.encoded * encoder.numbers * model.dtype_bytes * share / GIB
+    budget = max(batch.tokens, item.budget)
+    return image, budget * encoder.output * model.dtype_bytes / GIB
+
+
+def _multiplies_fp4(model: Model) -> bool:
+    own = model.quantization_config
+    said = " ".join(str(own.get(name) or "") for name in ("quant_method", "quant_algo", "format"))
+    return model.experts is not None and "fp4" in said.lower().replace("mxfp4", "")
+
+
+def _widest(model: Model, tp: int) -> float:
+    inner = 3 * model.intermediate_size / tp
+    if model.experts is not None:
+        each = model.experts.intermediate_size / tp
+        # The fused kernel keeps what every chosen expert reads, and what it widens it to.
+        chosen = (model.experts.active or 8) * (max(2 * each, model.hidden_size) + each)
+        chosen *= FP4_WORKSPACE if _multiplies_fp4(model) else 1.0
+        inner = max(chosen, 3 * model.experts.shared_intermediate_size / tp)
+    attention = (2 * model.heads * model.head_dim) / tp
+    mixer = attention * (4 if has_states(model) else 1)
+    return max(inner, mixer) + 5 * model.hidden_size

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a checkpoint's linear layers are stored: bits an element, and what stays in 16 bits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.core.planner.model import Model
+
+NVFP4_BITS = 4.5
+"""NVFP4: 4 bits and an 8-bit scale for 16 of them."""
+
+NF4_BITS = 4.25
+"""bitsandbytes: 4 bits, a 32-bit scale for 64 of them, the scales quantized again in part."""
+
+
+class UnknownQuantizationError(ValueError):
+    """The method has no known size; the message says what to give instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The shares of a model's layers whose parts stay unquantized, each from 0 to 1."""
+
+    attention: float = 0.0
+    states: float = 0.0
+    mlp: float = 0.0
+    shared: float = 0.0
+
+
+ALL_BUT_EXPERTS = Plain(attention=1.0, states=1.0, shared=1.0)
+"""What checkpoints in 4-bit floats leave in 16 bits at most (ModelOpt's and llm-compressor's)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How linear layers are stored: bits an element with scales.
+
+    `experts_only`: all but the experts stay plain (MXFP4); `plain` is what else the checkpoint
+    leaves in 16 bits, and `at_most` what it may leave where nothing tells which parts it does.
+    `block` is the side of the square that shares a scale in block-FP8, `group` the numbers of
+    one row that do in AWQ and GPTQ; 0 where splits need no regard to them.
+    """
+
+    name: str
+    bits: float
+    experts_only: bool = False
+    plain: Plain = Plain()
+    at_most: Plain | None = None
+    block: int = 0
+    group: int = 0
+
+
+def format_of(model: Model, quantization: str | None) -> Format:
+    """Return the format that vLLM loads: the checkpoint's own, else the one that is asked for.
+
+    Raises UnknownQuantizationError for a method whose size is not known.
+    """
+    own = model.quantization_config
+    if own:
+        left = left_plain(own)
+        chosen = _checkpoint_format(own)
+        if left:
+            return replace(chosen, plain=plain_of(left, len(model.layers)))
+        # ModelOpt's own files name at least the output head: none named is a name, not a file.
+        unsaid = chosen.bits == NVFP4_BITS
+        return replace(chosen, at_most=ALL_BUT_EXPERTS if unsaid else None)
+    name = (quantization or "none").lower()
+    if name in {"none", "auto"}:
+        return Format("unquantized", 8.0 * model.dtype_bytes)
+    if name.startswith(("fp8", "int8", "experts_int8", "ptpc")):
+        return Format(f"{name}, converted at load", 8.0)
+    if name in {"bitsandbytes", "bnb"}:
+        return Format("bitsandbytes NF4, converted at load", NF4_BITS)
+    return _named_format(name)
+
+
+def left_plain(own: Mapping[str, Any]) -> list[str]:
+    """Return the modules that a checkpoint leaves unquantized, names or patterns."""
+    for name in ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules"):
+        left = own.get(name)
+        if isinstance(left, list) and left:
+            return [str(entry) for entry in left]
+    return []
+
+
+_ATTENTION = re.compile(r"(?:self_attn|attention)(?:[.*$]|\.?(?:q|k|v|o|qkv)_proj|$)")
+_STATES = re.compile(r"(?:linear_attn|mamba|mixer)(?:[.*$]|\.?(?:in|out)_proj\w*|$)")
+_MLP = re.compile(r"\bmlp(?:[*$]|\.[*$]|\.?(?:gate|up|down|gate_up)_proj|$)")
+_SHARED = re.compile(r"shared_experts?(?!_gate)")
+_LAYER = re.compile(r"layers\.(\d+)\b")
+_WHOLE = 2
+"""So many projections of a layer named make all of its attention, or of its MLP, plain."""
+
+
+def plain_of(left: list[str], layers: int) -> Plain:
+    """Return which parts of how many layers a list of module names and patterns covers."""
+    return Plain(
+        attention=_share(left, _ATTENTION, layers),
+        states=_share(left, _STATES, layers),
+        mlp=_share([entry for entry in left if "expert" not in entry], _MLP, layers),
+        shared=_share(left, _SHARED, layers),
+    )
+
+
+def _share(left: list[str], part: re.Pattern[str], layers: int) -> float:
+    """Return the share of layers: 1 for a pattern of all of them, else those that are named."""
+    counts: Counter[str] = Counter()
+    for entry in left:
+        found = part.search(entry)
+        if found is not None:
+            layer = _LAYER.search(entry)
+            whole = not found[0].endswith("_proj")
+            counts[layer[1] if layer else ""] += _WHOLE if whole else 1
+    if counts[""] >= _WHOLE:
+        return 1.0
+    return min(1.0, sum(count >= _WHOLE for count in counts.values()) / max(1, layers))
+
+
+def _named_format(name: str) -> Format:
+    family = name.replace("auto_", "").replace("_marlin", "")
+    if family in {"awq", "gptq", "auto-round", "wna16", "marlin"}:
+        return Format(name, _grouped_bits(4, 128), group=128)
+    if family in {"nvfp4", "modelopt_fp4", "modelopt"}:
+        return Format(name, NVFP4_BITS, at_most=ALL_BUT_EXPERTS)
+    if family == "mxfp4":
+        return Format(name, 4.25, experts_only=True)
+    raise UnknownQuantizationError(
+        f"quantization {name!r} has no known size: give the weights' size with --weights-gib"
+    )
+
+
+def _checkpoint_format(own: Mapping[str, Any]) -> Format:
+    method = str(own.get("quant_method") or own.get("quant_algo") or "").lower()
+    if method in {"awq", "gptq", "auto-round", "auto_round", "gptq_marlin", "awq_marlin"}:
+        bits = int(own.get("bits") or own.get("w_bit") or 4)
+        group = int(own.get("group_size") or own.get("q_group_size") or 128)
+        name = f"{method} {bits} bits, groups of {group}"
+        return Format(name, _grouped_bits(bits, group), group=max(0, group))
+    if method.startswith("fp8") or method == "fbgemm_fp8":
+        return Format("fp8", 8.0, block=block_of(own))
+    if method == "deepseek_v4_fp8":
+        return Format("fp8", 8.0, block=block_of(own))
+    if method == "mxfp4":
+        return Format("mxfp4", 4.25, experts_only=True)
+    if method in {"bitsandbytes", "bnb"}:
+        return Format("bitsandbytes", NF4_BITS if own.get("load_in_4bit", True) else 8.0)
+    if method in {"compressed-tensors", "compressed_tensors"}:
+        return _compressed_format(own)
+    if method.startswith(("modelopt", "nvfp4")):
+        algorithm = str(own.get("quant_algo") or "").upper()
+        return Format("modelopt FP8", 8.0) if algorithm == "FP8" else Format("NVFP4", NVFP4_BITS)
+    return _named_format(method or "unnamed")
+
+
+def _compressed_format(own: Mapping[str, Any]) -> Format:
+    groups = own.get("config_groups")
+    first: object = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    weights = first.get("weights") if isinstance(first, Mapping) else None
+    if not isinstance(weights, Mapping):
+        return Format("compressed-tensors", 8.0)
+    bits = int(weights.get("num_bits") or 8)
+    name = f"compressed-tensors {weights.get('type', 'int')}{bits}"
+    if bits == 4 and weights.get("type") == "float":
+        return Format(name, NVFP4_BITS)
+    group = weights.get("group_size")
+    grouped = int(group) if isinstance(group, int) and group > 0 else 0
+    return Format(
+        name,
+        bits + (16 / grouped if grouped else 0.0),
+        block=block_of({"weight_block_size": weights.get("block_structure")}),
+        group=grouped if bits < 8 else 0,
+    )
+
+
+def _grouped_bits(bits: int, group: int) -> float:
+    # A 16-bit scale and a zero point of the weights' own width for each group.
+    return bits + (16 + bits) / group if group > 0 else float(bits)
+
+
+def block_of(own: Mapping[str, Any]) -> int:
+    """Return the side of block-FP8's squares; 0 where scales are of a tensor or a channel."""
+    block = own.get("weight_block_size")
+    sides = [side for side in block if isinstance(side, int)] if isinstance(block, list) else []
+    return max(sides, default=0)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of vLLM's two model runners runs a model unasked: the new one peaks lower.
+
+Read in config/vllm.py (use_v2_model_runner) of 0.20.2, 0.23, 0.24, 0.26, 0.27.1, 0.28 and 0.32.
+"""
+
+from __future__ import annotations
+
+from agent.core.planner.layers import Keeps
+from agent.core.planner.model import Model
+from agent.core.planner.versions import Version
+
+_FIRST = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
+_MORE = ("DeepseekV2ForCausalLM", "GraniteMoeForCausalLM", "Qwen2MoeForCausalLM")
+FIRST_MODELS = (0, 23)
+QUANTIZED_TOO = (0, 24)
+ALL_DENSE = (0, 26)
+ALL_MODELS = (0, 32)
+
+
+def has_states(model: Model) -> bool:
+    """Tell whether layers of the model keep a recurrent state."""
+    return any(layer.keeps is Keeps.STATE for layer in model.layers)
+
+
+def runs_new_runner(model: Model, version: Version) -> bool:
+    """Tell whether this release runs the model with its new runner."""
+    release = version.release
+    if release >= ALL_MODELS:
+        return True
+    if release >= ALL_DENSE:
+        dense = model.experts is None and not has_states(model)
+        return dense or model.architecture in _MORE
+    if release >= QUANTIZED_TOO:
+        return model.architecture in (*_FIRST, *_MORE)
+    return (
+        release >= FIRST_MODELS
+        and model.architecture in _FIRST
+        and model.experts is None
+        and not model.quantization_config
+    )
