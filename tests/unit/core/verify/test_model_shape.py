@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.verify.model_shape import ModelShape, shape_of
 from agent.host.models.config import read_model_config
+from agent.host.models.known import known_config
 
 LLAMA_8B = {
     "model_type": "llama",
@@ -17,6 +18,7 @@ LLAMA_8B = {
     "num_attention_heads": 32,
     "num_key_value_heads": 8,
     "num_hidden_layers": 32,
+    "vocab_size": 128256,
     "torch_dtype": "bfloat16",
 }
 
@@ -26,8 +28,9 @@ def test_llama_has_grouped_heads_of_hidden_over_heads() -> None:
 
 
 def test_head_dim_is_taken_where_it_is_given() -> None:
+    """A checkpoint of 32 bits is loaded in 16."""
     shape = shape_of({**LLAMA_8B, "head_dim": 64, "dtype": "float32"})
-    assert shape == ModelShape(32, 8, 64, 4)
+    assert shape == ModelShape(32, 8, 64, 2)
 
 
 def test_the_text_part_of_a_multimodal_model_counts() -> None:
@@ -39,10 +42,11 @@ def test_the_text_part_of_a_multimodal_model_counts() -> None:
     "extra",
     [
         {"sliding_window": 4096},
-        {"kv_lora_rank": 512},
-        {"layer_types": ["full_attention", "linear_attention"]},
-        {"layers_block_type": ["mamba", "attention"]},
+        {"model_type": "deepseek_v3", "kv_lora_rank": 512},
+        {"layer_types": ["full_attention", "sliding_attention"] * 16, "sliding_window": 1024},
+        {"layers_block_type": ["mamba", "attention"] * 16},
         {"num_kv_shared_layers": 15},
+        {"model_type": "newcomer"},
     ],
 )
 def test_layers_that_keep_something_else_make_a_model_not_uniform(extra: dict[str, object]) -> None:
@@ -61,6 +65,24 @@ def test_layers_that_keep_something_else_make_a_model_not_uniform(extra: dict[st
 )
 def test_a_window_that_is_not_used_changes_nothing(extra: dict[str, object]) -> None:
     shape = shape_of({**LLAMA_8B, **extra})
+    assert shape is not None
+    assert shape.uniform
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "microsoft/Phi-3-mini-128k-instruct",
+        "microsoft/Phi-3.5-mini-instruct",
+        "microsoft/Phi-3-medium-128k-instruct",
+        "microsoft/Phi-4-mini-instruct",
+        "mistralai/Ministral-8B-Instruct-2410",
+    ],
+)
+def test_a_window_longer_than_the_context_leaves_a_model_comparable(name: str) -> None:
+    config = known_config(name)
+    assert config is not None, name
+    shape = shape_of(config)
     assert shape is not None
     assert shape.uniform
 
