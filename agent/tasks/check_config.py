@@ -112,8 +112,8 @@ def _unit_name(settings: Settings, path: str) -> Iterator[Obstacle]:
     for directory in UNIT_DIRECTORIES:
         unit = Path(directory) / settings.unit
         if unit.exists() and not unit.resolve().is_relative_to(OWN_UNITS):
-            text = f"{unit} is not llmagent's; move it away, or give the service another name"
-            yield _error(path, text)
+            text = f"{unit} is not llmagent's and is left alone; move it away when it suits you, "
+            yield _warning(path, f"{text}or give the service another name")
             return
 
 
