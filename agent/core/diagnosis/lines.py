@@ -49,7 +49,8 @@ _TRANSPORT = re.compile(
     r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] )?"
     # journalctl: short, short-iso has the stamp above, short-monotonic and dmesg
     r"|(?:[A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)? )"
-    r"|\[\s*\d+\.\d{3,6}\] (?:\[\s*T\d+\] )?"
+    r"|\[[ \d]{1,12}\.\d{1,6}\] (?:\[ {0,9}T\d{1,9}\] )?"
+    r"|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\] |kernel: "
     r"|[A-Za-z0-9][\w.-]* (?:[\w.@/()-]+\[\d+\]|kernel|systemd): "
     r"|<\d>"
     r")"

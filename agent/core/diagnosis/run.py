@@ -15,6 +15,7 @@ from agent.core.diagnosis.failure_lines import (
     shorten,
 )
 from agent.core.diagnosis.lines import Line, seconds_between
+from agent.core.diagnosis.numbers import to_float
 from agent.core.diagnosis.placement.places import Placed, Places
 from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
@@ -250,7 +251,7 @@ class Run:
         if not self.over:
             self._become_ready(line)
         rates = (match.captures["prompt_rate"], match.captures["generation_rate"])
-        if all(float(rate or 0) == 0 for rate in rates):
+        if not any(to_float(rate or "0") for rate in rates):
             self.served.idle_stats += int(match.captures["running"] or 0) > 0
             self.served.idle_line = shorten(line.text)
         else:

@@ -16,6 +16,7 @@ from agent.core.diagnosis.facts import is_fact
 from agent.core.diagnosis.numbers import is_number
 from agent.core.diagnosis.placement.places import Places
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.patterns import compile_pattern
 
 _WORD = re.compile(r"\w+")
 
@@ -217,7 +218,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
     if unknown:
         raise SignatureError(f"unknown keys {sorted(unknown)}")
     literals = _texts(table.get("literal", ()))
-    pattern = re.compile(str(table.get("pattern") or "|".join(map(re.escape, literals))))
+    pattern = compile_pattern(str(table.get("pattern") or "|".join(map(re.escape, literals))))
     stray = [g for g in pattern.groupindex if not _known_capture(g)]
     if stray:
         raise SignatureError(f"captures {stray} are neither facts nor numbers")
@@ -241,7 +242,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
         weak=bool(table.get("weak", False)),
         since=str(table.get("since", "")),
         until=str(table.get("until", "")),
-        fields=tuple((k, re.compile(v)) for k, v in _strings(table.get("fields")).items()),
+        fields=tuple((k, compile_pattern(v)) for k, v in _strings(table.get("fields")).items()),
         values=_strings(table.get("values")),
         fixed=_strings(table.get("fixed")),
         advice=str(table.get("advice", "")),

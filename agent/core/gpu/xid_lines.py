@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.core.patterns import compile_pattern
+
 NO_CODE = 79
 """The lines without a code say that the GPU has fallen off the bus, which is what 79 means."""
 
@@ -21,19 +23,28 @@ class XidLine:
     recovery_action: int | None = None
 
 
+_STAMP = re.compile(r"(?:\[ {0,8}\d{1,12}\.\d{1,6}\] ?)?(?:\[ {0,8}[CT]\d{1,9}\] ?)?")
+"""What the kernel itself puts before a line where printk.time is on, and the caller behind it."""
+
+
 class Xids:
     """The patterns."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Raises re.error for a pattern that is none."""
-        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+        self._patterns = tuple(compile_pattern(pattern) for pattern in patterns)
 
     def read(self, line: str) -> XidLine | None:
-        """Return what a line of the kernel log reports, None for one about anything else."""
+        """Return what a line of the kernel log reports, None for one about anything else.
+
+        Only what the driver begins itself counts: the kernel quotes what any user gives it, as in
+        "tmpfs: Unknown parameter 'NVRM: Xid ...'" (Linux 6.18, fs/fs_parser.c) or names of cgroups.
+        """
         if "NVRM: " not in line:
             return None
+        begin = _STAMP.match(line).end()  # type: ignore[union-attr]  # it matches nothing, too
         for pattern in self._patterns:
-            if found := pattern.search(line):
+            if found := pattern.match(line, begin):
                 part = found.groupdict()
                 recovery = part.get("recovery")
                 return XidLine(

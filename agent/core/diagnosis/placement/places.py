@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from agent.core.diagnosis.placement.frames import exception_name
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.patterns import compile_pattern
 
 MAX_WORDS = 2_000
 """Characters of an exception that are looked at."""
@@ -187,7 +188,7 @@ def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object
             failure=None if failure is None else FailureClass(str(failure)),
             modules=_texts(table, "modules"),
             names=_texts(table, "names"),
-            words=None if words is None else re.compile(str(words)),
+            words=None if words is None else compile_pattern(str(words)),
             by_exception={
                 exception: FailureClass(value)
                 for value, names in _table(shared).items()

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.codec import decode, encode
@@ -121,6 +122,17 @@ def test_a_diagnosis_survives_being_stored(lines: list[str]) -> None:
     found = diagnose(lines)
     json.dumps(dataclasses.asdict(found))
     assert decode(Diagnosis, json.loads(json.dumps(encode(found)))) == found
+
+
+EXAMPLES = [example for s in SIGNATURES.signatures for example in s.examples]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(EXAMPLES), st.text("0123456789.,", min_size=1, max_size=12), st.booleans())
+def test_a_number_of_any_length_is_read_or_left(example: str, digits: str, long: bool) -> None:
+    """`int` refuses 4,301 digits and `float` a second point: the line is read all the same."""
+    number = digits * 800 if long else digits
+    read([*SERVING.split("\n"), re.sub(r"\d+", number, example)]).diagnosis()
 
 
 def test_activity_never_falls() -> None:

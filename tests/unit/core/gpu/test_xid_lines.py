@@ -89,6 +89,12 @@ LINES = {
     "NVRM: loading NVIDIA UNIX x86_64 Kernel Module  595.71.05": None,
     "nvidia 0000:01:00.0: enabling device (0000 -> 0003)": None,
     "Xid (PCI:0000:01:00): 79, said by somebody else": None,
+    "tmpfs: Unknown parameter 'NVRM: Xid (PCI:0000:01:00): 79'": None,
+    "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/NVRM: Xid (PCI:0000:01:00): 79,": None,
+    "NVRM: Xid (PC[7]: segfault at 0 NVRM: Xid (PCI:0000:01:00): 79, pid=1": None,
+    "x\nNVRM: Xid (PCI:0000:01:00): 79, pid=1": None,
+    f"NVRM: Xid (PCI:0000:01:00): {'7' * 5000}, pid=1": None,
+    f"NVRM: Xid (PCI:0000:01:00): 31, pid={'7' * 5000}": XidLine("0000:01:00", 31, int("7" * 18)),
 }
 
 
