@@ -36,6 +36,9 @@ _INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line
 _OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*|chat_utils)\.py:")
 """Modules of vLLM that log what was wrong with one request."""
 
+_OF_THE_ENGINE = re.compile(r"engine\.py:")
+"""MQLLMEngine (0.6 to 0.10) logs a traceback there only when its loop ends by it."""
+
 
 def of_a_request(line: Line) -> bool:
     """Tell whether the line is about one request, whose failure ends nothing."""
@@ -105,6 +108,7 @@ class Tracebacks:
             trace.harmless = True
         if "Traceback (most" in text:
             self._begin(trace)
+            trace.fatal = trace.fatal or _OF_THE_ENGINE.match(line.source) is not None
         elif text.startswith("During handling of the above exception"):
             trace.instead = True
         elif text.startswith("The above exception was the direct cause"):

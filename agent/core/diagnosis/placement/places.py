@@ -2,8 +2,10 @@
 """Where an exception was thrown, as data, and what follows from it.
 
 A rule of places.toml claims exceptions by their `words`, by the `names` of their types or by the
-`modules` of the frame that threw them; what is given must all agree. Rules with words are tried
-first, in the order of the file, then those with names, then modules from the innermost frame out.
+`modules` of the frame that threw them; what is given must all agree. A rule with words takes its
+modules from any frame of the traceback; with a `thrower`, the frame that threw, it tells no more
+than that frame does. Rules with words are tried first, in the order of the files, then those with
+names, then modules from the innermost frame out.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class PlaceRule:
     what: str
     failure: FailureClass | None = None
     modules: tuple[str, ...] = ()
+    thrower: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     words: re.Pattern[str] | None = None
     by_exception: Mapping[str, FailureClass] = field(default_factory=dict)
@@ -103,9 +106,12 @@ class Places:
                 continue
             if rule.modules and not any(f.startswith(rule.modules) for f in frames):
                 continue
+            if rule.thrower and not any(_is_in(innermost, module) for module in rule.thrower):
+                continue
             failure = _class_of(rule, name, phase)
             if failure is not None:
-                return _placed(rule, failure, name, innermost, by_words=rule.words is not None)
+                by_words = rule.words is not None and not rule.thrower
+                return _placed(rule, failure, name, innermost, by_words=by_words)
         known: Placed | None = None
         for frame in reversed(frames):
             rule_of_frame = self._rule_of(frame)
@@ -164,7 +170,7 @@ class PlaceError(ValueError):
 
 
 _KEYS = frozenset(
-    {"id", "what", "class", "modules", "names", "words", "by_exception", "by_phase"}
+    {"id", "what", "class", "modules", "thrower", "names", "words", "by_exception", "by_phase"}
     | {"transparent", "advice", "switches", "example"}
 )
 
@@ -187,6 +193,7 @@ def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object
             what=str(table["what"]),
             failure=None if failure is None else FailureClass(str(failure)),
             modules=_texts(table, "modules"),
+            thrower=_texts(table, "thrower"),
             names=_texts(table, "names"),
             words=None if words is None else compile_pattern(str(words)),
             by_exception={

@@ -154,7 +154,8 @@ def test_the_phase_decides_where_the_same_layers_load_and_compute() -> None:
 @pytest.mark.parametrize("rule", PLACES.rules, ids=[rule.id for rule in PLACES.rules])
 def test_a_place_claims_its_own_examples(rule: object) -> None:
     for example in rule.examples:  # type: ignore[attr-defined]
-        frames = rule.modules[:1] or ("odd/a.py:f",)  # type: ignore[attr-defined]
+        modules = rule.thrower[:1] or rule.modules[:1]  # type: ignore[attr-defined]
+        frames = modules or ("odd/a.py:f",)
         found = PLACES.place(example, [f"{frames[0]}:f"])
         assert found is not None, example
         assert found.rule == rule.id  # type: ignore[attr-defined]
