@@ -3,7 +3,7 @@
 SETUP := tests/rig/setup
 PYTEST := .venv/bin/pytest
 
-.PHONY: help setup demo test test-unit test-container test-vllm bench deb clean
+.PHONY: help setup demo test test-unit test-container test-vllm bench catalogue deb clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -38,6 +38,10 @@ bench: ## what the agent costs and how fast it reacts
 	.venv/bin/python -m tests.benchmarks.diagnose
 	.venv/bin/python -m tests.benchmarks.nights
 	.venv/bin/python -m tests.benchmarks.planner
+
+catalogue: ## which texts of vLLM's source the log reader does not place (downloads 500 MB, once)
+	@$(SETUP) venv
+	.venv/bin/python -m tests.catalogue
 
 deb: ## the Debian package, in dist/
 	@$(SETUP) apt

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What vLLM's source can say is placed; the texts of releases stand in tests/given/catalogue."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.catalogue.corpus import corpus
+from tests.catalogue.logs import dying_log
+from tests.catalogue.placing import By, can_end, place
+from tests.catalogue.stages import Stage, stage_of
+from tests.catalogue.texts import ASSERT, CHECK, RAISE, Text, texts_of
+from tests.given.engine_logs import SIGNATURES
+
+SHARE = 0.98
+
+SOURCE = '''
+logger = init_logger(__name__)
+
+def choose(size, name):
+    message = f"odd {name}"
+    message += ": no kernel"
+    if size % 2:
+        raise ValueError("size (%d) of %s" % (size, name) + f" is odd: {self.reason}")
+    assert size > 2, f"only {size}"
+    assert size < 9
+    logger.warning_once("%s is slow on %s (%.2f GiB)", name, self.device, size / 2)
+    raise MyOwnTrouble(message)
+
+class Base:
+    def run(self):
+        """To be replaced."""
+        raise NotImplementedError
+'''
+
+
+def test_every_raise_assertion_and_alarming_log_call_is_read() -> None:
+    found = [(t.function, t.kind, t.name, t.template) for t in texts_of("vllm/a.py", SOURCE)]
+    assert found == [
+        ("choose", RAISE, "ValueError", "size (⟦⟧) of ⟦⟧ is odd: ⟦reason⟧"),
+        ("choose", ASSERT, "AssertionError", "only ⟦size⟧"),
+        ("choose", ASSERT, "AssertionError", ""),
+        ("choose", "warning", "", "⟦name⟧ is slow on ⟦device⟧ (⟦size⟧ GiB)"),
+        ("choose", RAISE, "MyOwnTrouble", "odd ⟦name⟧: no kernel"),
+        ("run", RAISE, "NotImplementedError", ""),
+    ]
+
+
+def test_a_method_that_only_refuses_ends_nothing() -> None:
+    *_, last = texts_of("vllm/a.py", SOURCE)
+    assert stage_of(last) is Stage.ABSTRACT
+    assert not can_end(last)
+
+
+def test_a_check_in_cuda_source_is_read_with_the_values_between_its_words() -> None:
+    source = 'void f() { TORCH_CHECK(a(b, "x") > 1, "size is ", a.size(0),\n " not \\"8\\""); }'
+    (check,) = texts_of("csrc/a.cu", source)
+    assert (check.kind, check.name) == (CHECK, "RuntimeError")
+    assert check.template == 'size is ⟦value⟧ not "8"'
+
+
+def test_a_file_that_python_cannot_parse_has_no_texts() -> None:
+    assert list(texts_of("vllm/a.py", "def f(:")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "stage"),
+    [
+        ("vllm/config/model.py", "__post_init__", Stage.CONFIG),
+        ("vllm/v1/executor/abstract.py", "get_class", Stage.DEVICE),
+        ("vllm/model_executor/layers/linear.py", "weight_loader", Stage.LOAD),
+        ("vllm/model_executor/layers/linear.py", "forward", Stage.PROFILE),
+        ("vllm/v1/core/sched/scheduler.py", "schedule", Stage.SERVE),
+        ("vllm/sampling_params.py", "_verify_args", Stage.REQUEST),
+        ("vllm/platforms/rocm.py", "device_id", Stage.OTHER_HARDWARE),
+        ("vllm/benchmarks/serve.py", "main", Stage.OFFLINE),
+    ],
+)
+def test_the_path_of_a_module_tells_when_its_code_runs(
+    module: str, function: str, stage: Stage
+) -> None:
+    assert stage_of(Text(module, function, RAISE, "ValueError", "odd")) is stage
+
+
+def test_a_composed_log_holds_the_exception_in_the_words_of_its_era() -> None:
+    text = Text("vllm/model_executor/layers/odd.py", "forward", RAISE, "ValueError", "⟦size⟧ odd")
+    for release in ("0.6.3.post1", "0.8.5.post1", "0.19.1", "0.33.0"):
+        log = "\n".join(dying_log(text, release))
+        assert "ValueError: 8 odd" in log
+        assert release in log
+
+
+def test_nearly_all_that_can_end_a_start_or_an_engine_is_placed() -> None:
+    placed = [place(text, release, SIGNATURES) for release, text in corpus()]
+    lost = [one.text for one in placed if one.by is By.NOTHING]
+    assert len(placed) > 1000
+    assert 1 - len(lost) / len(placed) >= SHARE, lost
+
+
+def test_every_stage_of_every_release_is_placed() -> None:
+    """No release and no stage hides behind the mean of the others."""
+    of_all: Counter[tuple[str, Stage]] = Counter()
+    lost: Counter[tuple[str, Stage]] = Counter()
+    for release, text in corpus():
+        one = place(text, release, SIGNATURES)
+        of_all[release, one.stage] += 1
+        lost[release, one.stage] += one.by is By.NOTHING
+    poor = {key: lost[key] for key in lost if lost[key] > max(1, 0.05 * of_all[key])}
+    assert poor == {}
