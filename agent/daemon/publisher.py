@@ -170,7 +170,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         running=_settings(s.running),
         overrides={
             name: OverrideView(o.asked, o.running, _wall(o.since, ahead), o.why)
-            for name, o in s.overrides.items()
+            for name, o in s.learned.overrides.items()
         },
         verification=s.checks if s.phase in PROVEN_IN else (),
         failure=_failure(s, ahead),
@@ -241,6 +241,6 @@ def _settings(settings: Settings | None) -> dict[str, SettingValue]:
 def _pending(s: ServiceState, policy: HostPolicy) -> tuple[str, ...]:
     if s.running is None or s.name not in policy.services:
         return ()
-    learned = {name: override.running for name, override in s.overrides.items()}
+    learned = {name: override.running for name, override in s.learned.overrides.items()}
     asked = s.in_force(policy.services[s.name]).settings
     return restart_needed(s.running, asked.with_overrides(learned))

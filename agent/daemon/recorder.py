@@ -15,6 +15,7 @@ from agent.core.codec import decode, encode
 from agent.core.doctor.finding import Finding
 from agent.core.state.card import Card
 from agent.core.state.host import HostState, News
+from agent.core.state.migrations import service_row
 from agent.core.state.service import Live, ServiceState
 from agent.daemon.sources.thread import SourceHealth
 from agent.host.store.file import StoreError
@@ -60,7 +61,7 @@ class Recorder:
                 if key == HOST:
                     host = json.loads(text)
                 elif key.startswith(SERVICE):
-                    service = decode(ServiceState, json.loads(text))
+                    service = decode(ServiceState, service_row(json.loads(text)))
                     services[service.name] = service
                 elif key.startswith(GPU):
                     card = decode(Card, json.loads(text))

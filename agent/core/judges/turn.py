@@ -104,7 +104,7 @@ class Turn:
 
     def effective(self, s: ServiceState) -> Settings:
         """Return the settings asked for now with the learned ones put over them."""
-        learned = {name: override.running for name, override in s.overrides.items()}
+        learned = {name: override.running for name, override in s.learned.overrides.items()}
         settings = self.policy_of(s).settings.with_overrides(learned)
         return always_online(settings) if s.fetch.online else settings
 
@@ -122,7 +122,7 @@ class Turn:
             recent_starts=(*(t for t in s.recent_starts if t > self.at - 3600), self.at),
             died=None,
             restart_wanted="",
-            refetch="",
+            learned=replace(s.learned, refetch=""),
             fetch=replace(s.fetch, satisfied=False, attempts=0),
             live=Live(unit=s.live.unit, activity_at=self.at),
         )
@@ -141,5 +141,7 @@ class Turn:
 
 def notes_of(s: ServiceState) -> tuple[str, ...]:
     """Return a sentence for all that differs from agent.toml, for status and the unit's comment."""
-    learned = (override_note(name, o.asked, o.running, o.why) for name, o in s.overrides.items())
+    learned = (
+        override_note(name, o.asked, o.running, o.why) for name, o in s.learned.overrides.items()
+    )
     return (*learned,) if s.rolled_back is None else (s.rolled_back.note, *learned)

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
+from agent.core.failures.classes import FailureClass
 from agent.core.planner.question import Fit
+from agent.core.remedy.case import Bound
 from agent.core.settings.service import Expectations, Settings, Tunable
 
 
@@ -32,6 +36,53 @@ class NightTrial:
     at: float
     over: bool = False
     not_before: float = 0.0
+
+
+NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What failures and trials have taught of one configuration on one host.
+
+    `Learned()` knows nothing: to forget all of it is to put that in its place.
+    """
+
+    learned_for: Mapping[str, str] = field(default_factory=dict)
+    """What all of it depends on: the model, the vLLM version, the GPUs, the settings."""
+
+    overrides: Mapping[str, Override] = field(default_factory=lambda: NO_OVERRIDES)
+    """The settings that run in place of the configured ones."""
+
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    """By setting: which values were too high and which too low."""
+
+    probes: Mapping[str, NightTrial] = field(default_factory=dict)
+    """By setting: the last trial to undo an override."""
+
+    spent: Mapping[FailureClass, int] = field(default_factory=dict)
+    """The changes made for each failure class since the service last settled."""
+
+    attempts: int = 0
+    """Starts without a change since the service last settled."""
+
+    refetch: str = ""
+    """Why the model's files must be mended before the next start; "" when they need not."""
+
+    def with_spent(self, failure: FailureClass) -> Learned:
+        """Return it with one more change made for the class."""
+        return replace(self, spent={**self.spent, failure: self.spent.get(failure, 0) + 1})
+
+    def with_attempt(self) -> Learned:
+        """Return it with one more start that came to nothing."""
+        return replace(self, attempts=self.attempts + 1)
+
+    def with_tries_forgotten(self) -> Learned:
+        """Return the settings that were learned, with all tries and changes to be made anew."""
+        return replace(self, attempts=0, spent={})
+
+
+NOTHING_LEARNED = Learned()
 
 
 @dataclass(frozen=True, slots=True)

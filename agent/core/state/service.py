@@ -12,10 +12,9 @@ from agent.core.diagnosis.reader import Progress
 from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
-from agent.core.remedy.case import Bound
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.engine_life import EngineLife
-from agent.core.state.learned import LastGood, NightTrial, Override, Planned, Proven, RolledBack
+from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
 from agent.core.state.phases import Phase, Then
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
@@ -60,20 +59,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What is only true of this process's view of the present run; never stored.
-
-    `tokens_per_second` is the rate of generation while it is busy, the last seen and the usual one.
-    `xid` is the class of the last Xid at this run's GPU that asks for more than a note, and
-    `suspect` holds until a one-token request shows that the engine lives.
-    `log_tells_ready`: the log was read up to the server's "ready", so `facts` are all there.
-    `canary_amid_work`: there was work before the last one-token request. `unjudged` says why no
-    request can show whether the engine lives, "" while one can. `engines` are the ranks of a
-    data-parallel service, each judged by itself; `canary_engines` those that are asked now.
-    `busy_at` is when the run was last seen to compute, `down_at` when the unit was first seen down,
-    `waits` what a start that is due waits for, `gpu_pids` the run's processes on its cards;
-    `reap_since`, `reap_at` and `undead` are of what was left of it in its control group: killed
-    since, killed last, and whether that is vain.
-    """
+    """What is only true of this process's view of the present run; never stored."""
 
     unit: UnitFacts | None = None
     engine_phase: EnginePhase = EnginePhase.STARTING
@@ -81,91 +67,139 @@ class Live:
     activity: int = 0
     activity_at: float = 0.0
     facts: Facts | None = None
+    """What vLLM has printed of itself so far."""
+
     counters: Counters | None = None
     counters_at: float = 0.0
     tokens_at: float = 0.0
+    """When a token was last seen to be made."""
+
     canary_at: float = 0.0
+    """When the last one-token request was sent."""
+
     canary_pending: bool = False
     canary_misses: int = 0
     canary_seconds: float = 0.0
     canary_amid_work: bool = False
+    """There was work before the last one-token request."""
+
     canary_engines: tuple[str, ...] = ()
+    """Those of `engines` that are asked now."""
+
     verify_at: float = 0.0
     verify_pending: bool = False
     tokens_per_second: float | None = None
+    """The rate of generation when it was last seen busy."""
+
     usual_tokens_per_second: float | None = None
+    """The usual rate of generation while it is busy."""
+
     rates_seen: int = 0
     xid: FailureClass | None = None
+    """The last Xid at this run's GPU that asks for more than a note."""
+
     xid_at: float = 0.0
     suspect: bool = False
+    """An Xid was seen, and no one-token request has shown since that the engine lives."""
+
     down_at: float = 0.0
+    """When the unit was first seen down."""
+
     waits: str = ""
+    """What a start that is due waits for."""
+
     gpu_pids: frozenset[int] = frozenset()
+    """The run's processes on its cards."""
+
     reap_since: float = 0.0
+    """Since when left-over processes of the last run, in its control group, are killed."""
+
     reap_at: float = 0.0
+    """When they were last killed."""
+
     undead: bool = False
+    """SIGKILL has had no effect on them."""
+
     log_tells_ready: bool = False
+    """The log was read up to the server's "ready", so `facts` are all there."""
+
     cpu_seconds: float | None = None
     cpu_at: float = 0.0
     busy_at: float = 0.0
+    """When the run was last seen to compute."""
+
     fetch: FetchLive = NO_LIVE_FETCH
     unjudged: str = ""
+    """Why no request can show whether the engine lives; "" while one can."""
+
     engines: Mapping[str, EngineLife] = field(default_factory=lambda: ONE_ENGINE)
-
-
-NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
+    """The ranks of a data-parallel service, each judged by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """All that is remembered of one service; `foreign` as in UnitFacts.
-
-    `was_stopped`: the operator had stopped it before the unit became somebody else's.
-
-    `configured` are the settings as last read from agent.toml, `running` those of the present or
-    last run. `attempts` counts the tries without a change since the service last settled, `spent`
-    the changes of settings per failure class since then; `recent_starts` are the times of the last
-    hour's starts, `faults` those of the last hour's failures. `held_for_card` is the UUID of the
-    GPU that must be well or cool first; `held_for_driver`: until the driver's parts agree again;
-    `held_for_plan`: held as its plan cannot fit. `planned` is what the planner said of settings
-    that never ran, `proven` what vLLM printed of those that serve. `restart_wanted` is why it is
-    to be restarted as soon as a start can succeed. `learned_for` is what `overrides` depend on;
-    `probes` are trials to undo one, by setting. `refetch` says why the model's files must be mended
-    before the next start, "" when they need not.
-    """
+    """All that is remembered of one service. Times are in agent time; 0 is never."""
 
     name: str
     phase: Phase = Phase.WAITING
     since: float = 0.0
+    """When the phase began."""
+
     reason: str = "configured"
+    """Why the service is in its phase: the sentence of the last decision."""
+
     invocation_id: str = ""
     asked: Asked | None = None
     configured: Settings | None = None
+    """The settings as last read from agent.toml."""
+
     running: Settings | None = None
+    """The settings of the present run, else of the last one."""
+
     retry_at: float = 0.0
-    learned_for: Mapping[str, str] = field(default_factory=dict)
-    overrides: Mapping[str, Override] = field(default_factory=lambda: NO_OVERRIDES)
-    probes: Mapping[str, NightTrial] = field(default_factory=dict)
+    """When a service that waits is to be started."""
+
+    learned: Learned = NOTHING_LEARNED
     last_good: LastGood | None = None
     rolled_back: RolledBack | None = None
-    refetch: str = ""
     faults: Mapping[FailureClass, tuple[float, ...]] = field(default_factory=dict)
-    bounds: Mapping[str, Bound] = field(default_factory=dict)
-    spent: Mapping[FailureClass, int] = field(default_factory=dict)
-    attempts: int = 0
+    """The times of the last hour's failures."""
+
     recent_starts: tuple[float, ...] = ()
+    """The times of the last hour's starts."""
+
     settled: bool = False
+    """It has served for long enough that its tries before are forgotten."""
+
     died: Died | None = None
     failure: Failure | None = None
     what_to_do: str = ""
+    """What a person must do about it; "" for nothing."""
+
     foreign: str = ""
+    """As in UnitFacts."""
+
     was_stopped: bool = False
+    """The operator had stopped it before the unit became somebody else's."""
+
     held_for_card: str = ""
+    """The UUID of the GPU that must be well or cool before a start."""
+
     held_for_driver: bool = False
+    """Held until the parts of the driver agree again."""
+
     held_for_plan: bool = False
+    """Held as its plan cannot fit."""
+
     planned: Planned | None = None
+    """What the planner said of settings that never ran."""
+
     proven: Proven | None = None
+    """What vLLM printed of those that serve."""
+
     restart_wanted: str = ""
+    """Why it is to be restarted as soon as a start can succeed; "" when it is not."""
+
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)
     started_at: float = 0.0

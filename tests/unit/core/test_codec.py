@@ -13,7 +13,7 @@ from agent.core.codec import decode, encode
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import Settings
-from agent.core.state.learned import Override
+from agent.core.state.learned import Learned, Override
 from agent.core.state.phases import Phase, Then
 from agent.core.state.service import Asked, Died, Failure, ServiceState
 from agent.core.verify.check import Check, Verdict
@@ -41,21 +41,24 @@ states = st.builds(
         gpu_memory_utilization=st.none() | st.floats(0, 1),
         enforce_eager=st.none() | st.booleans(),
     ),
-    overrides=st.dictionaries(
-        texts,
-        st.builds(
-            Override,
-            st.none() | st.floats(0, 1) | st.integers(),
-            st.floats(0, 1) | st.integers() | st.booleans(),
-            times,
+    learned=st.builds(
+        Learned,
+        overrides=st.dictionaries(
             texts,
+            st.builds(
+                Override,
+                st.none() | st.floats(0, 1) | st.integers(),
+                st.floats(0, 1) | st.integers() | st.booleans(),
+                times,
+                texts,
+            ),
+            max_size=3,
         ),
-        max_size=3,
+        bounds=st.dictionaries(
+            texts, st.builds(Bound, st.none() | times, st.none() | times, st.booleans()), max_size=2
+        ),
+        spent=st.dictionaries(classes, st.integers(0), max_size=3),
     ),
-    bounds=st.dictionaries(
-        texts, st.builds(Bound, st.none() | times, st.none() | times, st.booleans()), max_size=2
-    ),
-    spent=st.dictionaries(classes, st.integers(0), max_size=3),
     recent_starts=st.lists(times, max_size=4).map(tuple),
     died=st.none()
     | st.builds(Died, times, st.sampled_from(Phase), texts, st.integers(0, 6), st.integers(0, 255)),

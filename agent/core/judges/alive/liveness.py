@@ -251,8 +251,9 @@ def _settle(turn: Turn, s: ServiceState) -> ServiceState:
     settle_seconds = turn.policy_of(s).recovery.settle_seconds
     if s.settled or s.phase is not Phase.SERVING or turn.at - s.since < settle_seconds:
         return s
-    if s.attempts:
-        why = f"served for {settle_seconds:.0f} s: the {s.attempts} tries before are forgotten"
+    tries = s.learned.attempts
+    if tries:
+        why = f"served for {settle_seconds:.0f} s: the {tries} tries before are forgotten"
         turn.tell(s.name, "settled", why)
-    s = replace(s, settled=True, attempts=0, spent={})
+    s = replace(s, settled=True, learned=s.learned.with_tries_forgotten())
     return probing.on_settled(turn, rollback.remember(turn, s))

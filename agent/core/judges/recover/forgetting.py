@@ -10,6 +10,7 @@ from agent.core.judges.holders.shares import gpus_of
 from agent.core.judges.turn import Turn
 from agent.core.settings.changes import redacted
 from agent.core.settings.service import Settings
+from agent.core.state.learned import Learned
 from agent.core.state.service import ServiceState
 
 CARDS = "GPUs"
@@ -31,27 +32,21 @@ def forget_what_was_learned_elsewhere(turn: Turn, s: ServiceState) -> ServiceSta
     now = _circumstances(turn, s)
     # What is not known now may be what it was: a driver that answers late changes nothing.
     known = {part: value for part, value in now.items() if value != UNKNOWN}
+    before = s.learned.learned_for
     changed = [
-        _sentence(part, s.learned_for[part], value)
+        _sentence(part, before[part], value)
         for part, value in known.items()
-        if s.learned_for.get(part, UNKNOWN) not in (UNKNOWN, value)
+        if before.get(part, UNKNOWN) not in (UNKNOWN, value)
     ]
+    learned_for = {**before, **known}
     if not changed:
-        merged = {**s.learned_for, **known}
-        return s if merged == s.learned_for else replace(s, learned_for=merged)
-    if s.overrides:
-        names = ", ".join(s.overrides)
+        if learned_for == before:
+            return s
+        return replace(s, learned=replace(s.learned, learned_for=learned_for))
+    if s.learned.overrides:
+        names = ", ".join(s.learned.overrides)
         turn.tell(s.name, "forgotten", f"{names}: learned for another {'; '.join(changed)}")
-    return replace(
-        s,
-        learned_for={**s.learned_for, **known},
-        overrides={},
-        bounds={},
-        spent={},
-        probes={},
-        attempts=0,
-        refetch="",
-    )
+    return replace(s, learned=Learned(learned_for=learned_for))
 
 
 def on_gpus(turn: Turn) -> None:
@@ -60,7 +55,7 @@ def on_gpus(turn: Turn) -> None:
         if s.name not in turn.policy.services:
             continue
         cards = _cards(turn, s)
-        if cards not in (UNKNOWN, s.learned_for.get(CARDS)):
+        if cards not in (UNKNOWN, s.learned.learned_for.get(CARDS)):
             turn.put(forget_what_was_learned_elsewhere(turn, s))
 
 

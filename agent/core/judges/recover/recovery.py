@@ -112,27 +112,36 @@ def _recover(
     diagnosis: Diagnosis | None,
     evidence: tuple[str, ...] = (),
 ) -> ServiceState:
+    """Note the failure, then answer it: by its card, by the trial it ended, or by its remedy."""
     case = case_of(turn, s, failure, diagnosis)
     s = _note(turn, s, failure, diagnosis, evidence)
-    reason = fitness.unfit(turn, s)
-    if reason is not None:
-        return replace(_hold(turn, s, reason.why, reason.what_to_do), held_for_card=reason.uuid)
+    unfit = fitness.unfit(turn, s)
+    if unfit is not None:
+        return replace(_hold(turn, s, unfit.why, unfit.what_to_do), held_for_card=unfit.uuid)
     remedy = remedies.propose(case)
-    s = replace(s, bounds=remedies.bounds_after(case))
-    if not isinstance(remedy, Wait):
-        restored = probing.after_failure(turn, s, failure)
-        if restored is not None:
-            return _wait(turn, restored, failure, 0.0, "with what was learned before", spend=False)
+    s = replace(s, learned=replace(s.learned, bounds=remedies.bounds_after(case)))
+    if isinstance(remedy, Wait):  # says nothing against a trial that is under way
+        return _wait(turn, _spend(s, failure), failure, remedy.seconds, remedy.why)
+    without_trial = probing.after_failure(turn, s, failure)
+    if without_trial is not None:
+        return _wait(turn, without_trial, failure, 0.0, "with what was learned before")
+    return _apply(turn, s, failure, remedy)
+
+
+def _apply(
+    turn: Turn,
+    s: ServiceState,
+    failure: FailureClass,
+    remedy: Change | Retry | Refetch | StartOver | Hold,
+) -> ServiceState:
     match remedy:
         case Change():
             return _change(turn, s, failure, remedy)
-        case Wait():
-            return _wait(turn, s, failure, remedy.seconds, remedy.why, spend=True)
         case Retry():
             return _retry(turn, s, failure, remedy)
         case Refetch():
-            s = replace(s, refetch=f"{failure.value}: {remedy.why}")
-            return _wait(turn, s, failure, 0.0, remedy.why, spend=True)
+            s = replace(s, learned=replace(s.learned, refetch=f"{failure.value}: {remedy.why}"))
+            return _wait(turn, _spend(s, failure), failure, 0.0, remedy.why)
         case StartOver():
             return _start_over(turn, s, failure, remedy.why)
         case Hold():
@@ -145,29 +154,33 @@ def _recover(
 
 
 def _retry(turn: Turn, s: ServiceState, failure: FailureClass, retry: Retry) -> ServiceState:
-    s = replace(s, attempts=s.attempts + 1)
+    s = replace(s, learned=s.learned.with_attempt())
     if rollback.is_given_up(turn, s, failure):
-        why = f"{failure.value}: {s.attempts} starts in a row came to nothing"
+        why = f"{failure.value}: {s.learned.attempts} starts in a row came to nothing"
         rolled = rollback.instead_of_holding(turn, s, failure, why)
         if rolled is not None:
             return _roll_back(turn, rolled, failure)
     seconds = max(_backoff(turn, s), retry.at_least_seconds)
-    return _wait(turn, s, failure, seconds, retry.why, spend=False)
+    return _wait(turn, s, failure, seconds, retry.why)
 
 
 def _start_over(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
     # What was spent stays so until it has settled: or else all would be tried round and round.
-    spent = {**s.spent, failure: s.spent.get(failure, 0) + 1}
-    bounds = remedies.bounds_after_start_over(s.bounds)
-    s = replace(s, overrides={}, probes={}, bounds=bounds, spent=spent, attempts=s.attempts + 1)
+    learned = s.learned.with_spent(failure).with_attempt()
+    bounds = remedies.bounds_after_start_over(learned.bounds)
+    s = replace(s, learned=replace(learned, overrides={}, probes={}, bounds=bounds))
     turn.tell(s.name, "forgotten", f"learned settings: {why}")
-    return _wait(turn, s, failure, _backoff(turn, s), why, spend=False)
+    return _wait(turn, s, failure, _backoff(turn, s), why)
+
+
+def _spend(s: ServiceState, failure: FailureClass) -> ServiceState:
+    return replace(s, learned=s.learned.with_spent(failure))
 
 
 def _our_own_doing(s: ServiceState, failure: FailureClass) -> bool:
     """Tell whether vLLM may refuse what the agent itself has changed; once is enough to know."""
     configuration = group_of(failure) is Group.CONFIGURATION
-    return configuration and bool(s.overrides) and failure not in s.spent
+    return configuration and bool(s.learned.overrides) and failure not in s.learned.spent
 
 
 def _note(
@@ -203,28 +216,27 @@ def _note(
 def _change(turn: Turn, s: ServiceState, failure: FailureClass, change: Change) -> ServiceState:
     configured = getattr(turn.policy_of(s).settings, change.setting)
     why = f"{failure.value}: {change.why}"
-    learned = Override(configured, change.value, turn.at, why)
-    s = replace(
-        s,
-        overrides={**s.overrides, change.setting: learned},
-        bounds=remedies.bounds_with(s.bounds, change),
+    override = Override(configured, change.value, turn.at, why)
+    learned = replace(
+        s.learned.with_spent(failure),
+        overrides={**s.learned.overrides, change.setting: override},
+        bounds=remedies.bounds_with(s.learned.bounds, change),
     )
+    s = replace(s, learned=learned)
     turn.tell(s.name, "learned", f"{change.setting} = {change.value} from now on: {why}")
-    return _wait(turn, s, failure, 0.0, f"{change.setting}: {change.why}", spend=True)
+    return _wait(turn, s, failure, 0.0, f"{change.setting}: {change.why}")
 
 
 def _wait(
-    turn: Turn, s: ServiceState, failure: FailureClass, seconds: float, why: str, *, spend: bool
+    turn: Turn, s: ServiceState, failure: FailureClass, seconds: float, why: str
 ) -> ServiceState:
     retry_at = max(turn.at + seconds, _end_of_budget(turn, s))
     when = f"start again in {retry_at - turn.at:.0f} s" if retry_at > turn.at else "start again"
     sentence = f"{failure.value}: {when}: {why}"
     s = turn.enter(s, Phase.WAITING, "remedy", sentence)
-    spent = {**s.spent, failure: s.spent.get(failure, 0) + 1} if spend else s.spent
     return replace(
         _remedied(s, sentence),
         retry_at=retry_at,
-        spent=spent,
         restarts={**s.restarts, failure: s.restarts.get(failure, 0) + 1},
         asked=None,
         what_to_do="",
@@ -258,7 +270,7 @@ def _remedied(s: ServiceState, sentence: str) -> ServiceState:
 
 
 def _backoff(turn: Turn, s: ServiceState) -> float:
-    return backoff_seconds(turn.policy_of(s).recovery, s.attempts)
+    return backoff_seconds(turn.policy_of(s).recovery, s.learned.attempts)
 
 
 def _end_of_budget(turn: Turn, s: ServiceState) -> float:

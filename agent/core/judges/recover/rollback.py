@@ -14,7 +14,7 @@ from agent.core.failures.meaning import group_of
 from agent.core.judges.turn import Turn
 from agent.core.settings.changes import redacted
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.learned import LastGood, RolledBack
+from agent.core.state.learned import NOTHING_LEARNED, LastGood, RolledBack
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 
@@ -58,7 +58,9 @@ def is_given_up(turn: Turn, s: ServiceState, failure: FailureClass) -> bool:
     """
     never_ready = s.died is None or s.died.phase is Phase.STARTING
     vague = group_of(failure) in (Group.UNKNOWN, Group.ENGINE)
-    return vague and never_ready and s.attempts >= UNPROVEN_ATTEMPTS and _may(turn, s, failure)
+    return (
+        vague and never_ready and s.learned.attempts >= UNPROVEN_ATTEMPTS and _may(turn, s, failure)
+    )
 
 
 def instead_of_holding(
@@ -75,13 +77,7 @@ def instead_of_holding(
     return replace(
         s,
         rolled_back=rolled,
-        learned_for={},
-        overrides={},
-        bounds={},
-        spent={},
-        probes={},
-        attempts=0,
-        refetch="",
+        learned=NOTHING_LEARNED,
         what_to_do="",
         asked=None,
     )

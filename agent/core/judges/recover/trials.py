@@ -38,17 +38,17 @@ SMALL_STEPS = ("gpu_memory_utilization", "kv_cache_memory_bytes")
 def on_tick(turn: Turn, s: ServiceState, local_seconds: float | None) -> ServiceState:
     """Try one learned setting a step nearer to what was asked, when it is time for that."""
     policy = turn.policy.services.get(s.name)
-    if policy is None or not s.overrides or local_seconds is None:
+    if policy is None or not s.learned.overrides or local_seconds is None:
         return s
     window = policy.recovery.probe_window
     if window is None or not window.holds(local_seconds) or not _is_idle(turn, s):
         return s
     if driver_match.mismatch(turn.gpus) or fitness.unfit(turn, s) is not None:
         return s  # it would not come up again
-    if any(turn.at - probe.at < NIGHT_SECONDS for probe in s.probes.values()):
+    if any(turn.at - probe.at < NIGHT_SECONDS for probe in s.learned.probes.values()):
         return s
-    for setting, learned in s.overrides.items():
-        refused = s.probes.get(setting)
+    for setting, learned in s.learned.overrides.items():
+        refused = s.learned.probes.get(setting)
         if refused is not None and turn.at < refused.not_before:
             continue
         step = _step(turn, s, setting, learned)
@@ -112,7 +112,7 @@ def _is_possible(turn: Turn, s: ServiceState, setting: str, value: float) -> boo
     """
     if setting not in SMALL_STEPS:
         return True
-    too_high = s.bounds.get(setting, Bound()).too_high
+    too_high = s.learned.bounds.get(setting, Bound()).too_high
     if too_high is not None and value >= too_high:
         return False
     if setting != utilization.NAME:
@@ -126,7 +126,7 @@ def _is_possible(turn: Turn, s: ServiceState, setting: str, value: float) -> boo
 def _probe(
     turn: Turn, s: ServiceState, setting: str, learned: Override, probe: NightTrial
 ) -> ServiceState:
-    overrides = {name: item for name, item in s.overrides.items() if name != setting}
+    overrides = {name: item for name, item in s.learned.overrides.items() if name != setting}
     tried = learned.asked if probe.value is None else probe.value
     if probe.value is not None:
         why = f"a trial, after {learned.running} held: {learned.why}"
@@ -136,8 +136,9 @@ def _probe(
     s = turn.enter(s, Phase.WAITING, "probe", why)
     return replace(
         s,
-        overrides=overrides,
-        probes={**s.probes, setting: probe},
+        learned=replace(
+            s.learned, overrides=overrides, probes={**s.learned.probes, setting: probe}
+        ),
         retry_at=turn.at,
         last_down_at=turn.at,  # its own memory may still be in use when it starts again
         settled=False,
@@ -146,17 +147,18 @@ def _probe(
 
 def on_settled(turn: Turn, s: ServiceState) -> ServiceState:
     """Keep what was tried once it has served for long enough."""
-    for setting, probe in s.probes.items():
+    for setting, probe in s.learned.probes.items():
         if not probe.over:
             tried = probe.before.asked if probe.value is None else probe.value
             shown = "the default" if tried is None else tried
             turn.tell(s.name, "probed", f"{setting} {shown} holds: it stays")
-    return replace(s, probes={name: replace(probe, over=True) for name, probe in s.probes.items()})
+    over = {name: replace(probe, over=True) for name, probe in s.learned.probes.items()}
+    return replace(s, learned=replace(s.learned, probes=over))
 
 
 def after_failure(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState | None:
     """Take a trial back that ended as settings do that ask too much; None when none was made."""
-    trials = {name: probe for name, probe in s.probes.items() if not probe.over}
+    trials = {name: probe for name, probe in s.learned.probes.items() if not probe.over}
     if not trials or failure not in LADDERS:
         return None
     restored = {name: probe.before for name, probe in trials.items()}
@@ -167,4 +169,9 @@ def after_failure(turn: Turn, s: ServiceState, failure: FailureClass) -> Service
         name: replace(probe, over=True, not_before=turn.at + WEEK_SECONDS)
         for name, probe in trials.items()
     }
-    return replace(s, overrides={**s.overrides, **restored}, probes={**s.probes, **refused})
+    learned = replace(
+        s.learned,
+        overrides={**s.learned.overrides, **restored},
+        probes={**s.learned.probes, **refused},
+    )
+    return replace(s, learned=learned)

@@ -13,6 +13,7 @@ from agent.core.judges.service.lifecycle import after_restart_of_agent
 from agent.core.judges.start import fetching
 from agent.core.judges.turn import AGENT, Turn
 from agent.core.settings.changes import restart_needed
+from agent.core.state.learned import NOTHING_LEARNED
 from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import Live, ServiceState
@@ -98,7 +99,7 @@ def _after_rollback(turn: Turn, s: ServiceState) -> ServiceState:
     if not rollback.ends(s, turn.policy.services[s.name]):
         return s
     turn.tell(s.name, "rolled-back", "agent.toml was changed: its settings are in force again")
-    return replace(s, rolled_back=None, learned_for={}, overrides={}, bounds={}, spent={})
+    return replace(s, rolled_back=None, learned=NOTHING_LEARNED)
 
 
 def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
@@ -119,7 +120,8 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
         return _start_anew(turn, s, "agent.toml was changed")
     if s.phase is Phase.WAITING and edited:
         s = fetching.looked_no_more(s)
-        return replace(s, retry_at=turn.at, recent_starts=(), attempts=0, spent={})
+        forgotten = s.learned.with_tries_forgotten()
+        return replace(s, retry_at=turn.at, recent_starts=(), learned=forgotten)
     return s
 
 
@@ -138,4 +140,4 @@ def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
     s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
     s = fetching.looked_no_more(s)
     s = replace(s, retry_at=turn.at, recent_starts=(), asked=None, what_to_do="")
-    return replace(s, attempts=0, spent={})
+    return replace(s, learned=s.learned.with_tries_forgotten())

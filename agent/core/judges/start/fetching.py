@@ -95,9 +95,9 @@ def _before_a_start(turn: Turn, s: ServiceState) -> ServiceState:
     if _wanted_more(s) and not s.fetch.online:
         s = replace(s, fetch=replace(s.fetch, online=True))
         return _begin(turn, s, "offline vLLM did not find all that it wants")
-    if live.cache.complete and not s.refetch:
+    if live.cache.complete and not s.learned.refetch:
         return replace(s, fetch=replace(s.fetch, satisfied=True))
-    return _begin(turn, s, s.refetch or live.cache.lacks)
+    return _begin(turn, s, s.learned.refetch or live.cache.lacks)
 
 
 def _wanted_more(s: ServiceState) -> bool:
@@ -122,7 +122,7 @@ def _begin(turn: Turn, s: ServiceState, why: str) -> ServiceState:
 
 def _ask(turn: Turn, s: ServiceState) -> ServiceState:
     action_id = turn.take_id()
-    turn.do(Fetch(s.name, action_id, turn.effective(s), repair=bool(s.refetch)))
+    turn.do(Fetch(s.name, action_id, turn.effective(s), repair=bool(s.learned.refetch)))
     fetch = replace(s.fetch, action_id=action_id, asked_at=turn.at, held=False, wants_bytes=0)
     live = replace(s.live, fetch=replace(NO_LIVE_FETCH, heard_at=turn.at))
     return replace(s, fetch=fetch, live=live)
@@ -219,7 +219,11 @@ def _complete(turn: Turn, s: ServiceState) -> ServiceState:
     seconds = turn.at - s.since
     why = f"start: the model is complete{size}, fetched in {seconds:.0f} s"
     s = start_over(turn, s, why)
-    return replace(s, refetch="", fetch=replace(s.fetch, satisfied=True, attempts=0))
+    return replace(
+        s,
+        learned=replace(s.learned, refetch=""),
+        fetch=replace(s.fetch, satisfied=True, attempts=0),
+    )
 
 
 def _watch(turn: Turn, s: ServiceState) -> ServiceState:

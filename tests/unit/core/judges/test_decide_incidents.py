@@ -50,7 +50,7 @@ def test_too_high_a_utilization_is_lowered_to_what_the_printed_numbers_allow() -
     host = served(host_with(Card(others=3.0), gpu_memory_utilization=0.95, max_model_len=8192))
     # (21 GiB free - 0.3) / 24 GiB = 0.8625
     assert [s.gpu_memory_utilization for _, _, s in host.starts] == [0.95, 0.86]
-    override = host.service().overrides["gpu_memory_utilization"]
+    override = host.service().learned.overrides["gpu_memory_utilization"]
     assert (override.asked, override.running) == (0.95, 0.86)
     assert host.service().restarts == {F.OOM_FREE_MEM_STARTUP: 1}
 
@@ -154,9 +154,9 @@ def test_a_service_that_served_long_enough_has_its_failures_forgotten() -> None:
     host.dies(F.ENGINE_DEAD)
     host.carry_out()
     assert host.serving_within(120)
-    assert host.service().attempts == 1
+    assert host.service().learned.attempts == 1
     host.pass_time(Recovery().settle_seconds + 5)
-    assert host.service().attempts == 0
+    assert host.service().learned.attempts == 0
 
 
 def test_a_permanent_mistake_is_held_after_one_start_and_stopped() -> None:
@@ -463,7 +463,7 @@ def test_host_memory_is_not_cured_with_gpu_settings() -> None:
     host.dies(F.ENGINE_DEAD, result="oom-kill")
     host.carry_out()
     assert host.service().restarts == {F.HOST_OOM_KILLED: 1}
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}
 
 
 def test_stale_news_of_an_earlier_run_changes_nothing() -> None:

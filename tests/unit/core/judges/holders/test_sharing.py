@@ -111,7 +111,7 @@ def test_a_raise_stops_where_the_neighbours_share_begins() -> None:
     host = two_services(0.75, 0.15)
     host.dies(F.OOM_KV_NONE, Numbers(available_kv_gib=-4.0, total_gib=24.0), "vllm", status=1)
     host.carry_out()
-    learned = host.service("vllm").overrides["gpu_memory_utilization"]
+    learned = host.service("vllm").learned.overrides["gpu_memory_utilization"]
     assert learned.running == 0.82  # 1 - 0.15 - 0.03, not 0.75 + 4.5 / 24
     assert "service.embed takes 0.15" in learned.why
 
@@ -138,4 +138,4 @@ def test_what_strangers_hold_by_nvml_limits_a_raise() -> None:
     assert host.serving_within(300)
     host.dies(F.OOM_KV_NONE, Numbers(available_kv_gib=-20.0, total_gib=141.0), status=1)
     host.carry_out()
-    assert host.service().overrides["gpu_memory_utilization"].running == 0.89
+    assert host.service().learned.overrides["gpu_memory_utilization"].running == 0.89

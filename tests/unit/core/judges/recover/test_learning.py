@@ -26,7 +26,7 @@ def host_that_learned(*gpus: Gpu) -> SimulatedHost:
     host.carry_out()
     see(host, *gpus)
     assert host.serving_within(300)
-    assert host.service().overrides["gpu_memory_utilization"].running == 0.86
+    assert host.service().learned.overrides["gpu_memory_utilization"].running == 0.86
     return host
 
 
@@ -55,7 +55,7 @@ def test_another_setting_forgets_and_the_history_says_which(
     host = host_that_learned()
     host.policies = {"vllm": ServicePolicy(replace(ASKED, **changed))}
     host.reload()
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}
     assert forgotten(host) == [f"gpu_memory_utilization: learned for another {said}"]
 
 
@@ -80,7 +80,7 @@ def test_a_secret_in_the_environment_is_not_told() -> None:
 def test_a_swapped_card_forgets() -> None:
     host = host_that_learned(H200)
     see(host, replace(H200, uuid="GPU-cc"))
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}
     assert "GPU-aa, now NVIDIA H200 GPU-cc" in forgotten(host)[0]
 
 
@@ -90,7 +90,7 @@ def test_a_card_that_nvml_does_not_show_for_a_while_forgets_nothing() -> None:
     host.agent_starts()
     host.pass_time(60)
     see(host, H200, SECOND)
-    assert host.service().overrides
+    assert host.service().learned.overrides
     assert forgotten(host) == []
 
 
@@ -99,6 +99,6 @@ def test_cards_that_show_late_after_a_start_of_the_agent_forget_nothing() -> Non
     see(host, H200)
     host.agent_starts()
     see(host, H200)
-    assert host.service().overrides
+    assert host.service().learned.overrides
     see(host, GB10)
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}

@@ -74,7 +74,7 @@ def test_each_night_one_step_until_what_was_asked_runs_again() -> None:
     assert used(host)[2:] == [0.88]
     nights(host, 1)
     assert used(host)[2:] == [0.88, 0.9]
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}
     nights(host, 3)
     assert len(host.starts) == 4
 
@@ -112,7 +112,7 @@ def test_what_fails_is_taken_back_and_left_alone_for_a_week() -> None:
     nights(host, 1)  # the neighbour is still there: 0.88 is refused, and not for our own memory
     assert used(host)[2:] == [0.88, 0.88, 0.86]
     assert host.service().phase is Phase.SERVING
-    assert host.service().overrides["gpu_memory_utilization"].running == 0.86
+    assert host.service().learned.overrides["gpu_memory_utilization"].running == 0.86
     assert any("taken back for 7 days" in line.message for line in host.history)
     nights(host, 6)
     assert len(host.starts) == 5
@@ -133,8 +133,8 @@ def test_a_failure_of_another_kind_says_nothing_about_the_trial() -> None:
 
 def test_a_length_goes_half_way_back_and_a_value_above_the_asked_one_stays() -> None:
     host = lowered(gpu_memory_utilization=0.97, max_model_len=60_000)
-    before = host.service().overrides["max_model_len"].running
-    raised = host.service().overrides.get("gpu_memory_utilization")
+    before = host.service().learned.overrides["max_model_len"].running
+    raised = host.service().learned.overrides.get("gpu_memory_utilization")
     assert raised is None or raised.running <= 0.97
     host.card.others = 0.3
     nights(host, 12)
@@ -146,14 +146,14 @@ def test_a_trial_survives_a_restart_of_the_agent() -> None:
     host = lowered()
     host.card.others = 0.5
     host.pass_time(15 * HOUR + 30, step=10.0)
-    probes = host.service().probes
+    probes = host.service().learned.probes
     assert not probes["gpu_memory_utilization"].over
     stored = json.loads(json.dumps(encode(host.service(), frozenset({"live"}))))
-    assert decode(ServiceState, stored).probes == probes
+    assert decode(ServiceState, stored).learned.probes == probes
     host.agent_starts()
     assert host.serving_within(300)
     host.pass_time(700)
-    assert host.service().probes["gpu_memory_utilization"].over
+    assert host.service().learned.probes["gpu_memory_utilization"].over
 
 
 @pytest.mark.parametrize(

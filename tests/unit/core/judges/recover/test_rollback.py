@@ -199,7 +199,7 @@ def test_a_crash_after_new_settings_have_served_is_no_reason_to_go_back() -> Non
 
 def test_learned_values_are_part_of_what_was_good() -> None:
     host = settled(Card(others=3.0), replace(GOOD, gpu_memory_utilization=0.95))
-    assert host.service().overrides["gpu_memory_utilization"].running == 0.86
+    assert host.service().learned.overrides["gpu_memory_utilization"].running == 0.86
     edit(host, quantization="awq")
     fails_at_start(host, F.QUANT_MISMATCH)
     assert host.serving_within(120)
@@ -210,7 +210,7 @@ def test_what_the_agent_itself_changed_is_taken_back_before_anything_is_held() -
     host = settled(Card(others=3.0), replace(GOOD, gpu_memory_utilization=0.95))
     host.dies(F.BAD_ARG_VALUE, status=1)
     host.carry_out()
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}
     assert host.service().phase is not Phase.HELD
     assert host.serving_within(120)
     host.dies(F.BAD_ARG_VALUE, status=1)
