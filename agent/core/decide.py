@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import assert_never
 
 from agent.core.judges.alive import liveness, verification
-from agent.core.judges.cards import fitness, xids
 from agent.core.judges.cards import looks as cards
+from agent.core.judges.cards import xids
 from agent.core.judges.driver import mismatch as driver_match
 from agent.core.judges.driver import news as driver_news
 from agent.core.judges.holders import processes as ground
 from agent.core.judges.recover import forgetting as learning
 from agent.core.judges.recover import port, recovery
 from agent.core.judges.recover import trials as probing
-from agent.core.judges.service import checkup, configuration, evidence, lifecycle
+from agent.core.judges.service import checkup, configuration, evidence, holds, lifecycle
 from agent.core.judges.start import fetching, leftovers, planning
 from agent.core.judges.turn import Turn
 from agent.core.state.host import Decision, HostState
@@ -78,9 +78,9 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             if observation.service in turn.services:
                 s = turn.services[observation.service]
                 turn.put(_on_service(turn, s, observation))
-    fitness.hold_and_free(turn)
-    driver_match.hold_and_free(turn)
-    planning.hold_and_free(turn)
+    holds.hold_and_free(turn)
+    driver_match.restart_what_waited(turn)
+    planning.plan_and_learn(turn)
     leftovers.reap(turn)
     fetching.go_on(turn)
     lifecycle.start_what_may(turn)

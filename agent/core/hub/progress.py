@@ -55,7 +55,6 @@ class FetchState:
     confirmed yet, 0 for none; `asked_at` is when it was asked or confirmed. `attempts` counts the
     failures since bytes last came. `satisfied`: the next start need not look for the model.
     `online`: vLLM wanted more than the fetch brings, so it is not started offline any more.
-    `held`: a failed fetch holds the service, and `wants_bytes` of free space end that if not 0.
     """
 
     model: str = ""
@@ -64,8 +63,6 @@ class FetchState:
     attempts: int = 0
     satisfied: bool = False
     online: bool = False
-    held: bool = False
-    wants_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

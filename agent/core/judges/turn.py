@@ -10,6 +10,7 @@ from agent.core.hub.cache import always_online
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Start, Stop, WriteUnit
 from agent.core.state.card import Card
+from agent.core.state.held import Held
 from agent.core.state.host import Decision, HostState, News
 from agent.core.state.phases import Phase, Then
 from agent.core.state.policy import HostPolicy
@@ -82,6 +83,12 @@ class Turn:
         """Return the state in `phase`; the sentence `why` goes to history, log and status alike."""
         self.tell(s.name, kind, why, phase=phase.value)
         return s.enter(phase, self.at, why)
+
+    def hold(self, s: ServiceState, held: Held) -> ServiceState:
+        """Return the service held; what asks for it and what to do go to history and status."""
+        why = f"held: {held.why}"
+        self.tell(s.name, "held", f"{why}. To do: {held.what_to_do}", phase=Phase.HELD.value)
+        return replace(s.enter(Phase.HELD, self.at, why), held=held, asked=None)
 
     def decision(self) -> Decision:
         """Return what came of it."""

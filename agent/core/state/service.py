@@ -14,6 +14,7 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.engine_life import EngineLife
+from agent.core.state.held import Held
 from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
 from agent.core.state.phases import Phase, Then
 from agent.core.state.unit import UnitFacts
@@ -173,23 +174,14 @@ class ServiceState:
 
     died: Died | None = None
     failure: Failure | None = None
-    what_to_do: str = ""
-    """What a person must do about it; "" for nothing."""
-
     foreign: str = ""
     """As in UnitFacts."""
 
     was_stopped: bool = False
     """The operator had stopped it before the unit became somebody else's."""
 
-    held_for_card: str = ""
-    """The UUID of the GPU that must be well or cool before a start."""
-
-    held_for_driver: bool = False
-    """Held until the parts of the driver agree again."""
-
-    held_for_plan: bool = False
-    """Held as its plan cannot fit."""
+    held: Held | None = None
+    """Why it may not run; it counts from the decision to stop until the service starts."""
 
     planned: Planned | None = None
     """What the planner said of settings that never ran."""
@@ -208,6 +200,11 @@ class ServiceState:
     last_down_at: float = 0.0
     fetch: FetchState = NO_FETCH
     live: Live = field(default_factory=Live)
+
+    @property
+    def what_to_do(self) -> str:
+        """What a person must do about it; "" for nothing."""
+        return self.held.what_to_do if self.held is not None else ""
 
     def in_force(self, configured: ServicePolicy) -> ServicePolicy:
         """Return what is asked of the service: agent.toml's, or what was good before it."""

@@ -12,6 +12,7 @@ from agent.core.judges.alive.killing import kill
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import OnMismatch
 from agent.core.state.actions import Verify
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.observations import Verified
 from agent.core.state.phases import Phase, Then
 from agent.core.state.service import ServiceState
@@ -74,7 +75,7 @@ def _stop_for_mismatch(turn: Turn, s: ServiceState, wrong: list[Check]) -> Servi
     s = turn.stop(s, why, then=Then.HOLD)
     do = f'Correct [service.{s.name}] in agent.toml, or set expect.on_mismatch = "alert".'
     s = turn.enter(s, Phase.STOPPING, "mismatch", f"stopped, as on_mismatch says: {why}")
-    return replace(s, what_to_do=do)
+    return replace(s, held=Held(HeldBy.MISMATCH, why, do))
 
 
 def mismatch_sentence(check: Check) -> str:

@@ -14,7 +14,8 @@ from agent.core.failures.meaning import advice_for_class
 from agent.core.gpu.reading import Gpus
 from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn
-from agent.core.state.phases import Phase
+from agent.core.state.held import Held, HeldBy
+from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
 
 
@@ -29,31 +30,36 @@ def mismatch(gpus: Gpus | None) -> str:
     )
 
 
-def hold_and_free(turn: Turn) -> None:
-    """Hold what is down while no start can succeed, let it go after; restart what waited for it."""
-    why = mismatch(turn.gpus)
-    for s in tuple(turn.services.values()):
-        if s.name in turn.policy.services and not s.foreign:
-            turn.put(_judge(turn, s, why))
+def keeps_off(turn: Turn, s: ServiceState) -> Held | None:
+    """Return why no start of what is down can succeed, None when it may.
 
-
-def _judge(turn: Turn, s: ServiceState, why: str) -> ServiceState:
-    unit = s.live.unit
+    What runs is left alone. Where nothing is known of the GPUs, a hold stays as it is.
+    """
+    why, unit = mismatch(turn.gpus), s.live.unit
     match s.phase:
-        case Phase.WAITING if why and s.asked is None and unit is not None and not unit.running:
-            return _hold(turn, s, why)
-        case Phase.HELD if why and _failed_of_it(s):
-            return replace(s, held_for_driver=True)
-        case Phase.HELD if s.held_for_driver and not why and known(turn.gpus) is not None:
-            s = turn.enter(s, Phase.WAITING, "start", "start: the driver's parts agree again")
-            return replace(s, held_for_driver=False, what_to_do="", retry_at=turn.at)
-        case Phase.STARTING | Phase.VERIFYING | Phase.SERVING if s.held_for_driver:
-            return replace(s, held_for_driver=False)
-        case Phase.STARTING | Phase.VERIFYING | Phase.SERVING if s.restart_wanted and not why:
-            s = turn.enter(s, Phase.WAITING, "reload", s.restart_wanted)
-            return replace(s, restart_wanted="", retry_at=turn.at, asked=None)
+        case Phase.WAITING if why and unit is not None and not unit.running:
+            return _held(why)
+        case Phase.HELD if why and (_held_for_it(s) or _failed_of_it(s)):
+            return _held(why)
+        case Phase.HELD if _held_for_it(s) and known(turn.gpus) is None:
+            return s.held
         case _:
-            return s
+            return None
+
+
+def restart_what_waited(turn: Turn) -> None:
+    """Restart what waited with that for a driver whose parts agree."""
+    if mismatch(turn.gpus):
+        return
+    for s in tuple(turn.services.values()):
+        mine = s.name in turn.policy.services and not s.foreign
+        if mine and s.restart_wanted and s.phase in RUNS:
+            s = turn.enter(s, Phase.WAITING, "reload", s.restart_wanted)
+            turn.put(replace(s, restart_wanted="", retry_at=turn.at, asked=None))
+
+
+def _held_for_it(s: ServiceState) -> bool:
+    return s.held is not None and s.held.by is HeldBy.DRIVER
 
 
 def _failed_of_it(s: ServiceState) -> bool:
@@ -63,9 +69,7 @@ def _failed_of_it(s: ServiceState) -> bool:
     return failure.failure is FailureClass.NVML_MISMATCH
 
 
-def _hold(turn: Turn, s: ServiceState, why: str) -> ServiceState:
-    why = f"held: {FailureClass.NVML_MISMATCH.value}: {why}"
+def _held(why: str) -> Held:
+    why = f"{FailureClass.NVML_MISMATCH.value}: {why}"
     do = advice_for_class(FailureClass.NVML_MISMATCH)
-    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
-    s = s.enter(Phase.HELD, turn.at, why)
-    return replace(s, what_to_do=do, held_for_driver=True)
+    return Held(HeldBy.DRIVER, why, do, until="the driver's parts agree again")

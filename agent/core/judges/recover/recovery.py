@@ -19,6 +19,7 @@ from agent.core.judges.turn import Turn
 from agent.core.remedy import propose as remedies
 from agent.core.remedy.backoff import backoff_seconds, end_of_budget
 from agent.core.remedy.case import Change, Hold, Refetch, Retry, StartOver, Wait
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Override
 from agent.core.state.observations import LogConcluded
 from agent.core.state.phases import Phase
@@ -117,7 +118,7 @@ def _recover(
     s = _note(turn, s, failure, diagnosis, evidence)
     unfit = fitness.unfit(turn, s)
     if unfit is not None:
-        return replace(_hold(turn, s, unfit.why, unfit.what_to_do), held_for_card=unfit.uuid)
+        return _hold(turn, s, unfit)
     remedy = remedies.propose(case)
     s = replace(s, learned=replace(s.learned, bounds=remedies.bounds_after(case)))
     if isinstance(remedy, Wait):  # says nothing against a trial that is under way
@@ -239,21 +240,21 @@ def _wait(
         retry_at=retry_at,
         restarts={**s.restarts, failure: s.restarts.get(failure, 0) + 1},
         asked=None,
-        what_to_do="",
+        held=None,
     )
 
 
 def give_up(turn: Turn, s: ServiceState, failure: FailureClass, why: str, do: str) -> ServiceState:
     """Hold what only a person can help, or go back to what was good; needs `s.failure`."""
     rolled = rollback.instead_of_holding(turn, s, failure, why)
-    return _hold(turn, s, why, do) if rolled is None else _roll_back(turn, rolled, failure)
+    if rolled is not None:
+        return _roll_back(turn, rolled, failure)
+    return _hold(turn, s, Held(HeldBy.FAILURE, why, do))
 
 
-def _hold(turn: Turn, s: ServiceState, why: str, do: str) -> ServiceState:
-    why = f"held: {why}"
-    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
-    s = s.enter(Phase.HELD, turn.at, why)
-    return replace(_remedied(s, why), what_to_do=do, asked=None)
+def _hold(turn: Turn, s: ServiceState, held: Held) -> ServiceState:
+    s = turn.hold(s, held)
+    return _remedied(s, s.reason)
 
 
 def _roll_back(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState:

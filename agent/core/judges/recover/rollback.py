@@ -78,7 +78,7 @@ def instead_of_holding(
         s,
         rolled_back=rolled,
         learned=NOTHING_LEARNED,
-        what_to_do="",
+        held=None,
         asked=None,
     )
 

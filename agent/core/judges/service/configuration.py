@@ -13,6 +13,7 @@ from agent.core.judges.service.lifecycle import after_restart_of_agent
 from agent.core.judges.start import fetching
 from agent.core.judges.turn import AGENT, Turn
 from agent.core.settings.changes import restart_needed
+from agent.core.state.held import HeldBy
 from agent.core.state.learned import NOTHING_LEARNED
 from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
 from agent.core.state.phases import RUNS, Phase
@@ -49,10 +50,9 @@ def _start_over(turn: Turn, s: ServiceState, kind: str, why: str) -> ServiceStat
         retry_at=turn.at,
         recent_starts=(),
         last_down_at=0.0,
-        what_to_do="",
+        held=None,
         foreign="",
         was_stopped=False,
-        held_for_card="",
         live=Live(activity_at=turn.at, tokens_at=turn.at),
     )
 
@@ -112,7 +112,8 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
         # What was edited while the agent was away counts too: the operator asks for it now.
         changed = restart_needed(s.running, turn.effective(s))
         return _restart(turn, s, ", ".join(changed)) if changed else replace(s, restart_wanted="")
-    if s.phase is Phase.HELD and s.fetch.held and not edited and not s.foreign:
+    fetch_failed = s.held is not None and s.held.by is HeldBy.FETCH
+    if s.phase is Phase.HELD and fetch_failed and not edited and not s.foreign:
         return fetching.start_over(turn, s, "start: agent.toml was read again")
     if s.phase is Phase.FETCHING and edited:
         return _start_anew(turn, fetching.given_up(turn, s), "agent.toml was changed")
@@ -139,5 +140,7 @@ def _start_anew(turn: Turn, s: ServiceState, what: str) -> ServiceState:
         s = replace(s, last_down_at=turn.at)  # its own memory may be in use still when it starts
     s = turn.enter(s, Phase.WAITING, "reload", f"start with the new settings: {what}")
     s = fetching.looked_no_more(s)
-    s = replace(s, retry_at=turn.at, recent_starts=(), asked=None, what_to_do="")
+    # A card that was too hot must be cool before the new settings run on it.
+    held = s.held if s.held is not None and s.held.by is HeldBy.CARD else None
+    s = replace(s, retry_at=turn.at, recent_starts=(), asked=None, held=held)
     return replace(s, learned=s.learned.with_tries_forgotten())

@@ -114,7 +114,7 @@ def _adopt(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     else:
         turn.tell(s.name, "adopted", why)
     turn.do(FollowLog(s.name, unit.invocation_id))
-    return _follow(turn, replace(s, running=running, what_to_do=""), unit)
+    return _follow(turn, replace(s, running=running), unit)
 
 
 def _on_down(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:

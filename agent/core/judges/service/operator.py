@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.judges.turn import Turn
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
 from agent.core.state.unit import UnitFacts
@@ -24,20 +25,19 @@ def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     if unit.foreign == s.foreign:
         return s
     if not unit.foreign:
-        return _given_back(turn, replace(s, foreign="", what_to_do="", asked=None), unit)
-    why = f"held: {unit.foreign} is not llmagent's, so it is left alone"
+        return _given_back(turn, replace(s, foreign="", held=None, asked=None), unit)
+    why = f"{unit.foreign} is not llmagent's, so it is left alone"
     do = (
         "Give the service another name in agent.toml, or move the file away when it suits you: "
         f"after `systemctl daemon-reload` llmagent stops what runs in {s.name}.service and "
         "starts its own."
     )
     if unit.load_state == "masked":
-        why = f"held: {s.name}.service is masked, so it is left alone"
+        why = f"{s.name}.service is masked, so it is left alone"
         do = f"systemctl unmask {s.name}; llmagent starts it then."
-    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
     was_stopped = s.was_stopped or s.phase is Phase.STOPPED
-    s = s.enter(Phase.HELD, turn.at, why)
-    return replace(s, foreign=unit.foreign, what_to_do=do, asked=None, was_stopped=was_stopped)
+    s = turn.hold(s, Held(HeldBy.FOREIGN, why, do))
+    return replace(s, foreign=unit.foreign, was_stopped=was_stopped)
 
 
 def _given_back(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:

@@ -15,6 +15,7 @@ from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up, sho
 from agent.core.judges.turn import Turn
 from agent.core.remedy.backoff import backoff_seconds
 from agent.core.remedy.propose import NEVER_HELD
+from agent.core.state.held import HeldBy
 from agent.core.state.phases import Phase
 from agent.core.state.service import NO_LIVE_FETCH, Failure, ServiceState
 from agent.core.state.unit import UnitFacts
@@ -86,7 +87,7 @@ def _again(turn: Turn, s: ServiceState, failure: FailureClass) -> ServiceState:
     s = turn.enter(s, Phase.WAITING, "remedy", why)
     s = _remedied(s, why)
     live = replace(s.live, fetch=NO_LIVE_FETCH)
-    return replace(s, retry_at=turn.at + seconds, live=live, what_to_do="")
+    return replace(s, retry_at=turn.at + seconds, live=live, held=None)
 
 
 def _no_room(turn: Turn, s: ServiceState) -> ServiceState:
@@ -108,9 +109,9 @@ def _no_room(turn: Turn, s: ServiceState) -> ServiceState:
 
 def _held(s: ServiceState, wants_bytes: int) -> ServiceState:
     live = replace(s.live, fetch=NO_LIVE_FETCH)
-    if s.phase is not Phase.HELD:
+    if s.held is None:  # it runs with the settings that were good before
         return replace(s, live=live)
-    return replace(s, live=live, fetch=replace(s.fetch, held=True, wants_bytes=wants_bytes))
+    return replace(s, live=live, held=replace(s.held, by=HeldBy.FETCH, wants_bytes=wants_bytes))
 
 
 def _remedied(s: ServiceState, why: str) -> ServiceState:

@@ -54,7 +54,7 @@ def go_on(turn: Turn) -> None:
                 turn.put(_before_a_start(turn, s))
             case Phase.FETCHING:
                 turn.put(_watch(turn, s))
-            case Phase.HELD if s.fetch.wants_bytes:
+            case Phase.HELD if s.held is not None and s.held.wants_bytes:
                 turn.put(_look(turn, s) if _looked_long_ago(turn, s) else s)
             case _:
                 pass
@@ -123,15 +123,15 @@ def _begin(turn: Turn, s: ServiceState, why: str) -> ServiceState:
 def _ask(turn: Turn, s: ServiceState) -> ServiceState:
     action_id = turn.take_id()
     turn.do(Fetch(s.name, action_id, turn.effective(s), repair=bool(s.learned.refetch)))
-    fetch = replace(s.fetch, action_id=action_id, asked_at=turn.at, held=False, wants_bytes=0)
+    fetch = replace(s.fetch, action_id=action_id, asked_at=turn.at)
     live = replace(s.live, fetch=replace(NO_LIVE_FETCH, heard_at=turn.at))
-    return replace(s, fetch=fetch, live=live)
+    return replace(s, fetch=fetch, live=live, held=None)
 
 
 def on_cache(turn: Turn, s: ServiceState, seen: CacheSeen) -> ServiceState:
     """Take note of what is in the cache; a held service goes on once there is room."""
     s = replace(s, live=replace(s.live, fetch=replace(s.live.fetch, cache=seen.cache)))
-    wanted = s.fetch.wants_bytes
+    wanted = s.held.wants_bytes if s.held is not None else 0
     if s.phase is not Phase.HELD or not wanted or seen.cache.free_bytes < wanted:
         return s
     return start_over(turn, s, f"there is room now in {seen.cache.directory}: go on")
@@ -147,9 +147,9 @@ def start_over(turn: Turn, s: ServiceState, why: str) -> ServiceState:
     s = turn.enter(s, Phase.WAITING, "fetch", why)
     return replace(
         s,
-        fetch=replace(s.fetch, held=False, wants_bytes=0, action_id=0),
+        fetch=replace(s.fetch, action_id=0),
         live=replace(s.live, fetch=NO_LIVE_FETCH),
-        what_to_do="",
+        held=None,
         retry_at=turn.at,
     )
 

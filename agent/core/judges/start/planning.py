@@ -19,6 +19,7 @@ from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
 from agent.core.settings.service import Recovery, Settings
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Planned, Proven
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
@@ -31,8 +32,17 @@ CHANGES_THE_SUM = ("--cpu-offload", "--kv-offloading", "--num-gpu-blocks", "--sw
 _ASKED = {f.name for f in fields(PlanRequest)} & {f.name for f in fields(Settings)}
 
 
-def hold_and_free(turn: Turn) -> None:
-    """Plan what was never started, hold what cannot fit, let it go when it can."""
+def keeps_off(turn: Turn, s: ServiceState) -> Held | None:
+    """Return why a service that its plan holds stays held, None where it may go on.
+
+    It is held once, when it is planned: who starts it by hand may try.
+    """
+    mine = s.phase is Phase.HELD and s.held is not None and s.held.by is HeldBy.PLAN
+    return s.held if mine and _is_hopeless(turn, s) else None
+
+
+def plan_and_learn(turn: Turn) -> None:
+    """Plan what was never started and hold what cannot fit; keep what those that serve print."""
     for s in tuple(turn.services.values()):
         if s.name in turn.policy.services and not s.foreign:
             turn.put(_judge(turn, s))
@@ -50,11 +60,6 @@ def _judge(turn: Turn, s: ServiceState) -> ServiceState:
     match s.phase:
         case Phase.WAITING if s.asked is None and not _is_proven(turn, s):
             return _before_start(turn, s)
-        case Phase.HELD if s.held_for_plan and not _is_hopeless(turn, s):
-            s = turn.enter(s, Phase.WAITING, "start", "start: the plan has changed")
-            return replace(s, held_for_plan=False, what_to_do="", retry_at=turn.at)
-        case Phase.STARTING | Phase.VERIFYING if s.held_for_plan:
-            return replace(s, held_for_plan=False)
         case Phase.SERVING if s.live.facts is not None:
             return _remember(s)
         case _:
@@ -75,19 +80,17 @@ def _before_start(turn: Turn, s: ServiceState) -> ServiceState:
     advice = advice_for(turn.policy.models[s.name].model, plan)
     s = replace(s, planned=Planned(settings, plan.verdict, plan.reason, advice))
     if _is_hopeless(turn, s):
-        return _hold(turn, s, plan, advice)
+        return turn.hold(s, _held(plan, advice))
     first = f"; if it fails: {advice[0]}" if advice and plan.verdict is not Fit.FITS else ""
     turn.tell(s.name, "plan", f"plan: {plan.verdict.value}: {plan.reason}{first}")
     return s
 
 
-def _hold(turn: Turn, s: ServiceState, plan: Plan, advice: tuple[str, ...]) -> ServiceState:
-    why = f"held: the plan says that it cannot start: {plan.reason}"
+def _held(plan: Plan, advice: tuple[str, ...]) -> Held:
+    why = f"the plan says that it cannot start: {plan.reason}"
     do = "; or ".join(advice[:2]) or "Use another model or a larger GPU"
     do = f"{do}. Or set recovery.try_anyway = true."
-    turn.tell(s.name, "held", f"{why}. To do: {do}", phase=Phase.HELD.value)
-    s = s.enter(Phase.HELD, turn.at, why)
-    return replace(s, held_for_plan=True, what_to_do=do)
+    return Held(HeldBy.PLAN, why, do, until="the plan has changed")
 
 
 def _remember(s: ServiceState) -> ServiceState:

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from agent.core.codec import decode, encode
 from agent.core.failures.classes import FailureClass
 from agent.core.remedy.case import Bound
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Learned, NightTrial, Override
 from agent.core.state.migrations import service_row
+from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
+from agent.daemon.recorder import NOT_STORED
 
 UTILIZATION = "gpu_memory_utilization"
 OVERRIDE = {"asked": 0.92, "running": 0.86, "since": 7.0, "why": "oom-graph-capture: down"}
@@ -52,8 +59,53 @@ def test_what_was_learned_before_it_was_a_group_is_kept() -> None:
 
 def test_a_row_of_this_release_is_read_as_it_is() -> None:
     s = ServiceState("vllm", learned=Learned(attempts=2, spent={FailureClass.OOM_PROFILE: 1}))
-    assert decode(ServiceState, service_row(encode(s))) == s
+    assert decode(ServiceState, service_row(encode(s, NOT_STORED))) == s
 
 
 def test_a_row_that_knows_next_to_nothing_is_read() -> None:
     assert decode(ServiceState, service_row({"name": "vllm"})) == ServiceState("vllm")
+
+
+HELD = {
+    "name": "vllm",
+    "phase": "held",
+    "reason": "held: it is so",
+    "what_to_do": "Do this.",
+    "held_for_card": "",
+    "held_for_driver": False,
+    "held_for_plan": False,
+    "fetch": {"model": "org/m", "held": False, "wants_bytes": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("flags", "held"),
+    [
+        ({}, Held(HeldBy.FAILURE, "it is so", "Do this.")),
+        ({"held_for_card": "GPU-1"}, Held(HeldBy.CARD, "it is so", "Do this.", card="GPU-1")),
+        ({"held_for_driver": True}, Held(HeldBy.DRIVER, "it is so", "Do this.")),
+        ({"held_for_plan": True}, Held(HeldBy.PLAN, "it is so", "Do this.")),
+        ({"foreign": "/etc/systemd/system"}, Held(HeldBy.FOREIGN, "it is so", "Do this.")),
+        (
+            {"fetch": {"model": "org/m", "held": True, "wants_bytes": 7}},
+            Held(HeldBy.FETCH, "it is so", "Do this.", wants_bytes=7),
+        ),
+    ],
+)
+def test_what_held_a_service_before_a_hold_was_one_field_holds_it_still(
+    flags: dict[str, Any], held: Held
+) -> None:
+    found = decode(ServiceState, service_row({**HELD, **flags}))
+    assert found.held == held
+    assert found.what_to_do == "Do this."
+    assert found.fetch.model == "org/m"
+
+
+def test_a_service_that_was_not_held_is_not() -> None:
+    assert decode(ServiceState, service_row({**HELD, "phase": "serving"})).held is None
+
+
+def test_a_hold_of_this_release_is_read_as_it_is() -> None:
+    held = Held(HeldBy.CARD, "why", "do", until="it is cool", card="GPU-1", at_once=True)
+    s = ServiceState("vllm", Phase.STOPPING, held=held)
+    assert decode(ServiceState, service_row(encode(s, NOT_STORED))) == s

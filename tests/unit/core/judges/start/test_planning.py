@@ -146,7 +146,7 @@ def test_the_operator_who_starts_a_held_service_is_obeyed() -> None:
     host.operator_starts()
     host.pass_time(5)
     assert host.service().phase in (Phase.STARTING, Phase.VERIFYING)
-    assert not host.service().held_for_plan
+    assert host.service().held is None
 
 
 def test_what_served_is_remembered_and_not_planned_again() -> None:
