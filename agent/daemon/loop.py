@@ -26,6 +26,7 @@ from agent.core.state.observations import (
     Observation,
     Tick,
 )
+from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
 from agent.daemon.policy_loader import policy_of, with_engines_now
@@ -114,6 +115,8 @@ class Loop:
                     self._reload()
                 case Tick():
                     tick_at = time.monotonic() + TICK_SECONDS
+                    if _starts_soon(self._state, message.at):
+                        self._look_at_engines()
                     self._handle(message)
                     self._keep_house(message.at)
                     notify.watchdog()
@@ -194,3 +197,9 @@ def _load_unless_refused(file: Path) -> Config:
 def _seconds_since_midnight() -> float:
     now = time.localtime()
     return now.tm_hour * 3600.0 + now.tm_min * 60.0 + now.tm_sec
+
+
+def _starts_soon(state: HostState, at: float) -> bool:
+    """Tell whether a start may be decided before the next tick."""
+    by_then = at + TICK_SECONDS
+    return any(s.phase is Phase.WAITING and s.retry_at <= by_then for s in state.services.values())

@@ -23,6 +23,8 @@ class Engine:
     has_vllm_metadata: bool
     flags: frozenset[str] | None
     runs_on_cpu: bool = False
+    read_paths: tuple[str, ...] = ()
+    """The directories that a process of its interpreter must be able to read."""
 
     def at_least(self, *release: int) -> bool:
         """Tell whether the version is known and is `release` or later."""
@@ -70,7 +72,9 @@ class EngineInstall:
 
     def engine(self, flags: frozenset[str] | None) -> Engine:
         """Return what the command line depends on; `flags` are those of its help, if known."""
-        return Engine(self.version, self.has_vllm_metadata, flags, self._runs_on_cpu)
+        return Engine(
+            self.version, self.has_vllm_metadata, flags, self._runs_on_cpu, self.read_paths
+        )
 
     @property
     def _runs_on_cpu(self) -> bool:

@@ -107,7 +107,7 @@ class Turn:
 
     def write_unit(self, s: ServiceState) -> None:
         """Bring the unit on disk to what the next start shall use."""
-        self.do(WriteUnit(s.name, self.effective(s), notes_of(s)))
+        self.do(WriteUnit(s.name, self.effective(s), self.policy.engines[s.name], notes_of(s)))
 
     def effective(self, s: ServiceState) -> Settings:
         """Return the settings asked for now with the learned ones put over them."""
@@ -119,7 +119,8 @@ class Turn:
         """Ask for a start with the effective settings."""
         settings = self.effective(s)
         action_id = self.take_id()
-        self.do(Start(s.name, action_id, settings, notes_of(s), why))
+        engine = self.policy.engines[s.name]
+        self.do(Start(s.name, action_id, settings, engine, notes_of(s), why))
         self.tell(s.name, "start", f"start {settings.unit}", phase=Phase.STARTING.value)
         s = s.enter(Phase.STARTING, self.at, why)
         return replace(

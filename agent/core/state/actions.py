@@ -6,15 +6,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.diagnosis.facts import Facts
+from agent.core.engine.install import Engine
 from agent.core.settings.service import ServicePolicy, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class WriteUnit:
-    """Bring the unit file on disk to these settings; nothing is started or stopped."""
+    """Bring the unit file on disk to these settings; nothing is started or stopped.
+
+    `engine` is the vLLM that it was decided for: what is written is what was decided.
+    """
 
     service: str
     settings: Settings
+    engine: Engine
     notes: tuple[str, ...]
 
 
@@ -25,6 +30,7 @@ class Start:
     service: str
     action_id: int
     settings: Settings
+    engine: Engine
     notes: tuple[str, ...]
     reason: str
 
@@ -123,6 +129,7 @@ class Fetch:
     service: str
     action_id: int
     settings: Settings
+    engine: Engine
     repair: bool
 
 

@@ -17,7 +17,6 @@ from agent.daemon.effectors.unit_writer import install_unit
 from agent.errors import HostLacksError
 from agent.host.models.hub_cache import look
 from agent.host.systemd import JobResult, SystemdBus
-from agent.host.vllm.install import install_of
 
 CODE = Path(agent.__file__).parents[1]
 """The directory that holds the package, for the service's own Python."""
@@ -72,12 +71,11 @@ class FetchEffector:
             raise HostLacksError(f"{there} is not llmagent's; give the service another name")
         result = JobResult.DONE
         if not state.main_pid:
-            install = install_of(action.settings)
             text = render_fetch_unit(
                 action.settings,
-                install.engine(None),
+                action.engine,
                 str(CODE),
-                install.read_paths,
+                action.engine.read_paths,
                 repair=action.repair,
             )
             install_unit(self._bus, path, text)

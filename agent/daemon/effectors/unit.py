@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from agent.core.settings.service import Settings
 from agent.core.state.actions import LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
 from agent.core.state.observations import ActionDone, EvidenceTaken, Observation, PortSeen
 from agent.core.unit.text import render_unit
@@ -19,8 +18,6 @@ from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
 from agent.host.systemd.unit_inputs import unit_inputs
-from agent.host.vllm.help import cache_directory, known_flags
-from agent.host.vllm.install import install_of
 
 UnitAction = WriteUnit | Start | Stop | Reap | TakeEvidence | LookAtPort
 
@@ -49,10 +46,10 @@ class UnitEffector:
         """Do it; the unit source is woken so that the result shows at once."""
         match action:
             case WriteUnit():
-                self._write(action.settings, action.notes)
+                self._write(action)
                 return None
             case Start():
-                self._write(action.settings, action.notes)
+                self._write(action)
                 patience = START_SECONDS + action.settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
                 return self._done(action, self._bus.restart(action.settings.unit, patience))
             case Stop():
@@ -89,11 +86,10 @@ class UnitEffector:
             case _:
                 assert_never(action)
 
-    def _write(self, settings: Settings, notes: tuple[str, ...]) -> None:
-        install = install_of(settings)
-        engine = install.engine(known_flags(install, cache_directory()))
-        facts = unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(settings))
-        text = render_unit(settings, engine, facts, notes)
+    def _write(self, action: WriteUnit | Start) -> None:
+        settings, engine = action.settings, action.engine
+        facts = unit_inputs(engine.read_paths, needs_no_hub=needs_no_hub(settings))
+        text = render_unit(settings, engine, facts, action.notes)
         install_unit(self._bus, self._units / settings.unit, text)
 
     def _reap(self, unit: str) -> None:

@@ -122,7 +122,8 @@ def _begin(turn: Turn, s: ServiceState, why: str) -> ServiceState:
 
 def _ask(turn: Turn, s: ServiceState) -> ServiceState:
     action_id = turn.take_id()
-    turn.do(Fetch(s.name, action_id, turn.effective(s), repair=bool(s.learned.refetch)))
+    engine, repair = turn.policy.engines[s.name], bool(s.learned.refetch)
+    turn.do(Fetch(s.name, action_id, turn.effective(s), engine, repair=repair))
     fetch = replace(s.fetch, action_id=action_id, asked_at=turn.at)
     live = replace(s.live, fetch=replace(NO_LIVE_FETCH, heard_at=turn.at))
     return replace(s, fetch=fetch, live=live, held=None)
