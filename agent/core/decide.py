@@ -99,10 +99,7 @@ def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) ->
         case FetchSeen():
             return fetching.on_fetch(turn, s, observation)
         case LogConcluded():
-            judged = recovery.on_log_concluded(turn, s, observation)
-            if judged is not s:
-                port.ask_who_listens(turn, judged)
-            return judged
+            return recovery.on_log_concluded(turn, s, observation)
         case EvidenceTaken():
             evidence.on_evidence(turn, s, observation)
             return s

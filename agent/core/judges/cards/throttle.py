@@ -179,26 +179,36 @@ def _over(turn: Turn, card: Card) -> Card:
 
 
 def _held_back(turn: Turn, card: Card, gpu: Gpu) -> Card:
-    """Note low clocks that no reason explains, or that the reason given cannot."""
-    locked = card.lock.target_mhz
-    hidden = clock_reasons.hidden(gpu, locked[-1] if locked else None)
-    far = clock_reasons.capped_far_below(gpu)
-    since = card.live.held_back_since
-    if not hidden and not far:
-        if card.hidden_throttle_since:
-            tell(turn, card, "throttle-over", f"{named(card)} is no longer held back")
-        return replace(
-            card, hidden_throttle_since=0.0, live=replace(card.live, held_back_since=0.0)
-        )
-    card = replace(card, live=replace(card.live, held_back_since=since or turn.at))
-    if card.hidden_throttle_since or not since or turn.at - since < LASTING_SECONDS:
+    """Note low clocks that no reason explains, or that the reason given cannot.
+
+    They must last before they are told: `live.held_back_since` is when they began to show,
+    `hidden_throttle_since` the same once it is told, 0 when nothing is.
+    """
+    why = _unexplained(card, gpu)
+    if not why:
+        return _held_back_no_more(turn, card)
+    since = card.live.held_back_since or turn.at
+    card = replace(card, live=replace(card.live, held_back_since=since))
+    if card.hidden_throttle_since or turn.at - since < LASTING_SECONDS:
         return card
     ratio = clock_reasons.clock_ratio(gpu)
     clock = f"its SM clock is at {ratio:.0%}" if ratio is not None else "its clock is low"
-    if far:
-        watts, limit = gpu.power_watts, gpu.power_limits.enforced_watts
-        why = f"SW_POWER_CAP at {watts:.0f} W of {limit:.0f} W: a current limit or a weak supply"
-    else:
-        why = "no reason is given: firmware or its power supply may; unplug it for a minute"
     tell(turn, card, "throttled", f"{named(card)} is busy and {clock}, but {why}")
     return replace(card, hidden_throttle_since=since)
+
+
+def _held_back_no_more(turn: Turn, card: Card) -> Card:
+    if card.hidden_throttle_since:
+        tell(turn, card, "throttle-over", f"{named(card)} is no longer held back")
+    return replace(card, hidden_throttle_since=0.0, live=replace(card.live, held_back_since=0.0))
+
+
+def _unexplained(card: Card, gpu: Gpu) -> str:
+    """Return what the driver says, or does not say, of low clocks; "" where they are as told."""
+    if clock_reasons.capped_far_below(gpu):
+        watts, limit = gpu.power_watts, gpu.power_limits.enforced_watts
+        return f"SW_POWER_CAP at {watts:.0f} W of {limit:.0f} W: a current limit or a weak supply"
+    locked = card.lock.target_mhz
+    if clock_reasons.hidden(gpu, locked[-1] if locked else None):
+        return "no reason is given: firmware or its power supply may; unplug it for a minute"
+    return ""

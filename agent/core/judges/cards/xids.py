@@ -67,34 +67,41 @@ CURES = {
 
 
 def on_xid(turn: Turn, seen: XidSeen) -> None:
-    """Take in one line of the driver's."""
+    """Take in one line of the driver's: count it, and act where it begins an incident."""
     card = next((c for c in turn.cards.values() if pci_key(c.pci_bus_id) == seen.pci_bus_id), None)
     if card is None:
         what = f"Xid {seen.code}{_meaning(seen)} of a GPU that NVML never showed: {seen.text}"
         turn.tell(AGENT, "xid", f"{seen.pci_bus_id}: {what}", xid=seen.code)
         return
-    record = card.xids.get(seen.code, XidRecord())
-    if _counted_before(turn, seen, record):
+    before = card.xids.get(seen.code, XidRecord())
+    if _counted_before(turn, seen, before):
         return
-    if _told_twice(seen, record):
+    if _told_twice(seen, before):
         if not seen.from_nvml:
-            record = replace(record, unlogged=record.unlogged - 1)
-            turn.put_card(replace(card, xids={**card.xids, seen.code: record}))
+            _remember(turn, card, seen, replace(before, unlogged=before.unlogged - 1))
         return
-    is_new = seen.logged_at - record.last_at > STORM_SECONDS
-    record = _counted(record, seen, is_new=is_new)
+    begins = seen.logged_at - before.last_at > STORM_SECONDS
+    card = _remember(turn, card, seen, _counted(before, seen, is_new=begins))
+    if begins and not _of_our_own_stop(turn, card, seen):
+        _act(turn, card, seen)
+
+
+def _remember(turn: Turn, card: Card, seen: XidSeen, record: XidRecord) -> Card:
     card = replace(card, xids={**card.xids, seen.code: record})
     turn.put_card(card)
-    if not is_new or _of_our_own_stop(turn, card, seen):
-        return
+    return card
+
+
+def _act(turn: Turn, card: Card, seen: XidSeen) -> None:
+    """Tell of a new incident, and do about the card and its services what the code asks for."""
+    record = card.xids[seen.code]
     services = _users(turn, card, seen.pid)
     past = seen.earlier_boot or turn.at - seen.logged_at > STALE_SECONDS
     action, cure = (XidAction.NOTE, None) if past else _asks_for(seen, record)
     _tell(turn, card, seen, services, action, record)
     if cure is not None:
         why = f"Xid {seen.code}{_meaning(seen)}{_times(record, seen.code)}"
-        card = ailments.ail(turn, card, of_xid(seen.code), cure, why, seen=False)
-        turn.put_card(card)
+        turn.put_card(ailments.ail(turn, card, of_xid(seen.code), cure, why, seen=False))
     if action is not XidAction.NOTE:
         for s in services:
             turn.put(_suspect(turn, s, seen))

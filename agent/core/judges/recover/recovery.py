@@ -12,7 +12,7 @@ from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 from agent.core.judges.cards import fitness, xids
 from agent.core.judges.holders import processes as ground
-from agent.core.judges.recover import rollback
+from agent.core.judges.recover import port, rollback
 from agent.core.judges.recover import trials as probing
 from agent.core.judges.recover.case_of import case_of, faults_with
 from agent.core.judges.turn import Turn
@@ -49,7 +49,9 @@ def on_log_concluded(turn: Turn, s: ServiceState, concluded: LogConcluded) -> Se
     """Act on what the dead run's log says."""
     if s.phase is not Phase.EXAMINING or concluded.invocation_id != s.invocation_id:
         return s
-    return _judge(turn, s, concluded.diagnosis)
+    s = _judge(turn, s, concluded.diagnosis)
+    port.ask_who_listens(turn, s)
+    return s
 
 
 def recover_without_log(turn: Turn, s: ServiceState) -> ServiceState:

@@ -106,24 +106,30 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
     wanted = turn.policy.services[s.name].settings
     edited = s.configured is not None and bool(restart_needed(s.configured, wanted))
     s = replace(s, configured=wanted)
-    if not reload:
+    if not reload or s.foreign:
         return s
-    if s.phase in RUNS and s.running is not None:
-        # What was edited while the agent was away counts too: the operator asks for it now.
-        changed = restart_needed(s.running, turn.effective(s))
-        return _restart(turn, s, ", ".join(changed)) if changed else replace(s, restart_wanted="")
-    fetch_failed = s.held is not None and s.held.by is HeldBy.FETCH
-    if s.phase is Phase.HELD and fetch_failed and not edited and not s.foreign:
-        return fetching.start_over(turn, s, "start: agent.toml was read again")
-    if s.phase is Phase.FETCHING and edited:
-        return _start_anew(turn, fetching.given_up(turn, s), "agent.toml was changed")
-    if s.phase is Phase.HELD and edited and not s.foreign:
-        return _start_anew(turn, s, "agent.toml was changed")
-    if s.phase is Phase.WAITING and edited:
-        s = fetching.looked_no_more(s)
-        forgotten = s.learned.with_tries_forgotten()
-        return replace(s, retry_at=turn.at, recent_starts=(), learned=forgotten)
-    return s
+    match s.phase:
+        case Phase.STARTING | Phase.VERIFYING | Phase.SERVING if s.running is not None:
+            # What was edited while the agent was away counts too: the operator asks for it now.
+            changed = restart_needed(s.running, turn.effective(s))
+            return _restart(turn, s, ", ".join(changed)) if changed else _as_it_is(s)
+        case Phase.FETCHING if edited:
+            return _start_anew(turn, fetching.given_up(turn, s), "agent.toml was changed")
+        case Phase.HELD if edited:
+            return _start_anew(turn, s, "agent.toml was changed")
+        case Phase.HELD if s.held is not None and s.held.by is HeldBy.FETCH:
+            return fetching.start_over(turn, s, "start: agent.toml was read again")
+        case Phase.WAITING if edited:
+            forgotten = s.learned.with_tries_forgotten()
+            s = fetching.looked_no_more(s)
+            return replace(s, retry_at=turn.at, recent_starts=(), learned=forgotten)
+        case _:
+            return s
+
+
+def _as_it_is(s: ServiceState) -> ServiceState:
+    """Return what runs with all that is asked: a restart that waited is not wanted any more."""
+    return replace(s, restart_wanted="")
 
 
 def _restart(turn: Turn, s: ServiceState, what: str) -> ServiceState:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
-from agent.core.hub.cache import prefetched
+from agent.core.hub.cache import CacheFacts, prefetched
 from agent.core.hub.progress import FetchState
 from agent.core.judges.start import fetch_failures
 from agent.core.judges.turn import Turn
@@ -75,6 +75,7 @@ def _look(turn: Turn, s: ServiceState) -> ServiceState:
 
 
 def _before_a_start(turn: Turn, s: ServiceState) -> ServiceState:
+    """Look into the cache once, and fetch what it lacks."""
     settings = turn.policy_of(s).settings
     if not prefetched(settings):
         return s
@@ -86,18 +87,22 @@ def _before_a_start(turn: Turn, s: ServiceState) -> ServiceState:
     live = s.live.fetch
     if not live.looked_at:
         return _look(turn, s)
-    if live.cache is None:
-        if turn.at - live.looked_at < LOOK_SECONDS:
-            return s
-        return _without(turn, s, "the hub's cache does not answer")
-    if live.cache.problem:
-        return _without(turn, s, live.cache.problem)
+    if live.cache is not None:
+        return _after_the_look(turn, s, live.cache)
+    if turn.at - live.looked_at < LOOK_SECONDS:
+        return s
+    return _without(turn, s, "the hub's cache does not answer")
+
+
+def _after_the_look(turn: Turn, s: ServiceState, cache: CacheFacts) -> ServiceState:
+    if cache.problem:
+        return _without(turn, s, cache.problem)
     if _wanted_more(s) and not s.fetch.online:
         s = replace(s, fetch=replace(s.fetch, online=True))
         return _begin(turn, s, "offline vLLM did not find all that it wants")
-    if live.cache.complete and not s.learned.refetch:
+    if cache.complete and not s.learned.refetch:
         return replace(s, fetch=replace(s.fetch, satisfied=True))
-    return _begin(turn, s, s.learned.refetch or live.cache.lacks)
+    return _begin(turn, s, s.learned.refetch or cache.lacks)
 
 
 def _wanted_more(s: ServiceState) -> bool:
