@@ -1,8 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """decide(state, observation, policy) -> Decision: the one place where anything is decided.
 
-Pure: the same state, observation and policy always give the same decision. What is asked of the
-unit is part of the returned state, so that it can be recorded before it is done.
+Pure: the same state, observation and policy always give the same decision.
+
+Theory of operation
+-------------------
+A decision has two halves. First the *news*: the observation goes to the judges whose concern it
+is, and to no other. They change what is remembered of a service or a card, and may ask for an
+action. An observation of a run that is over (another InvocationID) changes nothing.
+
+Then the *passes*: each looks at all services, whatever the observation was. They are level-
+triggered: they ask "what is so now, and what follows from it?", never "what has just happened?".
+So a signal that was lost, an agent that was killed between two steps, or a source that comes back
+late costs time and nothing else. Each pass takes the state that the one before it left, so their
+order is part of the meaning:
+
+1. ``holds.hold_and_free``: what must not run is held, what may run again is let go. Holds come
+   first, for nothing below may start, fetch or plan what is held.
+2. ``mismatch.restart_what_waited``: services that waited for a driver that fits again are due now.
+3. ``planning.plan_and_learn``: a service that is due for the first time is planned, and held when
+   it cannot fit. It comes after the other holds, whose reasons a plan would only repeat, and
+   before the fetch, so that nobody waits for gigabytes of a model that cannot run.
+4. ``leftovers.reap``: what is left of the last run is killed, as it holds memory, ports and files
+   that the next start, and a fetch, want.
+5. ``fetching.go_on``: what is missing of a model is fetched, or its fetch is watched.
+6. ``lifecycle.start_what_may``: what is due and passes every gate is started. It comes last of
+   those that prepare a start, so that one decision can take all steps, and it looks at all
+   services together, so that two of them never start on one card at the same time.
+7. ``lifecycle.stop_what_must_not_come_back``: a dead unit that now waits or is held is stopped, or
+   systemd's own Restart= would bring it back meanwhile. Only the outcome of all other passes tells
+   which units those are.
+
+What a decision asks of the world (a start, a stop, a fetch) is part of the state that it returns,
+under a number. The loop records that state and the reason before it carries the actions out; after
+a crash the same passes find what was asked and never seen to happen, and ask again.
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+import pytest
 
 from agent.cli.main import COMMANDS
 from agent.config.agent_toml import parse
 from agent.core.state.transitions import state_diagram
+from tests.rig.paths import REPO
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+GUIDES = {name: (REPO / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+README = GUIDES["README.md"]
 
 
 def test_the_state_diagram_is_that_of_the_table() -> None:
@@ -25,3 +28,31 @@ def test_the_configuration_by_example_is_valid() -> None:
 def test_every_command_is_in_the_table() -> None:
     shown = re.findall(r"^\| `llmagent (\w+)", README, re.M)
     assert sorted(shown) == sorted(COMMANDS)
+
+
+def places(text: str) -> set[str]:
+    """Returns every path of the repository that a guide names."""
+    named = re.findall(r"`((?:agent|tests|packaging|etc|units)/[\w./-]+)`", text)
+    return {*named, *re.findall(r"`(pyproject\.toml|Makefile)`", text)}
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_file_that_a_guide_names_is_there(guide: str) -> None:
+    assert [place for place in places(GUIDES[guide]) if not (REPO / place).exists()] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_name_that_a_guide_places_is_defined_there(guide: str) -> None:
+    wrong = []
+    for name, place in re.findall(r"`(\w+)` in\s+`([\w./-]+\.py)`", GUIDES[guide]):
+        source = (REPO / place).read_text()
+        if not re.search(rf"(?m)^(?:class|def) {name}\b|^{name}\b", source):
+            wrong.append(f"{name} in {place}")
+    assert wrong == []
+    assert guide == "README.md" or "`HOLDS` in" in GUIDES[guide]
+
+
+def test_every_command_of_make_that_a_guide_names_is_there() -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (REPO / "Makefile").read_text()))
+    for text in GUIDES.values():
+        assert set(re.findall(r"`make ([a-z-]+)`", text)) <= targets
