@@ -17,7 +17,8 @@ README = GUIDES["README.md"]
 
 
 def test_the_state_diagram_is_that_of_the_table() -> None:
-    assert f"```mermaid\n{state_diagram()}\n```" in README
+    how = (REPO / "docs/how-it-decides.md").read_text()
+    assert f"```mermaid\n{state_diagram()}\n```" in how
 
 
 def test_the_configuration_by_example_is_valid() -> None:
@@ -32,7 +33,7 @@ def test_every_command_is_in_the_table() -> None:
 
 def places(text: str) -> set[str]:
     """Returns every path of the repository that a guide names."""
-    named = re.findall(r"`((?:agent|tests|packaging|etc|units)/[\w./-]+)`", text)
+    named = re.findall(r"`((?:agent|tests|packaging|etc|units|docs)/[\w./-]+)`", text)
     return {*named, *re.findall(r"`(pyproject\.toml|Makefile)`", text)}
 
 
