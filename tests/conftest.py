@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.rig.container import Bind, Container, Suite
 from tests.rig.nspawn import sweep
@@ -19,6 +20,11 @@ LIVE: Final[list[Container]] = []
 """The machines that are on, to be asked what they logged when a test fails."""
 MARKS: Final = {"container": "container", "vllm": "vllm"}
 """Mark by directory of tests/."""
+
+
+# A busy machine is no fault of the code: no example has a wall-clock limit.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 class Boot(Protocol):
