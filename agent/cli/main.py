@@ -94,9 +94,14 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
     named = words[:1] if words[0] in COMMANDS else COMMANDS
-    for command in modules_of(named):
+    modules = modules_of(named)
+    for command in modules:
         command.add_parser(commands)
-    args, unknown = parser.parse_known_args(words)
+    divide = getattr(modules[0], "divide", None) if len(modules) == 1 else None
+    divided = divide(words[1:]) if divide is not None else None
+    args, unknown = parser.parse_known_args(words if divided is None else [words[0], *divided.own])
+    if divided is not None:
+        args.words = divided
     if unknown:
         # Told with the usage of this command, not with the list of all.
         own: argparse.ArgumentParser = commands.choices[args.command]

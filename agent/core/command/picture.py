@@ -25,12 +25,14 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class Picture:
     """vLLM's options under vLLM's own names (`tensor_parallel_size`), and its environment.
 
-    `mistakes` are what vLLM refuses or does not read, `unknown` the options of no known release.
+    `mistakes` are what vLLM refuses or does not read, `unknown` the options of no known release;
+    `file_was_read` is False where --config names a file whose content was not at hand.
     """
 
     options: Mapping[str, Given] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     config_file: str | None = None
+    file_was_read: bool = True
     mistakes: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -85,6 +87,7 @@ def picture_of(settings: Settings, config_file: Mapping[str, Any] | None = None)
         settings.environment,
         extra,
         mistakes,
+        file_was_read=config_file is not None or extra.config_file is None,
     )
 
 
@@ -97,7 +100,8 @@ def picture_of_line(
     read = read_words(words)
     model = () if read.model is None else (Given("model", read.model, read.model),)
     options = (*file_arguments(config_file or {}).options, *model, *read.options)
-    return _picture(options, environment, read, list(read.mistakes))
+    was_read = config_file is not None or read.config_file is None
+    return _picture(options, environment, read, list(read.mistakes), file_was_read=was_read)
 
 
 def file_arguments(content: Mapping[str, Any]) -> Arguments:
@@ -150,12 +154,15 @@ def _picture(
     environment: Mapping[str, str],
     read: Arguments,
     mistakes: list[str],
+    *,
+    file_was_read: bool,
 ) -> Picture:
     last = {given.name: given for given in options}
     return Picture(
         options=MappingProxyType(last),
         environment=environment,
         config_file=read.config_file,
+        file_was_read=file_was_read,
         mistakes=tuple(mistakes),
         unknown=read.unknown,
     )

@@ -24,6 +24,8 @@ def advice_for(model: Model, plan: Plan) -> tuple[str, ...]:
     """Return sentences, the cheapest change first; for a plan that fits, what its limits mean."""
     if plan.verdict is Fit.FITS:
         return tuple(_limits(plan))
+    if plan.verdict is Fit.NOT_KNOWN or plan.request.asked.refusal:
+        return ()
     return tuple(_changes(model, plan))
 
 

@@ -35,7 +35,8 @@ class Model:
     image or audio encoder of `encoder_parameters` belongs to it, which is profiled too and dwarfs
     the text's activation; `side_parameters` are embeddings of every layer (Gemma 3n and 4).
     `expert_bits` are those of an expert's number where experts have a format of their own, else 0.
-    `known` is False for a family whose layers may be laid out otherwise than they are counted.
+    `known` is False for a family whose layers may be laid out otherwise than they are counted;
+    `mtp_layers` are those that draft, beside `layers`.
     """
 
     architecture: str
@@ -60,6 +61,7 @@ class Model:
     encoder_only: bool = False
     side_parameters: int = 0
     known: bool = True
+    mtp_layers: int = 0
     quantization_config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -110,6 +112,7 @@ def _read(config: Mapping[str, Any]) -> Model:
         encoder_only=is_encoder_only(config, text),
         side_parameters=_side_parameters(text, hidden),
         known=is_known(config, text),
+        mtp_layers=number(text, "num_nextn_predict_layers", "mtp_num_hidden_layers") or 0,
         quantization_config=_quantization(config, text),
     )
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.command.values import AUTO
 from agent.core.engine.defaults import batch_of
 from agent.core.engine.names import dtype_bytes
+from agent.core.planner.asked.apply import (
+    as_cached,
+    as_loaded,
+    offloaded,
+    on_one_replica,
+    with_drafter,
+)
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import GIB, Term, cuda_graphs, host_share, non_torch
@@ -26,8 +34,12 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
 
     Raises UnknownQuantizationError when the weights cannot be counted and are not given.
     """
+    if request.max_model_len == AUTO:
+        return _longest(model, request)
     version, length = request.version, request.max_model_len or model.max_position
-    model = replace(model, dtype_bytes=_dtype_bytes(model, request))
+    asked = request.asked
+    whole = replace(model, dtype_bytes=_dtype_bytes(model, request))
+    model = as_loaded(whole, asked)
     batch = batch_of(
         version.release,
         request.device,
@@ -36,7 +48,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         request.max_num_seqs,
     )
     known = request.measured
-    weights = _measured(known.weights_gib) or _weights(model, request)
+    weights = _measured(known.weights_gib) or weights_of(whole, request)
     tp = request.tensor_parallel_size
     peak = _measured(known.activation_gib) or activation(model, batch, version, tp, length)
     contexts = _measured(known.non_torch_gib) or _contexts(request)
@@ -46,16 +58,19 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         new_runner=runs_new_runner(model, version),
         enforce_eager=request.enforce_eager or model.encoder_only,
     )
-    kv = kv_of(model, request, batch.tokens)
+    kv = as_cached(kv_of(with_drafter(model, asked), request, batch.tokens), asked)
     budget = request.utilization * request.gpu_memory_gib
     inside = graphs.gib if version.graphs_inside else 0.0
     states = kv.state_bytes * batch.sequences / GIB
-    available = budget - weights.gib - peak.gib - contexts.gib - inside - states
-    error = _root(weights, peak, contexts, graphs if version.graphs_inside else None)
+    available = budget - weights.gib - peak.gib - contexts.gib - inside - states - asked.beside_gib
+    others = (item.term for item in asked.beside)
+    error = _root(weights, peak, contexts, graphs if version.graphs_inside else None, *others)
     if request.kv_cache_memory_bytes is not None:
         available, error = request.kv_cache_memory_bytes / GIB, 0.0
     elif known.available_kv_gib is not None:
         available, error = known.available_kv_gib, 0.1
+    if asked.gpu_blocks is not None:
+        available = min(available, asked.gpu_blocks * kv.block_bytes / GIB)
     if not model.known:
         # What such a family keeps is not known: no figure but one that vLLM printed is given.
         available, error = max(0.0, available), min(error, budget)
@@ -67,7 +82,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         architecture=model.architecture,
         known=model.known,
         encoder_only=model.encoder_only,
-        refusal=refusal_of(model, request, batch),
+        refusal=asked.refusal or refusal_of(model, request, batch),
         doubt=doubt_of(model, request),
         model_tokens=model.max_position,
         request=request,
@@ -108,6 +123,44 @@ def _contexts(request: PlanRequest) -> Term:
 
 def _measured(gib: float | None) -> Term | None:
     return None if gib is None else Term(gib, 0.05, "as vLLM printed at an earlier start here")
+
+
+def _longest(model: Model, request: PlanRequest) -> Plan:
+    """Return the plan for the longest context that fits, as vLLM takes it for auto.
+
+    It fits where a shorter one would fit with every estimate off in the bad direction.
+    """
+    whole = make_plan(model, replace(request, max_model_len=None))
+    longest = whole.largest_max_model_len
+    if not longest:
+        return whole
+    chosen = make_plan(model, replace(request, max_model_len=longest))
+    shorter = chosen.kv.longest(max(0.0, chosen.low_gib) * GIB, model.max_position)
+    if chosen.verdict is not Fit.TIGHT or not shorter:
+        return chosen
+    sure = make_plan(model, replace(request, max_model_len=shorter))
+    if sure.verdict is not Fit.FITS:
+        return chosen
+    reason = f"a context of about {longest} tokens, {shorter} where every estimate is off"
+    return replace(chosen, verdict=Fit.FITS, reason=reason)
+
+
+def weights_of(model: Model, request: PlanRequest) -> Term:
+    """Return the weights of one GPU as they are loaded; those given are taken as they are.
+
+    Raises UnknownQuantizationError when they cannot be counted.
+    """
+    asked = request.asked
+    if asked.refusal:
+        # What vLLM refuses may have no size; it is shown as the checkpoint is.
+        request = replace(request, quantization=None)
+    whole = _weights(model, request)
+    lean = on_one_replica(as_loaded(model, asked), asked)
+    if request.weights_gib is None and lean is not model:
+        counted_anew = replace(request, files_gib=None)
+        share = _weights(lean, counted_anew).gib / _weights(model, counted_anew).gib
+        whole = Term(whole.gib * share, whole.error_gib, f"{whole.how}; {share:.0%} of it here")
+    return offloaded(whole, asked, len(model.layers))
 
 
 def _weights(model: Model, request: PlanRequest) -> Term:
@@ -156,6 +209,7 @@ def terms(plan: Plan) -> list[dict[str, object]]:
         how = f"recurrent states of {plan.batch.sequences} sequences, beside the KV cache"
         found.append(_row("states", Term(plan.states_gib, 0.0, how)))
     request = plan.request
+    found += [_row(item.name, item.term) for item in request.asked.beside]
     how = f"what is left of {request.utilization:g} x {request.gpu_memory_gib:g} GiB"
     found.append(_row("available_kv", Term(plan.available_kv_gib, plan.error_gib, how)))
     left = request.gpu_memory_gib - plan.budget_gib

@@ -24,7 +24,8 @@ class Kv:
     """The cache of one GPU.
 
     `bytes_per_token` is what one more token of a long request costs, `request_bytes(n)` what a
-    request of n tokens costs, with the pages that it fills in part.
+    request of n tokens costs, with the pages that it fills in part. `spread` is the number of GPUs
+    that share the tokens of a request (decode context parallelism).
     """
 
     bytes_per_token: float
@@ -34,6 +35,7 @@ class Kv:
     state_blocks: int
     in_flight_tokens: int
     state_bytes: float
+    spread: int = 1
 
     def request_blocks(self, tokens: int) -> int:
         """Return the blocks that a request of this many tokens takes, of all groups together."""
@@ -76,4 +78,4 @@ class Kv:
                 held = min(group.span + self.in_flight_tokens, tokens)
                 return math.ceil(held / group.block_tokens)
             case _:
-                return math.ceil(tokens / group.block_tokens)
+                return math.ceil(tokens / (group.block_tokens * self.spread))

@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.engine.defaults import Batch, Device
+from agent.core.planner.asked.ask import Asked
 from agent.core.planner.overheads import GIB, Term
 from agent.core.planner.pool import Kv
 from agent.core.planner.versions import CACHES_HYBRID_PREFIXES, Version
 
 
 class Fit(StrEnum):
-    """The verdict; `TIGHT` lies within the errors of the estimates."""
+    """The verdict; `TIGHT` lies within the errors of the estimates.
+
+    `NOT_KNOWN`: an option moves memory in a way that is not reckoned with.
+    """
 
     FITS = "fits"
     TIGHT = "tight"
+    NOT_KNOWN = "not known"
     DOES_NOT_FIT = "does not fit"
 
 
@@ -38,7 +43,8 @@ class PlanRequest:
     `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card), and
     `gpu_name` its name where that is known: vLLM's defaults depend on both;
     `memory_unified` tells that it has no memory of its own, as GB10, Thor and Orin;
-    `weights_gib` the weights of one GPU when they are known, `files_gib` those of all files.
+    `weights_gib` the weights of one GPU when they are known, `files_gib` those of all files;
+    `max_model_len` is -1 for the longest that fits, and `asked` what other options change.
     """
 
     gpu_memory_gib: float
@@ -61,6 +67,7 @@ class PlanRequest:
     memory_unified: bool = False
     dtype: str | None = None
     measured: Measured = field(default_factory=Measured)
+    asked: Asked = field(default_factory=Asked)
 
     @property
     def utilization(self) -> float:

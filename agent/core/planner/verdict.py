@@ -64,6 +64,11 @@ def _above_one(plan: Plan) -> Verdict | None:
     return Fit.DOES_NOT_FIT, f"gpu_memory_utilization {plan.request.utilization:g} is above 1"
 
 
+def _not_known(plan: Plan) -> Verdict | None:
+    reasons = plan.request.asked.not_known
+    return (Fit.NOT_KNOWN, "; ".join(reasons)) if reasons else None
+
+
 def _never_measured(plan: Plan) -> Verdict | None:
     if plan.known:
         return None
@@ -74,7 +79,8 @@ def _never_measured(plan: Plan) -> Verdict | None:
 
 
 def _weights_too_heavy(plan: Plan) -> Verdict | None:
-    most = plan.request.gpu_memory_gib
+    told = plan.request.free_gib
+    most = plan.request.gpu_memory_gib if told is None else told
     if plan.weights.gib - plan.weights.error_gib <= most:
         return None
     return Fit.DOES_NOT_FIT, (
@@ -168,7 +174,7 @@ def _graphs_on_top(plan: Plan) -> Verdict | None:
 
 
 RULES: tuple[Callable[[Plan], Verdict | None], ...] = (
-    *(_refused, _above_one, _never_measured, _weights_too_heavy),
+    *(_refused, _above_one, _not_known, _never_measured, _weights_too_heavy),
     *(_too_many_states, _encoder_too_heavy, _no_room, _request_too_long),
     *(_doubtful, _beyond_the_model, _not_free, _within_the_errors, _graphs_on_top),
 )

@@ -7,18 +7,23 @@ limits could make fit, with every estimate off in the good direction, is held.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
+from agent.core.command.parallel import parallel_of
+from agent.core.command.picture import picture_of
+from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn
 from agent.core.planner.advice import advice_for
+from agent.core.planner.asked.capability import Capability, capability_of
+from agent.core.planner.asked.reading import Ground, request_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.settings.service import Recovery, Settings
+from agent.core.settings.service import Recovery
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Planned, Proven
 from agent.core.state.phases import Phase
@@ -26,10 +31,6 @@ from agent.core.state.service import ServiceState
 
 GIB = 2**30
 LOOK_SECONDS = 3.0
-CHANGES_THE_SUM = ("--cpu-offload", "--kv-offloading", "--num-gpu-blocks", "--swap-space")
-"""Options in extra_args that put weights or cache elsewhere: such a service is not planned."""
-
-_ASKED = {f.name for f in fields(PlanRequest)} & {f.name for f in fields(Settings)}
 
 
 def keeps_off(turn: Turn, s: ServiceState) -> Held | None:
@@ -139,30 +140,34 @@ def _plan(turn: Turn, s: ServiceState) -> Plan | None:
     if gpus is None or not _has_a_sum(turn, s):
         return None
     known_model = turn.policy.models[s.name]
+    picture = picture_of(settings, turn.policy.option_files.get(s.name))
     cards = gpus.used_by(settings.gpus)
     sizes = [card.memory.usable_bytes for card in cards if card.memory is not None]
+    too_few = len(sizes) < max(1, parallel_of(picture).gpus)
     # On unified memory the page cache moves the result by GiB from start to start: no plan holds.
-    if len(sizes) < settings.parallel_size or any(card.memory_unified for card in cards):
+    if too_few or any(card.memory_unified for card in cards):
         return None
-    asked: dict[str, Any] = {name: getattr(settings, name) for name in _ASKED}
-    request = PlanRequest(
-        gpu_memory_gib=min(sizes) / GIB,
-        version=version_of(turn.policy.engines[s.name].version),
-        files_gib=known_model.files_gib,
-        gpu_name=cards[0].name,
-        **{name: value for name, value in asked.items() if value is not None},
+    ground = Ground(
+        PlanRequest(
+            gpu_memory_gib=min(sizes) / GIB,
+            version=version_of(turn.policy.engines[s.name].version),
+            files_gib=known_model.files_gib,
+            gpu_name=cards[0].name,
+        ),
+        capability=_lowest(cards),
+        draft=known_model.draft,
     )
     try:
-        return make_plan(known_model.model, request)
+        return make_plan(known_model.model, request_of(picture, known_model.model, ground))
     except UnknownQuantizationError:
         return None
 
 
+def _lowest(cards: Sequence[Gpu]) -> Capability | None:
+    told = [capability_of(card.compute_capability) for card in cards]
+    return min((one for one in told if one is not None), default=None)
+
+
 def _has_a_sum(turn: Turn, s: ServiceState) -> bool:
-    """Tell whether the model is known and lies on GPUs, all of it."""
-    on_gpus = s.name in turn.policy.models and not turn.policy.engines[s.name].runs_on_cpu
-    return on_gpus and not _sums_otherwise(turn.effective(s))
-
-
-def _sums_otherwise(settings: Settings) -> bool:
-    return any(word.startswith(CHANGES_THE_SUM) for word in settings.extra_args)
+    """Tell whether the model is known and lies on GPUs."""
+    return s.name in turn.policy.models and not turn.policy.engines[s.name].runs_on_cpu

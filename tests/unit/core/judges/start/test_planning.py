@@ -11,6 +11,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Driver, Gpu, GpuMemory, Gpus
 from agent.core.planner.model import model_of
+from agent.core.planner.question import Fit
 from agent.core.settings.service import Recovery, ServicePolicy, Settings
 from agent.core.state.observations import GpusSeen, LogProgress
 from agent.core.state.phases import Phase
@@ -133,10 +134,38 @@ def test_unified_memory_and_too_few_cards_are_not_planned() -> None:
         assert host.service().phase is Phase.STARTING
 
 
-def test_offloading_is_not_planned() -> None:
+def test_weights_that_go_to_the_host_are_planned_without() -> None:
     host = a_host(AWQ_70B, max_model_len=8192, extra_args=("--cpu-offload-gb=20",))
     sees(host, 23.5)
     assert host.service().phase is Phase.STARTING
+    host = a_host(AWQ_70B, max_model_len=8192, extra_args=("--cpu-offload-gb", "2"))
+    sees(host, 23.5)
+    assert host.service().phase is Phase.HELD
+
+
+def test_an_option_that_is_not_reckoned_with_is_named_and_nothing_is_held() -> None:
+    for words in (("--enable-eplb",), ("--offload-group-size=4",), ("--brand-new", "1")):
+        host = a_host(AWQ_70B, max_model_len=8192, extra_args=words)
+        sees(host, 23.5)
+        assert host.service().phase is Phase.STARTING
+        planned = host.service().planned
+        assert planned is not None
+        assert planned.verdict is Fit.NOT_KNOWN
+        assert words[0].split("=")[0] in planned.reason
+
+
+def test_what_extra_args_add_counts_against_the_card() -> None:
+    room: dict[str, Any] = {"max_model_len": 8192, "gpu_memory_utilization": 0.97}
+    host = a_host(LLAMA_8B, **room)
+    sees(host, 23.5)
+    assert host.service().phase is Phase.STARTING
+    adapters = ("--enable-lora", "--max-loras", "8", "--max-lora-rank", "256")
+    host = a_host(LLAMA_8B, **room, extra_args=adapters)
+    sees(host, 23.5)
+    assert host.service().phase is Phase.HELD
+    host = a_host(LLAMA_8B, **room, extra_args=("-dp", "2"))
+    sees(host, 23.5)
+    assert host.service().planned is None
 
 
 def test_the_operator_who_starts_a_held_service_is_obeyed() -> None:

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds vLLM in a whole command line: behind a Python, a shell, sudo, or docker run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import MappingProxyType
+
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_ENDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "2>&1", "2>", "<"})
+_IMAGE = re.compile(r"[a-z0-9][\w./:@-]*vllm[\w./:@-]*")
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
+_SERVERS = frozenset({"vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server"})
+_ENGINES = frozenset({"docker", "podman", "nerdctl"})
+_TAKE_NOTHING = frozenset(
+    {"--rm", "-d", "--detach", "-it", "-ti", "-i", "-t", "--tty", "--init", "--privileged"}
+)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class NotVllmError(ValueError):
+    """No server of vLLM is started by a command line; the message says what is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class VllmLine:
+    """The words behind `vllm serve`, the variables set on the line, and the program that runs it.
+
+    `program` is the path of the Python or of `vllm`, "" in a container.
+    """
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    program: str = ""
+
+
+def vllm_line(words: Sequence[str]) -> VllmLine:
+    """Return vLLM's part of a command line; raises NotVllmError."""
+    words = tuple(words)
+    environment: dict[str, str] = {}
+    program = ""
+    for at, word in enumerate(words):
+        name, rest = word.rsplit("/", 1)[-1], words[at + 1 :]
+        if name in _SHELLS and (script := _script(rest)):
+            found = vllm_line(script)
+            return VllmLine(found.words, {**environment, **found.environment}, found.program)
+        if name in _ENGINES and "run" in rest:
+            return _in_container(rest, environment)
+        if name == "vllm" and rest[:1] == ("serve",):
+            return VllmLine(_until_the_end(rest[1:]), environment, word)
+        if word == "-m" and rest[:1] and rest[0] in _SERVERS:
+            return VllmLine(_until_the_end(rest[1:]), environment, program)
+        if word == "-m" and rest[:1] and rest[0].startswith("vllm.") and rest[1:2] == ("serve",):
+            return VllmLine(_until_the_end(rest[2:]), environment, program)
+        if variable := _VARIABLE.fullmatch(word):
+            environment[variable[1]] = variable[2]
+        elif name.startswith("python"):
+            program = word
+    raise NotVllmError("no `vllm serve MODEL` and no vllm.entrypoints.openai.api_server in it")
+
+
+def _script(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of what `sh -c` runs, () where it runs a file."""
+    for flag, script in pairwise(words):
+        if not flag.startswith("-"):
+            break
+        if flag.endswith("c"):
+            try:
+                return tuple(shlex.split(script, comments=True))
+            except ValueError:
+                break
+    return ()
+
+
+def _until_the_end(words: Sequence[str]) -> tuple[str, ...]:
+    end = next((at for at, word in enumerate(words) if word in _ENDS), len(words))
+    return tuple(words[:end])
+
+
+def _in_container(words: tuple[str, ...], environment: dict[str, str]) -> VllmLine:
+    found = dict(environment)
+    for before, word in pairwise(("", *words)):
+        given = word if before in ("-e", "--env") else word.removeprefix("--env=")
+        is_given = before in ("-e", "--env") or word.startswith("--env=")
+        if is_given and (variable := _VARIABLE.fullmatch(given)):
+            found[variable[1]] = variable[2]
+    at = next((at for at in range(len(words)) if _is_image(words, at)), None)
+    if at is None:
+        raise NotVllmError("the container's image is not one of vLLM")
+    rest = words[at + 1 :]
+    try:
+        inner = vllm_line(rest)
+    except NotVllmError:
+        # The image's entry point is the server itself.
+        rest = rest[1:] if rest[:1] == ("serve",) else rest
+        return VllmLine(_until_the_end(rest), found)
+    return VllmLine(inner.words, {**found, **inner.environment})
+
+
+def _is_image(words: tuple[str, ...], at: int) -> bool:
+    """Tell whether a word is an image of vLLM and not the value of an option before it."""
+    if not _IMAGE.fullmatch(words[at]):
+        return False
+    before = words[at - 1] if at else ""
+    return not before.startswith("-") or "=" in before or before in _TAKE_NOTHING

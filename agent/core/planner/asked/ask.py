@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a start beside the model itself, in terms of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.planner.layers import Layer
+from agent.core.planner.overheads import Term
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Memory of one GPU that something beside the model takes, under a name of its own."""
+
+    name: str
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options of a start change of the arithmetic; the defaults change nothing.
+
+    `beside` are terms of one GPU, and `host` such of the host's memory for the whole service.
+    `draft_layers` keep a cache beside the model's own; `draft_in_checkpoint` tells that they are
+    the model's own (MTP) and counted as one of its layers. `not_known` are sentences on options
+    whose memory is not reckoned with, `refusal` why vLLM refuses the start whatever memory there
+    is, `notes` what else is to be said.
+    """
+
+    data_parallel: int = 1
+    decode_context: int = 1
+    text_only: bool = False
+    cpu_offload_gib: float = 0.0
+    block_tokens: int | None = None
+    gpu_blocks: int | None = None
+    draft_layers: tuple[Layer, ...] = ()
+    draft_in_checkpoint: bool = False
+    draft_tokens: int = 0
+    beside: tuple[Beside, ...] = ()
+    host: tuple[Beside, ...] = ()
+    not_known: tuple[str, ...] = ()
+    refusal: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def beside_gib(self) -> float:
+        """GiB of one GPU that is taken beside the model."""
+        return sum(item.term.gib for item in self.beside)
