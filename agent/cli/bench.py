@@ -32,9 +32,9 @@ from agent.host.data import benchmarks as bench_files
 from agent.host.data.profiles import read_profiles
 from agent.host.store.file import StoreError
 from agent.host.store.store import Event, Store
-from agent.host.vllm.api import VllmApi, service_url
 from agent.host.vllm.failure import ApiFailure
 from agent.host.vllm.install import install_of
+from agent.host.vllm.reach import address_of, client_of
 from agent.tasks import bench
 
 if TYPE_CHECKING:
@@ -125,13 +125,13 @@ def _policy(args: argparse.Namespace) -> ServicePolicy:
 
 
 def _target(settings: Settings) -> bench.Target:
-    url = service_url(settings.host, settings.port)
-    models = VllmApi(url).models()
+    models = client_of(settings).models()
     if isinstance(models, ApiFailure) or not models:
         why = str(models) if isinstance(models, ApiFailure) else "it serves no model"
+        url = address_of(settings)
         raise UsageError(f"{settings.name} does not answer at {url} ({why}); see llmagent status")
     return bench.Target(
-        url=url,
+        settings=settings,
         served_name=models[0].id,
         tokenizer=settings.tokenizer or settings.model,
         hf_home=environment_of(settings)["HF_HOME"],

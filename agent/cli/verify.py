@@ -33,7 +33,7 @@ from agent.errors import UsageError
 from agent.host.data.signatures import load_signatures
 from agent.host.journal.follower import JournalFollower
 from agent.host.models.config import read_model_config
-from agent.host.vllm.api import VllmApi, service_url
+from agent.host.vllm.reach import address_of, client_of
 from agent.tasks import ask_vllm as verification
 from agent.tasks.config_in_force import config_in_force
 
@@ -103,9 +103,9 @@ def _report(policy: ServicePolicy, view: dict[str, Any]) -> VerifyReport:
         if name in TUNABLES
     }
     running = settings.with_overrides(learned)
-    url = view.get("url") or service_url(running.host, running.port)
+    url = view.get("url") or address_of(running)
     log = _log_facts(settings.unit, view.get("invocation_id", ""))
-    answers = verification.collect(VllmApi(url), running)
+    answers = verification.collect(client_of(running, url), running)
     config = read_model_config(
         settings.model, settings.revision, environment_of(settings)["HF_HOME"]
     )

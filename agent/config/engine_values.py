@@ -30,6 +30,7 @@ _OWNED_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "use gpus",
     "CUDA_DEVICE_ORDER": "it is always PCI_BUS_ID, the order of nvidia-smi",
     "HF_TOKEN_PATH": "use hf_token_file",
+    "VLLM_API_KEY": "use api_key_file",
 }
 
 

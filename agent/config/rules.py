@@ -19,13 +19,37 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 def check_together(config: Config) -> Iterator[Mistake]:
     """Find what cannot work together: ports, GPUs and their memory."""
     settings = [policy.settings for policy in config.services.values()]
+    yield from _sockets(settings)
+    for one in settings:
+        yield from _tls(one)
     yield from _ports(config, settings)
     for one in settings:
         yield from _enough_gpus(one)
     yield from _memory(settings)
 
 
+def _tls(settings: Settings) -> Iterator[Mistake]:
+    path = ("service", settings.name)
+    for key, other in (("ssl_certfile", "ssl_keyfile"), ("ssl_keyfile", "ssl_certfile")):
+        if getattr(settings, key) is not None and getattr(settings, other) is None:
+            yield Mistake((*path, key), f"means nothing without {other}; give both")
+    if settings.ssl_ca_certs is not None and settings.ssl_certfile is None:
+        yield Mistake((*path, "ssl_ca_certs"), "means nothing without ssl_certfile, ssl_keyfile")
+    if settings.uds is not None and settings.ssl_certfile is not None:
+        yield Mistake((*path, "uds"), "a Unix socket needs no TLS; give one of the two")
+
+
+def _sockets(settings: list[Settings]) -> Iterator[Mistake]:
+    """Find sockets in one directory: each unit makes its own, and takes it away at its end."""
+    with_socket = [one for one in settings if one.uds is not None]
+    for one, other in combinations(with_socket, 2):
+        if str(one.uds).rpartition("/")[0] == str(other.uds).rpartition("/")[0]:
+            text = f"its directory is service.{one.name}'s; give each service its own"
+            yield Mistake(("service", other.name, "uds"), text)
+
+
 def _ports(config: Config, settings: list[Settings]) -> Iterator[Mistake]:
+    settings = [one for one in settings if one.uds is None]
     for one, other in combinations(settings, 2):
         if one.port == other.port and _overlap(one.host, other.host):
             text = f"{other.port} is taken by service.{one.name}; give each service its own port"
@@ -45,7 +69,7 @@ def _overlap(one: str, other: str) -> bool:
 def _enough_gpus(settings: Settings) -> Iterator[Mistake]:
     needed = settings.parallel_size
     if settings.gpus != ("all",) and needed > len(settings.gpus):
-        text = f"{len(settings.gpus)} listed, but tensor x pipeline parallelism needs {needed}"
+        text = f"{len(settings.gpus)} listed, but tensor x pipeline x data needs {needed}"
         yield Mistake(("service", settings.name, "gpus"), text)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from agent.config.engine_table import read_engine
 from agent.config.engine_values import environment, gpus, model, token_file, user
 from agent.config.extra_args import extra_args
+from agent.config.openings import outgoing_addresses, socket_path, writable_directories
 from agent.config.profiles import with_profile
 from agent.config.values import (
     Keys,
@@ -60,16 +61,26 @@ SETTINGS: Keys = {
     "kv_cache_memory_bytes": integer(1),
     "tensor_parallel_size": integer(1, 1024),
     "pipeline_parallel_size": integer(1, 1024),
+    "data_parallel_size": integer(1, 1024),
+    "enable_expert_parallel": boolean,
+    "api_server_count": integer(1, 64),
     "enforce_eager": boolean,
     "max_cudagraph_capture_size": integer(1),
     "enable_prefix_caching": boolean,
     "enable_chunked_prefill": boolean,
     "trust_remote_code": boolean,
+    "uds": socket_path,
+    "ssl_certfile": plain_path,
+    "ssl_keyfile": plain_path,
+    "ssl_ca_certs": plain_path,
     "shutdown_timeout": integer(0, 3600),
     "gpus": gpus,
     "extra_args": extra_args,
     "environment": environment,
     "hf_token_file": token_file,
+    "api_key_file": token_file,
+    "writable_directories": writable_directories,
+    "outgoing_addresses": outgoing_addresses,
     "prefetch": boolean,
     "profile": token,
     "user": user,

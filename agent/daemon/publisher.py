@@ -35,7 +35,7 @@ from agent.core.view.snapshot import (
 )
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.sources.thread import LineCount, SourceHealth
-from agent.host.vllm.api import service_url
+from agent.host.vllm.reach import address_of
 from agent.version import VERSION
 
 PHASES = tuple(phase.value for phase in Phase)
@@ -159,7 +159,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         phase=s.phase.value,
         since_seconds=_wall(s.since, ahead),
         reason=live.waits if s.phase is Phase.WAITING and live.waits else s.reason,
-        url=service_url(running.host, running.port) if running is not None else "",
+        url=address_of(running) if running is not None else "",
         engine_phase=live.engine_phase.value,
         progress=_progress(s),
         fetch=_fetch(s),

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from agent.core.bench.measure import Load, Point, from_vllm_json
 from agent.core.engine.install import Engine
+from agent.core.settings.service import Settings
+from agent.host.vllm.access import access_of
+from agent.host.vllm.api import service_url
 from agent.host.vllm.bench import BenchFailedError, has_bench, run_bench
 from agent.host.vllm.load_client import measure
 
@@ -24,7 +27,7 @@ Progress = Callable[[str], None]
 class Target:
     """The service that is measured; `max_model_len` bounds the prompts, None when not known."""
 
-    url: str
+    settings: Settings
     served_name: str
     tokenizer: str
     hf_home: str
@@ -49,7 +52,8 @@ def loads(
 def run(target: Target, asked: Sequence[Load], progress: Progress) -> list[Point]:
     """Return a point for each load; what vLLM's benchmark cannot do is measured without it."""
     points = []
-    own = has_bench(target.engine)
+    settings = target.settings
+    own = has_bench(target.engine) and settings.uds is None and not settings.speaks_tls
     for number, load in enumerate(asked, 1):
         what = f"{load.batch} at once, {load.input_tokens} tokens in, {load.output_tokens} out"
         progress(f"{number}/{len(asked)}: {what}")
@@ -60,7 +64,7 @@ def run(target: Target, asked: Sequence[Load], progress: Progress) -> list[Point
             except BenchFailedError as error:
                 progress(f"without vllm bench: {error}")
                 own = False
-        points.append(measure(target.url, target.served_name, load, DEADLINE_SECONDS))
+        points.append(measure(target.settings, target.served_name, load, DEADLINE_SECONDS))
     return points
 
 
@@ -68,12 +72,13 @@ def _by_vllm(target: Target, load: Load) -> Point:
     document = run_bench(
         target.python,
         target.engine,
-        target.url,
+        service_url(target.settings.host, target.settings.port),
         target.served_name,
         target.tokenizer,
         target.hf_home,
         load,
         DEADLINE_SECONDS,
+        access_of(target.settings).key,
     )
     try:
         return from_vllm_json(load, document)

@@ -11,9 +11,10 @@ from pathlib import Path
 from agent.core.engine.command_line import command_line
 from agent.core.engine.defaults import default_utilization, forces_slow_kernel
 from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
-from agent.core.engine.install import EngineInstall
+from agent.core.engine.install import Engine, EngineInstall
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.service import Settings
+from agent.core.unit.openings import forbidden
 from agent.core.unit.sandbox import opens
 from agent.errors import HostLacksError
 from agent.host.machine.access import (
@@ -24,6 +25,13 @@ from agent.host.machine.access import (
     user_id,
 )
 from agent.host.vllm.install import install_of, version_of
+from agent.tasks.check_access import (
+    SECRETS,
+    exposure,
+    key_mistakes,
+    prompts_in_the_journal,
+    secret_files,
+)
 from agent.tasks.check_command import mistakes_in_arguments
 from agent.tasks.check_port import taken_port
 
@@ -95,8 +103,7 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
         value = getattr(settings, key)
         if value is not None and value.startswith("/"):
             yield from _local_files(settings, user, value, f"{path}.{key}")
-    if settings.hf_token_file is not None:
-        yield from _token(settings, settings.hf_token_file, f"{path}.hf_token_file")
+    yield from _access(settings, install.engine(flags=None), path)
     yield from _exposure(settings, path)
     holder, serves = taken_port(settings)
     if holder:
@@ -162,31 +169,33 @@ def _local_files(settings: Settings, user: str | None, file: str, path: str) -> 
         yield _error(path, f"{text}, and a+x on the directories above it")
 
 
-def _token(settings: Settings, file: str, path: str) -> Iterator[Obstacle]:
+def _access(settings: Settings, engine: Engine, path: str) -> Iterator[Obstacle]:
     try:
-        facts = file_facts(file)
-    except PermissionError as error:
-        yield _warning(path, f"{file} cannot be looked at: {error.strerror}; run check as root")
-        return
-    if facts is None:
-        yield _error(path, f"{file} is no file; put the token in it: install -m 600 TOKEN {file}")
-        return
-    if facts.mode & 0o077:
-        yield _error(
-            path,
-            f"{file} has mode {facts.mode:04o}, so others may read the token; chmod 600 {file}",
-        )
-    if facts.owner not in (0, user_id(settings.user)):
-        yield _error(path, f"{file} belongs to another user; chown root {file}")
-    if facts.size == 0:
-        yield _error(path, f"{file} is empty; put the token in it")
+        wrong = list(secret_files(settings))
+        for key, sentence in wrong:
+            yield _error(f"{path}.{key}", sentence)
+        if not wrong:
+            for sentence in key_mistakes(settings, engine):
+                yield _error(f"{path}.api_key_file", sentence)
+    except OSError as error:
+        named = next(key for key in SECRETS if getattr(settings, key) is not None)
+        text = f"{error.filename} cannot be looked at: {error.strerror}; run check as root"
+        yield _warning(f"{path}.{named}", text)
+    if told := prompts_in_the_journal(settings, engine):
+        yield _warning(f"{path}.extra_args", told)
+    for sentence in forbidden(settings):
+        yield _warning(f"{path}.sandbox", sentence)
+    for directory in settings.writable_directories:
+        if not Path(directory).is_dir():
+            text = (
+                f"{directory} is no directory; make it: install -d -o {settings.user} {directory}"
+            )
+            yield _warning(f"{path}.writable_directories", text)
 
 
 def _exposure(settings: Settings, path: str) -> Iterator[Obstacle]:
-    if settings.host not in LOOPBACK:
-        text = f"{settings.host} lets everyone who reaches this host use the model, as vLLM asks "
-        text += "for no key; put a proxy or a firewall before it"
-        yield _warning(f"{path}.host", text)
+    if settings.host not in LOOPBACK and settings.uds is None:
+        yield _warning(f"{path}.host", exposure(settings))
     if settings.port < (lowest := _lowest_port()):
         text = f"{settings.port} is for root only, and vLLM does not run as root; use {lowest} or"
         yield _error(f"{path}.port", f"{text} above")

@@ -17,6 +17,7 @@ from agent.core.doctor import card, container, driver, engine, host, model
 from agent.core.doctor.finding import Finding, unknown
 from agent.core.doctor.limits import judge_limits
 from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
+from agent.core.doctor.sandbox import judge_sandbox
 from agent.core.gpu.reading import Gpus
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
@@ -26,6 +27,7 @@ from agent.core.settings.config import Config
 from agent.core.settings.engine import GpuAccess, Runtime
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
+from agent.core.unit.openings import forbidden
 from agent.errors import AgentError
 from agent.host.models.config import read_model_config
 from agent.host.models.known import known_config
@@ -243,6 +245,7 @@ def _place(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     yield host.judge_shared_memory(settings, kernel.memory())
     yield host.judge_port(settings, kernel.listener(settings.port))
     yield judge_limits(settings, limits(settings.unit))
+    yield judge_sandbox(settings, tuple(forbidden(settings)))
     foreign = services.foreign_unit_file(settings.unit)
     yield judge_unit_file(settings.name, settings.unit, foreign)
     journal = host.judge_journal(services.journal(UNITS / settings.unit))

@@ -17,7 +17,8 @@ from agent.core.settings.service import Settings
 from agent.core.unit.text import exec_start
 from agent.host.systemd import SystemdBus
 from agent.host.systemd.trial_unit import TrialUnit
-from agent.host.vllm.api import HealthStatus, VllmApi
+from agent.host.vllm.api import HealthStatus
+from agent.host.vllm.reach import client_of
 from agent.tasks import bench
 
 LOOK_SECONDS = 1.0
@@ -67,7 +68,7 @@ def _failed(trial: Trial, why: str, progress: bench.Progress) -> TrialOutcome:
 
 
 def _not_ready(sweep: Sweep, unit: TrialUnit) -> str | None:
-    api = VllmApi(sweep.target.url)
+    api = client_of(sweep.settings)
     end = time.monotonic() + sweep.start_seconds
     while time.monotonic() < end:
         if not unit.runs():

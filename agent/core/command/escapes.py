@@ -11,9 +11,7 @@ from agent.core.engine.command_line import FLAGS
 
 ESCAPES: Mapping[str, str] = MappingProxyType(
     {
-        "api_key": (
-            "everyone on the host would see the key in ps; let a proxy before vLLM ask for it"
-        ),
+        "api_key": ("everyone on the host would see the key in ps; use api_key_file"),
         "data_parallel_multi_port_external_lb": (
             "each rank would listen on a port of its own, and llmagent watches one; leave it out"
         ),
@@ -27,9 +25,11 @@ ESCAPES: Mapping[str, str] = MappingProxyType(
         "root_path": (
             "llmagent reaches vLLM's paths as they are; rewrite them in a proxy before it"
         ),
-        "ssl_certfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",
-        "ssl_keyfile": "llmagent reaches vLLM by plain HTTP; end TLS in a proxy before it",
-        "uds": "llmagent reaches vLLM by host and port only",
+        "ssl_ca_certs": "llmagent must know how vLLM is reached; use ssl_ca_certs in agent.toml",
+        "ssl_cert_reqs": "llmagent's own requests carry no certificate; ask for keys: api_key_file",
+        "ssl_certfile": "llmagent must know how vLLM is reached; use ssl_certfile in agent.toml",
+        "ssl_keyfile": "llmagent must know how vLLM is reached; use ssl_keyfile in agent.toml",
+        "uds": "llmagent must know how vLLM is reached; use uds in agent.toml",
     }
 )
 """vLLM's names of such options, and why each is refused."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from agent.core.engine.credentials import CREDENTIALS, credential_path
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings
 
@@ -28,18 +29,40 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "kv_cache_memory_bytes": "--kv-cache-memory-bytes",
         "tensor_parallel_size": "--tensor-parallel-size",
         "pipeline_parallel_size": "--pipeline-parallel-size",
+        "data_parallel_size": "--data-parallel-size",
+        "enable_expert_parallel": "--enable-expert-parallel",
+        "api_server_count": "--api-server-count",
         "enforce_eager": "--enforce-eager",
         "max_cudagraph_capture_size": "--max-cudagraph-capture-size",
         "enable_prefix_caching": "--enable-prefix-caching",
         "enable_chunked_prefill": "--enable-chunked-prefill",
         "trust_remote_code": "--trust-remote-code",
+        "uds": "--uds",
+        "ssl_certfile": "--ssl-certfile",
+        "ssl_keyfile": "--ssl-keyfile",
+        "ssl_ca_certs": "--ssl-ca-certs",
         "shutdown_timeout": "--shutdown-timeout",
     }
 )
 """Each setting that is a flag of vLLM, and that flag; in the order of the command line."""
 
-OFF_BY_DEFAULT = frozenset({"enforce_eager", "trust_remote_code"})
+OFF_BY_DEFAULT = frozenset({"enable_expert_parallel", "enforce_eager", "trust_remote_code"})
 """Switches that are off in every vLLM unless asked for, so that "false" needs no flag."""
+
+WITH_KEYS = (
+    "import os, runpy, sys; "
+    f"keys = open(os.environ['CREDENTIALS_DIRECTORY'] + '/{CREDENTIALS['api_key_file']}')"
+    ".read().split(); "
+    "sys.argv = sys.argv[1:] + (['--api-key', *keys] if len(keys) > 1 else []); "
+    "os.environ['VLLM_API_KEY'] = keys[0] if keys else sys.exit('api_key_file holds no key'); "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+"""The program that stands before vLLM's where keys are asked for: neither ps nor the unit nor the
+journal show them. One key goes by VLLM_API_KEY, which all releases know; several by vLLM's own
+list, in which no other process can look (0.32 and later leave it out of the log, too)."""
+
+FIRST_WITH_SEVERAL_KEYS = (0, 32)
+"""Earlier releases may print --api-key to the journal (vLLM pull request 52523)."""
 
 QUIET_ENDPOINTS = "/health,/metrics"
 """Paths whose access lines would fill the journal, as the agent asks for them all the time."""
@@ -62,9 +85,10 @@ def command_line(settings: Settings, engine: Engine) -> tuple[str, ...]:
 
 
 def _module(settings: Settings, engine: Engine) -> tuple[str, ...]:
+    runs = ("-m",) if settings.api_key_file is None else ("-c", WITH_KEYS)
     if engine.has_vllm_metadata and engine.at_least(0, 8):
-        return ("-m", "vllm.entrypoints.cli.main", "serve", settings.model)
-    return ("-m", "vllm.entrypoints.openai.api_server", f"--model={settings.model}")
+        return (*runs, "vllm.entrypoints.cli.main", "serve", settings.model)
+    return (*runs, "vllm.entrypoints.openai.api_server", f"--model={settings.model}")
 
 
 def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
@@ -81,6 +105,8 @@ def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
             case False:
                 # 0.9 made every switch a --x / --no-x pair; before, --x took a value.
                 yield f"{flag}=False" if engine.before(0, 9) else f"--no-{flag[2:]}"
+            case value if name in CREDENTIALS:
+                yield f"{flag}={credential_path(settings.unit, CREDENTIALS[name])}"
             case value:
                 yield f"{flag}={value}"
 

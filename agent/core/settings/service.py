@@ -37,6 +37,8 @@ class Settings:
 
     Names that vLLM has keep vLLM's name and unit (`gpu_memory_utilization` is a share 0..1 of the
     device's total memory, `max_model_len` counts tokens, `shutdown_timeout` seconds).
+    `api_key_file` holds a key a line; `writable_directories` and `outgoing_addresses` are what the
+    sandbox leaves open besides.
     """
 
     name: str
@@ -63,11 +65,21 @@ class Settings:
     enable_prefix_caching: bool | None = None
     enable_chunked_prefill: bool | None = None
     trust_remote_code: bool | None = None
+    data_parallel_size: int | None = None
+    enable_expert_parallel: bool | None = None
+    api_server_count: int | None = None
+    uds: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_ca_certs: str | None = None
     shutdown_timeout: int = 30
     gpus: tuple[str, ...] = ("all",)
     extra_args: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     hf_token_file: str | None = None
+    api_key_file: str | None = None
+    writable_directories: tuple[str, ...] = ()
+    outgoing_addresses: tuple[str, ...] = ()
     prefetch: bool = True
     profile: str | None = None
     user: str = "vllm"
@@ -81,8 +93,14 @@ class Settings:
 
     @property
     def parallel_size(self) -> int:
-        """How many GPUs the service takes: tensor times pipeline parallelism."""
-        return (self.tensor_parallel_size or 1) * (self.pipeline_parallel_size or 1)
+        """How many GPUs the service takes: tensor times pipeline times data parallelism."""
+        replica = (self.tensor_parallel_size or 1) * (self.pipeline_parallel_size or 1)
+        return replica * (self.data_parallel_size or 1)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether clients reach the service by HTTPS."""
+        return self.ssl_certfile is not None
 
     def shares_gpu_with(self, other: Settings) -> bool:
         """Tell whether both may touch one GPU, so that their starts must not overlap."""

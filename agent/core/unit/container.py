@@ -24,7 +24,12 @@ from agent.core.unit.container_command import (
     program,
     stop_seconds,
 )
-from agent.core.unit.environment import cache_directory, probe_address, state_directory
+from agent.core.unit.environment import (
+    cache_directory,
+    listens,
+    socket_directory,
+    state_directory,
+)
 from agent.core.unit.quoting import argument
 
 
@@ -61,7 +66,10 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield "StateDirectoryMode=0750"
     yield f"CacheDirectory={cache_directory(settings)}"
     yield "CacheDirectoryMode=0750"
-    yield f"RuntimeDirectory={RUNTIME_DIRECTORY}/{name}"
+    own = f"{RUNTIME_DIRECTORY}/{name}"
+    yield f"RuntimeDirectory={own}" + (
+        "" if settings.uds is None else f" {socket_directory(settings.uds)}"
+    )
     yield f"SyslogIdentifier={name}"
     yield "LogRateLimitIntervalSec=30s"
     yield "LogRateLimitBurst=1000000"
@@ -95,6 +103,6 @@ def clear_script(settings: Settings, name: str) -> str:
 def _stop_script(settings: Settings) -> str:
     """Return the script that asks a serving vLLM to stop; while it starts it swallows SIGTERM."""
     return (
-        f"(: <>/dev/tcp/{probe_address(settings)}/{settings.port}) 2>/dev/null || exit 0; "
+        f"{listens(settings)} || exit 0; "
         f"exec {program(settings)} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
     )

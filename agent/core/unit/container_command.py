@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from agent.core.engine.command_line import command_line
+from agent.core.engine.credentials import CREDENTIALS, credential_path, credentials_directory
 from agent.core.engine.install import Engine
 from agent.core.settings.engine import GpuAccess, Runtime
 from agent.core.settings.service import Sandbox, Settings
@@ -29,6 +30,8 @@ OFFLINE = "HF_HUB_OFFLINE"
 
 _NOT_INSIDE = frozenset({"PATH", "CUDA_VISIBLE_DEVICES"})
 """The image has programs of its own, and the container sees only GPUs of the service."""
+
+_DIRECTORY = "CREDENTIALS_DIRECTORY"
 
 _LIMITS = ("memlock=-1:-1", "stack=67108864:67108864", "nofile=1048576:1048576", "core=0:0")
 
@@ -103,7 +106,8 @@ def container_environment(settings: Settings, unit: str) -> Mapping[str, str]:
     own = {k: v for k, v in environment_of(settings).items() if k not in _NOT_INSIDE}
     given = dict(settings.environment)
     token = {} if settings.hf_token_file is None else {"HF_TOKEN_PATH": _credential(unit)}
-    return own | token | {k: v for k, v in given.items() if k not in own}
+    keys = {} if settings.api_key_file is None else {_DIRECTORY: credentials_directory(unit)}
+    return own | token | keys | {k: v for k, v in given.items() if k not in own}
 
 
 def _passed_on(settings: Settings) -> Iterator[str]:
@@ -177,13 +181,19 @@ def _gpus(settings: Settings) -> Iterator[str]:
 def _mounts(settings: Settings, unit: str) -> Iterator[str]:
     own = (f"/var/lib/{state_directory(settings)}", f"/var/cache/{cache_directory(settings)}")
     homes = (settings.environment.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE"))
-    written = tuple(dict.fromkeys((*own, *(home for home in homes if home.startswith("/")))))
+    places = (*(home for home in homes if home.startswith("/")), *settings.writable_directories)
+    socket = () if settings.uds is None else (settings.uds.rpartition("/")[0],)
+    written = tuple(dict.fromkeys((*own, *places, *socket)))
     files = (settings.model, settings.tokenizer, settings.chat_template, *settings.engine.mounts)
     read = dict.fromkeys(file for file in files if file is not None and file.startswith("/"))
     yield from (f"--mount={_bind(path)}" for path in written)
     yield from (f"--mount={_bind(path)},readonly" for path in read if path not in written)
-    if settings.hf_token_file is not None:
-        yield f"--mount={_bind(_credential(unit))},readonly"
+    for name, credential in CREDENTIALS.items():
+        # A unit that only fetches has the hub's token alone.
+        if getattr(settings, name) is not None and (
+            unit == settings.unit or name == "hf_token_file"
+        ):
+            yield f"--mount={_bind(credential_path(unit, credential))},readonly"
 
 
 def _bind(path: str) -> str:
@@ -191,5 +201,4 @@ def _bind(path: str) -> str:
 
 
 def _credential(unit: str) -> str:
-    """Return where systemd puts the token: what %d stands for in a unit of the system."""
-    return f"/run/credentials/{unit}/hf_token"
+    return credential_path(unit, CREDENTIALS["hf_token_file"])

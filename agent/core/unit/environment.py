@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.openings import gpus_of, reaches_out
 
 SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -29,11 +30,16 @@ def cache_directory(settings: Settings) -> str:
 def loopback_only(settings: Settings) -> bool:
     """Tell whether the service needs no other address: nothing to fetch, nobody to serve.
 
-    More than one GPU process may talk over the host's own address, so that is left open.
+    Where something asked for lies elsewhere (a collector of traces, a peer's KV cache), only
+    `outgoing_addresses` keep the rest closed. More than one GPU process may talk over the host's
+    own address, so that is left open.
     """
     local = settings.model.startswith("/") and (settings.tokenizer or "/").startswith("/")
     loopback = settings.host in ("127.0.0.1", "localhost", "::1")
-    return local and loopback and settings.parallel_size == 1
+    listens_here = loopback or settings.uds is not None
+    if not (local and listens_here and gpus_of(settings) == 1):
+        return False
+    return bool(settings.outgoing_addresses) or not reaches_out(settings)
 
 
 def environment_of(settings: Settings) -> Mapping[str, str]:
@@ -58,7 +64,7 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
     }
     if settings.gpus != ("all",):
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)
-    if settings.parallel_size == 1:
+    if gpus_of(settings) == 1:
         # PyTorch would ask the name servers for our own name: 120 s if none answers (RUN 0.32).
         ours["GLOO_SOCKET_IFNAME"] = "lo"
     confined = settings.sandbox is Sandbox.STRICT and not settings.engine.in_container
@@ -71,3 +77,15 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
 def probe_address(settings: Settings) -> str:
     """Return the address at which the service can be reached from its own host."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+
+
+def listens(settings: Settings) -> str:
+    """Return the condition in bash that vLLM listens: it does so only once it serves."""
+    if settings.uds is not None:
+        return f"[ -S {settings.uds} ]"
+    return f"(: <>/dev/tcp/{probe_address(settings)}/{settings.port}) 2>/dev/null"
+
+
+def socket_directory(uds: str) -> str:
+    """Return the directory below /run that the unit makes for a socket, "vllm" of /run/vllm/s."""
+    return uds.removeprefix("/run/").rpartition("/")[0]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.openings import gpus_of
 from agent.core.unit.quoting import path_in_list
 
 _HIDDEN_HOMES = ("/home", "/root", "/run/user")
@@ -65,6 +66,14 @@ _STRICT = (
 )
 
 
+_BETWEEN_GPUS = (
+    "DeviceAllow=char-infiniband* rw",
+    "DeviceAllow=/dev/infiniband/rdma_cm rw",
+    "DeviceAllow=char-gdrdrv rw",
+)
+"""What NCCL and NVSHMEM use where they are there: InfiniBand's verbs and GPUDirect's driver."""
+
+
 def sandbox_lines(
     settings: Settings, read_paths: tuple[str, ...], *, loopback_only: bool
 ) -> Iterator[str]:
@@ -79,21 +88,27 @@ def sandbox_lines(
         case Sandbox.BASIC:
             yield from _BASIC
             yield from _shown(settings, read_paths, _HIDDEN_TEMPORARY)
+            yield from _written(settings, _HIDDEN_TEMPORARY)
         case Sandbox.STRICT:
             yield from _STRICT
-            shown = (*_shown(settings, read_paths, _MOUNTED_OVER), *_own_hub_cache(settings))
+            shown = (
+                *_shown(settings, read_paths, _MOUNTED_OVER),
+                *_own_hub_cache(settings),
+                *_written(settings, _MOUNTED_OVER),
+            )
             # Below "yes" nothing can be shown again, below an empty tmpfs it can.
             yield f"ProtectHome={'tmpfs' if shown else 'yes'}"
             if any("-/root/" in line for line in shown):
                 # The empty /root of systemd 257 is closed to all but root.
                 yield "TemporaryFileSystem=/root:ro,mode=0755"
             yield from shown
-            if settings.parallel_size > 1:
+            if gpus_of(settings) > 1:
                 # PyTorch shares memory between the processes of several GPUs with it.
                 yield "SystemCallFilter=pidfd_getfd"
+                yield from _BETWEEN_GPUS
             if loopback_only:
                 yield "IPAddressDeny=any"
-                yield "IPAddressAllow=localhost"
+                yield " ".join(("IPAddressAllow=localhost", *settings.outgoing_addresses))
         case _ as never:
             assert_never(never)
 
@@ -113,6 +128,14 @@ def opens(settings: Settings, path: str) -> bool:
 
 def _below(path: str, directories: tuple[str, ...]) -> bool:
     return any(path.startswith(f"{directory}/") for directory in directories)
+
+
+def _written(settings: Settings, hidden: tuple[str, ...]) -> Iterator[str]:
+    """Open the directories that the operator named; what is hidden is shown again."""
+    for path in settings.writable_directories:
+        directive = "BindPaths" if _below(path, hidden) else "ReadWritePaths"
+        # One that is not there is vLLM's to report, better than systemd's 226/NAMESPACE.
+        yield f"{directive}={path_in_list(f'-{path}')}"
 
 
 def _own_hub_cache(settings: Settings) -> Iterator[str]:

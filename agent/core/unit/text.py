@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from agent.core.engine.command_line import command_line
+from agent.core.engine.credentials import CREDENTIALS
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings, Tunable
 from agent.core.unit.container import container_lines, ordering
@@ -17,8 +18,9 @@ from agent.core.unit.container_command import container_command
 from agent.core.unit.environment import (
     cache_directory,
     environment_of,
+    listens,
     loopback_only,
-    probe_address,
+    socket_directory,
     state_directory,
 )
 from agent.core.unit.quoting import argument, assignment, comment, value
@@ -29,8 +31,6 @@ RESTART_SECONDS = 30
 
 STOP_MARGIN_SECONDS = 15
 """What a stop may take besides the requests in flight (RUN 0.32: 3 s) before systemd ends it."""
-
-HF_TOKEN_CREDENTIAL = "hf_token"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _service_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
     offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
     if settings.engine.in_container:
         yield from container_lines(settings, exec_start(settings, engine), RESTART_SECONDS)
-        yield from _credential(settings)
+        yield from _credential(settings, CREDENTIALS)
         yield from (f"Environment={assignment(*item)}" for item in offline.items())
         return
     environment = offline | dict(environment_of(settings))
@@ -133,7 +133,10 @@ def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
     yield f"CacheDirectory={cache_directory(settings)}"
     yield "CacheDirectoryMode=0750"
     yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
-    yield "UMask=0077"
+    # Who is in the group of the service's user may use its socket.
+    yield f"UMask={'0077' if settings.uds is None else '0007'}"
+    if settings.uds is not None:
+        yield f"RuntimeDirectory={socket_directory(settings.uds)}"
     yield f"SyslogIdentifier={settings.name}"
     yield "LogRateLimitIntervalSec=30s"
     yield "LogRateLimitBurst=1000000"
@@ -144,18 +147,20 @@ def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
     yield "OOMPolicy=stop"
     yield "OOMScoreAdjust=500"
     yield from credential_lines(settings)
+    yield from _credential(settings, (name for name in CREDENTIALS if name != "hf_token_file"))
 
 
 def credential_lines(settings: Settings) -> Iterator[str]:
     """Return how the unit hands the hub's token to its process, which alone can read it."""
     yield from _credential(settings)
     if settings.hf_token_file is not None:
-        yield f"Environment=HF_TOKEN_PATH=%d/{HF_TOKEN_CREDENTIAL}"
+        yield f"Environment=HF_TOKEN_PATH=%d/{CREDENTIALS['hf_token_file']}"
 
 
-def _credential(settings: Settings) -> Iterator[str]:
-    if settings.hf_token_file is not None:
-        yield f"LoadCredential={HF_TOKEN_CREDENTIAL}:{value(settings.hf_token_file)}"
+def _credential(settings: Settings, names: Iterable[str] = ("hf_token_file",)) -> Iterator[str]:
+    for name in names:
+        if (file := getattr(settings, name)) is not None:
+            yield f"LoadCredential={CREDENTIALS[name]}:{value(file)}"
 
 
 def _stop_script(settings: Settings) -> str:
@@ -165,10 +170,9 @@ def _stop_script(settings: Settings) -> str:
     KillMode=control-group would, it ends the workers and the requests with them. While the engine
     starts, it is swallowed by all but the workers. vLLM listens only once it serves.
     """
-    host = probe_address(settings)
     looks = 5 * (settings.shutdown_timeout + STOP_MARGIN_SECONDS // 2)
     return (
-        f"(: <>/dev/tcp/{host}/{settings.port}) 2>/dev/null || exit 0; "
+        f"{listens(settings)} || exit 0; "
         "kill -TERM $MAINPID; "
         f"for ((i = 0; i < {looks}; i++)); do "
         "kill -0 $MAINPID 2>/dev/null || exit 0; sleep 0.2; done"

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
+from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
 from agent.host.vllm.deadline_http import Deadline, DeadlineAdapter
 from agent.host.vllm.failure import ApiFailure, FailureKind
 
@@ -57,17 +58,22 @@ class VllmApi:
     """
 
     def __init__(
-        self, base_url: str, *, connect_seconds: float = 2.0, read_seconds: float = 5.0
+        self,
+        base_url: str,
+        *,
+        access: Access = OPEN,
+        connect_seconds: float = 2.0,
+        read_seconds: float = 5.0,
     ) -> None:
         self._base = base_url.rstrip("/")
-        self.has_key = False
+        self.access = access
         self._connect = connect_seconds
         self._read = read_seconds
         self._deadline = Deadline()
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers.update({"Connection": "close", "Accept-Encoding": "identity"})
-        self._session.mount("http://", DeadlineAdapter(self._deadline))
+        self._session.mount("http://", DeadlineAdapter(self._deadline, access))
 
     def health(self) -> HealthStatus:
         """Ask /health."""
@@ -214,7 +220,7 @@ class VllmApi:
                 json=asked if sound is None else None,
                 data=None if sound is None else asked,
                 files=None if sound is None else {"file": ("silence.wav", sound, "audio/wav")},
-                headers=headers,
+                headers={**self._key_for(path), **(headers or {})},
                 stream=True,
                 allow_redirects=False,
                 timeout=(min(self._connect, allowed), allowed),
@@ -231,10 +237,17 @@ class VllmApi:
             return ApiFailure(FailureKind.HTTP_STATUS, f"{path}: {_message(body)}", status)
         return body
 
+    def _key_for(self, path: str) -> Mapping[str, str]:
+        """Return the header with the key; what is open to all is asked without."""
+        known = path in ("/health", "/metrics", "/version") or self.access.key is None
+        return {} if known else {"Authorization": f"Bearer {self.access.key}"}
+
     def _failure(self, path: str, error: Exception, allowed: float) -> ApiFailure:
         if self._deadline.passed() or isinstance(error, requests.Timeout | TimeoutError):
             return ApiFailure(FailureKind.TIMEOUT, f"{path} within {allowed:g} s")
         inner = error.args[0] if error.args else None
+        if isinstance(root_of(error), UntrustedError):
+            return ApiFailure(FailureKind.UNTRUSTED, str(root_of(error)))
         if isinstance(getattr(inner, "reason", inner), NewConnectionError):
             return ApiFailure(FailureKind.REFUSED, self._base)
         if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):

@@ -40,8 +40,9 @@ def run_bench(
     hf_home: str,
     load: Load,
     deadline_seconds: float,
+    key: str | None = None,
 ) -> Mapping[str, Any]:
-    """Return vLLM's result file for one load.
+    """Return vLLM's result file for one load; `key` goes by the environment, which ps hides.
 
     Raises BenchFailedError when it ends otherwise or takes longer than the deadline.
     """
@@ -64,6 +65,8 @@ def run_bench(
             "--result-filename=result.json",
         ]
         home = {"HOME": directory, "HF_HOME": hf_home, "HF_HUB_OFFLINE": "1"}
+        if key is not None:
+            home["OPENAI_API_KEY"] = key
         try:
             done = subprocess.run(
                 argv,

@@ -16,6 +16,9 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 
+from agent.host.vllm.access import OPEN, Access
+from agent.host.vllm.encrypted import secured
+
 
 class Deadline:
     """A point in monotonic time that the calls of one thread share, one call after another."""
@@ -42,7 +45,7 @@ class Deadline:
 
 
 class _DeadlineSocket(socket.socket):
-    """A connected TCP socket whose every operation ends at the deadline."""
+    """A connected socket whose every operation ends at the deadline."""
 
     def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         super().__init__(connected.family, connected.type, connected.proto, connected.detach())
@@ -52,16 +55,23 @@ class _DeadlineSocket(socket.socket):
         self.settimeout(self._deadline.left())
         return super().recv_into(buffer, nbytes, flags)
 
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        self.settimeout(self._deadline.left())
+        return super().recv(bufsize, flags)
+
     def sendall(self, data: Any, flags: int = 0) -> None:
         self.settimeout(self._deadline.left())
         super().sendall(data, flags)
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Serves `http://` of a requests session, without retries, under the given deadline."""
+    """Serves `http://` of a requests session, without retries, under the given deadline.
 
-    def __init__(self, deadline: Deadline) -> None:
-        self._pool_class = _pool_class(deadline)
+    `access` says whether that goes by a Unix socket or through TLS.
+    """
+
+    def __init__(self, deadline: Deadline, access: Access = OPEN) -> None:
+        self._pool_class = _pool_class(deadline, access)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *_args: Any, **_kwargs: Any) -> None:
@@ -71,14 +81,32 @@ class DeadlineAdapter(HTTPAdapter):
         self.poolmanager = manager
 
 
-def _pool_class(deadline: Deadline) -> type[HTTPConnectionPool]:
+def _pool_class(deadline: Deadline, access: Access) -> type[HTTPConnectionPool]:
     class Connection(HTTPConnection):
+        def _new_conn(self) -> Any:
+            if access.uds is not None:
+                return _unix(access.uds, deadline)
+            return super()._new_conn()  # type: ignore[misc]
+
         def connect(self) -> None:
             parent: Any = super()
             parent.connect()
             self.sock = _DeadlineSocket(self.sock, deadline)
+            if access.tls:
+                self.sock = secured(self.sock, access)
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
 
     return Pool
+
+
+def _unix(path: str, deadline: Deadline) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.settimeout(deadline.left())
+        made.connect(path)
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -17,6 +17,7 @@ class FailureKind(StrEnum):
     HTTP_STATUS = "http-status"
     ENGINE_ERROR = "engine-error"
     GARBAGE = "garbage"
+    UNTRUSTED = "untrusted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class ApiFailure:
                 return f"HTTP {self.status}: {self.detail}"
             case FailureKind.ENGINE_ERROR:
                 return f"an error in place of an answer: {self.detail}"
+            case FailureKind.UNTRUSTED:
+                return f"not asked: {self.detail}"
             case FailureKind.GARBAGE:
                 return f"not vLLM's answer: {self.detail}"
             case _:

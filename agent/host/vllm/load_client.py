@@ -17,6 +17,10 @@ from typing import Any
 import requests
 
 from agent.core.bench.measure import Load, Point
+from agent.core.settings.service import Settings
+from agent.host.vllm.access import Access, access_of
+from agent.host.vllm.api import service_url
+from agent.host.vllm.deadline_http import Deadline, DeadlineAdapter
 
 FIRST_ID = 1000
 IDS = 20_000
@@ -31,15 +35,17 @@ class _Answer:
     failed: bool = False
 
 
-def measure(url: str, model: str, load: Load, deadline_seconds: float) -> Point:
+def measure(settings: Settings, model: str, load: Load, deadline_seconds: float) -> Point:
     """Send the load and return what came of it; what fails or is late counts as failed."""
     end = time.monotonic() + deadline_seconds
+    url, access = service_url(settings.host, settings.port), access_of(settings)
     answers = [_Answer(failed=True) for _ in range(load.requests)]
     numbers = iter(range(load.requests))
     lock = threading.Lock()
 
     def work() -> None:
         with requests.Session() as session:
+            _prepare(session, access, end)
             while True:
                 with lock:
                     number = next(numbers, None)
@@ -55,6 +61,16 @@ def measure(url: str, model: str, load: Load, deadline_seconds: float) -> Point:
         thread.join(max(0.0, end - time.monotonic()) + 1.0)
     seconds = time.monotonic() - started
     return _point(load, answers, seconds)
+
+
+def _prepare(session: requests.Session, access: Access, end: float) -> None:
+    """Let the session reach the service, until `end` at the latest."""
+    deadline = Deadline()
+    deadline.start(max(0.1, end - time.monotonic()))
+    session.trust_env = False
+    session.mount("http://", DeadlineAdapter(deadline, access))
+    if access.key is not None:
+        session.headers["Authorization"] = f"Bearer {access.key}"
 
 
 def _body(model: str, load: Load, number: int) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Prober:
         sound = SILENCE if work.is_audio else None
         answer = self.api.ask(work.path, body, seconds, engine=engine, sound=sound)
         if isinstance(answer, ApiFailure):
-            return meaning(answer, has_key=self.api.has_key)
+            return meaning(answer, has_key=self.api.access.key is not None)
         came = work.read(answer)
         if came is None:
             return Missed(f"{work.path} answered without a {work.item}")
@@ -143,6 +143,8 @@ class Prober:
 def meaning(failure: ApiFailure, *, has_key: bool) -> Refused | Missed:
     """Return what a failed request says of the engine."""
     status = failure.status or 0
+    if failure.kind is FailureKind.UNTRUSTED:
+        return Refused(failure.detail)
     if failure.kind is not FailureKind.HTTP_STATUS:
         gone = failure.kind in (FailureKind.REFUSED, FailureKind.BROKEN)
         return Missed(str(failure), away=gone)

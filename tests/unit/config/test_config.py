@@ -198,9 +198,9 @@ def test_a_wrong_value_is_refused(line: str, said: str) -> None:
         ("--max_model_len", "has a key of its own here: max_model_len"),
         ("-tp", "has a key of its own here: tensor_parallel_size"),
         ("--no-enable-prefix-caching", "has a key of its own here: enable_prefix_caching"),
-        ("--api-key=abc", "would see the key in ps"),
+        ("--api-key=abc", "use api_key_file"),
         ("--hf-token", "use hf_token_file"),
-        ("--ssl-keyfile=/k", "end TLS in a proxy"),
+        ("--ssl-keyfile=/k", "has a key of its own here: ssl_keyfile"),
     ],
 )
 def test_an_extra_argument_that_would_hide_a_setting_or_show_a_secret_is_refused(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from agent.core.bench.measure import Load, Point, Standing, compare, from_vllm_json, knee
 from agent.core.engine.install import Engine
 from agent.core.settings.profile import Band, Origin, Quantity
+from agent.core.settings.service import Settings
 from agent.host.data import benchmarks as bench_files
 from agent.host.vllm.bench import BenchFailedError, run_bench
 from agent.host.vllm.load_client import measure
@@ -29,7 +31,12 @@ def point(load: Load, rate: float, ttft: float | None = 0.2, failed: int = 0) ->
 
 
 def target(url: str, python: str = "/nowhere/python", version: str | None = None) -> bench.Target:
-    return bench.Target(url, "m", "m", "/tmp", python, Engine(version, True, None), 8192)
+    engine = Engine(version, True, None)
+    return bench.Target(at(url), "m", "m", "/tmp", python, engine, 8192)
+
+
+def at(url: str) -> Settings:
+    return Settings("vllm", "m", port=urlsplit(url).port or 80)
 
 
 def test_loads_are_decode_at_each_batch_and_first_tokens_that_fit() -> None:
@@ -120,7 +127,7 @@ def streams(tokens: int, *, usage: bool = True) -> Reply:
 def test_tokens_and_first_tokens_are_counted_from_the_stream(usage: bool) -> None:
     with serving() as server:
         server.replies["POST /v1/completions"] = streams(16, usage=usage)
-        got = measure(server.url, "m", EIGHT, 30)
+        got = measure(at(server.url), "m", EIGHT, 30)
         prompts = [tuple(json.loads(body)["prompt"]) for _, body in server.asked]
     assert (got.completed, got.failed) == (24, 0)
     assert got.output_tokens_per_second == pytest.approx(24 * 16 / got.seconds)
@@ -139,14 +146,14 @@ def test_tokens_and_first_tokens_are_counted_from_the_stream(usage: bool) -> Non
 def test_an_ill_server_gives_failed_requests_and_no_rate(reply: Reply) -> None:
     with serving() as server:
         server.replies["POST /v1/completions"] = reply
-        got = measure(server.url, "m", ONE, 10)
+        got = measure(at(server.url), "m", ONE, 10)
     assert (got.completed, got.failed) == (0, 3)
     assert got.output_tokens_per_second == 0
     assert not got.worked
 
 
 def test_a_server_that_is_away_gives_failed_requests() -> None:
-    got = measure(f"http://127.0.0.1:{unused_port()}", "m", ONE, 5)
+    got = measure(Settings("vllm", "m", port=unused_port()), "m", ONE, 5)
     assert got.failed == 3
 
 

@@ -146,9 +146,9 @@ def test_replicas_that_the_environment_asks_for_are_counted() -> None:
         (["-tp", "2"], "key of its own here: tensor_parallel_size"),
         (["--headless"], "open no port"),
         (["--grpc"], "no HTTP"),
-        (["--api-key"], "would see the key in ps"),
+        (["--api-key"], "use api_key_file"),
         (["--device-ids", "0,1"], "use gpus"),
-        (["--uds=/run/x"], "host and port only"),
+        (["--uds=/run/x"], "has a key of its own here: uds"),
     ],
 )
 def test_what_would_escape_the_agent_is_refused_in_every_spelling(

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a deployment needs open in its sandbox, and what of that the sandbox keeps closed.
+
+Found in the whole command line and environment: GPUs that talk to each other, directories to write
+to (tiers of a KV cache on disk, dumps, traces), addresses of collectors and peers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from agent.core.command.parallel import parallel_of
+from agent.core.command.picture import picture_of
+from agent.core.settings.service import Sandbox, Settings
+
+SHARED = ("/tmp", "/var/tmp")  # noqa: S108
+HOMES = ("/home", "/root", "/run/user")
+
+_WRITES = re.compile(r"(?:^|_)(?:dir|directory|root|dump|output|trace|log|storage|path)s?(?:_|$)")
+_READS = re.compile(r"(?:^|_)(?:model|tokenizer|plugin|template|lora|config|cert|key|lib|bin)")
+"""Names of options and variables: of what is written to, and of what is only read."""
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", ""})  # noqa: S104
+_TRANSFERS = ("kv_transfer_config", "ec_transfer_config")
+IPC_CACHE = "ipc_cache"
+
+
+def gpus_of(settings: Settings) -> int:
+    """Return how many GPUs of this host the service takes, by its keys and extra_args."""
+    return max(settings.parallel_size, parallel_of(picture_of(settings)).gpus)
+
+
+def reaches_out(settings: Settings) -> bool:
+    """Tell whether something asked for lies at an address of another host."""
+    picture = picture_of(settings)
+    if any(picture.table(name) for name in _TRANSFERS):
+        return True
+    return any(_is_elsewhere(text) for _, text in _texts(settings))
+
+
+def forbidden(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each thing that the settings ask for and the sandbox keeps closed."""
+    if settings.sandbox is Sandbox.OFF or settings.engine.in_container:
+        return
+    picture = picture_of(settings)
+    sockets = picture.text("weight_cache_socket_dir")
+    if picture.text("load_format") == IPC_CACHE and sockets is None:
+        yield (
+            "load-format ipc_cache looks for the weight daemon's socket in the temporary directory,"
+            " which is vLLM's own in the sandbox; give --weight-cache-socket-dir, and name that in"
+            " writable_directories"
+        )
+    for name, path in _texts(settings):
+        if not path.startswith("/") or _is_open(settings, path) or _is_read(name):
+            continue
+        if _below(path, SHARED) or (settings.sandbox is Sandbox.STRICT and _below(path, HOMES)):
+            yield f"{name}: the sandbox hides {path}; name it in writable_directories"
+        elif settings.sandbox is Sandbox.STRICT and _WRITES.search(name.lower()):
+            yield f"{name}: vLLM cannot write to {path}; name it in writable_directories"
+
+
+def _is_read(name: str) -> bool:
+    lower = name.lower()
+    return _READS.search(lower) is not None and _WRITES.search(lower) is None
+
+
+def _is_open(settings: Settings, path: str) -> bool:
+    user = "" if settings.user == "vllm" else f"-{settings.user}"
+    own = (f"/var/lib/vllm{user}", f"/var/cache/vllm{user}", "/dev")
+    homes = (settings.environment.get("HF_HOME", ""), settings.environment.get("HF_HUB_CACHE", ""))
+    open_ones = (*own, *settings.writable_directories, *(home for home in homes if home))
+    return any(path == one or path.startswith(f"{one}/") for one in open_ones)
+
+
+def _below(path: str, directories: tuple[str, ...]) -> bool:
+    return any(path.startswith(f"{one}/") for one in directories)
+
+
+def _is_elsewhere(text: str) -> bool:
+    if "://" not in text:
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return True
+    return parts.scheme not in ("file", "unix", "ipc") and (parts.hostname or "") not in _LOOPBACK
+
+
+def _texts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every text asked for without a key of its own, with the name that it stands under."""
+    for name, given in picture_of(settings).options.items():
+        if getattr(settings, name, None) is None:
+            yield from _inside(name, given.value)
+    yield from settings.environment.items()
+
+
+def _inside(name: str, value: object) -> Iterator[tuple[str, str]]:
+    match value:
+        case str():
+            yield name, value
+        case Mapping():
+            for key, inner in value.items():
+                yield from _inside(str(key), inner)
+        case list() | tuple():
+            for inner in value:
+                yield from _inside(name, inner)
+        case _:
+            return

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unit fits the deployment: keys, TLS, a socket, several GPUs, directories and addresses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent.core.engine.command_line import WITH_KEYS
+from agent.core.engine.install import Engine
+from agent.core.settings.engine import EngineSettings, Runtime
+from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.openings import forbidden, gpus_of
+from agent.core.unit.text import UnitInputs, render_unit
+from tests.given.unit_reader import environment, values_of, words
+
+ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
+LOCAL = Settings("vllm", "/srv/m")
+IN_PODMAN = EngineSettings(Runtime.PODMAN, "vllm/vllm-openai:v0.32.0")
+
+
+def rendered(settings: Settings) -> str:
+    return render_unit(settings, ENGINE, UnitInputs(nvidia_devices=True))
+
+
+def test_keys_reach_vllm_as_a_credential_and_no_word_of_the_unit_holds_one() -> None:
+    unit = rendered(replace(LOCAL, api_key_file="/etc/llmagent/keys"))
+    assert values_of(unit, "LoadCredential") == ["api_key:/etc/llmagent/keys"]
+    argv = words(values_of(unit, "ExecStart")[0])
+    assert argv[1:5] == ["-c", WITH_KEYS, "vllm.entrypoints.cli.main", "serve"]
+    assert "VLLM_API_KEY" not in environment(unit)
+
+
+def test_certificate_and_private_key_are_credentials_too() -> None:
+    unit = rendered(replace(LOCAL, ssl_certfile="/etc/ssl/a.pem", ssl_keyfile="/etc/ssl/a.key"))
+    assert values_of(unit, "LoadCredential") == [
+        "ssl_certfile:/etc/ssl/a.pem",
+        "ssl_keyfile:/etc/ssl/a.key",
+    ]
+    argv = words(values_of(unit, "ExecStart")[0])
+    assert "--ssl-certfile=/run/credentials/vllm.service/ssl_certfile" in argv
+    assert "--ssl-keyfile=/run/credentials/vllm.service/ssl_keyfile" in argv
+
+
+def test_a_container_sees_the_credentials_at_the_same_place() -> None:
+    settings = replace(LOCAL, engine=IN_PODMAN, api_key_file="/k", uds="/run/vllm/s")
+    unit = rendered(settings)
+    argv = words(values_of(unit, "ExecStart")[0])
+    place = "/run/credentials/vllm.service"
+    assert f"--mount=type=bind,source={place}/api_key,target={place}/api_key,readonly" in argv
+    assert f"--env=CREDENTIALS_DIRECTORY={place}" in argv
+    assert "--mount=type=bind,source=/run/vllm,target=/run/vllm" in argv
+    assert values_of(unit, "RuntimeDirectory") == ["llmagent-containers/vllm vllm"]
+
+
+def test_a_unix_socket_has_a_directory_of_the_units_and_a_stop_that_looks_for_it() -> None:
+    unit = rendered(replace(LOCAL, uds="/run/vllm/api.sock"))
+    assert values_of(unit, "RuntimeDirectory") == ["vllm"]
+    assert values_of(unit, "UMask") == ["0007"]
+    assert "[ -S /run/vllm/api.sock ]" in values_of(unit, "ExecStop")[0]
+    assert "/dev/tcp" not in unit
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(LOCAL, tensor_parallel_size=2),
+        replace(LOCAL, data_parallel_size=2),
+        replace(LOCAL, extra_args=("-dp", "2")),
+        replace(LOCAL, environment={"VLLM_DP_SIZE": "2"}),
+    ],
+)
+def test_several_gpus_may_use_infiniband_however_they_are_asked_for(settings: Settings) -> None:
+    assert gpus_of(settings) == 2
+    unit = rendered(settings)
+    assert "char-infiniband* rw" in values_of(unit, "DeviceAllow")
+    assert "char-gdrdrv rw" in values_of(unit, "DeviceAllow")
+    assert "GLOO_SOCKET_IFNAME" not in environment(unit)
+
+
+def test_one_gpu_needs_no_infiniband() -> None:
+    assert "infiniband" not in rendered(LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("directory", "directive"),
+    [("/data/kv", "ReadWritePaths"), ("/home/ann/dumps", "BindPaths"), ("/tmp/w", "BindPaths")],
+)
+def test_directories_that_the_operator_names_are_open(directory: str, directive: str) -> None:
+    unit = rendered(replace(LOCAL, writable_directories=(directory,)))
+    assert [words(value) for value in values_of(unit, directive)] == [[f"-{directory}"]]
+
+
+COLLECTOR = ("--otlp-traces-endpoint=http://10.1.2.3:4317",)
+PEER = ("--kv-transfer-config", '{"kv_connector":"NixlConnector","kv_role":"kv_both"}')
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(LOCAL, extra_args=COLLECTOR),
+        replace(LOCAL, extra_args=PEER),
+        replace(LOCAL, environment={"LMCACHE_REMOTE_URL": "redis://cache.lan:6379"}),
+    ],
+)
+def test_what_lies_on_another_host_is_not_cut_off(settings: Settings) -> None:
+    assert values_of(rendered(settings), "IPAddressDeny") == []
+    narrow = rendered(replace(settings, outgoing_addresses=("10.1.2.3/32",)))
+    assert values_of(narrow, "IPAddressDeny") == ["any"]
+    assert values_of(narrow, "IPAddressAllow") == ["localhost 10.1.2.3/32"]
+
+
+@pytest.mark.parametrize(
+    "words_", [("--otlp-traces-endpoint=http://localhost:4317",), ("--seed", "1")]
+)
+def test_what_lies_here_opens_nothing(words_: tuple[str, ...]) -> None:
+    assert values_of(rendered(replace(LOCAL, extra_args=words_)), "IPAddressDeny") == ["any"]
+
+
+FORBIDDEN = {
+    "a tier of the KV cache": (
+        "--kv-transfer-config",
+        '{"kv_connector_extra_config": {"root_dir": "/data/kv"}}',
+    ),
+    "a watchdog's dumps": ("--watchdog-config", '{"dump_dir": "/var/log/vllm"}'),
+    "a profiler's traces": ("--profiler-config", '{"torch_profiler_dir": "/srv/traces"}'),
+    "the weight daemon's socket": ("--load-format", "ipc_cache"),
+}
+
+
+@pytest.mark.parametrize("story", FORBIDDEN)
+def test_what_the_sandbox_keeps_closed_is_named(story: str) -> None:
+    settings = replace(LOCAL, extra_args=FORBIDDEN[story])
+    (sentence,) = forbidden(settings)
+    assert "writable_directories" in sentence
+    assert list(forbidden(replace(settings, sandbox=Sandbox.OFF))) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(
+            LOCAL,
+            extra_args=FORBIDDEN["a tier of the KV cache"],
+            writable_directories=("/data",),
+        ),
+        replace(LOCAL, extra_args=("--tool-parser-plugin", "/opt/parsers/x.py")),
+        replace(LOCAL, environment={"VLLM_TORCH_PROFILER_DIR": "/var/lib/vllm/traces"}),
+    ],
+)
+def test_what_is_open_or_only_read_is_not_named(settings: Settings) -> None:
+    assert list(forbidden(settings)) == []
