@@ -70,32 +70,12 @@ def shared(one: list[int], other: list[int]) -> int:
 
 
 def exposition(
-    counters: Counters, arguments: argparse.Namespace, memory: Memory, model: str, block: int
+    engines: list[Counters], arguments: argparse.Namespace, memory: Memory, model: str, block: int
 ) -> str:
-    """Returns the text of /metrics."""
-    labels = f'engine="0",model_name="{model}"'
-    samples = [
-        ("gauge", "num_requests_running", "", counters.running + counters.in_flight),
-        ("gauge", "num_requests_waiting", "", counters.waiting),
-        ("gauge", "kv_cache_usage_perc", "", 0.5 if counters.waiting else 0.0),
-        ("counter", "prompt_tokens", "_total", counters.prompt_tokens),
-        ("counter", "generation_tokens", "_total", counters.generation_tokens),
-        ("counter", "prefix_cache_queries", "_total", counters.queries),
-        ("counter", "prefix_cache_hits", "_total", counters.hits),
-        ("counter", "num_preemptions", "_total", 0),
-        ("counter", "request_success", "_total", counters.requests),
-        ("histogram", "iteration_tokens_total", "_count", counters.iterations),
-    ]
-    lines = []
-    for kind, name, suffix, value in samples:
-        # prometheus_client declares a counter with its _total.
-        declared = name + (suffix if kind == "counter" else "")
-        lines.append(f"# HELP vllm:{declared} Of the scripted engine.")
-        lines.append(f"# TYPE vllm:{declared} {kind}")
-        if kind == "histogram":
-            lines.append(f'vllm:{name}_bucket{{{labels},le="+Inf"}} {float(value)}')
-            lines.append(f"vllm:{name}_sum{{{labels}}} {float(counters.generation_tokens)}")
-        lines.append(f"vllm:{name}{suffix}{{{labels}}} {float(value)}")
+    """Returns the text of /metrics, with the samples of each engine under its label."""
+    lines: list[str] = []
+    for number, counters in enumerate(engines):
+        lines += _of_one(counters, f'engine="{number}",model_name="{model}"', head=not number)
     config = {
         "block_size": block,
         "cache_dtype": arguments.kv_cache_dtype,
@@ -113,3 +93,30 @@ def exposition(
     lines.append("# TYPE vllm:cache_config_info gauge")
     lines.append(f"vllm:cache_config_info{{{inside}}} 1.0")
     return "\n".join(lines) + "\n"
+
+
+def _of_one(counters: Counters, labels: str, *, head: bool) -> list[str]:
+    samples = [
+        ("gauge", "num_requests_running", "", counters.running + counters.in_flight),
+        ("gauge", "num_requests_waiting", "", counters.waiting),
+        ("gauge", "kv_cache_usage_perc", "", 0.5 if counters.waiting else 0.0),
+        ("counter", "prompt_tokens", "_total", counters.prompt_tokens),
+        ("counter", "generation_tokens", "_total", counters.generation_tokens),
+        ("counter", "prefix_cache_queries", "_total", counters.queries),
+        ("counter", "prefix_cache_hits", "_total", counters.hits),
+        ("counter", "num_preemptions", "_total", 0),
+        ("counter", "request_success", "_total", counters.requests),
+        ("histogram", "iteration_tokens_total", "_count", counters.iterations),
+    ]
+    lines = []
+    for kind, name, suffix, value in samples:
+        # prometheus_client declares a counter with its _total.
+        declared = name + (suffix if kind == "counter" else "")
+        if head:
+            lines.append(f"# HELP vllm:{declared} Of the scripted engine.")
+            lines.append(f"# TYPE vllm:{declared} {kind}")
+        if kind == "histogram":
+            lines.append(f'vllm:{name}_bucket{{{labels},le="+Inf"}} {float(value)}')
+            lines.append(f"vllm:{name}_sum{{{labels}}} {float(counters.generation_tokens)}")
+        lines.append(f"vllm:{name}{suffix}{{{labels}}} {float(value)}")
+    return lines

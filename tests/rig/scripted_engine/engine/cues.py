@@ -31,7 +31,10 @@ class Serving:
         self.core = core
         self.model = str(arguments.served_model_name or arguments.model)
         self.block = 16 if scenario.device == "cuda" else 128
-        self.counters = Counters()
+        self.engines = [Counters() for _ in range(int(arguments.data_parallel_size or 1))]
+        self.counters = self.engines[0]
+        self.hung_ranks: set[int] = set()
+        self.paused = False
         self.dead = False
         self.stopping = False
         self.status: int | None = None
@@ -65,23 +68,27 @@ class Serving:
 
     def metrics(self) -> str:
         """Returns the text of /metrics."""
-        return exposition(self.counters, self.arguments, self.memory, self.model, self.block)
+        return exposition(self.engines, self.arguments, self.memory, self.model, self.block)
 
-    def generate(self, prompt: list[int], wanted: int) -> bool:
+    def generate(self, prompt: list[int], wanted: int, rank: int = 0) -> bool:
         """Makes tokens; False when the engine is gone."""
-        if self.dead:
+        if self.dead or rank >= len(self.engines):
             return False
-        self.counters.begin(
+        counters = self.engines[rank]
+        counters.begin(
             prompt,
             self.block,
             hits=self.scenario.prefix_hits,
             caching=bool(self.arguments.enable_prefix_caching),
         )
+        while rank in self.hung_ranks:
+            if self.dead or self.ended.wait(0.05):
+                return False
         seconds = self.slow_seconds + wanted * self.scenario.token_seconds
         if self.core.generate(seconds, lambda: self.dead or self.ended.is_set()):
-            self.counters.finish(len(prompt), wanted)
+            counters.finish(len(prompt), wanted)
             return True
-        self.counters.abort()
+        counters.abort()
         return False
 
     def cue(self, cue: dict[str, Any]) -> None:
@@ -102,6 +109,10 @@ class Serving:
                 self.core.process.kill()
             case "hang":
                 self.core.send({"hang": True})
+            case "hang-rank":
+                self.hung_ranks.add(int(cue["rank"]))
+            case "pause" | "resume":
+                self.paused = cue["cue"] == "pause"
             case "busy":
                 self.counters.running = int(cue.get("running", 8))
                 self.counters.waiting = int(cue.get("waiting", 100))

@@ -88,7 +88,7 @@ def non_default(arguments: argparse.Namespace) -> dict[str, object]:
     standing = {key: default for key, default in DEFAULTS.items() if key != "model"}
     unset: tuple[object, ...] = (None, False, [])
     return {
-        key: value
+        key: "***" if key in ("api_key", "hf_token") else value
         for key, value in vars(arguments).items()
         if key != "model_tag" and value != standing.get(key) and value not in unset
     }

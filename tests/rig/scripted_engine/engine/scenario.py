@@ -59,6 +59,8 @@ class Scenario:
     token_seconds: float = 0.002
     death_seconds: float = 1.0
     """From the engine's death to the end of the process (3 to 5 s in vLLM)."""
+    task: Literal["generate", "embed"] = "generate"
+    """What the model does: the server has the routes of that work only, as since 0.12."""
     cues: tuple[dict[str, Any], ...] = ()
     """Cues that come by themselves, {"after": seconds of serving, "cue": name, ...}."""
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import ssl
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from engine.cues import Serving
 from engine.words import line
+
+DEV_MODE = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
+WORK = {"generate": "/v1/completions", "embed": "/v1/embeddings"}
 
 
 class Server(ThreadingHTTPServer):
@@ -27,7 +32,14 @@ class Server(ThreadingHTTPServer):
     def serve(self, serving: Serving) -> None:
         """Answers until shutdown."""
         self.serving = serving
+        arguments = serving.arguments
+        given = arguments.api_key or [os.environ.get("VLLM_API_KEY", "")]
+        self.keys = {f"Bearer {key}" for key in given if key}
         self.server_activate()
+        if arguments.ssl_certfile:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(arguments.ssl_certfile, arguments.ssl_keyfile)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.serve_forever(poll_interval=0.05)
 
 
@@ -37,9 +49,33 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
+    def locked(self) -> bool:
+        """Answers 401 to who brings no key, below /v1 alone (vLLM 0.32, authenticate.py)."""
+        server = self.server
+        if not server.keys or not self.path.startswith("/v1"):
+            return False
+        if self.headers.get("Authorization") in server.keys:
+            return False
+        self.answer_json(401, {"error": "Unauthorized"})
+        return True
+
     def do_GET(self) -> None:
         serving = self.server.serving
+        if self.locked():
+            return
         match self.path.split("?")[0]:
+            case "/openapi.json":
+                routes = [
+                    "/health",
+                    "/metrics",
+                    "/version",
+                    "/v1/models",
+                    WORK[serving.scenario.task],
+                ]
+                routes += ["/is_paused"] if DEV_MODE else []
+                self.answer_json(200, {"paths": {route: {} for route in routes}})
+            case "/is_paused" if DEV_MODE:
+                self.answer_json(200, {"is_paused": serving.paused})
             case "/health" | "/ping":
                 self.answer(503 if serving.dead else 200, b"", "text/plain")
             case "/version":
@@ -62,12 +98,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        serving = self.server.serving
+        if self.locked():
+            return
         match self.path:
             case "/scripted/cue":
                 self.answer_json(200, {"cue": body.get("cue")})
-                self.server.serving.cue(body)
-            case "/v1/completions":
+                serving.cue(body)
+            case path if path == WORK[serving.scenario.task] and serving.paused:
+                error = {
+                    "message": "Generation is paused. Please retry after it resumes.",
+                    "type": "ServiceUnavailableError",
+                    "code": 503,
+                }
+                self.answer_json(503, {"error": error})
+            case "/v1/completions" if serving.scenario.task == "generate":
                 self.complete(body)
+            case "/v1/embeddings" if serving.scenario.task == "embed":
+                self.embed(body)
             case _:
                 self.answer_json(404, {"detail": "Not Found"})
 
@@ -84,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
             limit = f"This model's maximum context length is {serving.memory.max_model_len} tokens."
             self.answer_json(400, {"error": {"message": limit, "code": 400}})
             return
-        if not serving.generate(prompt, wanted):
+        if not serving.generate(prompt, wanted, int(self.headers.get("X-data-parallel-rank", 0))):
             gone = {"message": "EngineCore encountered an issue.", "code": 500}
             self.answer_json(500, {"error": gone})
             return
@@ -108,6 +156,17 @@ class Handler(BaseHTTPRequestHandler):
                 "usage": usage,
             },
         )
+
+    def embed(self, body: dict[str, Any]) -> None:
+        """Answers an embedding once the engine has made it."""
+        prompt = tokens_of(body.get("input", ""))
+        if not self.server.serving.generate(prompt, 0):
+            self.answer_json(500, {"error": {"message": "EngineCore encountered an issue."}})
+            return
+        embedding = [0.5, -0.5, 0.25, 0.125]
+        data = [{"index": 0, "object": "embedding", "embedding": embedding}]
+        usage = {"prompt_tokens": len(prompt), "total_tokens": len(prompt)}
+        self.answer_json(200, {"object": "list", "data": data, "usage": usage})
 
     def answer_json(self, status: int, content: object) -> None:
         """Sends JSON."""

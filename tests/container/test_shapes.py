@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shapes in which vLLM is run: keys, TLS, a pause, an embedding model, several engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.rig import scripted
+from tests.rig.container import Container
+from tests.rig.installed import OURS, Agent, service_table
+
+KEY = "corr3ct-horse-battery"
+SECOND = "stap1e-of-the-night"
+KEYS = "/etc/llmagent/keys"
+CUT = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
+
+
+def verdicts(status: dict[str, Any]) -> dict[str, str]:
+    return {check["item"]: check["verdict"] for check in status["verification"]}
+
+
+def hears_no(secret: str, box: Container) -> None:
+    """Looks where everybody may look, and into the journal."""
+    for command in (
+        "ps axww",
+        "systemctl cat vllm; systemctl show vllm",
+        "cat /run/llmagent/status.json",
+        "journalctl --no-pager",
+        "llmagent events --format json",
+        "llmagent render",
+    ):
+        assert secret not in box.run(["bash", "-c", command]).stdout, command
+
+
+def test_a_service_with_keys_and_tls_is_proven_and_shows_no_key(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    agent.box.write(KEYS, f"{KEY}\n{SECOND}\n")
+    make = f"{CUT} -out /etc/llmagent/tls.pem -keyout /etc/llmagent/tls.key"
+    agent.box.run(["bash", "-c", f"{make} && chmod 600 {KEYS} /etc/llmagent/tls.*"])
+    tls: dict[str, Any] = {
+        "ssl_certfile": "/etc/llmagent/tls.pem",
+        "ssl_keyfile": "/etc/llmagent/tls.key",
+    }
+    agent.configure(service_table(**OURS, **tls, api_key_file=KEYS))
+    status = agent.wait("serving")
+    assert verdicts(status)["completion"] == "proven"
+    assert status["hang_detection_off"] == ""
+    assert status["url"] == "https://127.0.0.1:8000"
+    for secret in (KEY, SECOND):
+        hears_no(secret, agent.box)
+    models = "https://127.0.0.1:8000/v1/models"
+    for given, expected in ((KEY, "200"), (SECOND, "200"), ("wrong", "401")):
+        header = f"Authorization: Bearer {given}"
+        ask = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", header, models]
+        assert agent.box.run(ask).stdout == expected
+    assert ", 0 contradicted, 0 unknown" in agent.box.run(["llmagent", "verify"]).stdout
+
+
+def test_a_key_that_a_drop_in_sets_kills_nothing_and_everybody_hears_of_it(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    agent.box.write("/etc/llmagent/own.env", f"VLLM_API_KEY={KEY}\n")
+    drop_in = "[Service]\nEnvironmentFile=/etc/llmagent/own.env\n"
+    agent.box.run(["mkdir", "-p", "/etc/systemd/system/vllm.service.d"])
+    agent.box.write("/etc/systemd/system/vllm.service.d/own.conf", drop_in)
+    try:
+        agent.configure(service_table(**OURS))
+        status = agent.wait("serving")
+        assert verdicts(status)["completion"] == "unknown"
+        assert status["hang_detection_off"] == "needs a key: api_key_file"
+        scripted.cue(agent.box, "busy", tokens_per_second=0)
+        agent.box.run(["sleep", "15"])
+        assert agent.status()["main_pid"] == status["main_pid"]
+        assert agent.status()["restarts"] == {}
+        assert 'llmagent_service_hang_detection{service="vllm"} 0.0' in agent.metrics()
+        assert "hang detection is off" in agent.box.run(["llmagent", "status"]).stdout
+    finally:
+        agent.box.run(["rm", "-r", "/etc/systemd/system/vllm.service.d"])
+
+
+def test_a_paused_engine_is_left_alone_until_it_resumes(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    switch = '[service.vllm.environment]\nVLLM_SERVER_DEV_MODE = "1"\n'
+    agent.configure(service_table(**OURS), switch)
+    pid = agent.wait("serving")["main_pid"]
+    scripted.cue(agent.box, "pause")
+    scripted.cue(agent.box, "busy", tokens_per_second=0)
+    off = agent.box.wait_for(
+        lambda: agent.status().get("hang_detection_off"), 20, "hang detection to be off"
+    )
+    assert "paused" in str(off)
+    agent.box.run(["sleep", "15"])
+    assert agent.status()["main_pid"] == pid
+    scripted.cue(agent.box, "resume")
+    scripted.cue(agent.box, "calm")
+    agent.box.wait_for(
+        lambda: agent.status().get("hang_detection_off") == "", 30, "hang detection to be on"
+    )
+    assert agent.status()["restarts"] == {}
+
+
+def test_an_embedding_model_proves_itself_and_is_killed_when_it_hangs(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {"task": "embed"})
+    agent.configure(service_table(**OURS))
+    status = agent.wait("serving")
+    assert verdicts(status)["embedding"] == "proven"
+    assert "completion" not in verdicts(status)
+    scripted.cue(agent.box, "hang")
+    agent.box.wait_for(
+        lambda: agent.status()["restarts"] == {"engine-hung": 1}, 60, "the hung engine's end"
+    )
+    agent.wait("serving")
+
+
+def test_one_engine_of_two_that_hangs_is_the_death_of_the_service(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {})
+    agent.configure(service_table(**OURS, data_parallel_size=2))
+    agent.wait("serving")
+    scripted.cue(agent.box, "busy", tokens_per_second=20, waiting=0, seconds=0)
+    agent.box.run(["sleep", "15"])
+    assert agent.status()["restarts"] == {}
+    scripted.cue(agent.box, "hang-rank", rank=1)
+    agent.box.wait_for(
+        lambda: agent.status()["restarts"] == {"engine-hung": 1}, 60, "the hung engine's end"
+    )
+    (kill,) = agent.events("kill")
+    assert "engine 1: no token for" in kill["message"]
+    agent.wait("serving")
