@@ -56,46 +56,56 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Cap:
-    """The power limit of a card.
-
-    `asked_watts` is what agent.toml says, `target_watts` the same within the card's range and less
-    what heat takes at present, `found_watts` what was requested before llmagent first changed it.
-    `held_lower_watts` is the enforced limit where a BMC or the board holds it below the target.
-    `why` is the sentence of a state that is not well; `foreign_at` are the last hour's changes by
-    others, `reasserts` counts for ever.
-    """
+class Setting:
+    """What any lever remembers of a card."""
 
     state: LeverState = LeverState.OFF
     why: str = ""
+    """The sentence of a state that is not well."""
+
+    attempt: Attempt = field(default_factory=Attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap(Setting):
+    """The power limit of a card."""
+
     asked_watts: float | None = None
+    """What agent.toml says."""
+
     target_watts: float | None = None
+    """The same within the card's range, and less what heat takes at present."""
+
     found_watts: float | None = None
+    """What was requested before llmagent first changed it."""
+
     held_lower_watts: float | None = None
-    attempt: Attempt = field(default_factory=Attempt)
+    """The enforced limit where a BMC or the board holds it below the target."""
+
     foreign_at: tuple[float, ...] = ()
+    """The times of the last hour's changes by others."""
+
     reasserts: Mapping[Cause, int] = field(default_factory=lambda: NO_REASSERTS)
+    """How often it was set again, ever."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClockLock:
-    """The locked range of a card's clocks in MHz; `told` once it was said to be in force."""
+class ClockLock(Setting):
+    """The locked range of a card's clocks."""
 
-    state: LeverState = LeverState.OFF
-    why: str = ""
     target_mhz: tuple[int, ...] | None = None
-    attempt: Attempt = field(default_factory=Attempt)
+    """The lowest and the highest clock."""
+
     told: bool = False
+    """It was said to be in force."""
 
 
 @dataclass(frozen=True, slots=True)
-class Persistence:
-    """Persistence mode; `off_told` once it was said that it is off and left so."""
+class Persistence(Setting):
+    """Persistence mode: the driver keeps a card up while no program uses it."""
 
-    state: LeverState = LeverState.OFF
-    why: str = ""
     off_told: bool = False
-    attempt: Attempt = field(default_factory=Attempt)
+    """It was said that it is off and left so."""
 
 
 class HeatLevel(StrEnum):
@@ -108,20 +118,25 @@ class HeatLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """The thermal state: `level` since `since`, and another that begins to show, `next_level`.
-
-    `lowered_to_watts` is the limit that action "lower_power" has come to, None while it takes
-    nothing; `stepped_at` is when it last moved. Up to `too_hot_until` no limit from `too_hot_watts`
-    on is tried again.
-    """
+    """The thermal state."""
 
     level: HeatLevel = HeatLevel.NORMAL
     since: float = 0.0
+    """Since when it has this level."""
+
     next_level: HeatLevel = HeatLevel.NORMAL
+    """Another level that begins to show."""
+
     next_since: float = 0.0
     lowered_to_watts: float | None = None
+    """The limit that action "lower_power" has come to; None while it takes nothing."""
+
     stepped_at: float = 0.0
+    """When that limit last moved."""
+
     too_hot_watts: float | None = None
+    """Until `too_hot_until`, limits of this or more are not tried again."""
+
     too_hot_until: float = 0.0
 
 
@@ -150,24 +165,33 @@ class XidRecord:
 
 @dataclass(frozen=True, slots=True)
 class CardLive:
-    """What is only true of the last looks at a card; never stored.
-
-    `throttled_at` is when a reason was last seen, `worst_*` what the present episode has cost at
-    most: the SM clock as a share of its maximum, the generation rate as a share of the service's
-    usual one, None where that is not known. `upset` is what may have undone settings at `upset_at`.
-    `cool_since` is since when nothing speaks against giving power back, 0 while something does.
-    """
+    """What is only true of the last looks at a card; never stored."""
 
     throttled_at: float = 0.0
+    """When a reason was last seen."""
+
     umbrella_since: float = 0.0
     worst_celsius: float | None = None
+    """What the present episode of throttling has cost at most; None where it is not known."""
+
     worst_clock_ratio: float | None = None
+    """The same: the SM clock as a share of its maximum."""
+
     worst_tokens_ratio: float | None = None
+    """The same: the generation rate as a share of the service's usual one."""
+
     held_back_since: float = 0.0
+    """Since when clocks are low without a reason, whether told or not."""
+
     cool_since: float = 0.0
+    """Since when nothing speaks against giving power back; 0 while something does."""
+
     upset: Cause | None = None
+    """What may have undone settings."""
+
     upset_at: float = 0.0
     above_lock: int = 0
+    """Looks in a row with a clock above the locked range."""
 
 
 class Cure(StrEnum):

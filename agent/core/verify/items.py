@@ -34,9 +34,10 @@ def verify(
 ) -> tuple[Check, ...]:
     """Return the verification list of one live service.
 
-    `settings` are the operator's, `running` those of the unit where recovery learned others: an
-    item is judged by what runs, with both in its note, unless `expect` names a value. `shape` is
-    the model's, from its config.json. Nothing is proven or contradicted without evidence.
+    `settings`: what agent.toml asks; `running`: what the unit runs with, where recovery changed it.
+    Items are judged against `running` and the note names both, unless `expect` gives a value.
+    `shape` is the model's, from its config.json. Nothing is proven or contradicted without
+    evidence.
     """
     return tuple(
         check

@@ -39,7 +39,7 @@ ABSENT_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)
 LOG_SECONDS = 2.0
 """An Xid of NVML waits so long for its line in the kernel log, which says more."""
 EARLY_SECONDS = 0.1
-"""A ring that is due this soon is read now: looks are not exactly a second apart."""
+"""Readings come in three groups (every look, 10 s, 60 s); one due within this time is read now."""
 
 
 NOTHING = NvmlLook((), (), "")

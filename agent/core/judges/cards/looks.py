@@ -6,18 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.gpu.reading import Gpu, Gpus
-from agent.core.judges.cards import (
-    ailments,
-    clock_lock,
-    heat,
-    lower_power,
-    persistence,
-    power,
-    throttle,
-)
+from agent.core.judges.cards import ailments, heat, lower_power, throttle
+from agent.core.judges.cards.levers import power
+from agent.core.judges.cards.levers.every import BEFORE_A_START, LEVERS
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
-from agent.core.state.card import Attempt, Card, CardLive, Cause, Heat
+from agent.core.state.card import Card, CardLive, Cause, Heat, LeverState
 from agent.core.state.observations import GpuActionDone, GpusSeen
 from agent.core.state.service import ServiceState
 
@@ -81,9 +75,8 @@ def _judge(turn: Turn, card: Card, gpu: Gpu, before: Gpus | None) -> Card:
         card = _upset(turn, card, Cause.DRIVER_RELOAD)
     card = heat.on_gpu(turn, card, gpu)
     card = lower_power.on_gpu(turn, card, gpu, then)
-    card = power.on_gpu(turn, card, gpu)
-    card = clock_lock.on_gpu(turn, card, gpu)
-    card = persistence.on_gpu(turn, card, gpu)
+    for lever in LEVERS:
+        card = lever.on_gpu(turn, card, gpu)
     return throttle.on_gpu(turn, card, gpu, then, seconds)
 
 
@@ -103,12 +96,10 @@ def on_done(turn: Turn, done: GpuActionDone) -> None:
     card = turn.cards.get(done.uuid)
     if card is None or not done.action_id:
         return
-    if card.cap.attempt.action_id == done.action_id:
-        turn.put_card(power.on_done(turn, card, done))
-    elif card.lock.attempt.action_id == done.action_id:
-        turn.put_card(clock_lock.on_done(turn, card, done))
-    elif card.persistence.attempt.action_id == done.action_id:
-        turn.put_card(persistence.on_done(turn, card, done))
+    for lever in LEVERS:
+        if lever.setting(card).attempt.action_id == done.action_id:
+            turn.put_card(lever.on_done(turn, card, done))
+            return
 
 
 def on_agent_started(turn: Turn, *, rebooted: bool) -> None:
@@ -123,20 +114,16 @@ def on_agent_started(turn: Turn, *, rebooted: bool) -> None:
 
 def _from_the_beginning(card: Card) -> Card:
     """Return the card with nothing under way: who had asked for it is gone."""
-    idle = Attempt(why=card.cap.attempt.why)
-    return _again(
-        replace(
-            card,
-            live=CardLive(),
-            cap=replace(card.cap, attempt=idle),
-            lock=replace(card.lock, attempt=Attempt()),
-            persistence=replace(card.persistence, attempt=Attempt()),
-        )
-    )
+    card = replace(card, live=CardLive())
+    for lever in LEVERS:
+        card = lever.begin_anew(card)
+    return _again(card)
 
 
 def _again(card: Card) -> Card:
-    return persistence.again(clock_lock.again(power.again(card)))
+    for lever in LEVERS:
+        card = lever.again(card)
+    return card
 
 
 def on_reload(turn: Turn) -> None:
@@ -168,6 +155,6 @@ def limits_settled(turn: Turn, s: ServiceState) -> str:
         used = turn.gpus.used_by(turn.policy_of(s).settings.gpus)
         if not any(gpu.uuid == card.uuid for gpu in used):
             continue
-        if not (power.settled(card) and clock_lock.settled(card)):
+        if any(lever.setting(card).state is LeverState.SETTING for lever in BEFORE_A_START):
             return f"waits until the limits of {named(card)} are set"
     return ""

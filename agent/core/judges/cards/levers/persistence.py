@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.gpu.reading import Gpu
-from agent.core.judges.cards import lever
+from agent.core.judges.cards.levers import lever
+from agent.core.judges.cards.levers.lever import Stage
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import SetPersistenceMode
 from agent.core.state.card import Attempt, Card, LeverState, Persistence
 from agent.core.state.observations import GpuActionDone, GpuOutcome
+
+PATIENCE_SECONDS = 120.0
+"""Persistence mode is read every 30 s; a reading that contradicts counts only after four."""
 
 QUIET_SECONDS = 120.0
 """nvidia-persistenced may come later than the agent; before that, off means nothing."""
@@ -22,7 +26,7 @@ QUIET_SECONDS = 120.0
 
 def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     """Judge a reading of the card."""
-    mode, attempt = card.persistence, card.persistence.attempt
+    mode = card.persistence
     if gpu.persistence_mode is None:
         return card
     if gpu.persistence_mode:
@@ -30,22 +34,20 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
         return replace(card, persistence=Persistence(state))
     if not turn.policy.power.persistence_mode:
         return _say(turn, card, gpu)
-    if attempt.action_id and not lever.lost(turn, attempt):
-        return card
-    if mode.state is LeverState.BLOCKED or turn.at < attempt.retry_at:
-        return card
-    if attempt.action_id or (attempt.set_at and turn.at > attempt.set_at + 4 * _READ_SECONDS):
-        return _not_taken(turn, card, "nvidia-smi set it, but NVML reads off")
-    if attempt.set_at:
-        return card
-    action_id = turn.take_id()
+    match lever.stage(turn, mode, reached=False, patience=PATIENCE_SECONDS):
+        case Stage.LOST | Stage.NOT_TAKEN:
+            return _not_taken(turn, card, "nvidia-smi set it, but NVML reads off")
+        case Stage.DUE:
+            return _set(turn, card)
+        case _:
+            return card
+
+
+def _set(turn: Turn, card: Card) -> Card:
+    mode, action_id = card.persistence, turn.take_id()
     turn.do(SetPersistenceMode(card.uuid, action_id))
-    begun = lever.begun(turn, attempt, action_id, "")
+    begun = lever.begun(turn, mode.attempt, action_id, "")
     return replace(card, persistence=replace(mode, attempt=begun))
-
-
-_READ_SECONDS = 30.0
-"""Persistence mode is read at least this often."""
 
 
 def _say(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -69,22 +71,24 @@ def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
         case GpuOutcome.FAILED:
             return _not_taken(turn, card, done.detail)
         case outcome:
-            why = lever.TELLING[outcome]
-            if mode.state is not LeverState.BLOCKED:
-                said = f"{named(card)}: persistence mode stays off: {why}"
-                tell(turn, card, "power-blocked", said)
-            return replace(card, persistence=Persistence(LeverState.BLOCKED, why))
+            why, said = lever.TELLING[outcome], "persistence mode stays off"
+            return replace(card, persistence=lever.refused(turn, card, mode, why, said))
 
 
 def _not_taken(turn: Turn, card: Card, why: str) -> Card:
-    mode = card.persistence
-    attempt = lever.failed(turn, mode.attempt)
-    if not lever.given_up(attempt):
-        return replace(card, persistence=replace(mode, attempt=attempt))
-    if mode.state is not LeverState.DEGRADED:
-        tell(turn, card, "power-degraded", f"{named(card)}: persistence mode stays off: {why}")
-    given_up = replace(mode, state=LeverState.DEGRADED, why=why, attempt=attempt)
-    return replace(card, persistence=given_up)
+    said = f"persistence mode stays off: {why}"
+    mode = lever.not_taken(turn, card, card.persistence, why, said)
+    return replace(card, persistence=mode)
+
+
+def setting(card: Card) -> Persistence:
+    """Return how far persistence mode has come."""
+    return card.persistence
+
+
+def begin_anew(card: Card) -> Card:
+    """Return the card with nothing under way."""
+    return replace(card, persistence=replace(card.persistence, attempt=Attempt()))
 
 
 def again(card: Card) -> Card:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.gpu.reading import Gpu
-from agent.core.judges.cards import lever
+from agent.core.judges.cards.levers import lever
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import LockClocks
@@ -33,7 +33,7 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     lock = card.lock
     if asked is None and lock.target_mhz is None:
         return card if lock == ClockLock() else replace(card, lock=ClockLock())
-    if lock.attempt.action_id and not lever.lost(turn, lock.attempt):
+    if lever.is_under_way(turn, lock.attempt):
         return card
     if asked != lock.target_mhz:
         return _set(turn, replace(card, lock=replace(lock, attempt=Attempt())), asked)
@@ -52,7 +52,7 @@ def _set(turn: Turn, card: Card, mhz: tuple[int, int] | None) -> Card:
     if mhz is None:
         return replace(card, lock=replace(card.lock, state=state, attempt=attempt))
     told = card.lock.told and card.lock.target_mhz == mhz
-    return replace(card, lock=ClockLock(state, "", mhz, attempt, told))
+    return replace(card, lock=ClockLock(state, "", attempt, mhz, told))
 
 
 def _watch(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -77,17 +77,14 @@ def _pair(lock: ClockLock) -> tuple[int, int] | None:
 
 def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
     """Take note of how nvidia-smi ended."""
-    lock = card.lock
     asked = turn.policy.power.limits_of(card.uuid, card.index, card.name).lock_clocks_mhz
     if done.outcome is GpuOutcome.DONE:
         return _done(turn, card, released=asked is None)
     if done.outcome is GpuOutcome.FAILED:
         return _not_taken(turn, card, done.detail)
-    why = lever.TELLING[done.outcome] + (f" ({done.detail})" if done.detail else "")
-    if lock.state is not LeverState.BLOCKED or lock.why != why:
-        tell(turn, card, "power-blocked", f"{named(card)}: clocks are not locked: {why}")
-    blocked = ClockLock(LeverState.BLOCKED, why, asked)
-    return replace(card, lock=blocked)
+    why = lever.why_refused(done)
+    blocked = lever.refused(turn, card, card.lock, why, "clocks are not locked")
+    return replace(card, lock=replace(blocked, target_mhz=asked, told=False))
 
 
 def _done(turn: Turn, card: Card, *, released: bool) -> Card:
@@ -103,14 +100,9 @@ def _done(turn: Turn, card: Card, *, released: bool) -> Card:
 
 
 def _not_taken(turn: Turn, card: Card, why: str) -> Card:
-    lock = card.lock
-    attempt = lever.failed(turn, lock.attempt)
-    if not lever.given_up(attempt):
-        return replace(card, lock=replace(lock, attempt=attempt))
-    if lock.state is not LeverState.DEGRADED:
-        what = f"clocks are not locked after {attempt.tries} tries: {why}"
-        tell(turn, card, "power-degraded", f"{named(card)}: {what}; tried once an hour from now on")
-    return replace(card, lock=replace(lock, state=LeverState.DEGRADED, why=why, attempt=attempt))
+    what = f"clocks are not locked after {card.lock.attempt.tries} tries: {why}"
+    said = f"{what}; tried once an hour from now on"
+    return replace(card, lock=lever.not_taken(turn, card, card.lock, why, said))
 
 
 def _range(lock: ClockLock) -> str:
@@ -126,6 +118,11 @@ def again(card: Card) -> Card:
     return card
 
 
-def settled(card: Card) -> bool:
-    """Tell whether a start need not wait for the card's clocks any more."""
-    return card.lock.state is not LeverState.SETTING
+def setting(card: Card) -> ClockLock:
+    """Return how far the lock has come."""
+    return card.lock
+
+
+def begin_anew(card: Card) -> Card:
+    """Return the card with nothing under way."""
+    return replace(card, lock=replace(card.lock, attempt=Attempt()))

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.gpu.reading import Gpu, PowerLimits
-from agent.core.judges.cards import lever
+from agent.core.judges.cards.levers import lever
+from agent.core.judges.cards.levers.lever import Stage
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
 from agent.core.settings.gpus import CardLimits
@@ -51,10 +52,12 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
         return replace(card, cap=Cap(reasserts=cap.reasserts))
     if gpu.power_limits.requested_watts is None:
         return card
-    same = target == cap.target_watts
-    if not same:
-        cap = replace(cap, target_watts=target, attempt=Attempt(why=cap.attempt.why))
-    return _compare(turn, replace(card, cap=cap), gpu, moved=not same)
+    if target != cap.target_watts:
+        over = cap.state in (LeverState.IN_FORCE, LeverState.BLOCKED)
+        state = LeverState.SETTING if over else cap.state
+        attempt = Attempt(why=cap.attempt.why)
+        cap = replace(cap, target_watts=target, state=state, attempt=attempt)
+    return _compare(turn, replace(card, cap=cap), gpu)
 
 
 def _asked(limits: CardLimits, known: PowerLimits) -> float | None:
@@ -99,37 +102,29 @@ def _target(card: Card, cap: Cap, gpu: Gpu) -> float | None:
 def _no_limit(turn: Turn, card: Card, limits: CardLimits) -> Cap:
     other = "" if limits.lock_clocks_mhz else "; `lock_clocks_mhz` can hold it instead"
     forgotten = replace(card.cap, asked_watts=None, target_watts=None)
-    return _blocked(turn, card, forgotten, f"the card has none that can be set{other}")
+    why = f"the card has none that can be set{other}"
+    return lever.refused(turn, card, forgotten, why, "no power limit")
 
 
-def _blocked(turn: Turn, card: Card, cap: Cap, why: str) -> Cap:
-    if cap.state is not LeverState.BLOCKED or cap.why != why:
-        tell(turn, card, "power-blocked", f"{named(card)}: no power limit: {why}")
-    return replace(cap, state=LeverState.BLOCKED, why=why, attempt=Attempt())
-
-
-def _compare(turn: Turn, card: Card, gpu: Gpu, *, moved: bool) -> Card:
+def _compare(turn: Turn, card: Card, gpu: Gpu) -> Card:
+    """Take the one step that the reading asks for; the order is that of `lever.stage`."""
     cap, requested = card.cap, gpu.power_limits.requested_watts
     assert cap.target_watts is not None
     assert requested is not None
-    attempt = cap.attempt
-    if attempt.action_id and not lever.lost(turn, attempt):
-        return card
-    if abs(requested - cap.target_watts) <= TOLERANCE_WATTS:
-        return _in_force(turn, card, gpu)
-    if cap.state is LeverState.BLOCKED and not moved:
-        return card
-    if attempt.action_id:
-        return _not_taken(turn, card, "nvidia-smi never came back")
-    if attempt.set_at:
-        if turn.at < attempt.set_at + lever.READ_BACK_SECONDS:
+    reached = abs(requested - cap.target_watts) <= TOLERANCE_WATTS
+    match lever.stage(turn, cap, reached=reached, patience=lever.READ_BACK_SECONDS):
+        case Stage.UNDER_WAY | Stage.BLOCKED | Stage.READING_BACK | Stage.RESTING:
             return card
-        return _not_taken(turn, card, f"nvidia-smi set it, but NVML reads {requested:g} W")
-    if turn.at < attempt.retry_at:
-        return card
-    if cap.state is LeverState.IN_FORCE and not moved:
-        return _drifted(turn, card, gpu)
-    return _set(turn, card, gpu, "")
+        case Stage.REACHED:
+            return _in_force(turn, card, gpu)
+        case Stage.LOST:
+            return _not_taken(turn, card, "nvidia-smi never came back")
+        case Stage.NOT_TAKEN:
+            return _not_taken(turn, card, f"nvidia-smi set it, but NVML reads {requested:g} W")
+        case Stage.DUE if cap.state is LeverState.IN_FORCE:
+            return _drifted(turn, card, gpu)
+        case Stage.DUE:
+            return _set(turn, card, gpu, "")
 
 
 def _set(turn: Turn, card: Card, gpu: Gpu, why: str) -> Card:
@@ -197,14 +192,9 @@ def _cause(turn: Turn, card: Card) -> Cause:
 
 def _not_taken(turn: Turn, card: Card, why: str) -> Card:
     cap = card.cap
-    attempt = lever.failed(turn, cap.attempt)
-    if not lever.given_up(attempt):
-        return replace(card, cap=replace(cap, attempt=attempt))
-    if cap.state is not LeverState.DEGRADED:
-        what = f"power limit {cap.target_watts:g} W is not in force after {attempt.tries} tries"
-        told = f"{named(card)}: {what}: {why}; it is tried once an hour from now on"
-        tell(turn, card, "power-degraded", told)
-    return replace(card, cap=replace(cap, state=LeverState.DEGRADED, why=why, attempt=attempt))
+    what = f"power limit {cap.target_watts:g} W is not in force after {cap.attempt.tries} tries"
+    said = f"{what}: {why}; it is tried once an hour from now on"
+    return replace(card, cap=lever.not_taken(turn, card, cap, why, said))
 
 
 def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
@@ -214,8 +204,18 @@ def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
         return replace(card, cap=replace(cap, attempt=lever.answered(turn, cap.attempt)))
     if done.outcome is GpuOutcome.FAILED:
         return _not_taken(turn, card, done.detail)
-    said = f" ({done.detail})" if done.detail else ""
-    return replace(card, cap=_blocked(turn, card, cap, lever.TELLING[done.outcome] + said))
+    why = lever.why_refused(done)
+    return replace(card, cap=lever.refused(turn, card, cap, why, "no power limit"))
+
+
+def setting(card: Card) -> Cap:
+    """Return how far the power limit has come."""
+    return card.cap
+
+
+def begin_anew(card: Card) -> Card:
+    """Return the card with nothing under way; what it is set for is told all the same."""
+    return replace(card, cap=replace(card.cap, attempt=Attempt(why=card.cap.attempt.why)))
 
 
 def again(card: Card) -> Card:
@@ -225,8 +225,3 @@ def again(card: Card) -> Card:
         fresh = replace(cap, asked_watts=None, target_watts=None, state=LeverState.SETTING)
         return replace(card, cap=replace(fresh, attempt=Attempt()))
     return card
-
-
-def settled(card: Card) -> bool:
-    """Tell whether a start need not wait for the card's limit any more."""
-    return card.cap.state is not LeverState.SETTING
