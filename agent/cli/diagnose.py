@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 CHUNK = 65_536
 """Bytes read of one line at a time; a longer line is looked at in parts."""
 
+_NOTHING_AT_ALL = "the log shows nothing to cure"
+_GONE = (
+    "; if this process is gone, it was killed from outside: see journalctl -k for the OOM killer "
+    "and the state of its container or unit"
+)
+_NOTHING = {
+    Outcome.RUNNING: f"{_NOTHING_AT_ALL}, and ends in the middle of a start{_GONE}",
+    Outcome.READY: f"{_NOTHING_AT_ALL}, and ends while it serves{_GONE}",
+}
+
 _CARRIERS = (b'"MESSAGE"', b'"log"', b'"message"')
 
 
@@ -97,7 +107,7 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
     """Return what cures the failure: "action", "why", and the numbers that it rests on."""
     failure = diagnosis.failure
     if failure is None:
-        return {"action": "none", "why": "the log shows nothing to cure"}
+        return {"action": "none", "why": _NOTHING.get(diagnosis.outcome, _NOTHING_AT_ALL)}
     if diagnosis.outcome is Outcome.STOPPED:
         return {"action": "none", "why": _advice(diagnosis, failure)}
     if group_of(failure) is Group.FALLBACK or diagnosis.outcome is Outcome.DEGRADED:
@@ -122,6 +132,8 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
         switches=diagnosis.switches,
         place=diagnosis.place,
         served=diagnosis.phase is EnginePhase.SERVING,
+        guessed=diagnosis.guessed,
+        beyond_settings=diagnosis.beyond_settings,
     )
     return {**_remedy(propose(case), case, running), **diagnosis.numbers.printed()}
 
@@ -134,6 +146,7 @@ def _remedy(remedy: Remedy, of: Case, running: Settings) -> dict[str, object]:
     match remedy:
         case Change(setting, value, why):
             before = getattr(running, setting, None)
+            before = getattr(of.numbers, setting, None) if before is None else before
             raised = setting == "gpu_memory_utilization" and of.failure in TOO_LOW
             raised = raised or (before is not None and value > before)
             verb = "set" if isinstance(value, bool) else "raise" if raised else "lower"

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.diagnosis.allocations import Settled, settle
 from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, FailureLine
 from agent.core.diagnosis.lines import seconds_between
 from agent.core.diagnosis.run import Run
+from agent.core.engine.install import release_of
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 from agent.core.failures.xids import XidAction
@@ -27,8 +29,17 @@ watched an engine that gave nothing."""
 
 PROBE_SECONDS = 2.0
 
-_DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
-"""Words of the wrappers that vLLM prints only when an engine that was up has died."""
+SWALLOWED_SINCE = (0, 16)
+
+KILLED = (
+    "The process was killed from outside while it ran (SIGKILL leaves no word): journalctl -k "
+    "names the OOM killer, docker inspect (State.OOMKilled) or kubectl describe pod (exit 137) a "
+    "limit of the container, journalctl -u the unit a stop that was forced."
+)
+UNUSED = (
+    "Nothing, if it was stopped unused. If the stop was asked for while it started, vLLM (0.16 and "
+    "later) swallowed it: signal the whole cgroup (systemd does), and kill after the stop timeout."
+)
 
 _NOT_FETCHED = frozenset(
     {FailureClass.MODEL_PATH, FailureClass.WEIGHTS_MISSING, FailureClass.TOKENIZER_MISSING}
@@ -37,19 +48,25 @@ _NOT_FETCHED = frozenset(
 
 _HUB_AWAY = frozenset({FailureClass.HUB_UNREACHABLE, FailureClass.HUB_RATE_LIMIT})
 
-_DEGRADING = frozenset({FailureClass.CHAT_TEMPLATE_MISSING})
+_DEGRADING = frozenset({FailureClass.CHAT_TEMPLATE_MISSING, FailureClass.OOM_WAKE_UP})
 _SILENT_ACCESS_LOG = ("disable_uvicorn_access_log", "uvicorn_log_level", "disable_access_log")
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a run came to; `finding` carries the numbers of the cause, where it printed any."""
+    """What a run came to; `finding` carries the numbers of the cause, where it printed any.
+
+    `advice` is what the whole log says to do, `guessed` and `beyond_settings` as in Settled.
+    """
 
     outcome: Outcome
     failure: FailureClass | None
     evidence: tuple[str, ...]
     also: tuple[FailureClass, ...] = ()
     finding: FailureLine | None = None
+    advice: str = ""
+    guessed: bool = False
+    beyond_settings: bool = False
 
 
 def judge(run: Run) -> Conclusion:
@@ -67,6 +84,8 @@ def judge(run: Run) -> Conclusion:
         last = run.served.last_line or run.phase_line
         lines = tuple(line for line in (run.boot_line, last) if line)
         return Conclusion(Outcome.FAILED, FailureClass.HOST_RESET, lines)
+    if run.leftover_line and not run.stopping:
+        return _killed_without_a_word(run)
     if run.fallbacks:
         return _degraded(run)
     if run.stopping:
@@ -83,6 +102,13 @@ def judge(run: Run) -> Conclusion:
     return Conclusion(Outcome.UNKNOWN, None, ())
 
 
+def _killed_without_a_word(run: Run) -> Conclusion:
+    """Python's tracker cleans up behind processes that ended, and nobody asked them to."""
+    lines = [run.leftover_line, run.served.last_line or run.ready_line or run.phase_line]
+    evidence = tuple(line for line in lines if line)
+    return Conclusion(Outcome.FAILED, FailureClass.ENGINE_DEAD, evidence, advice=KILLED)
+
+
 def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     cause = _hub_was_away(findings) or findings[0]
     also = _others(cause.failure, [f.failure for f in findings] + list(run.fallbacks))
@@ -95,11 +121,28 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     if group_of(cause.failure) is Group.MEMORY and run.phase_line:
         evidence.append(run.phase_line)
     evidence += [f.line for f in findings]
-    failure = _settle_guess(run, cause)
-    degraded = run.ready and failure in _DEGRADING
+    settled = Settled(cause.failure)
+    if group_of(cause.failure) is Group.MEMORY:
+        settled = settle(cause, run.findings, run.book.facts())
+    failure = settled.failure
+    degraded = run.ready and failure in _DEGRADING and not _died(findings)
     outcome = Outcome.DEGRADED if degraded else Outcome.FAILED
     lines = tuple(dict.fromkeys(evidence))[:MAX_EVIDENCE]
-    return Conclusion(outcome, failure, lines, also, cause)
+    also = _others(failure, list(also))
+    return Conclusion(
+        outcome,
+        failure,
+        lines,
+        also,
+        cause,
+        settled.advice,
+        settled.guessed,
+        settled.beyond_settings,
+    )
+
+
+def _died(findings: list[FailureLine]) -> bool:
+    return any(f.weight == WRAPPER_WEIGHT for f in findings)
 
 
 def _hub_was_away(findings: list[FailureLine]) -> FailureLine | None:
@@ -107,14 +150,6 @@ def _hub_was_away(findings: list[FailureLine]) -> FailureLine | None:
     if findings[0].failure not in _NOT_FETCHED:
         return None
     return next((f for f in findings if f.soft and f.failure in _HUB_AWAY), None)
-
-
-def _settle_guess(run: Run, cause: FailureLine) -> FailureClass:
-    """An allocation that failed where no phase line survived: the wrappers tell start or run."""
-    if not cause.guessed:
-        return cause.failure
-    fatal = any(word in f.line for f in run.findings for word in _DIED_AT_WORK)
-    return FailureClass.OOM_RUNTIME if fatal else cause.failure
 
 
 def _hang(run: Run) -> Conclusion | None:
@@ -160,6 +195,8 @@ def _stopped(run: Run) -> Conclusion:
     elif _nobody_ever_came(run):
         evidence.append("no request of any kind between ready and the stop")
         failure = FailureClass.SIGTERM_IGNORED_AT_STARTUP
+        lines = tuple(evidence[:MAX_EVIDENCE])
+        return Conclusion(Outcome.STOPPED, failure, lines, advice=UNUSED)
     else:
         failure = FailureClass.SHUTDOWN_SIGTERM
     return Conclusion(Outcome.STOPPED, failure, tuple(evidence[:MAX_EVIDENCE]))
@@ -170,6 +207,8 @@ def _nobody_ever_came(run: Run) -> bool:
 
     vLLM 0.16..0.32 swallow a SIGTERM during start-up without a word; this is all that shows.
     """
+    if release_of(run.version or "") < SWALLOWED_SINCE:
+        return False
     asked = str(run.book.get("non_default_args") or "")
     return (
         run.ready

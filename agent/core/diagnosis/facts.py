@@ -38,6 +38,8 @@ class Facts:
     total_gib: float | None = None
     cuda_graph_gib: float | None = None
     cuda_graph_estimate_gib: float | None = None
+    equivalent_utilization: float | None = None
+    unified_memory: bool | None = None
     model: str | None = None
     served_model_name: str | None = None
     architecture: str | None = None

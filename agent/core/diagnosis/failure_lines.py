@@ -60,7 +60,8 @@ class FailureLine:
     line was a mere warning, or the error was caught: the run may have gone on. `past` is true once
     it did: such a finding may explain what comes later, but is no end. `placed` is where the
     exception was thrown, None where the line is no exception; `by_place` tells that nothing else
-    gave the class. `advice` and `switches` are those of the line itself.
+    gave the class. `frames` are ids of known frames of its traceback. `advice` and `switches` are
+    those of the line itself.
     """
 
     failure: FailureClass
@@ -76,6 +77,7 @@ class FailureLine:
     by_place: bool = False
     advice: str = ""
     switches: tuple[str, ...] = ()
+    frames: frozenset[str] = frozenset()
 
     @property
     def ends(self) -> bool:
@@ -188,6 +190,7 @@ def finding_of(
         soft,
         advice=signature.advice,
         switches=signature.switches,
+        frames=frozenset(trace.frames) if signature.by_phase else frozenset(),
     )
 
 
@@ -233,3 +236,11 @@ def _weight(signature: Signature, numbers: Mapping[str, float | int], *, soft: b
     if numbers["xid"] == _FOLLOWS_ANOTHER_XID:
         return _RANKS[Rank.SYMPTOM]
     return _XID_RANKS[xid_action(int(numbers["xid"]))]
+
+
+def excerpt(text: str, head: int, start: int, end: int) -> str:
+    """Return the beginning of a long line, up to `head`, and its part from `start` to `end`."""
+    if len(text) <= 300:
+        return text
+    begin = max(head, start - 2)
+    return f"{text[:head].rstrip()} ... {text[begin : end + 1].strip(' ,')} ..."[:SHOWN]

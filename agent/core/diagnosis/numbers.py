@@ -25,8 +25,9 @@ class Numbers:
     `free_gib` of `total_gib` is what the device had left; `wanted_gib` is total times
     `utilization`; `tried_gib` is the allocation that failed; `kv_tokens` is what the KV cache can
     hold; `derived_max_model_len` is what the model's config allows; `neighbour_gib` is held by
-    another process, `neighbour_pid`. `recovery_action` is the second hexadecimal number of an
-    Xid 154.
+    another process, `neighbour_pid`; `own_gib` by this one, of which PyTorch has `allocated_gib`,
+    and `private_gib` of that for CUDA graphs. `equivalent_utilization` leaves the same KV cache
+    where graphs are counted. `recovery_action` is the second hexadecimal number of an Xid 154.
     """
 
     free_gib: float | None = None
@@ -47,6 +48,11 @@ class Numbers:
     reserved_gib: float | None = None
     neighbour_gib: float | None = None
     neighbour_pid: int | None = None
+    own_gib: float | None = None
+    allocated_gib: float | None = None
+    private_gib: float | None = None
+    cuda_graph_estimate_gib: float | None = None
+    equivalent_utilization: float | None = None
     warmup_requests: int | None = None
     initial_free_gib: float | None = None
     gpu: int | None = None

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+from agent.core.diagnosis.allocations import ours
 from agent.core.diagnosis.conclusion import Conclusion, judge, phase_shown
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT
@@ -53,6 +54,8 @@ class Diagnosis:
     `evidence` the lines, the cause's first. `advice` is what to do, as this log tells it ("": what
     the class says); `switches` turn off what failed ("NAME=VALUE" of the environment or
     "--flag VALUE"); `place` is the same when the same exception comes from the same place again.
+    `guessed`: the class rests on a guess. `beyond_settings`: no setting that recovery may change
+    helps.
     """
 
     outcome: Outcome = Outcome.UNKNOWN
@@ -62,6 +65,8 @@ class Diagnosis:
     advice: str = ""
     switches: tuple[str, ...] = ()
     place: str = ""
+    guessed: bool = False
+    beyond_settings: bool = False
     transient: bool | None = None
     numbers: Numbers = field(default_factory=Numbers)
     facts: Facts = field(default_factory=Facts)
@@ -134,6 +139,8 @@ class LogReader:
             phase=phase_shown(run),
             evidence=verdict.evidence,
             advice=_advice(verdict),
+            guessed=verdict.guessed,
+            beyond_settings=verdict.beyond_settings,
             switches=verdict.finding.switches if verdict.finding is not None else (),
             place=_place(verdict),
             transient=_transient(verdict),
@@ -210,8 +217,7 @@ class LogReader:
 def _transient(verdict: Conclusion) -> bool | None:
     if verdict.failure is None:
         return None
-    guess = verdict.finding
-    if guess is not None and guess.guessed and guess.failure is verdict.failure:
+    if verdict.guessed:
         return None
     return transient(verdict.failure)
 
@@ -219,8 +225,8 @@ def _transient(verdict: Conclusion) -> bool | None:
 def _advice(verdict: Conclusion) -> str:
     """Return the sentence of the cause's own line, with the exception and its place."""
     finding = verdict.finding
-    if finding is None or verdict.failure is None:
-        return ""
+    if verdict.advice or finding is None or verdict.failure is None:
+        return verdict.advice
     if finding.placed is None or (finding.advice and not finding.by_place):
         return finding.advice
     if finding.weight < SYMPTOM_WEIGHT and not finding.by_place:
@@ -235,7 +241,7 @@ def _place(verdict: Conclusion) -> str:
 
 
 def _numbers(verdict: Conclusion, facts: Facts) -> Numbers:
-    printed = dict(verdict.finding.numbers) if verdict.finding is not None else {}
+    printed = dict(ours(verdict.finding.numbers)) if verdict.finding is not None else {}
     if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
         return Numbers(**printed)  # type: ignore[arg-type]
     if (kv_tokens := printed.get("kv_tokens")) is not None:
@@ -247,6 +253,8 @@ def _numbers(verdict: Conclusion, facts: Facts) -> Numbers:
         "max_model_len": facts.max_model_len,
         "max_num_seqs": facts.max_num_seqs,
         "max_num_batched_tokens": facts.max_num_batched_tokens,
+        "cuda_graph_estimate_gib": facts.cuda_graph_estimate_gib,
+        "equivalent_utilization": facts.equivalent_utilization,
     }
     for name, value in said.items():
         if value is not None:

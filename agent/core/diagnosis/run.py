@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.facts import FactBook, is_fact
 from agent.core.diagnosis.failure_lines import (
-    SHOWN,
     WRAPPER_WEIGHT,
     FailureLines,
+    excerpt,
     finding_by_place,
     finding_of,
     shorten,
@@ -17,6 +17,7 @@ from agent.core.diagnosis.failure_lines import (
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import to_float
 from agent.core.diagnosis.placement.places import Placed, Places
+from agent.core.diagnosis.served import Served
 from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
 from agent.core.failures.classes import EnginePhase, FailureClass
@@ -25,21 +26,12 @@ SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""
 
 _FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
+_SIGNS_OF_LIFE = frozenset(
+    {SignatureKind.PHASE, SignatureKind.PROGRESS, SignatureKind.READY}
+    | {SignatureKind.REQUEST, SignatureKind.STATS}
+)
 _ONLY_TOLD = frozenset({"DEBUG", "INFO"})
 """Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
-
-
-@dataclass(slots=True)
-class Served:
-    """What the run did for clients since it was ready."""
-
-    probes: int = 0
-    answers: int = 0
-    answers_ever: int = 0
-    idle_stats: int = 0
-    blocked: int = 0
-    last_line: str = ""
-    idle_line: str = ""
 
 
 @dataclass(slots=True)
@@ -57,6 +49,7 @@ class Run:
     recognised: bool = False
     in_container: bool = False
     boot_line: str = ""
+    leftover_line: str = ""
     ready: bool = False
     ready_stamp: str = ""
     ready_line: str = ""
@@ -103,6 +96,8 @@ class Run:
         kinds = {match.signature.kind for match in matches}
         if SignatureKind.NOISE in kinds:
             return False
+        if kinds & _SIGNS_OF_LIFE:
+            self.leftover_line = ""
         self.recognised = True
         self.in_container = self.in_container or " pid=1)" in line.shown
         moved = False
@@ -134,6 +129,9 @@ class Run:
                 case SignatureKind.BOOT:
                     if not self.over and (self.ready or self.started or self.phase_line):
                         self.boot_line = self.boot_line or shorten(line.text)
+                case SignatureKind.LEFTOVER:
+                    if not self.over and (self.ready or self.phase_line):
+                        self.leftover_line = shorten(line.text)
                 case SignatureKind.EXIT:
                     self.exit_status = int(match.captures["exit_status"] or 0)
                     self.exit_line = shorten(line.text)
@@ -161,7 +159,7 @@ class Run:
         for name, pattern in signature.fields:
             found = pattern.search(line.text)
             if found is not None:
-                proof = _excerpt(line.text, match.end, found.start(), found.end())
+                proof = excerpt(line.text, match.end, found.start(), found.end())
                 self.book.learn(name, found.group(1), proof, weak=signature.weak)
         for name, value in signature.fixed.items():
             self.book.learn(name, value, shorten(line.text), weak=signature.weak)
@@ -286,10 +284,3 @@ class Run:
         if seconds_between(found[0].stamp, stamp) <= SAME_STOP_SECONDS:
             self.findings.drop_wrappers()
             self.tracebacks.survived()
-
-
-def _excerpt(text: str, head: int, start: int, end: int) -> str:
-    if len(text) <= 300:
-        return text
-    begin = max(head, start - 2)
-    return f"{text[:head].rstrip()} ... {text[begin : end + 1].strip(' ,')} ..."[:SHOWN]

@@ -27,7 +27,8 @@ class SignatureKind(StrEnum):
     FRAME is a traceback line that tells what the engine was doing; NOISE is a line whose alarming
     words mean nothing; CAUGHT marks an error after which the program says that it goes on; REQUEST
     an HTTP access line; STATS the periodic throughput line; BLOCKED a process that waits for
-    another; BOOT the journal's mark of a new boot; START the first lines of a new run; ASKED a stop
+    another; BOOT the journal's mark of a new boot; LEFTOVER what Python cleans up behind
+    a process that is gone; START the first lines of a new run; ASKED a stop
     that somebody asked for; STOP what follows any stop; EXIT what systemd says of the end of a
     process.
     """
@@ -49,6 +50,7 @@ class SignatureKind(StrEnum):
     STATS = "stats"
     BLOCKED = "blocked"
     BOOT = "boot"
+    LEFTOVER = "leftover"
     NOISE = "noise"
 
 

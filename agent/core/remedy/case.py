@@ -51,7 +51,8 @@ class Case:
     when unknown. `kv_gib_before` is what was left for the KV cache when these same settings last
     proved good. `advice` and `switches` are what the log's own lines say to do and to turn
     off. `place` is where the exception was thrown; `again`: a start before this one ended there in
-    the same way. `served`: it was ready before it failed.
+    the same way. `served`: it was ready before it failed. `guessed`: nothing tells which part of
+    the run it was. `beyond_settings`: none of the settings that recovery may change helps.
     """
 
     failure: FailureClass
@@ -73,6 +74,8 @@ class Case:
     place: str = ""
     again: bool = False
     served: bool = False
+    guessed: bool = False
+    beyond_settings: bool = False
 
     @property
     def utilization(self) -> float:

@@ -40,12 +40,19 @@ def _where_bounds_meet(graphs: Rung) -> Rung:
     return rung
 
 
+def _by_the_graphs_or_what_was_missing(case: Case) -> Change | None:
+    """Take vLLM's own estimate of the graphs where it prints one: one start instead of several."""
+    return utilization.down_by_the_graphs(case) or RUNGS["lower_kv_by_what_was_missing"](case)
+
+
 RUNGS: Mapping[str, Rung] = {
     "lower_utilization_to_what_is_free": utilization.lower_to_what_is_free,
     "lower_utilization_by_one_step": utilization.one_step_down,
+    "raise_batch_to_the_block": peaks.batch_to_the_block,
     "lower_kv_by_what_was_missing": _kv_bytes_or(
         kv_bytes.lower_by_what_was_missing, utilization.down_by_what_was_missing
     ),
+    "lower_utilization_by_the_graphs_or_what_was_missing": _by_the_graphs_or_what_was_missing,
     "lower_kv_by_one_step": _kv_bytes_or(
         kv_bytes.lower_by_what_was_missing, utilization.one_step_down
     ),

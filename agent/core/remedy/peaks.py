@@ -96,6 +96,15 @@ def half_the_batch(case: Case) -> Change | None:
     return Change("max_num_batched_tokens", value, f"{why}: {current} -> {value}")
 
 
+def batch_to_the_block(case: Case) -> Change | None:
+    """Raise max_num_batched_tokens to the block size that vLLM prints as its least."""
+    block, current = case.numbers.block_size, case.numbers.max_num_batched_tokens
+    if block is None or current is None or block <= current:
+        return None
+    why = f"one block of {block} tokens must fit into a batch: {current} -> {block}"
+    return Change("max_num_batched_tokens", block, why)
+
+
 def _prefills_in_chunks(case: Case) -> bool:
     if case.running.enable_chunked_prefill is not None:
         return case.running.enable_chunked_prefill

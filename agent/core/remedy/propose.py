@@ -54,7 +54,7 @@ def propose(case: Case) -> Remedy:
             f"{case.kv_gib_before:g} with these settings before: wait for the card to be quiet"
         )
         return Wait(SECONDS_TO_SETTLE, why)
-    ladder = LADDERS.get(case.failure, ())
+    ladder = () if case.beyond_settings else LADDERS.get(case.failure, ())
     for rung in ladder[case.spent :]:
         change = rung(case)
         if change is not None:
@@ -117,10 +117,19 @@ def _as_its_kind_asks(case: Case) -> Remedy:
     match kind_of(failure):
         case Kind.TRANSIENT:
             return Retry(_why_again(case))
-        case Kind.PERMANENT | Kind.HUMAN if failure in LADDERS:
+        case Kind.PERMANENT | Kind.HUMAN if case.guessed:
+            return Hold("what would cure it depends on where it failed", _advice(case))
+        case Kind.PERMANENT | Kind.HUMAN if case.beyond_settings:
+            return Hold("no setting that recovery may change helps", _advice(case))
+        case Kind.PERMANENT | Kind.HUMAN if failure in LADDERS and _has_a_remedy(case):
             return Hold("every change within the limits was tried", _advice(case))
         case Kind.PERMANENT | Kind.HUMAN:
             return Hold("no start with these settings can succeed", _advice(case))
+
+
+def _has_a_remedy(case: Case) -> bool:
+    """Tell whether a ladder was climbed: a refused value has a rung only where a number says so."""
+    return bool(case.spent) or group_of(case.failure) is not Group.CONFIGURATION
 
 
 def _advice(case: Case) -> str:

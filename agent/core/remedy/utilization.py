@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from agent.core.engine.install import release_of
 from agent.core.remedy.case import Bound, Case, Change
 
 NAME = "gpu_memory_utilization"
@@ -25,6 +26,9 @@ SHARED_BELOW = 0.9
 """With less than this share free before a start, somebody else holds a part of the card."""
 
 STEP = 0.01
+
+GRAPHS_ARE_COUNTED_SINCE = (0, 21)
+"""From this release on vLLM takes the memory of CUDA graphs off what the KV cache gets."""
 
 
 def lower_to_what_is_free(case: Case) -> Change | None:
@@ -53,6 +57,22 @@ def down_by_what_was_missing(case: Case) -> Change | None:
         return one_step_down(case)
     why = f"{tried:g} GiB more were needed of {total:g} GiB, and 0.02 to spare"
     return _lower(case, case.utilization - tried / total - 0.02, why)
+
+
+def down_by_the_graphs(case: Case) -> Change | None:
+    """Lower it by what vLLM itself estimates for CUDA graphs and does not count (0.18..0.20)."""
+    numbers, release = case.numbers, release_of(case.vllm_version or "")
+    estimate, equivalent = numbers.cuda_graph_estimate_gib, numbers.equivalent_utilization
+    if estimate is None or case.running.kv_cache_memory_bytes is not None:
+        return None
+    if release >= GRAPHS_ARE_COUNTED_SINCE:
+        return None
+    why = f"vLLM estimates {estimate:g} GiB for CUDA graphs, which it does not count"
+    if numbers.total_gib:
+        return _lower(case, case.utilization - estimate / numbers.total_gib, why)
+    if equivalent is not None and equivalent > case.utilization:
+        return _lower(case, 2 * case.utilization - equivalent, why)
+    return None
 
 
 def raise_for_any_kv(case: Case) -> Change | None:

@@ -38,13 +38,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last failure: its class, the lines that show it, and what was done about it."""
+    """The last failure: its class, the lines that show it, and what was done about it.
+
+    `place` is the exception and where it was thrown, "" where no exception is known.
+    """
 
     at: float
     failure: FailureClass
     engine_phase: EnginePhase
     evidence: tuple[str, ...]
     remedy: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

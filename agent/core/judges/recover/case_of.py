@@ -11,6 +11,7 @@ from agent.core.failures.classes import FailureClass
 from agent.core.judges.holders.shares import gpus_of, in_host_memory, neighbours_of, room_of
 from agent.core.judges.turn import Turn
 from agent.core.remedy.case import Case
+from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 
 NO_NUMBERS = Numbers()
@@ -38,7 +39,31 @@ def case_of(
         or (diagnosis is not None and diagnosis.facts.device == "cpu"),
         neighbours=neighbours_of(turn, s),
         room=room_of(turn, s),
+        advice=diagnosis.advice if diagnosis is not None else "",
+        switches=diagnosis.switches if diagnosis is not None else (),
+        place=diagnosis.place if diagnosis is not None else "",
+        again=_came_again(s, failure, diagnosis),
+        served=s.died is not None and s.died.phase in (Phase.SERVING, Phase.VERIFYING),
+        guessed=diagnosis is not None and diagnosis.guessed,
+        beyond_settings=diagnosis is not None and diagnosis.beyond_settings,
         kv_gib_before=good.kv_gib if good is not None and good.settings == running else None,
+    )
+
+
+def _came_again(s: ServiceState, failure: FailureClass, diagnosis: Diagnosis | None) -> bool:
+    """Tell whether the start before this one ended with the same exception at the same place.
+
+    A start, not a run that served: what served before may serve again.
+    """
+    before, died = s.failure, s.died
+    return (
+        diagnosis is not None
+        and diagnosis.place != ""
+        and before is not None
+        and (before.failure, before.place) == (failure, diagnosis.place)
+        and died is not None
+        and died.phase is Phase.STARTING
+        and s.attempts > 0
     )
 
 

@@ -194,6 +194,7 @@ def _note(
     evidence: tuple[str, ...],
 ) -> ServiceState:
     phase = diagnosis.phase if diagnosis is not None else s.live.engine_phase
+    place = diagnosis.place if diagnosis is not None else ""
     lines = diagnosis.evidence if diagnosis is not None else evidence
     shown = shortened(lines[0]) if lines else "no line of the log says why"
     settings = turn.policy_of(s).settings
@@ -210,7 +211,7 @@ def _note(
     turn.tell(s.name, "failure", f"{failure.value} while {phase.value}: {shown}", **data)
     return replace(
         s,
-        failure=Failure(turn.at, failure, phase, lines, ""),
+        failure=Failure(turn.at, failure, phase, lines, "", place),
         faults=faults_with(s, failure, turn.at),
         last_down_at=turn.at,
     )

@@ -214,7 +214,7 @@ def test_ready_ends_with_the_engine() -> None:
             "memory in use. Of the allocated memory 20 GiB is allocated by PyTorch, and 1.50 GiB "
             "is reserved by PyTorch but unallocated.",
             {"tried_gib": 1.0, "gpu": 1, "total_gib": 23.53, "free_gib": 0.5, "neighbour_gib": 2.0,
-             "neighbour_pid": 99, "reserved_gib": 1.5},
+             "neighbour_pid": 99, "reserved_gib": 1.5, "allocated_gib": 20.0},
         ),
         (
             "AssertionError: Error in memory profiling. Initial free memory 84409778176, current "

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which part of a run an allocation failed in, and whether any setting helps: by what is printed.
+
+Texts of torch 2.4..2.14 (c10/cuda/CUDACachingAllocator.cpp): "this process has" is printed where
+torch finds its own process id among those that NVML names, which it cannot in a container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.failure_lines import FailureLine
+from agent.core.failures.classes import FailureClass as F
+
+CONTEXT_GIB = 0.5
+"""What a CUDA context and its libraries take beside the allocator, at least."""
+
+OURS_GIB, OURS_SHARE = 1.5, 0.05
+"""How much more than PyTorch itself a process of ours holds: context, NCCL's buffers, graphs."""
+
+FULL_SHARE = 0.85
+"""Weights that take more of the card than this leave no room for any start-up peak."""
+
+_DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
+"""Words of the wrappers that vLLM prints only when an engine that was up has died."""
+
+_DIED_AT_START = ("failed to start", "initialization failed")
+_START_PEAKS = frozenset({F.OOM_PROFILE, F.OOM_SAMPLER_WARMUP})
+_COMPUTING, _MEDIA = "frame-computing", "frame-multimodal"
+
+UNIFIED = (
+    "This GPU shares the host's memory, of which gpu_memory_utilization is no bound: page cache "
+    "and other processes take from the same. Set kv_cache_memory_bytes instead, stop what else "
+    "holds memory, drop the page cache before the start (sync; echo 3 > /proc/sys/vm/drop_caches), "
+    "and build with MAX_JOBS=1."
+)
+GUESSED = (
+    "The log does not show which part of the run it was: while weights load, only a smaller or "
+    "quantized checkpoint or more GPUs help; in any later part, lower gpu_memory_utilization."
+)
+MEDIA = (
+    "The peak is that of images, video or audio: give --limit-mm-per-prompt (fewer or smaller "
+    'items, such as \'{"image": 1, "video": 0}\') or fewer pixels with --mm-processor-kwargs; '
+    "fewer sequences do not help."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a failed allocation was; `advice` is "" where the class says enough.
+
+    `guessed`: nothing tells the part of the run. `beyond_settings`: none of the settings that
+    recovery may change helps.
+    """
+
+    failure: F
+    guessed: bool = False
+    advice: str = ""
+    beyond_settings: bool = False
+
+
+def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> Settled:
+    """Judge the allocation that failed by its line, its frames, the wrappers and the facts."""
+    failure, guessed = _part_of_the_run(cause, [other.line for other in others])
+    if facts.unified_memory:
+        return Settled(failure, guessed, UNIFIED)
+    if guessed:
+        return Settled(failure, guessed, GUESSED, beyond_settings=True)
+    if failure in _START_PEAKS:
+        if (advice := _no_room_for_peaks(cause.numbers, facts)) != "":
+            return Settled(F.OOM_WEIGHTS_LOAD, advice=advice)
+        if _MEDIA in cause.frames:
+            return Settled(failure, advice=MEDIA, beyond_settings=True)
+    return Settled(failure)
+
+
+def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
+    if not cause.guessed:
+        return cause.failure, False
+    if any(word in line for line in wrappers for word in _DIED_AT_WORK):
+        return F.OOM_RUNTIME, False
+    graphs = cause.numbers.get("private_gib", 0.0) > 0
+    computing = bool(cause.frames & {_COMPUTING, _MEDIA})
+    if not graphs and not computing:
+        return cause.failure, True
+    if any(word in line for line in wrappers for word in _DIED_AT_START):
+        return (F.OOM_GRAPH_CAPTURE if graphs else F.OOM_PROFILE), False
+    return (F.OOM_RUNTIME if graphs else F.OOM_PROFILE), False
+
+
+def _no_room_for_peaks(numbers: Mapping[str, float | int], facts: Facts) -> str:
+    """Return why no smaller peak fits beside the weights, "" where one may."""
+    weights, total = facts.weights_gib, numbers.get("total_gib") or facts.total_gib
+    tried, share = numbers.get("tried_gib"), facts.gpu_memory_utilization
+    if weights is None or not total or numbers.get("neighbour_gib"):
+        return ""
+    beside = tried is not None and weights + tried + CONTEXT_GIB > total
+    full = share is not None and weights > share * total and weights > FULL_SHARE * total
+    if not beside and not full:
+        return ""
+    asked = "" if share is None else f", and {share:g} of the card is {share * total:.1f} GiB"
+    return (
+        f"The weights take {weights:g} of {total:g} GiB{asked}: no smaller batch makes room. Use a "
+        "smaller or quantized checkpoint, or more GPUs."
+    )
+
+
+def ours(numbers: Mapping[str, float | int]) -> Mapping[str, float | int]:
+    """Return the numbers without a "neighbour" that is the process itself, seen from a container.
+
+    It is where torch names no process as its own and this one holds what PyTorch allocated.
+    """
+    theirs, allocated = numbers.get("neighbour_gib"), numbers.get("allocated_gib")
+    if theirs is None or allocated is None or "own_gib" in numbers:
+        return numbers
+    rest = theirs - allocated - numbers.get("reserved_gib", 0.0)
+    if not -0.1 <= rest <= max(OURS_GIB, OURS_SHARE * theirs):
+        return numbers
+    left = {k: v for k, v in numbers.items() if k not in ("neighbour_gib", "neighbour_pid")}
+    return {**left, "own_gib": theirs}

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An allocation that failed is judged by what its line, its frames and the facts say."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import pytest
+
+from agent.cli.diagnose import remedy_of
+from agent.core.failures.classes import FailureClass, Outcome
+from tests.given.engine_logs import (
+    CAPTURING,
+    DEATH_AT_START,
+    LOADING,
+    PROFILING,
+    SERVING,
+    STARTING,
+    diagnose,
+    failed,
+    v1,
+)
+
+F = FailureClass
+SITE = "/opt/vllm/lib/python3.12/site-packages"
+
+
+def oom(tried: str = "96.00 MiB", *, total: str = "23.53", private: str = "", whose: str = "Including non-PyTorch memory, this process has 23.40 GiB memory in use. ", allocated: str = "22.10 GiB") -> str:  # fmt: skip
+    pools = f", with {private} allocated in private pools (e.g., CUDA Graphs)," if private else ","
+    return (
+        f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {tried}. GPU 0 has a total "
+        f"capacity of {total} GiB of which 11.75 MiB is free. {whose}Of the allocated memory "
+        f"{allocated} is allocated by PyTorch{pools} and 612.40 MiB is reserved by PyTorch but unallocated."
+    )
+
+
+def frame(path: str, function: str) -> str:
+    return f'  File "{SITE}/{path}", line 7, in {function}\n'
+
+
+# --- where it was, with no phase line left -------------------------------------------------------
+
+
+def test_private_pools_are_never_there_while_weights_load() -> None:
+    started = diagnose(failed(oom(private="88.00 MiB")))
+    served = diagnose(v1(oom(private="88.00 MiB"), level="ERROR"))
+    assert (started.failure, served.failure) == (F.OOM_GRAPH_CAPTURE, F.OOM_RUNTIME)
+    assert remedy_of(started)["setting"] == "gpu_memory_utilization"
+
+
+@pytest.mark.parametrize(
+    ("path", "function"),
+    [
+        ("vllm/model_executor/layers/fused_moe/fused_moe.py", "fused_experts"),
+        ("vllm/model_executor/models/odd.py", "forward"),
+        ("vllm/model_executor/layers/logits_processor.py", "compute_logits"),
+    ],
+)
+def test_a_model_that_computes_has_its_weights(path: str, function: str) -> None:
+    found = diagnose(failed(frame(path, function) + oom()))
+    assert found.failure is F.OOM_PROFILE
+
+
+def test_an_engine_that_was_up_ran_out_of_memory_at_work() -> None:
+    died = "EngineCore encountered a fatal error.\nTraceback (most recent call last):\n"
+    assert diagnose(v1(died + oom(private="44 MiB"), level="ERROR")).failure is F.OOM_RUNTIME
+
+
+def test_what_nothing_tells_is_called_a_guess_and_both_ways_are_named() -> None:
+    found = diagnose(v1(oom(), level="ERROR"))
+    assert found.transient is None
+    why = str(remedy_of(found)["why"])
+    assert "does not show" in why
+    assert "lower gpu_memory_utilization" in why
+    assert "no gpu_memory_utilization helps" not in why
+
+
+# --- whose memory it is ---------------------------------------------------------------------------
+
+
+def test_in_a_container_the_process_itself_is_no_stranger() -> None:
+    itself = oom(
+        total="79.18", whose="Process 440210 has 79.13 GiB memory in use. ", allocated="78.00 GiB"
+    )
+    found = diagnose(f"{LOADING}\n{failed(itself)}{DEATH_AT_START}")
+    assert found.failure is F.OOM_WEIGHTS_LOAD
+    assert (found.numbers.neighbour_gib, found.numbers.own_gib) == (None, 79.13)
+    assert remedy_of(found)["action"] == "hold"
+
+
+def test_a_stranger_stays_one() -> None:
+    beside = oom(
+        total="79.18",
+        whose="Process 7 has 30.00 GiB memory in use. Process 8 has 48.9 GiB memory in use. ",
+        allocated="48.00 GiB",
+    )
+    found = diagnose(f"{LOADING}\n{failed(beside)}{DEATH_AT_START}")
+    assert found.numbers.neighbour_gib == 30.0
+    named = oom(
+        total="79.18",
+        whose="Process 7 has 48.50 GiB memory in use. Including non-PyTorch memory, this process has 30.6 GiB memory in use. ",
+        allocated="48.00 GiB",
+    )
+    assert diagnose(f"{LOADING}\n{failed(named)}").numbers.neighbour_gib == 48.5
+
+
+# --- what helps, by the numbers -------------------------------------------------------------------
+
+
+def test_weights_that_fill_the_card_leave_no_room_for_a_smaller_peak() -> None:
+    log = LOADING + "\n" + v1("Model loading took 14.21 GiB memory and 51.0 seconds")
+    found = diagnose(f"{log}\n{failed(oom('1.02 GiB', total='15.60'))}{DEATH_AT_START}")
+    assert found.failure is F.OOM_WEIGHTS_LOAD
+    assert "14.21 of 15.6 GiB" in str(remedy_of(found)["why"])
+
+
+def test_a_peak_beside_small_weights_is_lowered() -> None:
+    log = LOADING + "\n" + v1("Model loading took 4.21 GiB memory and 51.0 seconds")
+    found = diagnose(f"{log}\n{failed(oom('1.02 GiB', total='15.60'))}{DEATH_AT_START}")
+    assert (found.failure, remedy_of(found)["action"]) == (F.OOM_PROFILE, "lower")
+
+
+def test_the_peak_of_images_is_not_lowered_by_fewer_sequences() -> None:
+    log = LOADING + "\n" + v1("Model loading took 4.21 GiB memory and 51.0 seconds")
+    trace = frame("vllm/model_executor/models/odd_vl.py", "_process_image_input") + oom(
+        "6.02 GiB", total="23.60"
+    )
+    remedy = remedy_of(diagnose(f"{log}\n{failed(trace)}{DEATH_AT_START}"))
+    assert remedy["action"] == "hold"
+    assert "--limit-mm-per-prompt" in str(remedy["why"])
+
+
+def test_graphs_that_vllm_estimates_itself_cost_one_step() -> None:
+    log = STARTING.replace("0.28.0", "0.19.1") + v1("Estimated CUDA graph memory: 2.40 GiB total")
+    log += CAPTURING.removeprefix(STARTING)
+    remedy = remedy_of(
+        diagnose(f"{log}\n{failed(oom(total='24.00', private='1 GiB'))}{DEATH_AT_START}")
+    )
+    assert (remedy["setting"], remedy["value"]) == ("gpu_memory_utilization", 0.8)
+    told = log + v1(
+        "\nset VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS=1 and increase --gpu-memory-utilization from 0.9000 to 0.9600 to maintain the same effective KV cache size."
+    )
+    unknown_card = f"{told}\n{failed('torch.AcceleratorError: CUDA error: out of memory')}"
+    assert remedy_of(diagnose(unknown_card))["value"] == 0.84
+
+
+def test_graphs_that_are_counted_already_are_not_taken_off_twice() -> None:
+    log = (
+        STARTING
+        + v1("Estimated CUDA graph memory: 2.40 GiB total")
+        + CAPTURING.removeprefix(STARTING)
+    )
+    remedy = remedy_of(
+        diagnose(f"{log}\n{failed(oom(total='24.00', private='1 GiB'))}{DEATH_AT_START}")
+    )
+    assert remedy["value"] == 0.87
+
+
+def test_memory_that_the_host_shares_has_advice_of_its_own() -> None:
+    log = v1("Found NVIDIA GB10 which is of cuda capability 12.1.") + LOADING
+    found = diagnose(f"{log}\n{failed('torch.AcceleratorError: CUDA error: out of memory')}")
+    assert "kv_cache_memory_bytes" in found.advice
+
+
+def test_a_batch_below_a_block_is_raised_to_the_printed_size() -> None:
+    found = diagnose(
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig\n"
+        "  Assertion failed, In Mamba cache align mode, block_size (2096) must be <= max_num_batched_tokens (2048). [type=assertion_error, input_value=ArgsKwargs(()), input_type=ArgsKwargs]"
+    )
+    remedy = remedy_of(found)
+    assert (remedy["action"], remedy["setting"], remedy["value"]) == (
+        "raise",
+        "max_num_batched_tokens",
+        2096,
+    )
+
+
+def test_a_sleeper_that_cannot_wake_still_serves() -> None:
+    woken = v1(
+        "Call to wake_up method failed\nTraceback (most recent call last):\n"
+        + frame("vllm/v1/worker/gpu_worker.py", "wake_up")
+        + "RuntimeError: CUDA Error: out of memory at csrc/cumem_allocator.cpp:139",
+        level="ERROR",
+    )
+    found = diagnose(f"{SERVING}\n{woken}")
+    assert (found.outcome, found.failure) == (Outcome.DEGRADED, F.OOM_WAKE_UP)
+    assert remedy_of(found)["action"] == "report"
+
+
+# --- gone without a word --------------------------------------------------------------------------
+
+LEFT = "/usr/lib/python3.12/multiprocessing/resource_tracker.py:254: UserWarning: resource_tracker: There appear to be 2 leaked shared_memory objects to clean up at shutdown"
+
+
+def test_what_python_cleans_up_behind_a_server_tells_that_it_was_killed() -> None:
+    found = diagnose(f"{SERVING}\n{LEFT}")
+    assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_DEAD)
+    assert "journalctl -k" in str(remedy_of(found)["why"])
+
+
+def test_the_same_behind_a_stop_or_before_more_work_is_harmless() -> None:
+    stop = "\n(APIServer pid=1) INFO 11-21 04:00:00 [launcher.py:2] Shutting down FastAPI HTTP server.\n"
+    assert diagnose(SERVING + stop + LEFT).outcome is Outcome.STOPPED
+    more = 'INFO:     10.0.0.2:4000 - "POST /v1/completions HTTP/1.1" 200 OK'
+    assert diagnose(f"{SERVING}\n{LEFT}\n{more}").outcome is Outcome.READY
+
+
+def test_a_boot_in_the_middle_of_work_is_a_reset() -> None:
+    found = diagnose(f"{SERVING}\n-- Boot 0123456789abcdef0123456789abcdef --")
+    assert (found.outcome, found.failure, found.transient) == (Outcome.FAILED, F.HOST_RESET, True)
+
+
+def test_a_log_that_ends_in_the_middle_is_never_called_fine() -> None:
+    for log in (PROFILING, SERVING):
+        assert "if this process is gone" in str(remedy_of(diagnose(log))["why"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["vllm-1 exited with code 137", "    Exit Code:    137", "Exited (137) 2 minutes ago", "container exit code 137"],
+)  # fmt: skip
+def test_exit_137_is_a_kill(line: str) -> None:
+    assert diagnose(f"{SERVING}\n{line}").failure is F.ENGINE_DEAD
+
+
+def test_a_server_that_was_stopped_unused_swallowed_nothing_before_016() -> None:
+    log = SERVING.rsplit("\n", 1)[0].replace("0.28.0", "0.9.2")
+    log = (
+        "(APIServer pid=1) INFO 11-21 03:05:00 [api_server.py:1] vLLM API server version 0.9.2\n"
+        + log
+    )
+    stop = (
+        "\n(APIServer pid=1) INFO 11-21 04:00:00 [launcher.py:2] Shutting down FastAPI HTTP server."
+    )
+    assert diagnose(log + stop).failure is F.SHUTDOWN_SIGTERM
