@@ -135,7 +135,10 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
         guessed=diagnosis.guessed,
         beyond_settings=diagnosis.beyond_settings,
     )
-    return {**_remedy(propose(case), case, running), **diagnosis.numbers.printed()}
+    remedy = _remedy(propose(case), case, running)
+    if facts.ignored_environment:
+        remedy["why"] = f"{remedy['why']} This vLLM does not read {facts.ignored_environment}."
+    return {**remedy, **diagnosis.numbers.printed()}
 
 
 def _advice(diagnosis: Diagnosis, failure: FailureClass) -> str:

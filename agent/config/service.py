@@ -122,6 +122,7 @@ RECOVERY: Keys = {
     "canary_seconds": number(1, DAY),
     "canary_every_seconds": number(1, DAY),
     "allow_enforce_eager": boolean,
+    "allow_switches": boolean,
     "roll_back": boolean,
     "try_anyway": boolean,
     "probe_window": window,

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agent.core.diagnosis.allocations import Settled, settle
 from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, FailureLine
 from agent.core.diagnosis.lines import seconds_between
 from agent.core.diagnosis.run import Run
-from agent.core.engine.install import release_of
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 from agent.core.failures.xids import XidAction
@@ -207,7 +207,8 @@ def _nobody_ever_came(run: Run) -> bool:
 
     vLLM 0.16..0.32 swallow a SIGTERM during start-up without a word; this is all that shows.
     """
-    if release_of(run.version or "") < SWALLOWED_SINCE:
+    release = tuple(int(part) for part in re.findall(r"\d+", run.version or "")[:2])
+    if release < SWALLOWED_SINCE:
         return False
     asked = str(run.book.get("non_default_args") or "")
     return (

@@ -19,6 +19,7 @@ class Facts:
     `non_default_args`, `max_num_seqs`, `max_num_batched_tokens` and `gpu_memory_utilization`, which
     vLLM prints as they were asked. `dtype` is without "torch."; `attention_backend` is the name
     that vLLM has used since 0.12 (FLASH_ATTN, FLASHINFER, ...), whatever the version printed.
+    `ignored_environment` names the variables that this vLLM does not read, joined by ", ".
     """
 
     quantization: str | None = None
@@ -71,6 +72,11 @@ class Facts:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "proofs"}
 
 
+_LISTS = frozenset({"ignored_environment"})
+"""Facts that gather all that was said, joined by ", "."""
+
+MOST_OF_A_LIST = 16
+
 _TYPES = {f.name: str(f.type) for f in fields(Facts) if f.name != "proofs"}
 
 
@@ -89,11 +95,16 @@ class FactBook:
 
     def learn(self, name: str, text: str, proof: str, *, weak: bool) -> None:
         """Take the value as printed; what does not read as the fact's type is not learned."""
-        if weak and name in self._values and name not in self._weak:
+        if weak and name in self._values and name not in self._weak | _LISTS:
             return
         value = _coerce(_TYPES[name], text)
         if value is None and text not in ("None", "null"):
             return
+        if name in _LISTS and (before := self._values.get(name)) is not None:
+            known = str(before).split(", ")
+            value = (
+                before if text in known or len(known) >= MOST_OF_A_LIST else f"{before}, {value}"
+            )
         self._values[name] = value
         self._proofs[name] = proof
         if weak:

@@ -21,6 +21,7 @@ from agent.core.remedy.case import (
     StartOver,
     Wait,
 )
+from agent.core.remedy.kernels import next_switch
 from agent.core.remedy.ladders import LADDERS, NOT_ENOUGH, TOO_HIGH, TOO_LOW
 
 PREDECESSOR_SECONDS = 60.0
@@ -54,6 +55,9 @@ def propose(case: Case) -> Remedy:
             f"{case.kv_gib_before:g} with these settings before: wait for the card to be quiet"
         )
         return Wait(SECONDS_TO_SETTLE, why)
+    switch = next_switch(case)
+    if switch is not None:
+        return switch
     ladder = () if case.beyond_settings else LADDERS.get(case.failure, ())
     for rung in ladder[case.spent :]:
         change = rung(case)

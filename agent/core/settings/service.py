@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from agent.core.settings.engine import EngineSettings
+from agent.core.settings.switches import is_switch, with_switches
 
 Tunable = int | float | bool
 """The value of a setting that recovery may change."""
@@ -109,8 +110,16 @@ class Settings:
         return not set(self.gpus).isdisjoint(other.gpus)
 
     def with_overrides(self, overrides: Mapping[str, Tunable]) -> Settings:
-        """Return the settings with learned values put over the configured ones."""
-        return replace(self, **dict(overrides)) if overrides else self  # type: ignore[arg-type]
+        """Return the settings with learned values and switches put over the configured ones."""
+        if not overrides:
+            return self
+        switches = [name for name in overrides if is_switch(name)]
+        values = {name: value for name, value in overrides.items() if name not in switches}
+        settings = replace(self, **values)  # type: ignore[arg-type]
+        if not switches:
+            return settings
+        variables, words = with_switches(switches, self.environment, self.extra_args)
+        return replace(settings, environment=variables, extra_args=words)
 
 
 TUNABLES = (
@@ -192,6 +201,7 @@ class Recovery:
     canary_seconds: float = 60.0
     canary_every_seconds: float = 300.0
     allow_enforce_eager: bool = True
+    allow_switches: bool = False
     roll_back: bool = True
     try_anyway: bool = False
     probe_window: Window | None = None

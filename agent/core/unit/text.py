@@ -13,6 +13,7 @@ from agent.core.engine.command_line import command_line
 from agent.core.engine.credentials import CREDENTIALS
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings, Tunable
+from agent.core.settings.switches import is_switch
 from agent.core.unit.container import container_lines, ordering
 from agent.core.unit.container_command import container_command
 from agent.core.unit.environment import (
@@ -64,6 +65,8 @@ def render_unit(
 
 def override_note(name: str, asked: Tunable | None, running: Tunable, why: str) -> str:
     """Return the sentence about a learned value, as the unit's comment and status show it."""
+    if is_switch(name):
+        return f"{name}: set by llmagent: {why}"
     return f"{name}: asked {_shown(asked)}, running {_shown(running)}: {why}"
 
 

@@ -113,6 +113,16 @@ def _checks(
     yield _model_id(settings, api)
     yield _work(api)
     yield _prefix_hits(settings, expect, log, api)
+    yield from _ignored_variables(running, log)
+
+
+def _ignored_variables(running: Settings, log: Facts) -> Iterator[Check]:
+    """Give the variables of the service's environment that this vLLM says it does not know."""
+    for name in (log.ignored_environment or "").split(", "):
+        if name in running.environment:
+            evidence = f"Unknown vLLM environment variable detected: {name}"
+            got = "not read by this vLLM"
+            yield Check(f"environment.{name}", "set", got, Verdict.CONTRADICTED, evidence)
 
 
 def _first(expected: T | None, asked: T | None) -> T | None:

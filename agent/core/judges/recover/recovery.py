@@ -19,6 +19,7 @@ from agent.core.judges.turn import Turn
 from agent.core.remedy import propose as remedies
 from agent.core.remedy.backoff import backoff_seconds, end_of_budget
 from agent.core.remedy.case import Change, Hold, Refetch, Retry, StartOver, Wait
+from agent.core.settings.switches import is_switch
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Override
 from agent.core.state.observations import LogConcluded
@@ -218,7 +219,7 @@ def _note(
 
 
 def _change(turn: Turn, s: ServiceState, failure: FailureClass, change: Change) -> ServiceState:
-    configured = getattr(turn.policy_of(s).settings, change.setting)
+    configured = getattr(turn.policy_of(s).settings, change.setting, None)
     why = f"{failure.value}: {change.why}"
     override = Override(configured, change.value, turn.at, why)
     learned = replace(
@@ -227,7 +228,8 @@ def _change(turn: Turn, s: ServiceState, failure: FailureClass, change: Change) 
         bounds=remedies.bounds_with(s.learned.bounds, change),
     )
     s = replace(s, learned=learned)
-    turn.tell(s.name, "learned", f"{change.setting} = {change.value} from now on: {why}")
+    now = change.setting if is_switch(change.setting) else f"{change.setting} = {change.value}"
+    turn.tell(s.name, "learned", f"{now} from now on: {why}")
     return _wait(turn, s, failure, 0.0, f"{change.setting}: {change.why}")
 
 
