@@ -44,7 +44,8 @@ _RESIDUE = re.compile(
 _TRANSPORT = re.compile(
     r"(?:"
     # docker compose, kubectl --prefix, stern; CRI, docker and build-farm timestamps
-    r"[\w.-]*\s+\| |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
+    # srun --label puts the rank before the line
+    r"[\w.-]*\s+\| |\d{1,4}: |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
     r"|(?:\w+ )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
     r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] )?"
     # journalctl: short, short-iso has the stamp above, short-monotonic and dmesg
@@ -61,7 +62,8 @@ _TRANSPORT = re.compile(
 class Line:
     """One clean line: `text` is the message alone, `shown` what a person sees of the line.
 
-    `width` is the length of the physical line, without colours; `source` "file.py:line".
+    `width` is the length of the physical line, without colours; `source` "file.py:line"; `carrier`
+    what stood before `shown`.
     `process` is vLLM's own name ("EngineCore", "Worker_TP1", "" when not printed); `level` and
     `stamp` ("11-21 03:05:45", local time without year) are "" outside log records.
     """
@@ -73,6 +75,7 @@ class Line:
     stamp: str = ""
     source: str = ""
     width: int = 0
+    carrier: str = ""
 
 
 def clean_lines(raw: str) -> Iterator[Line]:
@@ -120,7 +123,14 @@ def _clean(piece: str) -> Line:
     if piece.startswith(("[rank", "("), start) and (inner := _INNER.match(piece, start)):
         start = inner.end()
     return Line(
-        piece[start:].rstrip(), piece[begin:].rstrip(), process, level, stamp, source, len(piece)
+        piece[start:].rstrip(),
+        piece[begin:].rstrip(),
+        process,
+        level,
+        stamp,
+        source,
+        len(piece),
+        piece[:begin],
     )
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.allocations import ours
+from agent.core.diagnosis.carriers import Carriers
 from agent.core.diagnosis.conclusion import Conclusion, judge, phase_shown
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT
@@ -86,6 +87,7 @@ class LogReader:
         self._run = Run(signatures.places)
         self._before: Run | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._carriers = Carriers()
         self._wrapped = ""
         self._progress: Progress | None = None
         self._activity = 0
@@ -93,7 +95,7 @@ class LogReader:
     def feed(self, line: str) -> None:
         """Take one raw line, whatever carried it; never raises for its content."""
         for clean in clean_lines(line):
-            self._take(clean)
+            self._take(self._carriers.take(clean))
 
     @property
     def phase(self) -> EnginePhase:
@@ -163,6 +165,8 @@ class LogReader:
             line = replace(line, text=whole) if matches else line
         may_go_on = all(m.signature.kind in _BREAKABLE for m in matches)
         self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
+        if matches and self._carriers.is_foreign(line):
+            return
         if any(m.signature.kind is SignatureKind.START for m in matches):
             self._start_anew()
         of_a_trace = line.text.startswith(_OF_A_TRACE)

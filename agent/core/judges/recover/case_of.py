@@ -63,7 +63,7 @@ def _came_again(s: ServiceState, failure: FailureClass, diagnosis: Diagnosis | N
         and (before.failure, before.place) == (failure, diagnosis.place)
         and died is not None
         and died.phase is Phase.STARTING
-        and s.attempts > 0
+        and s.learned.attempts > 0
     )
 
 

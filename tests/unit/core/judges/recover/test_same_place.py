@@ -92,10 +92,10 @@ def test_a_kernel_is_switched_off_verified_and_forgotten_like_a_setting() -> Non
     dies(host, F.KERNEL_LIBRARY, switches=(SWITCH,))
     assert host.serving_within(300)
     assert host.starts[-1][2].environment == {"VLLM_USE_DEEP_GEMM": "0"}
-    assert host.service().overrides[SWITCH].running is True
+    assert host.service().learned.overrides[SWITCH].running is True
     host.policies = {"vllm": ServicePolicy(replace(ASKED, max_num_seqs=64))}
     host.reload()
-    assert host.service().overrides == {}
+    assert host.service().learned.overrides == {}
     told = [line.message for line in host.history if line.kind == "learned"]
     assert any(line.startswith(f"{SWITCH} from now on") for line in told)
 

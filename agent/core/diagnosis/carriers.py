@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands before the lines of a log that something carried, and whose lines they are.
+
+A prefix that no rule knows (stern, srun --label, a log shipper) is learned from the lines that vLLM
+itself begins with its own prefix: what stood before those is taken off the others too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from agent.core.diagnosis.lines import Line
+
+MAX_PREFIXES = 8
+"""Different prefixes that are learned of one log, and services that are told apart in it."""
+
+LONGEST_PREFIX = 200
+
+_NUMBERS = re.compile(r"\d+")
+_ORIGIN = re.compile(r"([\w.-]+) +\| |\[pod/([^\]]+)\] |([\w.@/()-]+)\[\d+\]: ")
+_UNIT = re.compile(r"([\w@.-]+)\.service: ")
+_CONTAINER = re.compile(r"([\w.-]+) exited with code \d")
+_SYSTEM = frozenset(
+    {"kernel", "systemd", "systemd-oomd", "dockerd", "containerd", "podman", "kubelet", "conmon"}
+)
+_ANYBODY = frozenset({"python", "python3", "python3.10", "python3.11", "python3.12", "sh", "bash"})
+"""Identifiers of the journal that name a program and no service."""
+
+
+class Carriers:
+    """The prefixes of one log, learned as it is read."""
+
+    def __init__(self) -> None:
+        self._prefixes: dict[str, re.Pattern[str]] = {}
+        self._origins: set[str] = set()
+        self._engine_spoke = False
+
+    def take(self, line: Line) -> Line:
+        """Learn from a line of vLLM's own; return any other without the prefix that was learned."""
+        if line.process or line.level:
+            self._engine_spoke = True
+            if line.carrier:
+                self._learn(line.carrier)
+            return line
+        if self._prefixes:
+            piece = line.carrier + line.shown
+            for prefix in self._prefixes.values():
+                found = prefix.match(piece)
+                if found is not None and found.end() > len(line.carrier):
+                    text = piece[found.end() :]
+                    return replace(line, text=text, shown=text, carrier=found.group())
+        return line
+
+    def is_foreign(self, line: Line) -> bool:
+        """Tell whether a line without vLLM's own prefix is that of another service beside it."""
+        if line.process or line.level or not self._engine_spoke:
+            return False
+        if (unit := _UNIT.match(line.text)) is not None:
+            name = unit.group(1)
+            named = self._origins - _ANYBODY
+            return "vllm" not in name and name not in named and bool(named or not self._origins)
+        if (container := _CONTAINER.match(line.text)) is not None:
+            return bool(self._origins) and container.group(1) not in self._origins
+        origin = _origin_of(line.carrier)
+        return bool(origin and self._origins) and origin not in self._origins | _SYSTEM
+
+    def _learn(self, carrier: str) -> None:
+        origin = _origin_of(carrier)
+        if origin and len(self._origins) < MAX_PREFIXES:
+            self._origins.add(origin)
+        shape = _NUMBERS.sub("0", carrier)
+        if shape in self._prefixes or len(self._prefixes) >= MAX_PREFIXES:
+            return
+        if len(carrier) <= LONGEST_PREFIX:
+            parts = (re.escape(part) for part in _NUMBERS.split(carrier))
+            self._prefixes[shape] = re.compile(r"\d{1,20}".join(parts))
+
+
+def _origin_of(carrier: str) -> str:
+    """Return the name of the service, pod or program in a prefix, "" where it names none."""
+    found = _ORIGIN.search(carrier, 0, LONGEST_PREFIX)
+    return next((name for name in found.groups() if name), "") if found is not None else ""
