@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole logs of variants, in everything that may carry them: the same answer as the plain log."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.core.failures.classes import FailureClass, Outcome
+from tests.given.engine_logs import CARRIERS, LOADING, SERVING, diagnose
+from tests.unit.core.diagnosis.placement.test_variants import FIRST, SECOND
+
+LOGS = {name: case[0] for name, case in (FIRST | SECOND).items()} | {"ready": SERVING}
+
+LEARNED = {
+    "stern": lambda line, _: f"vllm-7d9f8c-abcde vllm {line}",
+    "a shipper": lambda line, n: f"gpu-7 2025/11/21-03:50:{n % 60:02} severity=info body> {line}",
+    "srun with the node": lambda line, _: f"node-03[3]> {line}",
+}
+"""Prefixes that no rule knows; `n` is the number of the line."""
+
+
+@pytest.mark.parametrize("carrier", sorted(CARRIERS))
+def test_a_known_carrier_changes_no_answer(carrier: str) -> None:
+    for name, log in LOGS.items():
+        plain = diagnose(log)
+        carried = diagnose([CARRIERS[carrier](line) for line in log.split("\n")])
+        assert (carried.outcome, carried.failure) == (plain.outcome, plain.failure), name
+
+
+@pytest.mark.parametrize("carrier", sorted(LEARNED))
+def test_a_prefix_is_learned_from_the_lines_that_vllm_begins_itself(carrier: str) -> None:
+    for name, log in LOGS.items():
+        if not log.lstrip("\n").startswith("(") or "/x/site-packages" in log:
+            continue  # nothing to learn from before it matters
+        plain = diagnose(log)
+        lines = log.strip("\n").split("\n")
+        carried = diagnose([LEARNED[carrier](line, n) for n, line in enumerate(lines)])
+        assert (carried.outcome, carried.failure) == (plain.outcome, plain.failure), name
+
+
+def test_the_death_of_another_service_in_the_same_file_is_not_ours() -> None:
+    compose = [f"vllm-1  | {line}" for line in SERVING.split("\n")]
+    beside = [
+        "nginx-1  | Fatal Python error: Segmentation fault",
+        "db-1  | Killed",
+        "nginx-1 exited with code 137",
+    ]
+    found = diagnose([*compose, *beside])
+    assert (found.outcome, found.failure) == (Outcome.READY, None)
+    ours = diagnose([*compose, *beside, "vllm-1 exited with code 137"])
+    assert ours.failure is FailureClass.ENGINE_DEAD
+
+
+def test_another_unit_that_dies_in_the_same_journal_is_not_ours() -> None:
+    journal = [f"Nov 21 03:50:01 gpu-1 vllm[4711]: {line}" for line in LOADING.split("\n")]
+    killed = "Main process exited, code=killed, status=9/KILL"
+    theirs = f"Nov 21 03:51:00 gpu-1 systemd[1]: {{}}.service: {killed}"
+    found = diagnose([*journal, theirs.format("backup")])
+    assert (found.outcome, found.failure) == (Outcome.RUNNING, None)
+    assert diagnose([*journal, theirs.format("vllm")]).failure is FailureClass.ENGINE_DEAD
