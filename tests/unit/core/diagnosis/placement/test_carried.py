@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from agent.core.failures.classes import FailureClass, Outcome
@@ -11,7 +13,7 @@ from tests.unit.core.diagnosis.placement.test_variants import FIRST, SECOND
 
 LOGS = {name: case[0] for name, case in (FIRST | SECOND).items()} | {"ready": SERVING}
 
-LEARNED = {
+LEARNED: dict[str, Callable[[str, int], str]] = {
     "stern": lambda line, _: f"vllm-7d9f8c-abcde vllm {line}",
     "a shipper": lambda line, n: f"gpu-7 2025/11/21-03:50:{n % 60:02} severity=info body> {line}",
     "srun with the node": lambda line, _: f"node-03[3]> {line}",
