@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`llmagent events`: what happened, what was decided, and why.
 
---format json prints one object a line: {"id", "at_seconds", "service", "kind", "message", "data"}.
+A failure, its cause, its cure and the time without service are one entry; --all (and --follow)
+prints each row of the history. --format json prints one object a line: {"id", "at_seconds",
+"service", "kind", "message", "data"}.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agent.cli.screen.options import add_format
+from agent.cli.screen.story import clock, story, summary
+from agent.cli.screen.terminal import local
 from agent.errors import UsageError
-from agent.host.store.store import Store, StoredEvent
+from agent.host.store.store import Event, Store, StoredEvent
 
 STATE = Path("/var/lib/llmagent/llmagent.db")
 FOLLOW_SECONDS = 0.5
@@ -35,7 +40,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--since", metavar="TIME", help='"2h", "30min", "22:00", "yesterday" or "2026-11-20 03:12"'
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the newest N")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="only the newest N")
+    parser.add_argument("--all", action="store_true", help="each row, as it was recorded")
     parser.add_argument("--follow", action="store_true", help="go on with what comes")
     add_format(parser)
     parser.add_argument("--state", type=Path, default=STATE, help=argparse.SUPPRESS)
@@ -46,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the history, oldest first."""
     since = None if args.since is None else parse_since(args.since, time.time())
     with Store.read_only(args.state) as store:
+        if args.format == "human" and not args.all and not args.follow:
+            rows = (stored.event for stored in store.events(since, args.service, None))
+            print("\n".join(told(rows, args.limit)))
+            return 0
         last = 0
         for stored in store.events(since, args.service, args.limit):
             last = stored.id
@@ -57,6 +67,32 @@ def run(args: argparse.Namespace) -> int:
                 last = stored.id
                 _print(stored, args.format)
     return 0
+
+
+def told(events: Iterable[Event], limit: int | None) -> Iterator[str]:
+    """Yield the story of the events: a heading a day, an entry an incident, a summary at last."""
+    entries = list(story(events))
+    if limit is not None:
+        entries = entries[-limit:]
+    if not entries:
+        yield "nothing happened"
+        return
+    day = ""
+    for entry in entries:
+        if (this := local(entry.at_seconds, "%A %Y-%m-%d (%Z)")) != day:
+            day = this
+            yield day
+        first, *more = entry.lines
+        yield f"{clock(entry.at_seconds)}  {entry.service or 'llmagent'}: {first}"
+        yield from (f"{'':10}{line}" for line in more)
+    yield summary(entries)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: must be 1 or more")
+    return number
 
 
 def parse_since(text: str, now: float) -> float:

@@ -280,7 +280,7 @@ def test_a_package_that_comes_back_keeps_its_history_and_serves_again(
 
     # Nobody has asked for vLLM to stay away: the removal of the package stopped it.
     box.wait_for(lambda: phase(box) == "serving", 30, "the service to be back")
-    events = box.run(["llmagent", "events"]).stdout
+    events = box.run(["llmagent", "events", "--all"]).stdout
     assert "it was stopped with the package, which is installed again" in events
     assert "stopped by the operator" not in events
 
