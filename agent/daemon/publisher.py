@@ -158,7 +158,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         unit=f"{s.name}.service",
         phase=s.phase.value,
         since_seconds=_wall(s.since, ahead),
-        reason=live.waits if s.phase is Phase.WAITING and live.waits else s.reason,
+        reason=live.blocked_by if s.phase is Phase.WAITING and live.blocked_by else s.reason,
         url=address_of(running) if running is not None else "",
         engine_phase=live.engine_phase.value,
         progress=_progress(s),

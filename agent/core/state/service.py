@@ -110,7 +110,7 @@ class Live:
     down_at: float = 0.0
     """When the unit was first seen down."""
 
-    waits: str = ""
+    blocked_by: str = ""
     """What a start that is due waits for."""
 
     gpu_pids: frozenset[int] = frozenset()

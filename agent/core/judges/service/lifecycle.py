@@ -228,12 +228,12 @@ def start_what_may(turn: Turn) -> None:
 
 
 def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:
-    if why == s.live.waits:
+    if why == s.live.blocked_by:
         return s
-    only_looked = not s.live.waits or s.live.waits.startswith(A_LOOK)
+    only_looked = not s.live.blocked_by or s.live.blocked_by.startswith(A_LOOK)
     if only_looked and not why.startswith(A_LOOK):
         turn.tell(s.name, "wait", why)
-    return replace(s, live=replace(s.live, waits=why))
+    return replace(s, live=replace(s.live, blocked_by=why))
 
 
 GATES: tuple[Callable[[Turn, ServiceState], str], ...] = (

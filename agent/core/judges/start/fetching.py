@@ -122,7 +122,7 @@ def _without(turn: Turn, s: ServiceState, why: str) -> ServiceState:
 def _begin(turn: Turn, s: ServiceState, why: str) -> ServiceState:
     model = turn.policy_of(s).settings.model
     s = turn.enter(s, Phase.FETCHING, "fetch", f"fetch {model}: {why}")
-    return _ask(turn, replace(s, live=replace(s.live, waits="")))
+    return _ask(turn, replace(s, live=replace(s.live, blocked_by="")))
 
 
 def _ask(turn: Turn, s: ServiceState) -> ServiceState:

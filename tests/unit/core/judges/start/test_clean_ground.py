@@ -73,7 +73,7 @@ def test_a_start_waits_until_the_previous_runs_memory_is_given_back() -> None:
     assert len(host.starts) == 1, "the last look is older than the end of the run"
     host.pass_time(1)
     look(host, OURS)
-    assert host.service().live.waits == (
+    assert host.service().live.blocked_by == (
         "waits until process 4242 of the previous run gives back 11.2 GiB of GPU 0"
     )
     host.pass_time(1)
@@ -90,7 +90,7 @@ def test_a_dying_process_is_still_ours_when_it_has_lost_its_control_group() -> N
     host.pass_time(1)
     look(host, replace(OURS, unit=""))
     assert len(host.starts) == 1
-    assert "process 4242" in host.service().live.waits
+    assert "process 4242" in host.service().live.blocked_by
 
 
 def test_memory_that_is_never_given_back_delays_a_start_by_a_minute_at_most() -> None:
@@ -164,7 +164,7 @@ def test_what_outlives_sigkill_is_told_once_and_no_longer_killed_at_speed() -> N
     told = [line for line in host.history if line.kind == "undead"]
     assert len(told) == 1
     assert "reboot" in told[0].message
-    assert host.service().live.waits == told[0].message
+    assert host.service().live.blocked_by == told[0].message
     assert len(kills) <= CANNOT_DIE_SECONDS / 10 + 2
     assert len(host.starts) == 1
     host.units["vllm"] = UnitFacts("inactive", "dead")

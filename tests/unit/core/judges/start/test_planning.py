@@ -114,7 +114,7 @@ def test_without_a_look_at_the_gpus_the_start_waits_a_moment_and_goes_on() -> No
     host = a_host(LLAMA_8B, max_model_len=8192)
     host.carry_out()
     assert host.service().phase is Phase.WAITING
-    assert "look at its GPUs" in host.service().live.waits
+    assert "look at its GPUs" in host.service().live.blocked_by
     host.pass_time(10)
     assert host.starts
 
