@@ -15,7 +15,7 @@ from agent.core.planner.versions import FEWER_BUFFERS, HYBRID_POOL, LEAN_SAMPLER
 GIB = 1024**3
 
 UNIFIED_GIB = 1.8
-UNIFIED_ERROR_GIB = 4.0
+UNIFIED_ERROR_GIB = 4.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ def non_torch(
     if tensor_parallel_size > 1:
         return Term(
             _collectives(card_gib, version),
-            0.5,
+            0.8,
             f"NCCL and contexts with {tensor_parallel_size} GPUs",
         )
     if pipeline_parallel_size > 1:
         return Term(0.1, 0.1, "contexts, a pipeline of GPUs")
     gib = 0.25 if version.release >= LEAN_SAMPLER else 0.13
-    return Term(gib, 0.1, "CUDA context and libraries")
+    return Term(gib, 0.2, "CUDA context and libraries")
 
 
 def _collectives(card_gib: float, version: Version) -> float:

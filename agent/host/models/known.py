@@ -44,7 +44,8 @@ def known_models() -> Mapping[str, Mapping[str, Any]]:
     named: dict[str, Mapping[str, Any]] = {}
     for key, own in tables.items():
         base = tables.get(own.get("like", ""), {})
-        table = {**base, **own}
+        first = tables.get(base.get("like", ""), {})
+        table = {**first, **base, **own}
         named.update(dict.fromkeys((key, *own.get("also", ())), table))
     return named
 

@@ -66,6 +66,18 @@ def bytes_per_token(config: dict[str, Any], version: str = "0.19", **asked: Any)
         ("zai-org/GLM-4.5-Air", 106.9),
         ("ai21labs/AI21-Jamba-1.5-Mini", 51.6),
         ("CohereForAI/c4ai-command-r-v01", 35.0),
+        ("Qwen/Qwen3.5-122B-A10B", 122.5),
+        ("Qwen/Qwen3.5-397B-A17B", 397),
+        ("Qwen/Qwen3-VL-235B-A22B-Instruct", 235.7),
+        ("zai-org/GLM-5", 744),
+        ("zai-org/GLM-4.5V", 108),
+        ("ByteDance-Seed/Seed-OSS-36B-Instruct", 36.15),
+        ("ibm-granite/granite-3.1-3b-a800m-instruct", 3.3),
+        ("ibm-granite/granite-3.1-1b-a400m-instruct", 1.33),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 31.6),
+        ("nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16", 120.7),
+        ("BAAI/bge-m3", 0.568),
+        ("BAAI/bge-base-en-v1.5", 0.109),
     ],
 )
 def test_counted_parameters_are_those_that_were_published(name: str, billions: float) -> None:
