@@ -47,12 +47,12 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         request.max_num_batched_tokens,
         request.max_num_seqs,
     )
-    known = request.measured
-    weights = _measured(known.weights_gib) or weights_of(whole, request)
+    known, when = request.measured, request.measured.when
+    weights = _measured(known.weights_gib, when) or weights_of(whole, request)
     tp = request.tensor_parallel_size
-    peak = _measured(known.activation_gib) or activation(model, batch, version, tp, length)
-    contexts = _measured(known.non_torch_gib) or _contexts(request)
-    graphs = _measured(known.cuda_graph_gib) or cuda_graphs(
+    peak = _measured(known.activation_gib, when) or activation(model, batch, version, tp, length)
+    contexts = _measured(known.non_torch_gib, when) or _contexts(request)
+    graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(
         batch.sequences,
         states=has_states(model),
         new_runner=runs_new_runner(model, version),
@@ -69,6 +69,8 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         available, error = request.kv_cache_memory_bytes / GIB, 0.0
     elif known.available_kv_gib is not None:
         available, error = known.available_kv_gib, 0.1
+    elif known.correction is not None:
+        available, error = available + known.correction.gib, known.correction.error_gib
     if asked.gpu_blocks is not None:
         available = min(available, asked.gpu_blocks * kv.block_bytes / GIB)
     if not model.known:
@@ -102,6 +104,8 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         largest_max_model_len=kv.longest(pool, model.max_position),
     )
     verdict, reason = verdict_of(draft)
+    if when:
+        reason = f"{reason}; measured here on {when}"
     return replace(draft, verdict=verdict, reason=reason)
 
 
@@ -121,8 +125,9 @@ def _contexts(request: PlanRequest) -> Term:
     return Term(own.gib + shared.gib, error, f"{own.how}; {shared.gib:g} GiB: {shared.how}")
 
 
-def _measured(gib: float | None) -> Term | None:
-    return None if gib is None else Term(gib, 0.05, "as vLLM printed at an earlier start here")
+def _measured(gib: float | None, when: str) -> Term | None:
+    how = f"measured here on {when}" if when else "as vLLM printed at an earlier start here"
+    return None if gib is None else Term(gib, 0.05, how)
 
 
 def _longest(model: Model, request: PlanRequest) -> Plan:
@@ -210,6 +215,10 @@ def terms(plan: Plan) -> list[dict[str, object]]:
         found.append(_row("states", Term(plan.states_gib, 0.0, how)))
     request = plan.request
     found += [_row(item.name, item.term) for item in request.asked.beside]
+    fix = request.measured.correction
+    if fix is not None:
+        how = f"measured here on {request.measured.when}: the plan of that start was so far off"
+        found.append(_row("correction", Term(-fix.gib, fix.error_gib, how)))
     how = f"what is left of {request.utilization:g} x {request.gpu_memory_gib:g} GiB"
     found.append(_row("available_kv", Term(plan.available_kv_gib, plan.error_gib, how)))
     left = request.gpu_memory_gib - plan.budget_gib

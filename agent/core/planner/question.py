@@ -26,14 +26,27 @@ class Fit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """How far the KV cache of an earlier start was off its plan: `gib` more, give or take."""
+
+    gib: float
+    error_gib: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """What vLLM printed at an earlier good start with these settings; GiB of one GPU."""
+    """What vLLM printed at an earlier good start with these settings; GiB of one GPU.
+
+    `correction` is for other settings than those of that start, and `when` its day.
+    """
 
     weights_gib: float | None = None
     activation_gib: float | None = None
     non_torch_gib: float | None = None
     cuda_graph_gib: float | None = None
     available_kv_gib: float | None = None
+    correction: Correction | None = None
+    when: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,9 +126,16 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not."""
+    """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not.
+
+    `version`, `gpu_name` and `gpu_memory_gib` are what they ran on, `at` is when, in Unix time.
+    """
 
     settings: Settings
     weights_gib: float | None = None
     available_kv_gib: float | None = None
     cuda_graph_gib: float | None = None
+    version: str | None = None
+    gpu_name: str = ""
+    gpu_memory_gib: float | None = None
+    at: float = 0.0

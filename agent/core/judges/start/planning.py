@@ -8,7 +8,8 @@ limits could make fit, with every estimate off in the good direction, is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
@@ -19,14 +20,16 @@ from agent.core.judges.turn import Turn
 from agent.core.planner.advice import advice_for
 from agent.core.planner.asked.capability import Capability, capability_of
 from agent.core.planner.asked.reading import Ground, request_of
+from agent.core.planner.earlier.start import EarlierStart, plan_after
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Fit, Plan, PlanRequest
+from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.settings.service import Recovery
+from agent.core.settings.service import Recovery, Settings
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Planned, Proven
 from agent.core.state.phases import Phase
+from agent.core.state.policy import KnownModel
 from agent.core.state.service import ServiceState
 
 GIB = 2**30
@@ -62,7 +65,7 @@ def _judge(turn: Turn, s: ServiceState) -> ServiceState:
         case Phase.WAITING if s.asked is None and not _is_proven(turn, s):
             return _before_start(turn, s)
         case Phase.SERVING if s.live.facts is not None:
-            return _remember(s)
+            return _remember(turn, s)
         case _:
             return s
 
@@ -94,7 +97,7 @@ def _held(plan: Plan, advice: tuple[str, ...]) -> Held:
     return Held(HeldBy.PLAN, why, do, until="the plan has changed")
 
 
-def _remember(s: ServiceState) -> ServiceState:
+def _remember(turn: Turn, s: ServiceState) -> ServiceState:
     """Keep what vLLM printed of a start that serves: later plans begin with it."""
     facts, running = s.live.facts, s.running
     if facts is None or running is None or facts.available_kv_gib is None:
@@ -106,6 +109,10 @@ def _remember(s: ServiceState) -> ServiceState:
         weights_gib=facts.weights_gib,
         available_kv_gib=facts.available_kv_gib,
         cuda_graph_gib=facts.cuda_graph_gib,
+        version=turn.policy.engines[s.name].version,
+        gpu_name=next((card.name for card in _cards(turn, running)), ""),
+        gpu_memory_gib=_smallest(_cards(turn, running)),
+        at=turn.at,
     )
     return replace(s, proven=proven)
 
@@ -136,31 +143,82 @@ def _kindest(request: PlanRequest, plan: Plan, recovery: Recovery) -> PlanReques
 
 def _plan(turn: Turn, s: ServiceState) -> Plan | None:
     """Return the plan on the service's own cards, None where too little is known for one."""
-    gpus, settings = known(turn.gpus), turn.effective(s)
-    if gpus is None or not _has_a_sum(turn, s):
+    settings = turn.effective(s)
+    if not _has_a_sum(turn, s):
+        return None
+    cards = _cards(turn, settings)
+    # On unified memory the page cache moves the result by GiB from start to start: no plan holds.
+    if any(card.memory is None or card.memory_unified for card in cards):
+        return None
+    picture = picture_of(settings, turn.policy.option_files.get(s.name))
+    size = _smallest(cards)
+    if size is None or len(cards) < max(1, parallel_of(picture).gpus):
         return None
     known_model = turn.policy.models[s.name]
-    picture = picture_of(settings, turn.policy.option_files.get(s.name))
-    cards = gpus.used_by(settings.gpus)
-    sizes = [card.memory.usable_bytes for card in cards if card.memory is not None]
-    too_few = len(sizes) < max(1, parallel_of(picture).gpus)
-    # On unified memory the page cache moves the result by GiB from start to start: no plan holds.
-    if too_few or any(card.memory_unified for card in cards):
-        return None
-    ground = Ground(
-        PlanRequest(
-            gpu_memory_gib=min(sizes) / GIB,
-            version=version_of(turn.policy.engines[s.name].version),
-            files_gib=known_model.files_gib,
-            gpu_name=cards[0].name,
-        ),
-        capability=_lowest(cards),
-        draft=known_model.draft,
-    )
+    version = turn.policy.engines[s.name].version
+    ground = _Ground(known_model, size, cards[0].name, version, _lowest(cards))
     try:
-        return make_plan(known_model.model, request_of(picture, known_model.model, ground))
+        request = _request(turn, s, settings, ground)
+        return plan_after(known_model.model, request, _earlier(turn, s, ground))
     except UnknownQuantizationError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a service is planned on: its model, its smallest card, and its engine."""
+
+    model: KnownModel
+    gpu_memory_gib: float
+    gpu_name: str
+    version: str | None
+    capability: Capability | None
+
+
+def _request(turn: Turn, s: ServiceState, settings: Settings, on: _Ground) -> PlanRequest:
+    """Return what is asked of a start with these settings; raises UnknownQuantizationError."""
+    request = PlanRequest(
+        gpu_memory_gib=on.gpu_memory_gib,
+        version=version_of(on.version),
+        files_gib=on.model.files_gib,
+        gpu_name=on.gpu_name,
+    )
+    ground = Ground(request, capability=on.capability, draft=on.model.draft)
+    picture = picture_of(settings, turn.policy.option_files.get(s.name))
+    return request_of(picture, on.model.model, ground)
+
+
+def _earlier(turn: Turn, s: ServiceState, now: _Ground) -> EarlierStart | None:
+    """Return the last start that served, where it was of the model that is planned."""
+    proven, settings = s.proven, turn.effective(s)
+    if proven is None or proven.gpu_memory_gib is None:
+        return None
+    if (proven.settings.model, proven.settings.revision) != (settings.model, settings.revision):
+        return None
+    then = replace(
+        now,
+        gpu_memory_gib=proven.gpu_memory_gib,
+        gpu_name=proven.gpu_name,
+        version=proven.version,
+    )
+    printed = Measured(
+        weights_gib=proven.weights_gib,
+        available_kv_gib=proven.available_kv_gib,
+        cuda_graph_gib=proven.cuda_graph_gib,
+    )
+    when = datetime.fromtimestamp(proven.at, UTC).date().isoformat()
+    return EarlierStart(_request(turn, s, proven.settings, then), printed, when)
+
+
+def _cards(turn: Turn, settings: Settings) -> tuple[Gpu, ...]:
+    gpus = known(turn.gpus)
+    return () if gpus is None else tuple(gpus.used_by(settings.gpus))
+
+
+def _smallest(cards: Sequence[Gpu]) -> float | None:
+    """Return the GiB of the smallest card, None where none is told."""
+    sizes = [card.memory.usable_bytes for card in cards if card.memory is not None]
+    return min(sizes) / GIB if sizes else None
 
 
 def _lowest(cards: Sequence[Gpu]) -> Capability | None:

@@ -198,6 +198,31 @@ def test_what_served_is_remembered_and_not_planned_again() -> None:
     assert host.service().phase is not Phase.HELD
 
 
+def test_other_settings_are_planned_with_what_was_printed_here() -> None:
+    """vLLM left 1.2 GiB less than planned: a longer request is planned with that much less."""
+    host = a_host(LLAMA_8B, max_model_len=8192, enforce_eager=True)
+    sees(host, 23.5)
+    assert host.serving_within(120)
+    fresh = a_host(LLAMA_8B, max_model_len=16384, enforce_eager=True)
+    sees(fresh, 23.5)
+    untaught = fresh.service().planned
+    facts = Facts(weights_gib=15.5, available_kv_gib=4.0)
+    run = host.runs["vllm"]
+    host.observe(
+        LogProgress(host.now, "vllm", run.invocation, EnginePhase.SERVING, 99, None, facts)
+    )
+    asked = replace(host.policies["vllm"].settings, max_model_len=16384)
+    host.policies = {"vllm": replace(host.policies["vllm"], settings=asked)}
+    host.reboots()
+    sees(host, 23.5)
+    taught = host.service().planned
+    assert untaught is not None
+    assert taught is not None
+    assert "measured here on" in taught.reason
+    assert "4.00 GiB for the KV cache" in taught.reason
+    assert "measured" not in untaught.reason
+
+
 def test_planning_is_pure() -> None:
     host = a_host(AWQ_70B, max_model_len=8192)
     memory = GpuMemory(int(23.5 * GIB), 0, 0)
