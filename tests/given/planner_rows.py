@@ -6,36 +6,99 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from agent.core.planner.model import model_of
+from agent.core.planner.layers import Keeps
+from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Measured, Plan, PlanRequest
+from agent.core.planner.terms.formats import NVFP4_BITS, UnknownQuantizationError, format_of
 from agent.core.planner.versions import version_of
 from agent.host.models.known import known_config
 
-ROWS = Path(__file__).with_name("planner_rows.toml")
+HERE = Path(__file__).parent
+
+
+class Kind(StrEnum):
+    """What of a start is the hardest to plan."""
+
+    DENSE = "dense"
+    EXPERTS = "experts"
+    HYBRID = "hybrid"
+    IMAGES = "images"
+    NVFP4 = "NVFP4"
+    LATENT = "latent"
+    UNIFIED = "unified memory"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A start that was published: what was asked, and what vLLM printed."""
+    """A start that was published: what was asked, and what vLLM printed; `known` by its name."""
 
     source: str
     model: str
     request: PlanRequest
     printed: Mapping[str, float]
     failed: bool
+    config: Mapping[str, Any] | None
+
+    @property
+    def shape(self) -> Model:
+        assert self.config is not None, f"{self.model} is not in agent/models/known.toml"
+        return model_of(self.config)
+
+    @property
+    def family(self) -> str:
+        """The vendor's line that the model belongs to, as its name begins: Qwen3, Llama, gemma."""
+        name = self.model.rpartition("/")[2].lower().removeprefix("meta-")
+        return name.removeprefix("nvidia-").replace("_", "-").split("-")[0].split(".")[0]
+
+    @property
+    def kind(self) -> Kind:
+        model = self.shape
+        keeps = {layer.keeps for layer in model.layers}
+        if self.request.device.shares_host_memory:
+            return Kind.UNIFIED
+        if _is_nvfp4(model, self.request):
+            return Kind.NVFP4
+        if Keeps.LATENT in keeps or not model.known:
+            return Kind.LATENT
+        if Keeps.STATE in keeps:
+            return Kind.HYBRID
+        if model.experts is not None:
+            return Kind.EXPERTS
+        return Kind.IMAGES if model.encodes else Kind.DENSE
 
     def plan(self) -> Plan:
-        config = known_config(self.model)
-        assert config is not None, f"{self.model} is not in agent/models/known.toml"
-        return make_plan(model_of(config), self.request)
+        return make_plan(self.shape, self.request)
+
+
+def _is_nvfp4(model: Model, request: PlanRequest) -> bool:
+    try:
+        return format_of(model, request.quantization).bits == NVFP4_BITS
+    except UnknownQuantizationError:
+        return False
 
 
 def rows() -> list[Row]:
-    return [_row(table) for table in tomllib.loads(ROWS.read_text())["row"]]
+    """The starts that the planner's constants were fitted to."""
+    return _read("planner_rows.toml")
+
+
+def strangers() -> list[Row]:
+    """Starts that were planned wrong once, of kinds that were mended since."""
+    return _read("planner_strangers.toml")
+
+
+def unseen() -> list[Row]:
+    """Starts that nothing was fitted to; those of models that are not known by name, too."""
+    return _read("planner_unseen.toml")
+
+
+def _read(file: str) -> list[Row]:
+    return [_row(table) for table in tomllib.loads((HERE / file).read_text())["row"]]
 
 
 def _row(table: Mapping[str, Any]) -> Row:
@@ -45,7 +108,16 @@ def _row(table: Mapping[str, Any]) -> Row:
         **table["request"],
     )
     failed = bool(table.get("failed"))
-    return Row(table["source"], table["model"], request, table["printed"], failed)
+    return Row(table["source"], table["model"], request, table["printed"], failed, _config(table))
+
+
+def _config(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    base = known_config(table.get("like", table["model"]))
+    if base is None:
+        return None
+    kept = {key: value for key, value in base.items() if key not in table.get("without", ())}
+    own = table.get("quantization_config")
+    return {**kept, "quantization_config": own} if own else kept
 
 
 def planned(plan: Plan) -> Mapping[str, float]:
@@ -62,3 +134,15 @@ def error(row: Row, name: str) -> float | None:
     """The planner's error as a share of what vLLM printed, None where it printed nothing."""
     truth = row.printed.get(name)
     return None if truth is None else planned(row.plan())[name] / truth - 1
+
+
+def bars(row: Row) -> Mapping[str, float]:
+    """How far the truth lies off, as a multiple of the plan's own error, for each printed GiB."""
+    plan = row.plan()
+    errors = {"weights_gib": plan.weights.error_gib, "available_kv_gib": plan.error_gib}
+    figures = planned(plan)
+    return {
+        name: abs(figures[name] - row.printed[name]) / max(bar, 0.005)
+        for name, bar in errors.items()
+        if name in row.printed
+    }
