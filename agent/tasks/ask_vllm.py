@@ -17,6 +17,9 @@ from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused, meaning
 _COMPLETION_TOKENS = 16
 _BLOCKS = 3
 _USUAL_BLOCK = 16
+_LONGEST_PROMPT = 4096
+"""Tokens; more blocks would prove no more, and the sizes are the server's own words."""
+_LONGEST_NUMBER = 9
 _POLL_SECONDS = 0.1
 _COUNTING_SECONDS = 3.0
 """vLLM counts a request shortly after it answered it."""
@@ -78,7 +81,7 @@ def _probe_prefix_cache(
     if counters.prefix_cache_hits is None:
         return NoAnswer("this vLLM counts no prefix-cache hits")
     block = _block_size(counters)
-    length = min(_BLOCKS * block, _longest(api, settings) - 1)
+    length = min(_BLOCKS * block, _longest(api, settings) - 1, _LONGEST_PROMPT)
     if length <= block:
         return NoAnswer(f"no prompt holds a whole block of {block} tokens")
     prompt = _token_ids(length)
@@ -123,8 +126,9 @@ def _busy(counters: Counters) -> bool:
 def _block_size(counters: Counters) -> int:
     config = counters.cache_config
     for name in ("effective_attention_block_size", "block_size"):
-        if config.get(name, "").isdecimal() and int(config[name]) > 0:
-            return int(config[name])
+        text = config.get(name, "")
+        if text.isdecimal() and len(text) <= _LONGEST_NUMBER and int(text) > 0:
+            return int(text)
     return _USUAL_BLOCK
 
 

@@ -10,8 +10,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
-_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'[{, \t]*([A-Za-z_][A-Za-z0-9_]*)="([^"\\]*(?:\\.[^"\\]*)*)"')
 _ESCAPE = re.compile(r"\\(.)")
+MOST_SAMPLES = 4096
+"""Of one name: a sample for each engine and label is a few dozen; what is beyond is no vLLM's."""
+MOST_LABELS = 256
+LONGEST_LABELS = 32768
+LONGEST_VALUE = 64
+LARGEST = 2.0**63
+"""Nothing that is counted here comes near; two numbers of 1e308 have no sum."""
 
 ENGINE_DIGITS = 4
 """The label "engine" of vLLM is the rank's number; what is longer is not vLLM's."""
@@ -71,7 +78,9 @@ class Counters:
 def scan(text: bytes) -> Counters | None:
     """Read the Prometheus text of vLLM; None when it holds neither a queue nor a token counter.
 
-    Looks up the wanted names only, which costs a fraction of a full parse. Names by version:
+    Looks up the wanted names only, which costs a fraction of a full parse, and takes time that is
+    linear in the text whatever it holds; a number that no counter can have is left out. Names by
+    version:
     `gpu_cache_usage_perc` 0.6..0.11, `kv_cache_usage_perc` from 0.9; `gpu_prefix_cache_*`
     0.7..0.11, `prefix_cache_*` from 0.9; where both are there, the newer one counts.
     """
@@ -156,27 +165,27 @@ def _sum(values: list[float]) -> float | None:
 
 def _samples(text: bytes, name: bytes) -> Iterator[bytes]:
     """Yield what follows `name` on each line that is a sample of exactly this name."""
-    start = 0
-    while (start := text.find(name, start)) != -1:
-        begin = start
+    at_line_start = b"\n" + name
+    start = 0 if text.startswith(name) else text.find(at_line_start) + 1 or -1
+    for _ in range(MOST_SAMPLES):
+        if start == -1:
+            return
         start += len(name)
-        if begin and text[begin - 1] != 0x0A:
-            continue
-        if text[start : start + 1] not in (b"{", b" ", b"\t"):
-            continue
-        end = text.find(b"\n", start)
-        yield text[start:] if end == -1 else text[start:end]
+        if text[start : start + 1] in (b"{", b" ", b"\t"):
+            end = text.find(b"\n", start)
+            yield text[start:] if end == -1 else text[start:end]
+        start = text.find(at_line_start, start) + 1 or -1
 
 
 def _values(text: bytes, name: bytes) -> list[float]:
     found = []
     for sample in _samples(text, name):
-        parts = sample.rpartition(b"}")[2].split(None, 1)
+        parts = sample[-LONGEST_VALUE:].rpartition(b"}")[2].split(None, 1)
         try:
             value = float(parts[0])
         except (IndexError, ValueError):
             continue
-        if math.isfinite(value):
+        if 0.0 <= value < LARGEST:
             found.append(value)
     return found
 
@@ -193,9 +202,20 @@ def _asleep(text: bytes) -> bool:
 
 def _cache_config(text: bytes) -> Mapping[str, str]:
     for sample in _samples(text, b"vllm:cache_config_info"):
-        labels = dict(_LABEL.findall(sample.decode("utf-8", "replace")))
+        labels = dict(_labels(sample[:LONGEST_LABELS].decode("utf-8", "replace")))
         return MappingProxyType({key: _ESCAPE.sub(_unescape, raw) for key, raw in labels.items()})
     return _NO_LABELS
+
+
+def _labels(sample: str) -> Iterator[tuple[str, str]]:
+    """Yield names and values from the left, each character looked at once; ends at what is none."""
+    start = 0
+    for _ in range(MOST_LABELS):
+        found = _LABEL.match(sample, start)
+        if found is None:
+            return
+        start = found.end()
+        yield found[1], found[2]
 
 
 def _unescape(match: re.Match[str]) -> str:

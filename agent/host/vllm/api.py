@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from http.client import HTTPException
 from typing import Any
 
 import requests
@@ -15,11 +16,16 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
-from agent.host.vllm.deadline_http import Deadline, DeadlineAdapter
+from agent.host.vllm.bounded_http import Allowance, BoundedAdapter
 from agent.host.vllm.failure import ApiFailure, FailureKind
 
 METRICS_BYTES = 8 << 20
 ANSWER_BYTES = 1 << 20
+HEAD_BYTES = 128 << 10
+BLOCK_BYTES = 64 << 10
+MOST_MODELS = 64
+LONGEST_ID = 300
+LARGEST_LENGTH = 1 << 40
 RANK_HEADER = "X-data-parallel-rank"
 
 
@@ -69,11 +75,11 @@ class VllmApi:
         self.access = access
         self._connect = connect_seconds
         self._read = read_seconds
-        self._deadline = Deadline()
+        self._allowance = Allowance()
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers.update({"Connection": "close", "Accept-Encoding": "identity"})
-        self._session.mount("http://", DeadlineAdapter(self._deadline, access))
+        self._session.mount("http://", BoundedAdapter(self._allowance, access))
 
     def health(self) -> HealthStatus:
         """Ask /health."""
@@ -102,7 +108,8 @@ class VllmApi:
             case ApiFailure() as failure:
                 return failure
             case {"data": [*entries]}:
-                return tuple(_model(entry) for entry in entries if isinstance(entry, dict))
+                first = entries[:MOST_MODELS]
+                return tuple(_model(entry) for entry in first if isinstance(entry, dict))
             case _:
                 return ApiFailure(FailureKind.GARBAGE, "/v1/models has no list `data`")
 
@@ -112,7 +119,7 @@ class VllmApi:
             case ApiFailure() as failure:
                 return failure
             case {"version": str(version)}:
-                return version
+                return version[:LONGEST_ID]
             case _:
                 return ApiFailure(FailureKind.GARBAGE, "/version has no `version`")
 
@@ -212,7 +219,7 @@ class VllmApi:
     ) -> bytes | ApiFailure:
         """Return the body of a 200 answer of at most `cap` bytes."""
         allowed = self._connect + self._read if seconds is None else seconds
-        self._deadline.start(allowed)
+        self._allowance.start(allowed, HEAD_BYTES)
         try:
             with self._session.request(
                 method,
@@ -225,9 +232,11 @@ class VllmApi:
                 allow_redirects=False,
                 timeout=(min(self._connect, allowed), allowed),
             ) as response:
+                # Chunks cost up to six bytes each; vLLM's own are as long as what it sends.
+                self._allowance.more(2 * cap)
                 body = _read(response, cap)
                 status = response.status_code
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             return self._failure(path, error, allowed)
         finally:
             self._session.close()
@@ -243,7 +252,9 @@ class VllmApi:
         return {} if known else {"Authorization": f"Bearer {self.access.key}"}
 
     def _failure(self, path: str, error: Exception, allowed: float) -> ApiFailure:
-        if self._deadline.passed() or isinstance(error, requests.Timeout | TimeoutError):
+        if self._allowance.overrun():
+            return ApiFailure(FailureKind.GARBAGE, f"{path} is longer than any that vLLM gives")
+        if self._allowance.passed() or isinstance(error, requests.Timeout | TimeoutError):
             return ApiFailure(FailureKind.TIMEOUT, f"{path} within {allowed:g} s")
         inner = error.args[0] if error.args else None
         if isinstance(root_of(error), UntrustedError):
@@ -256,8 +267,15 @@ class VllmApi:
 
 
 def _read(response: requests.Response, cap: int) -> bytes | None:
+    """Return the body as it was sent, None when it is longer than `cap`.
+
+    Raises ValueError for one that is packed: it was not asked for, and 2 KB may become 2 GB.
+    """
+    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if packing not in ("", "identity"):
+        raise ValueError(f"the answer is packed ({packing[:40]}), which was not asked for")
     body = bytearray()
-    for chunk in response.iter_content(65536):
+    while chunk := response.raw.read(BLOCK_BYTES, decode_content=False):
         body += chunk
         if len(body) > cap:
             return None
@@ -265,11 +283,12 @@ def _read(response: requests.Response, cap: int) -> bytes | None:
 
 
 def _model(entry: dict[str, object]) -> ServedModel:
-    root, length = entry.get("root"), entry.get("max_model_len")
+    name, root, length = entry.get("id"), entry.get("root"), entry.get("max_model_len")
+    possible = isinstance(length, int) and 0 < length < LARGEST_LENGTH
     return ServedModel(
-        id=str(entry.get("id", "")),
-        root=root if isinstance(root, str) else None,
-        max_model_len=length if isinstance(length, int) else None,
+        id=name[:LONGEST_ID] if isinstance(name, str) else "",
+        root=root[:LONGEST_ID] if isinstance(root, str) else None,
+        max_model_len=length if isinstance(length, int) and possible else None,
     )
 
 

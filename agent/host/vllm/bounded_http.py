@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP for requests with one deadline and one bound of bytes over a whole call.
+
+The timeouts of requests hold for each socket operation, so a server that sends a byte now and then
+keeps a caller for ever: one header, a byte each 4 s, holds it for 30 days. And nothing bounds what
+is received: urllib3 (1.26, 2.x) reads the line of a chunk's size to its end, wherever that is.
+Here every receive gets what is left of the call's time and bytes.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.poolmanager import PoolManager
+
+from agent.host.vllm.access import OPEN, Access
+from agent.host.vllm.encrypted import secured
+
+
+class Allowance:
+    """The time and the bytes that a call may take; one call after another, in one thread."""
+
+    __slots__ = ("_at", "_bytes")
+
+    def __init__(self) -> None:
+        self._at = 0.0
+        self._bytes = 0
+
+    def start(self, seconds: float, received_bytes: int) -> None:
+        """Allow `seconds` from now on, and so many bytes to be received."""
+        self._at = time.monotonic() + seconds
+        self._bytes = received_bytes
+
+    def more(self, received_bytes: int) -> None:
+        """Allow so many bytes besides what is left."""
+        self._bytes += received_bytes
+
+    def take(self, received_bytes: int) -> None:
+        """Count what was received; raise OSError when it is more than allowed."""
+        self._bytes -= received_bytes
+        if self.overrun():
+            raise OSError("more was received than is allowed")
+
+    def overrun(self) -> bool:
+        """Tell whether the call ended because the server sent too much."""
+        return self._bytes < 0
+
+    def left(self) -> float:
+        """Return the seconds left; raise TimeoutError when there are none."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline of the call has passed")
+        return left
+
+    def passed(self) -> bool:
+        """Tell whether the time is used up."""
+        return time.monotonic() >= self._at
+
+
+class _BoundedSocket(socket.socket):
+    """A connected socket whose every operation ends with the allowance."""
+
+    def __init__(self, connected: socket.socket, allowance: Allowance) -> None:
+        super().__init__(connected.family, connected.type, connected.proto, connected.detach())
+        self._allowance = allowance
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        self.settimeout(self._allowance.left())
+        received = super().recv_into(buffer, nbytes, flags)
+        self._allowance.take(received)
+        return received
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        self.settimeout(self._allowance.left())
+        received = super().recv(bufsize, flags)
+        self._allowance.take(len(received))
+        return received
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.settimeout(self._allowance.left())
+        super().sendall(data, flags)
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Serves `http://` of a requests session, without retries, within the given allowance.
+
+    `access` says whether that goes by a Unix socket or through TLS.
+    """
+
+    def __init__(self, allowance: Allowance, access: Access = OPEN) -> None:
+        self._pool_class = _pool_class(allowance, access)
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def build_response(self, req: Any, resp: Any) -> Any:
+        """Make requests' response, without cookies: a session would keep what a stranger sets."""
+        original = getattr(resp, "_original_response", None)
+        for name in ("Set-Cookie", "Set-Cookie2"):
+            if original is not None:
+                del original.msg[name]
+        parent: Any = super()
+        return parent.build_response(req, resp)
+
+    def init_poolmanager(self, *_args: Any, **_kwargs: Any) -> None:
+        """Make requests open our connections in place of its own."""
+        manager: Any = PoolManager(num_pools=1, maxsize=1)
+        manager.pool_classes_by_scheme = {"http": self._pool_class}
+        self.poolmanager = manager
+
+
+def _pool_class(allowance: Allowance, access: Access) -> type[HTTPConnectionPool]:
+    class Connection(HTTPConnection):
+        def _new_conn(self) -> Any:
+            if access.uds is not None:
+                return _unix(access.uds, allowance)
+            return super()._new_conn()  # type: ignore[misc]
+
+        def connect(self) -> None:
+            parent: Any = super()
+            parent.connect()
+            self.sock = _BoundedSocket(self.sock, allowance)
+            if access.tls:
+                self.sock = secured(self.sock, access)
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    return Pool
+
+
+def _unix(path: str, allowance: Allowance) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.settimeout(allowance.left())
+        made.connect(path)
+    except OSError:
+        made.close()
+        raise
+    return made
