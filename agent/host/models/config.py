@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-_BYTES = 4 << 20
+from agent.host.models.place import cached, local
+
+CONFIG = "config.json"
 
 
 def read_model_config(
@@ -17,24 +18,14 @@ def read_model_config(
 
     None when it is not there, may not be read or is no JSON object; nothing is downloaded.
     """
-    for directory in _places(model, revision or "main", Path(hf_home)):
-        try:
-            with (directory / "config.json").open("rb") as file:
-                document = json.loads(file.read(_BYTES))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(document, dict):
-            return document
-    return None
-
-
-def _places(model: str, revision: str, hf_home: Path) -> list[Path]:
-    if model.startswith(("/", ".")):
-        return [Path(model)]
-    # The layout of huggingface_hub 0.8..2: refs hold the commit that a branch stood at.
-    cached = hf_home / "hub" / f"models--{model.replace('/', '--')}"
     try:
-        commit = (cached / "refs" / revision).read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        commit = revision
-    return [cached / "snapshots" / commit]
+        if model.startswith(("/", ".")):
+            place = local(model)
+        else:
+            found = cached(Path(hf_home) / "hub", model, revision or "main")
+            if found is None:
+                return None
+            place = found
+        return place.read_object(CONFIG)
+    except (OSError, ValueError):
+        return None

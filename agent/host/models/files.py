@@ -7,29 +7,34 @@ shape and offsets of every tensor.
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
+from agent.host.files.foreign import LONGEST, shown
+from agent.host.models.json_file import files_of_index, parse, tensors
+from agent.host.models.place import ModelPlace, local
 
 GIB = 1024**3
-LONGEST_HEADER = 100 << 20
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
 _NOT_LOADED = ("consolidated", "original/")
-_LAYER = re.compile(r"(?:^|[^a-z_]|language_)model\.layers\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|[^a-z_]|language_)model\.layers\.(\d{1,9})\.")
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Return a config.json; raises UsageError when it is not one."""
     try:
-        document = json.loads(path.read_bytes())
+        with path.open("rb") as stream:
+            document = parse(stream.read(LONGEST))
     except OSError as error:
         raise UsageError(
             f"{path}: {error.strerror or error}; name a model's config.json"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: is not JSON ({error}); name a model's config.json") from error
     if not isinstance(document, dict):
         raise UsageError(f"{path}: is not a JSON object; name a model's config.json")
@@ -40,57 +45,77 @@ def weights_gib(path: Path) -> float | None:
     """Return the GiB of a model's tensors by its index or its files; None when there are none.
 
     Only what vLLM loads is counted: no layers for speculation, no head that is the embedding.
-    A .gguf file counts whole. Raises UsageError when a file that the index names is missing or a
-    header is broken.
+    A .gguf file counts whole. Raises UsageError when a file that the index names is missing, a
+    header is broken, or something cannot be read.
     """
+    try:
+        return _weights_gib(path)
+    except OSError as error:
+        where = shown(error.filename or path)
+        raise UsageError(f"{where}: {error.strerror or shown(error)}") from error
+
+
+def _weights_gib(path: Path) -> float | None:
     if path.suffix == ".gguf":
         return path.stat().st_size / GIB
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        named = read_config(index).get("weight_map")
-        names = sorted(map(str, set(named.values()))) if isinstance(named, dict) else []
-        missing = [name for name in names if not (path / name).exists()]
+    place = local(str(path))
+    if place.has(INDEX):
+        names = _named(place)
+        missing = [name for name in names if not place.has(name)]
         if missing:
             raise UsageError(
                 f"{path}: {len(missing)} of {len(names)} files of the index are missing, "
-                f"{missing[0]} first; download the model again"
+                f"{shown(missing[0])} first; download the model again"
             )
-        files = [path / name for name in names]
     else:
-        files = [
-            file
-            for file in sorted(path.glob("*.safetensors"))
-            if not file.name.startswith(_NOT_LOADED)
-        ]
-    if not files:
-        binaries = [file.stat().st_size for file in path.glob("pytorch_model*.bin")]
-        binaries = binaries or [file.stat().st_size for file in path.glob("*.gguf")][:1]
-        return sum(binaries) / GIB if binaries else None
-    config = read_config(path / "config.json") if (path / "config.json").is_file() else {}
-    return sum(_loaded_bytes(file, config) for file in files) / GIB
+        names = [name for name in place.names("*.safetensors") if not name.startswith(_NOT_LOADED)]
+    if not names:
+        binaries = place.names("pytorch_model*.bin") or place.names("*.gguf")[:1]
+        return sum(place.size(name) or 0 for name in binaries) / GIB if binaries else None
+    config = _config(place) if place.has(CONFIG) else {}
+    return sum(_loaded_bytes(place, name, config) for name in names) / GIB
 
 
-def _loaded_bytes(file: Path, config: Mapping[str, Any]) -> float:
+def _named(place: ModelPlace) -> list[str]:
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if length <= LONGEST_HEADER else {}
-            size = file.stat().st_size
-        tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
-        spans = {name: tensor["data_offsets"] for name, tensor in tensors.items()}
-        end = int(max(span[1] for span in spans.values()))
-        loaded = sum(
-            (int(last) - int(first)) * _kept(name, str(tensors[name].get("dtype")), config)
-            for name, (first, last) in spans.items()
-        )
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UsageError(f"{file}: its safetensors header is broken; download it again") from error
-    if size < 8 + length + end:
-        promised = 8 + length + end
-        raise UsageError(f"{file}: {size} bytes of {promised} are there; download it again")
+        return list(files_of_index(place.read(INDEX)))
+    except ValueError as error:
+        where = shown(place.directory / INDEX)
+        raise UsageError(f"{where}: {error}; download the model again") from error
+
+
+def _config(place: ModelPlace) -> Mapping[str, Any]:
+    try:
+        return place.read_object(CONFIG)
+    except ValueError as error:
+        where = shown(place.directory / CONFIG)
+        raise UsageError(f"{where}: is not JSON ({error}); name a model's config.json") from error
+
+
+def _loaded_bytes(place: ModelPlace, name: str, config: Mapping[str, Any]) -> float:
+    where = shown(place.directory / name)
+    try:
+        header, size = header_of(place, name)
+        loaded, end = 0.0, 0
+        for tensor in tensors(header):
+            loaded += (tensor.end - tensor.begin) * _kept(tensor.name, tensor.dtype, config)
+            end = max(end, tensor.end)
+    except ValueError as error:
+        raise UsageError(f"{where}: its safetensors header is broken; download it again") from error
+    promised = 8 + len(header) + end
+    if size < promised:
+        raise UsageError(f"{where}: {size} bytes of {promised} are there; download it again")
     return loaded
+
+
+def header_of(place: ModelPlace, name: str) -> tuple[bytes, int]:
+    """Return the header of a safetensors file and the file's size; ValueError where it has none."""
+    with place.open(name) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= min(LONGEST, size):
+            raise ValueError("no header has this length")
+        return stream.read(length), size
 
 
 def _kept(name: str, dtype: str, config: Mapping[str, Any]) -> float:

@@ -7,13 +7,15 @@ holds links to blobs, and a file that is not fetched whole has no link.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from agent.core.hub.cache import CacheFacts, Repository, hub_cache, may_go_offline, repositories
 from agent.core.settings.service import Settings
+from agent.host.files.foreign import shown
+from agent.host.models.json_file import files_of_index
+from agent.host.models.place import ModelPlace, cached
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
@@ -41,8 +43,10 @@ def look(directory: str, repositories: Sequence[Repository]) -> CacheFacts:
                 return CacheFacts(directory, lacks=lacks, free_bytes=free)
         sure = all(_is_sure(Path(directory), repository) for repository in repositories)
         return CacheFacts(directory, sure=sure, free_bytes=free)
-    except (OSError, UnicodeDecodeError) as error:
-        return CacheFacts(directory, problem=f"{directory} cannot be read: {error}")
+    except OSError as error:
+        where = shown(error.filename or directory)
+        why = error.strerror or shown(error)
+        return CacheFacts(directory, problem=f"{directory} cannot be read: {where} {why}")
 
 
 def _free_bytes(place: Path) -> int:
@@ -52,53 +56,47 @@ def _free_bytes(place: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def _snapshot(directory: Path, repository: Repository) -> Path | None:
-    storage = directory / f"models--{repository.name.replace('/', '--')}"
-    reference = storage / "refs" / repository.revision
-    commit = reference.read_text().strip() if reference.is_file() else repository.revision
-    snapshot = storage / "snapshots" / commit
-    return snapshot if snapshot.is_dir() else None
+def _snapshot(directory: Path, repository: Repository) -> ModelPlace | None:
+    return cached(directory, repository.name, repository.revision)
 
 
 def _lacks(directory: Path, repository: Repository) -> str:
     snapshot = _snapshot(directory, repository)
     if snapshot is None:
         return f"{repository.name} is not in {directory}"
-    for file in sorted(snapshot.rglob("*")):
-        if not file.exists():
-            return f"{file} is a link to nothing"
+    for name in sorted(snapshot.all_files()):
+        if not snapshot.has(name):
+            return f"{shown(snapshot.directory / name)} is a link to nothing"
     if not _any(snapshot, TOKENIZERS):
         return f"{repository.name} has no tokenizer in {directory}"
     return _lacks_of_weights(snapshot, repository) if repository.weights else ""
 
 
-def _lacks_of_weights(snapshot: Path, repository: Repository) -> str:
-    if not (snapshot / "config.json").exists() and not (snapshot / MISTRAL).exists():
-        return f"{repository.name} has no config.json in {snapshot}"
-    shards = next((_shards(snapshot / name) for name in INDEXES if (snapshot / name).exists()), ())
+def _lacks_of_weights(snapshot: ModelPlace, repository: Repository) -> str:
+    if not snapshot.has("config.json") and not snapshot.has(MISTRAL):
+        return f"{repository.name} has no config.json in {snapshot.directory}"
+    shards = next((_shards(snapshot, name) for name in INDEXES if snapshot.has(name)), ())
     own = _any(snapshot, ("consolidated*.safetensors",))
-    missing = [name for name in shards if not (snapshot / name).exists()]
+    missing = [name for name in shards if not snapshot.has(name)]
     if missing and not own:
-        return f"{len(missing)} of {len(shards)} files of weights are missing ({missing[0]} first)"
+        first = f"({shown(missing[0])} first)"
+        return f"{len(missing)} of {len(shards)} files of weights are missing {first}"
     if not shards and not _any(snapshot, WEIGHTS):
-        return f"{repository.name} has no weights in {snapshot}"
+        return f"{repository.name} has no weights in {snapshot.directory}"
     return ""
 
 
-def _shards(index: Path) -> tuple[str, ...]:
+def _shards(snapshot: ModelPlace, index: str) -> tuple[str, ...]:
     try:
-        weights = json.loads(index.read_bytes()).get("weight_map", {})
-        return tuple(sorted({str(name) for name in weights.values()}))
-    except (ValueError, AttributeError, RecursionError):
+        return files_of_index(snapshot.read(index))
+    except ValueError:
         return ()
 
 
-def _any(snapshot: Path, patterns: Sequence[str]) -> bool:
-    return any(
-        file.name not in NO_WEIGHTS for pattern in patterns for file in snapshot.glob(pattern)
-    )
+def _any(snapshot: ModelPlace, patterns: Sequence[str]) -> bool:
+    return any(name not in NO_WEIGHTS for name in snapshot.names(*patterns))
 
 
 def _is_sure(directory: Path, repository: Repository) -> bool:
     snapshot = _snapshot(directory, repository)
-    return snapshot is not None and not (snapshot / MISTRAL).exists()
+    return snapshot is not None and not snapshot.has(MISTRAL)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import re
 import stat
@@ -14,11 +14,16 @@ import requests
 
 from agent.core.doctor.model import Access, ModelFiles, Room, Token
 from agent.errors import AgentError
+from agent.host.files.foreign import shown
+from agent.host.models.files import INDEX, header_of
+from agent.host.models.json_file import files_of_index, tensors
+from agent.host.models.place import ModelPlace, cached, local, storage_of
 
 HUB = "https://huggingface.co"
 DEADLINE_SECONDS = 2.0
 STALE_SECONDS = 86_400
-LONGEST_JSON = 32 << 20
+LONGEST_JSON = 8 << 20
+MOST_STALE = 1000
 TOKENIZERS = ("tokenizer*", "*.model", "tekken.json", "vocab*", "*.tiktoken", "*.gguf")
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.")
 
@@ -30,111 +35,99 @@ def model_files(model: str, revision: str | None, hf_home: str) -> ModelFiles:
     """
     try:
         if model.startswith("/"):
-            directory = Path(model)
-            return _judged(directory, ()) if directory.is_dir() else ModelFiles()
-        cache = Path(hf_home) / "hub" / f"models--{model.replace('/', '--')}"
-        if not cache.is_dir():
+            return _judged(local(model), ()) if Path(model).is_dir() else ModelFiles()
+        cache = Path(hf_home) / "hub"
+        storage = storage_of(cache, model)
+        if not storage.is_dir():
             return ModelFiles()
-        stale = tuple(_stale(cache / "blobs"))
-        commit = _commit(cache, revision or "main")
-        directory = cache / "snapshots" / commit
-        return _judged(directory, stale) if directory.is_dir() else ModelFiles(stale=stale)
-    except (OSError, UnicodeDecodeError) as error:
-        where = getattr(error, "filename", None) or model
-        return ModelFiles(problem=f"{where}: {getattr(error, 'strerror', None) or error}")
-
-
-def _commit(cache: Path, revision: str) -> str:
-    reference = cache / "refs" / revision
-    return reference.read_text().strip() if reference.is_file() else revision
+        stale = tuple(_stale(storage / "blobs"))
+        place = cached(cache, model, revision or "main")
+        return _judged(place, stale) if place is not None else ModelFiles(stale=stale)
+    except OSError as error:
+        where = shown(error.filename or model)
+        return ModelFiles(problem=f"{where}: {error.strerror or shown(error)}")
 
 
 def _stale(blobs: Path) -> list[str]:
     if not blobs.is_dir():
         return []
     now = time.time()
-    return [
-        file.name
-        for file in sorted(blobs.glob("*.incomplete"))
-        if now - file.stat().st_mtime > STALE_SECONDS
-    ]
-
-
-def _judged(directory: Path, stale: tuple[str, ...]) -> ModelFiles:
-    if not (directory / "config.json").is_file() and not (directory / "params.json").is_file():
-        return ModelFiles(str(directory), complete=False, lacks="config.json", stale=stale)
-    files, problem = _weights(directory)
-    missing = [file for file in files if not file.exists()]
-    size = sum(file.stat().st_size for file in files if file.exists())
-    if missing:
-        problem = f"{missing[0]} is missing ({len(missing)} of {len(files)})"
-    elif broken := next((file for file in files if _is_cut(file)), None):
-        problem = f"{broken} is shorter than its header says"
-    config = directory / "config.json"
-    if config.is_file() and _json(config) is None:
-        problem = f"{config} is not JSON"
-    lacks = "" if files else "weights"
-    if files and not any(path for name in TOKENIZERS for path in directory.glob(name)):
-        lacks = "tokenizer"
-    return ModelFiles(
-        directory=str(directory),
-        complete=bool(files) and not missing,
-        problem=problem,
-        lacks=lacks,
-        size_bytes=size,
-        stale=stale,
-        chat_template=_has_template(directory),
+    broken_off = (file for file in blobs.glob("*.incomplete") if not file.is_symlink())
+    return sorted(
+        shown(file.name)
+        for file in itertools.islice(broken_off, MOST_STALE)
+        if now - file.lstat().st_mtime > STALE_SECONDS
     )
 
 
-def _weights(directory: Path) -> tuple[list[Path], str]:
+def _judged(place: ModelPlace, stale: tuple[str, ...]) -> ModelFiles:
+    directory = str(place.directory)
+    if not place.has("config.json") and not place.has("params.json"):
+        return ModelFiles(directory, complete=False, lacks="config.json", stale=stale)
+    names, problem = _weights(place)
+    sizes = {name: place.size(name) for name in names}
+    missing = [name for name, size in sizes.items() if size is None]
+    if missing:
+        first = shown(place.directory / missing[0])
+        problem = f"{first} is missing ({len(missing)} of {len(names)})"
+    elif broken := next((name for name in names if _is_cut(place, name)), None):
+        problem = f"{shown(place.directory / broken)} is shorter than its header says"
+    if place.has("config.json") and _json(place, "config.json", LONGEST_JSON) is None:
+        problem = f"{place.directory / 'config.json'} is not JSON"
+    lacks = "" if names else "weights"
+    if names and not place.names(*TOKENIZERS):
+        lacks = "tokenizer"
+    return ModelFiles(
+        directory=directory,
+        complete=bool(names) and not missing,
+        problem=problem,
+        lacks=lacks,
+        size_bytes=sum(size or 0 for size in sizes.values()),
+        stale=stale,
+        chat_template=_has_template(place),
+    )
+
+
+def _weights(place: ModelPlace) -> tuple[list[str], str]:
     """Return the files that a start loads, by the index or by the names, and what is wrong."""
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        weights = (_json(index) or {}).get("weight_map")
-        if not isinstance(weights, dict) or not weights:
-            return [], f"{index} names no weights"
-        return [directory / str(name) for name in sorted(set(map(str, weights.values())))], ""
+    if place.has(INDEX):
+        try:
+            return list(files_of_index(place.read(INDEX))), ""
+        except ValueError as error:
+            return [], f"{place.directory / INDEX} {shown(error)}"
     for pattern in ("*.safetensors", "pytorch_model*.bin", "*.gguf"):
-        files = sorted(directory.glob(pattern))
-        parts = [found for file in files if (found := _PART.search(file.name))]
+        names = place.names(pattern)
+        parts = [found for name in names if (found := _PART.search(name))]
         if parts and len(parts) < int(parts[0][2]):
-            told = f"{directory} has {len(parts)} of {int(parts[0][2])} parts, and no index"
-            return files, told
-        if files:
-            return files, ""
+            told = f"{place.directory} has {len(parts)} of {int(parts[0][2])} parts, and no index"
+            return names, told
+        if names:
+            return names, ""
     return [], ""
 
 
-def _is_cut(file: Path) -> bool:
-    if file.suffix != ".safetensors":
+def _is_cut(place: ModelPlace, name: str) -> bool:
+    if not name.endswith(".safetensors"):
         return False
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > LONGEST_JSON:
-            return True
-        try:
-            header = json.loads(stream.read(length))
-            ends = [t["data_offsets"][1] for n, t in header.items() if n != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-            return True
-    return file.stat().st_size < 8 + length + max(ends, default=0)
-
-
-def _has_template(directory: Path) -> bool:
-    if any(directory.glob("chat_template*")):
-        return True
-    tokenizer = directory / "tokenizer_config.json"
-    return tokenizer.is_file() and bool((_json(tokenizer) or {}).get("chat_template"))
-
-
-def _json(file: Path) -> dict[str, object] | None:
     try:
-        with file.open("rb") as stream:
-            document = json.loads(stream.read(LONGEST_JSON))
-    except (ValueError, RecursionError):
+        header, size = header_of(place, name)
+        return size < 8 + len(header) + max((tensor.end for tensor in tensors(header)), default=0)
+    except ValueError:
+        return True
+
+
+def _has_template(place: ModelPlace) -> bool:
+    if place.names("chat_template*"):
+        return True
+    tokenizer = _json(place, "tokenizer_config.json", LONGEST_JSON)
+    return bool((tokenizer or {}).get("chat_template"))
+
+
+def _json(place: ModelPlace, name: str, most: int) -> dict[str, object] | None:
+    try:
+        return place.read_object(name, most)
+    except (FileNotFoundError, ValueError):
         return None
-    return document if isinstance(document, dict) else None
 
 
 def room(path: str) -> Room | None:

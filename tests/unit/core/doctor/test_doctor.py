@@ -37,6 +37,8 @@ GIB = 1024**3
 VLLM = Settings("vllm", "meta-llama/Llama-3.1-8B-Instruct")
 R = Result
 
+COMMIT = "c0ffee" + "0" * 34
+
 
 def a_4090(**changes: Any) -> Gpu:
     gpu = Gpu(
@@ -361,10 +363,10 @@ def test_flashinfer_and_its_kernels_are_seen(tmp_path: Path) -> None:
 
 def a_snapshot(tmp_path: Path, **parts: bytes) -> Path:
     cache = tmp_path / "hub/models--a--b"
-    snapshot = cache / "snapshots/c0ffee"
+    snapshot = cache / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (cache / "refs").mkdir()
-    (cache / "refs/main").write_text("c0ffee")
+    (cache / "refs/main").write_text(COMMIT)
     (cache / "blobs").mkdir()
     (snapshot / "config.json").write_text("{}")
     for name, content in parts.items():

@@ -21,6 +21,7 @@ LLAMA_8B = {
     "vocab_size": 128256,
     "torch_dtype": "bfloat16",
 }
+NEWEST, PINNED = "a" * 40, "b" * 40
 
 
 def test_llama_has_grouped_heads_of_hidden_over_heads() -> None:
@@ -106,13 +107,13 @@ def test_the_config_of_a_directory_is_read(tmp_path: Path) -> None:
 def test_the_config_in_the_hubs_cache_is_that_of_the_revision(tmp_path: Path) -> None:
     cached = tmp_path / "hub" / "models--org--llama"
     (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "main").write_text("abc123")
-    for commit, layers in (("abc123", 32), ("def456", 16)):
+    (cached / "refs" / "main").write_text(NEWEST)
+    for commit, layers in ((NEWEST, 32), (PINNED, 16)):
         (cached / "snapshots" / commit).mkdir(parents=True)
         config = {**LLAMA_8B, "num_hidden_layers": layers}
         (cached / "snapshots" / commit / "config.json").write_text(json.dumps(config))
     newest = read_model_config("org/llama", None, str(tmp_path))
-    pinned = read_model_config("org/llama", "def456", str(tmp_path))
+    pinned = read_model_config("org/llama", PINNED, str(tmp_path))
     assert newest is not None
     assert pinned is not None
     assert (newest["num_hidden_layers"], pinned["num_hidden_layers"]) == (32, 16)
