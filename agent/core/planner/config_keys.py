@@ -11,6 +11,42 @@ class NotAModelError(ValueError):
     """config.json lacks what the arithmetic needs; the message names it."""
 
 
+MOST_LAYERS = 1024
+LARGEST = 1 << 40
+DEEPEST = 12
+MOST_ITEMS = 4096
+MOST_PARTS = 200_000
+
+
+def bounded(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return config.json with what no model has taken out: huge numbers, depths and lists.
+
+    A number that is no number (NaN, 10^200, a tokenizer's 10^30 for "no limit") is as one that is
+    not said. Raises NotAModelError for a document of more parts than any model's.
+    """
+    left = [MOST_PARTS]
+    return {str(key): _bounded(value, left, 1) for key, value in document.items()}
+
+
+def _bounded(value: Any, left: list[int], depth: int) -> Any:
+    left[0] -= 1
+    if left[0] < 0:
+        raise NotAModelError(f"config.json has more than {MOST_PARTS} parts: no model has")
+    match value:
+        case bool() | None:
+            return value
+        case int() | float():
+            return value if -LARGEST < value < LARGEST else None
+        case str():
+            return value[:MOST_ITEMS]
+        case Mapping() if depth < DEEPEST:
+            return {str(key): _bounded(item, left, depth + 1) for key, item in value.items()}
+        case list() if depth < DEEPEST and len(value) <= MOST_ITEMS:
+            return [_bounded(item, left, depth + 1) for item in value]
+        case _:
+            return None
+
+
 def number(config: Mapping[str, Any], *names: str) -> int | None:
     """Return the first of these keys that holds a positive whole number, or a list's largest."""
     for name in names:
@@ -57,9 +93,15 @@ def kind_of(text: Mapping[str, Any]) -> str:
 
 
 def count_of_layers(text: Mapping[str, Any]) -> int:
-    """Return how many layers there are, by the number or by the list of their kinds."""
+    """Return how many layers there are, by the number or by the list of their kinds.
+
+    Raises NotAModelError for more than any model has.
+    """
     stated = number(text, "num_hidden_layers", "n_layer", "n_layers", "num_layers")
-    return stated or len(words(text, "layers_block_type", "layer_types"))
+    count = stated or len(words(text, "layers_block_type", "layer_types"))
+    if count > MOST_LAYERS:
+        raise NotAModelError(f"config.json has {count} layers: is it a language model's?")
+    return count
 
 
 def kv_heads_of(text: Mapping[str, Any], heads: int) -> int:

@@ -12,6 +12,7 @@ from agent.core.engine.names import dtype_bytes
 from agent.core.planner.attention import Latent, latent_of
 from agent.core.planner.config_keys import (
     NotAModelError,
+    bounded,
     count_of_layers,
     kind_of,
     need,
@@ -65,17 +66,26 @@ class Model:
     quantization_config: Mapping[str, Any] = field(default_factory=dict)
 
 
+_SIZES = (
+    *(("bits", 1, 64), ("w_bit", 1, 64), ("num_bits", 1, 64)),
+    *(("group_size", -1, 1 << 20), ("q_group_size", -1, 1 << 20)),
+)
+"""Numbers of quantization_config with the least and the most that they can be."""
+
+
 def model_of(config: Mapping[str, Any]) -> Model:
     """Read the parsed config.json of a transformers model.
 
-    Raises NotAModelError when a number is missing that nothing can stand in for, or is none.
+    Raises NotAModelError when a number is missing that nothing can stand in for, or is none, and
+    whatever else the object holds: anybody may have written it.
     """
     try:
-        return _read(config)
+        return _read(bounded(config))
     except NotAModelError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise NotAModelError(f"config.json is not a model's as it stands: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = str(error)[:200]
+        raise NotAModelError(f"config.json is not a model's as it stands: {why}") from error
 
 
 def _read(config: Mapping[str, Any]) -> Model:
@@ -191,7 +201,21 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _quantization(config: Mapping[str, Any], text: Mapping[str, Any]) -> Mapping[str, Any]:
     for where in (config, text):
         for name in ("quantization_config", "compression_config"):
-            part = where.get(name)
-            if isinstance(part, Mapping):
-                return part
+            found = where.get(name)
+            if isinstance(found, Mapping):
+                groups = found.get("config_groups")
+                first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
+                for sizes in (found, part(first or {}, "weights")):
+                    _check_sizes(sizes)
+                return found
     return {}
+
+
+def _check_sizes(table: Mapping[str, Any]) -> None:
+    """Raise NotAModelError unless what is counted with is a number, or not said."""
+    for name, least, most in _SIZES:
+        value = table.get(name)
+        said = value if value or value is None else None
+        if said is None or (isinstance(said, int) and least <= said <= most):
+            continue
+        raise NotAModelError(f"config.json: quantization_config.{name} is no number of {least}..")
