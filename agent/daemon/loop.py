@@ -6,14 +6,14 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from agent.config.agent_toml import load
-from agent.core.decide import decide
+from agent.core.guard import Guard, as_shown, guarded, place_of, set_aside
 from agent.core.settings.changes import changes
 from agent.core.settings.config import Config
 from agent.core.state.actions import Action
@@ -74,7 +74,7 @@ class Loop:
         config: Config,
         clock: Clock,
         submit: Callable[[Action], None],
-        publish: Callable[[HostState, HostPolicy, tuple[str, ...]], None],
+        publish: Callable[[HostState, HostPolicy, tuple[str, ...]], Mapping[str, str]],
         watch: Callable[[HostState], None],
         cursors: Callable[[], dict[str, str]],
     ) -> None:
@@ -89,6 +89,8 @@ class Loop:
         self._watch = watch
         self._cursors = cursors
         self._state, self._problems = recorder.load()
+        self._guard = Guard()
+        self._failing = ""
         self._config_mistakes: tuple[str, ...] = ()
         self._cursors_at = self._prune_at = 0.0
         self._told_status = ""
@@ -134,7 +136,8 @@ class Loop:
         return Tick(self._clock(), _seconds_since_midnight())
 
     def _handle(self, observation: Observation) -> None:
-        self._carry_out(decide(self._state, observation, self._policy))
+        decision, self._guard = guarded(self._state, observation, self._policy, self._guard)
+        self._carry_out(decision)
 
     def _carry_out(self, decision: Decision) -> None:
         old, self._state = self._state, decision.state
@@ -147,7 +150,26 @@ class Loop:
             self._watch(self._state)
         for action in decision.actions:
             self._submit(action)
-        self._publish(self._state, self._policy, self._config_mistakes)
+        self._show()
+
+    def _show(self) -> None:
+        """Publish; a service that cannot be shown is set aside, and the others are shown."""
+        shown = as_shown(self._state, self._guard)
+        try:
+            unshown = self._publish(shown, self._policy, self._config_mistakes)
+        # As for a decision: what cannot be shown must not end what looks after the services.
+        except Exception as error:  # noqa: BLE001
+            if self._failing != (failing := place_of(error)):
+                log.error(f"the status cannot be published: {failing}; report it as a fault")
+            self._failing = failing
+            return
+        self._failing = ""
+        fresh = [name for name in unshown if name not in self._guard.aside]
+        for name in fresh:
+            self._guard = set_aside(self._guard, name, unshown[name], self._clock())
+        if fresh:
+            told = (News(name, "held", self._guard.aside[name].why) for name in fresh)
+            self._carry_out(Decision(self._state, (), tuple(told)))
 
     def _look_at_engines(self) -> None:
         """Notice that vLLM was upgraded in place before the next start is decided."""

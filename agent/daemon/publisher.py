@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agent.core.engine.command_line import FLAGS
+from agent.core.guard import WHAT_TO_DO, place_of
 from agent.core.settings.changes import restart_needed
 from agent.core.settings.service import Settings
 from agent.core.state.host import HostState
@@ -38,6 +39,9 @@ from agent.daemon.sources.thread import LineCount, SourceHealth
 from agent.host.vllm.reach import address_of
 from agent.version import VERSION
 
+Unshown = Mapping[str, str]
+"""Services of which no view could be made, and why."""
+
 PHASES = tuple(phase.value for phase in Phase)
 WRITE_SECONDS = 1.0
 NO_LINES = LineCount()
@@ -64,6 +68,7 @@ class Publisher:
         self._written_at = 0.0
         self._phases: Mapping[str, tuple[Phase, str]] = {}
         self.latest: tuple[HostState, HostPolicy] = (HostState(), HostPolicy({}, {}))
+        self.unshown: Unshown = {}
 
     def watch_health(self, health: SourceHealth) -> None:
         """Show this source from now on."""
@@ -104,16 +109,27 @@ class Publisher:
             phases=PHASES,
             config_valid=not self._mistakes,
             config_error="; ".join(self._mistakes),
-            services=tuple(
-                _service(s, policy, self._lines.get(s.name, NO_LINES), ahead)
-                for s in state.services.values()
-            ),
+            services=tuple(self._shown(s, policy, ahead) for s in state.services.values()),
             sources=tuple(_source(h, now, ahead) for h in self._health),
             last_decision_seconds=_wall(self._decided_at, ahead),
             findings=state.findings,
             gpus=_gpus(state, now, ahead),
             host=self._host(now),
         )
+
+    def _shown(self, s: ServiceState, policy: HostPolicy, ahead: float) -> ServiceView:
+        lines = self._lines.get(s.name, NO_LINES)
+        try:
+            view = _service(s, policy, lines, ahead)
+        # One service that cannot be shown must not hide the others.
+        except Exception as error:  # noqa: BLE001
+            self.unshown = {**self.unshown, s.name: place_of(error)}
+            why = f"held: llmagent cannot show this service ({place_of(error)})"
+            bare = ServiceState(s.name, Phase.HELD, s.since, why, what_to_do=WHAT_TO_DO)
+            return _service(bare, policy, lines, ahead)
+        if s.name in self.unshown:
+            self.unshown = {name: why for name, why in self.unshown.items() if name != s.name}
+        return view
 
     def _write(self) -> None:
         # Written to a tmpfs for anyone to read: no fsync, and a full /run costs the view only.

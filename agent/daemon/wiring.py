@@ -35,7 +35,7 @@ from agent.daemon.effectors.unit import UnitEffector
 from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.loop import Loop, Message, Quit, Reload
-from agent.daemon.publisher import Publisher
+from agent.daemon.publisher import Publisher, Unshown
 from agent.daemon.recorder import Recorder
 from agent.daemon.service_threads import ServiceThreads
 from agent.daemon.sources.api import ApiSource, Watched
@@ -125,7 +125,7 @@ class Daemon:
                 self.services[name] = self._open(s)
         self.unit_source.watch(tuple(state.services))
 
-    def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> None:
+    def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> Unshown:
         """Show the state; a new phase changes what services and GPUs are asked."""
         if self.publisher.publish(state, policy, mistakes):
             for threads in self.services.values():
@@ -135,6 +135,7 @@ class Daemon:
             unsettled = any(s.phase is not Phase.SERVING for s in state.services.values())
             self.gpu_source.watch_processes(wanted=unsettled)
             self.gpu_source.wake()
+        return self.publisher.unshown
 
     def submit(self, action: Action) -> None:
         """Hand an action to who carries it out."""
