@@ -17,28 +17,63 @@ from agent.core.settings.config import Config
 from agent.daemon.recorder import Recorder
 from agent.errors import ConfigError
 from agent.host.store.file import StoreError
+from agent.host.store.salvage import journals_of, stored_rows
 from agent.host.store.store import Store
 
 log = structlog.get_logger()
 
 STORE = "llmagent.db"
+COPY = "llmagent.db.copy"
 
 REMOVED = "package-removed"
 """Written by the package's prerm into the state directory: it has stopped what was serving."""
 
 
 def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
-    """Open the store; with a full or broken disk one that is lost at the next boot, and say so."""
+    """Open the store; with a full or broken disk one that is lost at the next boot, and say so.
+
+    That one begins with what can be read of the other, and the other takes over what it remembered
+    as soon as it can be written again.
+    """
     try:
         store, problem = Store.open(state / STORE)
     except StoreError as error:
         store, _ = Store.open(runtime / STORE)
-        volatile = f"{error}; what happens is only remembered until the next boot"
+        lost = _go_on(store, state / STORE, runtime / COPY)
+        volatile = f"{error}; what happens is only remembered until the next boot{lost}"
         log.error(volatile)
         return store, volatile
     if problem:
         log.error(problem)
+    _take_back(store, runtime / STORE)
     return store, ""
+
+
+def _go_on(store: Store, unwritable: Path, copy: Path) -> str:
+    """Give the store what is not in it of one that cannot be written; return what to say."""
+    if not unwritable.exists():
+        return ""
+    try:
+        rows = stored_rows(unwritable, copy)
+        known = store.load_state()
+        store.record({key: text for key, text in rows.items() if key not in known}, ())
+    except StoreError as error:
+        return f"; what was remembered before is not known: {error}"
+    return ""
+
+
+def _take_back(store: Store, volatile: Path) -> None:
+    """Remember for good what was only remembered in memory while the disk was full or read-only."""
+    if not volatile.exists():
+        return
+    try:
+        with Store.read_only(volatile) as before:
+            events = [stored.event for stored in before.events()]
+            store.record(before.load_state(), events)
+    except StoreError as error:
+        log.warning(f"{error}; what was remembered there is lost")
+    for file in journals_of(volatile):
+        file.unlink(missing_ok=True)
 
 
 def load_config(file: Path, recorder: Recorder) -> tuple[Config, tuple[str, ...]]:

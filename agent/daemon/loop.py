@@ -207,7 +207,7 @@ class Loop:
             self._recorder.record(self._state, self._state, (), time.time(), self._cursors())
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_SECONDS
-            self._recorder.prune(time.time())
+            self._recorder.prune()
 
 
 def _load_unless_refused(file: Path) -> Config:

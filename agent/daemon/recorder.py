@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from agent.core.codec import decode, encode
-from agent.core.doctor.finding import Finding
-from agent.core.state.card import Card
+from agent.core.codec import encode
 from agent.core.state.host import HostState, News
-from agent.core.state.migrations import service_row
-from agent.core.state.service import Live, ServiceState
+from agent.core.state.service import Live
+from agent.core.state.stored import CHECKUP, GPU, HOST, SERVICE, state_of
 from agent.daemon.sources.thread import SourceHealth
 from agent.host.store.file import StoreError
 from agent.host.store.keys import LAST_GOOD_CONFIG
@@ -24,17 +23,14 @@ from agent.host.store.store import Event, Store
 
 log = structlog.get_logger()
 
-HOST = "host"
-SERVICE = "service:"
-GPU = "gpu:"
-CHECKUP = "checkup"
 CURSOR = "cursor:"
 NOT_STORED = frozenset({"live"})
 NO_LIVE = Live()
 KEEP_EVENTS = 100_000
 KEEP_UNSAVED = 1000
 """What happened while the disk was full is kept in memory and written once there is room."""
-KEEP_SECONDS = 400 * 86400.0
+LONGEST_MESSAGE = 4000
+LONGEST_DATA = 100_000
 
 
 class Recorder:
@@ -51,28 +47,7 @@ class Recorder:
 
     def load(self) -> tuple[HostState, tuple[str, ...]]:
         """Return the state as last recorded, and a sentence for each part that was unreadable."""
-        services: dict[str, ServiceState] = {}
-        cards: dict[str, Card] = {}
-        findings: tuple[Finding, ...] = ()
-        problems: list[str] = []
-        host = {"boot_id": "", "next_action_id": 1}
-        for key, text in self._known.items():
-            try:
-                if key == HOST:
-                    host = json.loads(text)
-                elif key.startswith(SERVICE):
-                    service = decode(ServiceState, service_row(json.loads(text)))
-                    services[service.name] = service
-                elif key.startswith(GPU):
-                    card = decode(Card, json.loads(text))
-                    cards[card.uuid] = card
-                elif key == CHECKUP:
-                    findings = tuple(decode(Finding, entry) for entry in json.loads(text))
-            except (ValueError, TypeError) as error:
-                problems.append(f"what was remembered as {key} cannot be read ({error}): forgotten")
-        boot_id, next_id = str(host["boot_id"]), int(str(host["next_action_id"]))
-        state = HostState(boot_id, next_id, services, cards=cards, findings=findings)
-        return state, tuple(problems)
+        return state_of(self._known)
 
     def cursor(self, service: str) -> str | None:
         """Return how far the service's journal had been read."""
@@ -110,6 +85,7 @@ class Recorder:
         events = [*self._unsaved, *events]
         if not changed and not events and not gone:
             return False
+        events = [_recordable(event) for event in events]
         try:
             self._store.record(changed, events)
             if gone:
@@ -125,12 +101,25 @@ class Recorder:
         self.health.up, self.health.detail = not self._volatile, self._volatile
         return True
 
-    def prune(self, now: float) -> None:
-        """Drop the oldest history beyond what is kept."""
+    def prune(self) -> None:
+        """Drop the oldest history beyond what is kept: by number, as no clock is to be relied on.
+
+        A clock that is two years ahead for an hour would make all of it old.
+        """
         try:
-            self._store.prune(KEEP_EVENTS, now - KEEP_SECONDS)
+            self._store.prune(KEEP_EVENTS)
         except StoreError as error:
             log.warning(f"the history could not be pruned: {error}")
+
+
+def _recordable(event: Event) -> Event:
+    """Return the event as any reader takes it: a line that cannot be written stops all others."""
+    at = event.at_seconds if math.isfinite(event.at_seconds) else 0.0
+    message = event.message[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+    data = json.dumps(dict(event.data), default=str)
+    if len(data) > LONGEST_DATA:
+        data = '{"left_out": "more than is recorded with an event"}'
+    return replace(event, at_seconds=at, message=message, data=json.loads(data))
 
 
 def _changes(old: HostState, new: HostState) -> dict[str, str]:

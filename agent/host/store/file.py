@@ -64,11 +64,12 @@ def store_error(path: Path, what: str, failure: sqlite3.Error | OSError) -> Stor
 def connect_writer(path: Path) -> sqlite3.Connection:
     """Opens the file, made if absent, with the newest schema; 0600, as its journals are too.
 
-    Raises UnusableError for a file that is damaged or newer than we are, sqlite3.Error or OSError
-    for anything that another file would not cure.
+    Raises UnusableError for a file that is damaged or no store, sqlite3.Error or OSError for
+    anything that another file would not cure.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.text_factory = _text
     try:
         path.chmod(0o600)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -85,6 +86,11 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text(stored: bytes) -> str:
+    """A text that is damaged is one that is shown with marks in it, not an error for all."""
+    return stored.decode("utf-8", "replace")
 
 
 def _another_file_would_fail_too(failure: sqlite3.Error) -> bool:
@@ -106,6 +112,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 def _reader(path: Path, how: str) -> sqlite3.Connection:
     name = f"{path.absolute().as_uri()}?{how}"
     connection = sqlite3.connect(name, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.text_factory = _text
     try:
         connection.execute("SELECT 1 FROM event LIMIT 1").fetchone()
     except sqlite3.Error:
@@ -119,14 +126,26 @@ def _check(connection: sqlite3.Connection) -> None:
     if verdict != "ok":
         raise UnusableError(verdict)
     version = _version(connection)
-    if version > SCHEMA_VERSION:
-        raise UnusableError(
-            f"it was written by a newer llmagent (schema {version}, this one knows"
-            f" {SCHEMA_VERSION})"
-        )
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if version == 0 and tables:
         raise UnusableError("it is some other program's database")
+    if version:
+        # What is read; other tables and columns are a newer version's own.
+        connection.execute("SELECT key, value FROM state LIMIT 1").fetchone()
+        connection.execute(
+            "SELECT id, at_seconds, service, kind, message, data FROM event LIMIT 1"
+        ).fetchone()
+
+
+def newer(path: Path, connection: sqlite3.Connection) -> str | None:
+    """Returns the sentence that says of a file that a newer llmagent wrote it, None of others."""
+    version = _version(connection)
+    if version <= SCHEMA_VERSION:
+        return None
+    return (
+        f"{path} was written by a newer llmagent (schema {version}, this one knows"
+        f" {SCHEMA_VERSION}): what this one knows of it is used"
+    )
 
 
 def _version(connection: sqlite3.Connection) -> int:

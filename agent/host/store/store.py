@@ -17,6 +17,7 @@ from agent.host.store.file import (
     connect_reader,
     connect_writer,
     move_aside,
+    newer,
     store_error,
 )
 
@@ -60,12 +61,13 @@ class Store:
     def open(cls, path: Path) -> tuple[Self, str | None]:
         """Opens the store for writing, made if absent; the directory must exist.
 
-        A damaged file, or one from a newer llmagent, is moved aside and an empty store is made;
-        then the second value is the sentence that says so.
+        A damaged file is moved aside and an empty store is made; one from a newer llmagent is used
+        as far as this one knows it. Then the second value is the sentence that says so.
         """
         try:
             try:
-                return cls(path, connect_writer(path)), None
+                connection = connect_writer(path)
+                return cls(path, connection), newer(path, connection)
             except UnusableError as reason:
                 aside = move_aside(path)
                 fresh = cls(path, connect_writer(path))
@@ -111,7 +113,8 @@ class Store:
         ]
         with self._transaction():
             self._connection.executemany(
-                "INSERT INTO state VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                "INSERT INTO state (key, value) VALUES (?, ?)"
+                " ON CONFLICT DO UPDATE SET value = excluded.value",
                 state.items(),
             )
             self._connection.executemany(
@@ -140,8 +143,8 @@ class Store:
     ) -> list[StoredEvent]:
         """Returns events oldest first: the newest `limit` of those at or after a time."""
         rows = self._read(
-            "SELECT * FROM event WHERE at_seconds >= ? AND (? IS NULL OR service = ?)"
-            " ORDER BY id DESC LIMIT ?",
+            "SELECT id, at_seconds, service, kind, message, data FROM event"
+            " WHERE at_seconds >= ? AND (? IS NULL OR service = ?) ORDER BY id DESC LIMIT ?",
             (
                 since_seconds if since_seconds is not None else float("-inf"),
                 service,
@@ -156,18 +159,19 @@ class Store:
     ) -> list[StoredEvent]:
         """Returns the first `limit` events with a higher number, oldest first; 0 for all."""
         rows = self._read(
-            "SELECT * FROM event WHERE id > ? AND (? IS NULL OR service = ?) ORDER BY id LIMIT ?",
+            "SELECT id, at_seconds, service, kind, message, data FROM event"
+            " WHERE id > ? AND (? IS NULL OR service = ?) ORDER BY id LIMIT ?",
             (event_id, service, service, limit if limit is not None else -1),
         )
         return [_stored(row) for row in rows]
 
-    def prune(self, keep_newest: int, keep_since_seconds: float) -> int:
-        """Deletes events that are not among the newest N, and those before a time; how many."""
+    def prune(self, keep_newest: int) -> int:
+        """Deletes the oldest events beyond so many; returns how many."""
         with self._transaction():
             return self._connection.execute(
-                "DELETE FROM event WHERE at_seconds < ? OR id <="
+                "DELETE FROM event WHERE id <="
                 " (SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                (keep_since_seconds, keep_newest),
+                (keep_newest,),
             ).rowcount
 
     @contextlib.contextmanager
@@ -198,5 +202,13 @@ def _json(data: Mapping[str, object]) -> str:
 
 def _stored(row: tuple[str, ...]) -> StoredEvent:
     number, at_seconds, service, kind, message, data = row
-    event = Event(float(at_seconds), service, kind, message, json.loads(data))
-    return StoredEvent(int(number), event)
+    return StoredEvent(int(number), Event(float(at_seconds), service, kind, message, _data(data)))
+
+
+def _data(text: str) -> Mapping[str, object]:
+    """Return an event's data; a damaged one tells nothing, and hides no other event."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -112,7 +112,7 @@ def test_an_unreadable_part_of_the_memory_is_forgotten_loudly_and_the_rest_kept(
     tmp_path: Path,
 ) -> None:
     with Store.open(tmp_path / "llmagent.db")[0] as store:
-        store.record({"service:embed": '{"phase": "no such phase"}'}, [])
+        store.record({"service:embed": '["no", "table"]'}, [])
         recorder = Recorder(store)
         recorder.record(HostState(), state(Phase.SERVING), (), 5.0)
         found, problems = Recorder(store).load()

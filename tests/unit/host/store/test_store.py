@@ -82,18 +82,18 @@ def test_a_follower_gets_each_event_once(store: Store) -> None:
     assert messages(store.events_after(first[-1].id, service="vllm")) == []
 
 
-def test_pruning_keeps_the_newest_and_the_recent(store: Store) -> None:
-    store.record({}, [event(str(at), at) for at in range(10)])
-    assert store.prune(keep_newest=5, keep_since_seconds=0) == 5
+def test_pruning_keeps_the_newest_whatever_the_clock_said(store: Store) -> None:
+    two_years_ahead = [event(str(at), at if at % 2 else at + 63e6) for at in range(10)]
+    store.record({}, two_years_ahead)
+    assert store.prune(keep_newest=5) == 5
     assert messages(store.events()) == ["5", "6", "7", "8", "9"]
-    assert store.prune(keep_newest=100, keep_since_seconds=8) == 3
-    assert messages(store.events()) == ["8", "9"]
+    assert store.prune(keep_newest=100) == 0
 
 
 def test_a_number_is_never_used_twice_even_when_all_events_were_pruned(store: Store) -> None:
     store.record({}, [event("old")])
     last = store.events()[-1].id
-    store.prune(keep_newest=0, keep_since_seconds=0)
+    store.prune(keep_newest=0)
     store.record({}, [event("new")])
     assert messages(store.events_after(last)) == ["new"]
 
@@ -193,7 +193,41 @@ def test_a_second_damaged_file_does_not_replace_the_first(path: Path) -> None:
     assert kept == {b"first" * 500, b"second" * 500}
 
 
-def test_a_file_of_a_newer_llmagent_is_moved_aside_whole(path: Path) -> None:
+def test_a_file_of_a_newer_llmagent_is_used_as_far_as_this_one_knows_it(path: Path) -> None:
+    store, _ = Store.open(path)
+    store.record({"vllm": "1"}, [event("before")])
+    store.close()
+    newer = sqlite3.connect(path)
+    newer.executescript(
+        "ALTER TABLE state ADD COLUMN at_seconds REAL; ALTER TABLE event ADD COLUMN host TEXT;"
+        "CREATE TABLE future (x); PRAGMA user_version = 2;"
+    )
+    newer.close()
+    for said_of in ("before", "after"):
+        store, said = Store.open(path)
+        with store:
+            assert said is not None
+            assert "newer llmagent (schema 2, this one knows 1)" in said
+            assert store.load_state()["vllm"] == "1"
+            store.record({"embed": "2"}, [event("after")])
+            assert messages(store.events())[0] == "before", said_of
+    assert [file.name for file in path.parent.glob("*damaged*")] == []
+    back = sqlite3.connect(path)
+    assert back.execute("PRAGMA user_version").fetchone() == (2,)
+    assert back.execute("SELECT count(*) FROM future").fetchone() == (0,)
+    back.close()
+
+
+def test_a_damaged_text_hides_no_other(store: Store, path: Path) -> None:
+    store.record({"vllm": "1"}, [event("one"), event("two")])
+    store._connection.execute("INSERT INTO state VALUES ('x', CAST(x'ff00fe' AS TEXT))")
+    store._connection.execute("UPDATE event SET data = CAST(x'ff7b' AS TEXT) WHERE id = 1")
+    assert store.load_state()["vllm"] == "1"
+    with Store.read_only(path) as reader:
+        assert messages(reader.events()) == ["one", "two"]
+
+
+def test_a_file_that_is_no_store_by_its_tables_is_moved_aside_whole(path: Path) -> None:
     newer = sqlite3.connect(path)
     newer.executescript("CREATE TABLE future (x); PRAGMA user_version = 99;")
     newer.close()
@@ -201,7 +235,7 @@ def test_a_file_of_a_newer_llmagent_is_moved_aside_whole(path: Path) -> None:
     store, said = Store.open(path)
     with store:
         assert said is not None
-        assert "newer llmagent" in said
+        assert "no such table" in said
         assert store.load_state() == {}
     (aside,) = path.parent.glob("*.damaged-*")
     kept = sqlite3.connect(aside)

@@ -57,7 +57,7 @@ class RecordsAndReopens(RuleBasedStateMachine):
 
     @rule(keep_newest=st.integers(0, 5))
     def prune(self, keep_newest: int) -> None:
-        gone = self.store.prune(keep_newest, 0)
+        gone = self.store.prune(keep_newest)
         kept = self.events[-keep_newest:] if keep_newest else []
         assert gone == len(self.events) - len(kept)
         self.events = kept

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the store to what is remembered: field by field, whichever version wrote them.
+
+A word that this version does not know (a failure class of a newer one, a damaged value) costs the
+field that it stands in, never the service: the operator's stop, what was learned and the last good
+settings outlive it. Only what means something as a whole is left out as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agent.core.codec import WRONG, decode
+from agent.core.doctor.finding import Finding
+from agent.core.settings.service import Settings
+from agent.core.state.card import Ailment, Card
+from agent.core.state.host import HostState
+from agent.core.state.learned import Override
+from agent.core.state.service import Asked, ServiceState
+
+HOST: Final = "host"
+SERVICE: Final = "service:"
+GPU: Final = "gpu:"
+CHECKUP: Final = "checkup"
+
+LONGEST_ROW: Final = 4 << 20
+"""A service's row has a few KiB."""
+SHOWN: Final = 3
+
+WHOLE: Final = frozenset({Settings, Override, Asked, Ailment})
+"""Half of the settings that ran are settings that never ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkup:
+    findings: tuple[Finding, ...] = ()
+
+
+def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
+    """Return what the rows tell, and a sentence for each that was not read whole. Never raises."""
+    services: dict[str, ServiceState] = {}
+    cards: dict[str, Card] = {}
+    findings: tuple[Finding, ...] = ()
+    boot_id, next_action_id = "", 1
+    problems: list[str] = []
+    for key, text in rows.items():
+        lost: list[str] = []
+        try:
+            if key == HOST:
+                boot_id, next_action_id = _host(_parsed(text), lost)
+            elif key.startswith(SERVICE):
+                name = key.removeprefix(SERVICE)
+                services[name] = _service(name, _parsed(text), lost)
+            elif key.startswith(GPU):
+                uuid = key.removeprefix(GPU)
+                cards[uuid] = decode(Card, {**_table(_parsed(text)), "uuid": uuid}, lost, WHOLE)
+            elif key == CHECKUP:
+                findings = decode(_Checkup, {"findings": _parsed(text)}, lost).findings
+        except WRONG as error:
+            why = str(error)[:200] or type(error).__name__
+            problems.append(f"what was remembered as {key} cannot be read ({why}): forgotten")
+        if lost:
+            more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+            parts = "; ".join(lost[:SHOWN])
+            problems.append(f"of what was remembered as {key} this was left out: {parts}{more}")
+    state = HostState(boot_id, next_action_id, services, cards=cards, findings=findings)
+    return state, tuple(problems)
+
+
+def _service(name: str, document: object, lost: list[str]) -> ServiceState:
+    return decode(ServiceState, {**_table(document), "name": name}, lost, WHOLE)
+
+
+def _host(document: object, lost: list[str]) -> tuple[str, int]:
+    table = _table(document)
+    boot_id, number = table.get("boot_id", ""), table.get("next_action_id", 1)
+    if not isinstance(boot_id, str):
+        lost.append("boot_id")
+        boot_id = ""
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 62:
+        lost.append("next_action_id")
+        number = 1
+    return boot_id, number
+
+
+def _parsed(text: str) -> Any:
+    if len(text) > LONGEST_ROW:
+        raise ValueError(f"it has {len(text)} characters, more than anything that is remembered")
+    return json.loads(text)
+
+
+def _table(document: object) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise TypeError("is no table")
+    return document
