@@ -62,10 +62,13 @@ class KernelSource:
         if found is None:
             return
         meaning = meaning_of_xid(found.code)
+        now = self._clock()
+        logged_at = line.realtime_seconds - wall_clock_is_ahead_by(self._clock)
         self._emit(
             XidSeen(
-                at=self._clock(),
-                logged_at=line.realtime_seconds - wall_clock_is_ahead_by(self._clock),
+                at=now,
+                # A line from before the wall clock was set back is not of the future.
+                logged_at=min(now, logged_at),
                 pci_bus_id=found.pci_bus_id,
                 code=found.code,
                 text=line.message,

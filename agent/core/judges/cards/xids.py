@@ -80,7 +80,7 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
         if not seen.from_nvml:
             _remember(turn, card, seen, replace(before, unlogged=before.unlogged - 1))
         return
-    begins = seen.logged_at - before.last_at > STORM_SECONDS
+    begins = abs(seen.logged_at - before.last_at) > STORM_SECONDS
     card = _remember(turn, card, seen, _counted(before, seen, is_new=begins))
     if begins and not _of_our_own_stop(turn, card, seen):
         _act(turn, card, seen)
@@ -129,7 +129,7 @@ def _counted(record: XidRecord, seen: XidSeen, *, is_new: bool) -> XidRecord:
         unlogged = 0
         kept = [t for t in incidents if t > seen.logged_at - KEPT_SECONDS]
         incidents = (*kept[-KEPT_INCIDENTS + 1 :], seen.logged_at)
-    last_at = max(record.last_at, seen.logged_at)
+    last_at = seen.logged_at if is_new else max(record.last_at, seen.logged_at)
     return XidRecord(record.count + 1, last_at, incidents, unlogged + seen.from_nvml)
 
 

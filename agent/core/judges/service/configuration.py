@@ -16,6 +16,7 @@ from agent.core.settings.changes import restart_needed
 from agent.core.state.held import HeldBy
 from agent.core.state.learned import NOTHING_LEARNED
 from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
+from agent.core.state.past import in_the_past
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import Live, ServiceState
 
@@ -28,8 +29,10 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     turn.boot(started.boot_id)
     rebooted = bool(known_boot) and known_boot != started.boot_id
     turn.tell(AGENT, "agent", "the host was rebooted" if rebooted else "the agent started")
+    for card in tuple(turn.cards.values()):
+        turn.put_card(in_the_past(card, turn.at))
     cards.on_agent_started(turn, rebooted=rebooted)
-    for s in tuple(turn.services.values()):
+    for s in (in_the_past(s, turn.at) for s in tuple(turn.services.values())):
         if rebooted:
             turn.put(_start_over(turn, s, "reboot", "the host was rebooted: start"))
         elif started.reinstalled and s.phase in HAD_PROCESSES:
