@@ -41,8 +41,8 @@ def _bounded(value: Any, left: list[int], depth: int) -> Any:
             return value[:MOST_ITEMS]
         case Mapping() if depth < DEEPEST:
             return {str(key): _bounded(item, left, depth + 1) for key, item in value.items()}
-        case list() if depth < DEEPEST and len(value) <= MOST_ITEMS:
-            return [_bounded(item, left, depth + 1) for item in value]
+        case list() if depth < DEEPEST:
+            return [_bounded(item, left, depth + 1) for item in value[:MOST_ITEMS]]
         case _:
             return None
 

@@ -20,7 +20,7 @@ from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Plan, PlanRequest
-from agent.core.planner.weights import UnknownQuantizationError
+from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.verify.model_shape import shape_of
 from agent.host.models.known import known_models
 

@@ -11,7 +11,8 @@ import pytest
 
 from agent.core.engine.answers import NoAnswer
 from agent.core.settings.service import Settings
-from agent.host.vllm.api import ApiFailure, FailureKind, HealthStatus, VllmApi
+from agent.host.vllm.api import HealthStatus, VllmApi
+from agent.host.vllm.failure import ApiFailure, FailureKind
 from agent.tasks.ask_vllm import collect
 from tests.fuzz.hostile_http import answering, corpus
 
