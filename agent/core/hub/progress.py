@@ -10,6 +10,11 @@ from agent.core.hub.cache import CacheFacts
 GIB = 1 << 30
 MIB = 1 << 20
 WORD = "llmagent-fetch"
+MOST_BYTES = (1 << 63) - 1
+MOST_DIGITS = 19
+MOST_PAIRS = 16
+LONGEST_PATH = 4096
+"""The hub tells the sizes, and anybody may run a hub: HF_ENDPOINT."""
 PLANNED = ("total", "missing", "free", "reserve")
 
 
@@ -89,16 +94,27 @@ def read_line(line: str) -> FetchPlan | FetchProgress | None:
     if prefix != WORD:
         return None
     text, _, directory = rest.partition(" in=")
-    pairs = dict(pair.partition("=")[::2] for pair in text.split())
+    pairs = dict(pair.partition("=")[::2] for pair in text.split()[:MOST_PAIRS])
     try:
         if word == "plan":
-            total, missing, free, reserve = (int(pairs[name]) for name in PLANNED)
-            return FetchPlan(total, missing, free, reserve, directory)
+            total, missing, free, reserve = (_bytes(pairs[name]) for name in PLANNED)
+            return FetchPlan(total, missing, free, reserve, directory[:LONGEST_PATH])
         if word == "progress":
-            return FetchProgress(int(pairs["done"]), int(pairs["total"]), float(pairs["speed"]))
+            done, total, speed = (_bytes(pairs[name]) for name in ("done", "total", "speed"))
+            return FetchProgress(done, total, float(speed))
     except (KeyError, ValueError):
         return None
     return None
+
+
+def _bytes(text: str) -> int:
+    """Return a number of bytes; raises ValueError for one that no disk has."""
+    if not text.isascii() or not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise ValueError("is no number of bytes")
+    number = int(text)
+    if number > MOST_BYTES:
+        raise ValueError("is more than any disk has")
+    return number
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,8 @@ MOST_LAYERS = 1024
 LARGEST = 1 << 40
 DEEPEST = 12
 MOST_ITEMS = 4096
-MOST_PARTS = 200_000
+LONGEST_TEXT = 1024
+MOST_PARTS = 100_000
 
 
 def bounded(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -29,7 +30,7 @@ def bounded(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _bounded(value: Any, left: list[int], depth: int) -> Any:
-    left[0] -= 1
+    left[0] -= 1 + (min(len(value), LONGEST_TEXT) // 16 if isinstance(value, str) else 0)
     if left[0] < 0:
         raise NotAModelError(f"config.json has more than {MOST_PARTS} parts: no model has")
     match value:
@@ -38,7 +39,7 @@ def _bounded(value: Any, left: list[int], depth: int) -> Any:
         case int() | float():
             return value if -LARGEST < value < LARGEST else None
         case str():
-            return value[:MOST_ITEMS]
+            return value[:LONGEST_TEXT]
         case Mapping() if depth < DEEPEST:
             return {str(key): _bounded(item, left, depth + 1) for key, item in value.items()}
         case list() if depth < DEEPEST:

@@ -18,6 +18,7 @@ from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain
 from agent.daemon.metrics.collector import SnapshotCollector
 from agent.host.web.access import WebAccess
+from agent.host.web.passwords import BusyError
 
 log = structlog.get_logger()
 
@@ -65,10 +66,13 @@ class Exporter:
     def _answer(self, request: Request) -> Response:
         if self._access is None:
             return self._page(request)
-        if not self._access.admits(request.headers.get("authorization", "")):
-            response = plain(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Basic"))
+        try:
+            admitted = self._access.admits(request.headers.get("authorization", ""), request.peer)
+        except BusyError:
+            response = plain(HTTPStatus.TOO_MANY_REQUESTS, ("Retry-After", "1"))
         else:
-            response = self._page(request)
+            refusal = plain(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Basic"))
+            response = self._page(request) if admitted else refusal
         headers = response.headers + self._access.headers()
         return Response(response.status, response.content_type, response.body, headers)
 

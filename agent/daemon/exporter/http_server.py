@@ -21,6 +21,9 @@ from http import HTTPStatus
 from agent.errors import AgentError
 
 _HEAD_BYTES = 16 << 10
+_GIVE_WAY_SECONDS = 0.25
+"""A thread whose client was hung up on ends within a millisecond, unless it computes an answer."""
+_JUST_COME_SECONDS = 0.1
 _METHODS = ("GET", "HEAD")
 
 
@@ -35,11 +38,12 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request without its body; the names of `headers` are in lower case."""
+    """A request without its body; the names of `headers` are in lower case, `peer` who asks."""
 
     method: str
     path: str
     headers: Mapping[str, str]
+    peer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ class Response:
 class _Connection:
     sock: socket.socket
     deadline: float
+    peer: str
     waiting: bool = True
+    since: float = field(default_factory=time.monotonic)
     rest: bytes = field(default=b"")
 
     def hang_up(self) -> None:
@@ -69,7 +75,8 @@ class HttpServer:
     """Serves on one address from threads of its own; `answer` is called from several at once.
 
     When all connections are taken, the one that has waited longest for a request gives way, so
-    that idle or dribbling clients cannot keep a scraper out.
+    that idle or dribbling clients cannot keep a scraper out. A connection has its thread, and the
+    threads are bounded too: one that gives way has ended before another begins.
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class HttpServer:
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._open: set[_Connection] = set()
+        self._room = threading.BoundedSemaphore(limits.connections)
         self._thread = threading.Thread(target=self._accept, name="metrics", daemon=True)
 
     @property
@@ -132,17 +140,21 @@ class HttpServer:
 
     def _accept_one(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, address = self._listener.accept()
             # Otherwise an answer behind TLS 1.3's session tickets waits 40 ms for a delayed ACK.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             # The client is gone already, or no descriptor is left: do not spin on the latter.
             time.sleep(0.01)
             return
-        connection = _Connection(sock, time.monotonic() + self._limits.request)
+        if not self._room.acquire(blocking=False):
+            self._give_way()
+            if not self._room.acquire(timeout=_GIVE_WAY_SECONDS):
+                sock.close()
+                return
+        peer = str(address[0])
+        connection = _Connection(sock, time.monotonic() + self._limits.request, peer)
         with self._lock:
-            if len(self._open) >= self._limits.connections:
-                self._give_way()
             self._open.add(connection)
         serve = threading.Thread(target=self._serve, args=(connection,), daemon=True)
         try:
@@ -151,16 +163,19 @@ class HttpServer:
             self._forget(connection)
 
     def _give_way(self) -> None:
-        waiting = [connection for connection in self._open if connection.waiting]
-        longest = min(waiting or self._open, key=lambda connection: connection.deadline)
-        longest.hang_up()
-        self._open.discard(longest)
+        """Hang up on who waits longest; who has just come may have a request under way."""
+        old = time.monotonic() - _JUST_COME_SECONDS
+        with self._lock:
+            waiting = [c for c in self._open if c.waiting and c.since < old]
+            if waiting:
+                min(waiting, key=lambda c: c.deadline).hang_up()
 
     def _forget(self, connection: _Connection) -> None:
         with self._lock:
             self._open.discard(connection)
         with contextlib.suppress(OSError):
             connection.sock.close()
+        self._room.release()
 
     def _serve(self, connection: _Connection) -> None:
         try:
@@ -172,7 +187,7 @@ class HttpServer:
                 connection.sock = wrapped
                 wrapped.do_handshake()
             while self._serve_one(connection):
-                connection.waiting = True
+                connection.waiting, connection.since = True, time.monotonic()
                 connection.deadline = time.monotonic() + self._limits.idle
         except OSError:
             # The client hung up, dawdled or does not speak TLS.
@@ -187,7 +202,7 @@ class HttpServer:
         connection.deadline = time.monotonic() + self._limits.request
         if head is None:
             return False
-        request = parse_head(head)
+        request = parse_head(head, connection.peer)
         stays = request is not None and _stays(head, request)
         response = self._respond(request)
         body = b"" if request is not None and request.method == "HEAD" else response.body
@@ -207,7 +222,7 @@ def plain(status: HTTPStatus, *headers: tuple[str, str]) -> Response:
     return Response(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
 
 
-def parse_head(head: bytes) -> Request | None:
+def parse_head(head: bytes, peer: str = "") -> Request | None:
     """Read a request's first line and headers; None when they are none."""
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
@@ -222,7 +237,7 @@ def parse_head(head: bytes) -> Request | None:
         if not colon or not name or name != name.strip():
             return None
         headers[name.lower()] = value.strip()
-    return Request(words[0], path, headers)
+    return Request(words[0], path, headers, peer)
 
 
 def _read_head(connection: _Connection) -> bytes | None:

@@ -58,10 +58,13 @@ class WebAccess:
         """Return the headers that every answer is to carry."""
         return self._current().config.headers
 
-    def admits(self, authorization: str) -> bool:
-        """Tell whether a request with this Authorization header may be answered."""
+    def admits(self, authorization: str, peer: str = "") -> bool:
+        """Tell whether a request with this Authorization header may be answered.
+
+        Raises BusyError as PasswordBook does.
+        """
         users = self._current().config.users
-        return not users or self._passwords.admits(authorization, users)
+        return not users or self._passwords.admits(authorization, users, peer)
 
     def _current(self) -> _InForce:
         with self._lock:

@@ -26,6 +26,11 @@ _VERSIONS = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 _CLIENT_AUTH = ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+_OF_YAMLS_READERS = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+"""What PyYAML's readers of times, numbers and the like end in for a text that is none."""
+LONGEST = 1 << 20
 _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert")
 _NOT_HERE = {
     "cert": "write it to a file and name that in cert_file",
@@ -68,11 +73,15 @@ def read_web_config(file: Path) -> WebConfig:
     import yaml
 
     try:
-        raw = yaml.safe_load(file.read_bytes())
+        with file.open("rb") as stream:
+            content = stream.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise ConfigError(str(file), (f"is longer than {LONGEST >> 10} KiB: is it the file?",))
+        raw = yaml.safe_load(content)
     except OSError as error:
         raise ConfigError(str(file), (f"cannot be read: {error.strerror}",)) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+    except (yaml.YAMLError, *_OF_YAMLS_READERS) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigError(str(file), (f"is not YAML: {reason}",)) from error
     reader = _Reader()
     config = reader.config(raw, file.parent)

@@ -12,57 +12,79 @@ import threading
 from collections.abc import Mapping
 
 _REMEMBERED = 64
+_MOST_WAITING = 4
 _BCRYPT_BYTES = 72
 """bcrypt never looked further; its Python library raises beyond that from 5.0 on."""
+
+
+class BusyError(Exception):
+    """Tells that too many passwords wait to be compared: ask again in a second."""
 
 
 class PasswordBook:
     """Compares passwords; one that was right is remembered, as bcrypt costs a core 50 ms and more.
 
     Remembered is a keyed digest of user, password and hash, so that a changed hash counts at once.
-    Only one comparison runs at a time: strangers who guess cannot take more than one core, and
-    whoever is known does not wait for them.
+    Only one comparison runs at a time: strangers who guess cannot take more than one core. One of
+    each peer may wait for it, and a few in all, so that guesses neither pile up nor keep others
+    out; whoever is known does not wait for them.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._known: set[bytes] = set()
         self._one_at_a_time = threading.Lock()
+        self._counting = threading.Lock()
+        self._waiting: set[str] = set()
 
-    def admits(self, authorization: str, users: Mapping[str, bytes]) -> bool:
-        """Tell whether the header names one of `users`, which maps names to bcrypt hashes."""
+    def admits(self, authorization: str, users: Mapping[str, bytes], peer: str = "") -> bool:
+        """Tell whether the header names one of `users`, which maps names to bcrypt hashes.
+
+        `peer` is the address of who asks. Raises BusyError when its password must wait too long.
+        """
         claim = _claim(authorization)
         if claim is None:
             return False
         user, password = claim
         if user not in users:
             # A stranger costs a comparison too, so that the time tells nobody which names exist.
-            _matches(password, next(iter(users.values()), b""), self._one_at_a_time)
+            self._compare(password, next(iter(users.values()), b""), peer)
             return False
         digest = self._digest(user.encode(), password, users[user])
         if digest in self._known:
             return True
-        if not _matches(password, users[user], self._one_at_a_time):
+        if not self._compare(password, users[user], peer):
             return False
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known.add(digest)
         return True
 
+    def _compare(self, password: bytes, stored: bytes, peer: str) -> bool:
+        with self._counting:
+            if peer in self._waiting or len(self._waiting) >= _MOST_WAITING:
+                raise BusyError
+            self._waiting.add(peer)
+        try:
+            with self._one_at_a_time:
+                return _matches(password, stored)
+        finally:
+            with self._counting:
+                self._waiting.discard(peer)
+
     def _digest(self, *parts: bytes) -> bytes:
         message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.new(self._key, message, hashlib.sha256).digest()
 
 
-def _matches(password: bytes, stored: bytes, lock: threading.Lock) -> bool:
+def _matches(password: bytes, stored: bytes) -> bool:
     import bcrypt
 
-    with lock:
-        try:
-            return bool(bcrypt.checkpw(password[:_BCRYPT_BYTES], stored))
-        except ValueError:
-            # A NUL in the password, which no hash can stand for.
-            return False
+    try:
+        return bool(bcrypt.checkpw(password[:_BCRYPT_BYTES], stored))
+    except ValueError:
+        # A NUL in the password, which no hash can stand for.
+        return False
 
 
 def _claim(authorization: str) -> tuple[str, bytes] | None:

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ssl
 import subprocess
 from pathlib import Path
 
 import bcrypt
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.errors import ConfigError
@@ -210,3 +211,32 @@ def test_no_other_name_and_password_is_let_in(user: str, password: str) -> None:
 @given(st.text())
 def test_no_other_header_is_let_in(header: str) -> None:
     assert not PasswordBook().admits(header, {"alice": HASH.encode()})
+
+
+ODD = (
+    *(b'!!timestamp "z"', b'!!int ""', b'!!float "x"', b"!!bool z", b'!!binary "x"', b"!!omap []"),
+    *(b"? [a]\n: b", b"&a [*a]", b"%YAML 9", b"\xff", b"---\n---\n", b"!!str [a]", b"!!map [1]"),
+    *(b"{" * 100_000, b"a: 2001-99-99", b"!!python/object:os.system x", b"<<: [1]", b"\x00"),
+    *(b"a: 0b", b"a: 0x", b"a: 1:99:99", b"a: !!timestamp 2001-13-13", b"x" * (2 << 20)),
+)
+TAGS = ("int", "float", "bool", "null", "timestamp", "binary", "omap", "pairs", "set", "str", "seq")
+
+
+@pytest.mark.parametrize("content", ODD, ids=lambda content: repr(content[:20]))
+def test_odd_yaml_is_a_mistake_of_the_configuration(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "web.yml").write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        read_web_config(tmp_path / "web.yml")
+    assert len(str(refused.value)) < 1000
+
+
+@given(
+    st.binary(max_size=200)
+    | st.builds("!!{} {}".format, st.sampled_from(TAGS), st.text(max_size=12)).map(str.encode)
+    | st.lists(st.sampled_from(ODD[:13]) | st.sampled_from([b"\n", b": ", b"- "])).map(b"".join)
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_a_configuration_or_its_mistakes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "web.yml").write_bytes(content)
+    with contextlib.suppress(ConfigError):
+        read_web_config(tmp_path / "web.yml")
