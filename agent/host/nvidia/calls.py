@@ -145,8 +145,13 @@ class CardCalls:
 
 
 def real(value: Any) -> int | None:
-    """Return the number, None for NVML's mark of one that is not available."""
-    return None if value is None or value in NOT_AVAILABLE else int(value)
+    """Return the number, None for NVML's mark of one that is not available, or for none at all."""
+    if value is None or value in NOT_AVAILABLE:
+        return None
+    try:
+        return int(value)
+    except (OverflowError, TypeError, ValueError):  # infinity, or no number
+        return None
 
 
 def said(pynvml: Any, code: int) -> str:

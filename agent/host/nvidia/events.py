@@ -38,17 +38,24 @@ class XidEvents:
         self._call = call
         self._set: Any = None
         self._watches = False
+        self._uuids: dict[int, str] = {}
 
     def begin(self) -> None:
         """Watch nothing as yet."""
         self.end()
         self._watches = False
+        self._uuids = {}
         self._set = self._call("nvmlEventSetCreate")[1]
 
-    def watch(self, handle: Any) -> None:
-        """Have a card's Xids told, if it has such events."""
+    def watch(self, handle: Any, uuid: str) -> None:
+        """Have a card's Xids told, if it has such events.
+
+        The card of an event is known by its handle, as one that has fallen off the bus, which is
+        what Xid 79 says, no longer tells its UUID.
+        """
         if self._set is None:
             return
+        self._uuids[_address(handle)] = uuid
         supported = self._call("nvmlDeviceGetSupportedEventTypes", handle)[1] or 0
         if supported & XID_CRITICAL_ERROR:
             asked = "nvmlDeviceRegisterEvents", handle, XID_CRITICAL_ERROR, self._set
@@ -72,6 +79,14 @@ class XidEvents:
             if code:
                 self.end()
                 return
-            uuid = self._call("nvmlDeviceGetUUID", event.device)[1]
+            uuid = self._uuids.get(_address(event.device))
+            uuid = uuid or self._call("nvmlDeviceGetUUID", event.device)[1]
             if uuid and event.eventType & XID_CRITICAL_ERROR:
                 yield XidEvent(str(uuid), int(event.eventData))
+
+
+def _address(handle: Any) -> int:
+    """Return what identifies a card's handle: a pointer, the same one for all of NVML's life."""
+    import ctypes
+
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0

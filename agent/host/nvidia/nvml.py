@@ -41,6 +41,12 @@ SENTENCES: Final = {
 }
 
 
+LIBRARY: Final = "libnvidia-ml.so.1"
+REINSTALL: Final = (
+    "reinstall the driver's libraries; `ldconfig -p | grep nvidia-ml` shows which is found"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class NvmlLook:
     """What one look gave; `xids` since the last, `nameless` as in Gpus, the rest as in Driver."""
@@ -129,7 +135,7 @@ class Nvml:
             return None
         if not card.last.uuid:
             return None
-        self._events.watch(handle)
+        self._events.watch(handle, card.last.uuid)
         return card
 
     def _lost(self) -> tuple[list[Gpu], tuple[int, ...]]:
@@ -164,7 +170,25 @@ class Nvml:
 
     def _error(self, name: str, code: int) -> NvmlError:
         sentence = SENTENCES.get(Code(code)) if code in list(Code) else None
+        if code == Code.LIBRARY_NOT_FOUND and (why := why_not_loaded()):
+            sentence = f"{LIBRARY} is there and does not load: {why}: {REINSTALL}"
         return NvmlError(sentence or f"{name}: {said(self._pynvml, code)}", code)
+
+
+def why_not_loaded() -> str:
+    """Return dlopen's own words for a library that is there and does not load, "" for none there.
+
+    pynvml has one code for all of its errors. An interrupted upgrade leaves such libraries: cut
+    off, of another architecture, or with symbols of another release.
+    """
+    import ctypes
+
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        said = " ".join(str(error).split())[:300]
+        return "" if "cannot open shared object file: No such file" in said else said
+    return ""
 
 
 def _look(card: NvmlCard, *, medium: bool, slow: bool, processes: bool) -> Gpu:

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.core.gpu.reading import ClockEvents, Gpu, PowerLimits
-from agent.host.nvidia.calls import Code, NvmlError
+from agent.host.nvidia.calls import Code, NvmlError, real
 from agent.host.nvidia.events import XidEvent
 from agent.host.nvidia.nvml import NvmlLook
 from tests.given.nvml_reader import Reader
 from tests.rig.nvml.control import xid
 from tests.rig.nvml.state_file import StateFile, machine, uuid_of
 from tests.rig.nvsim import Call, HostGpus
+from tests.rig.paths import REPO
 
 MIB: Final = 1 << 20
 
@@ -424,6 +425,66 @@ def test_each_xid_after_the_beginning_is_told_once_and_a_card_without_such_event
     xid(gpus.state, 1, 79)
     assert reader.look().xids == (XidEvent(uuid_of(1), 79),)
     assert reader.look().xids == ()
+
+
+def test_the_xid_that_takes_a_card_away_is_told_although_the_card_is_gone(
+    gpus: HostGpus, reader: Reader
+) -> None:
+    gpus.state.create("rtx4090", "rtx4090")
+    reader.open()
+    reader.look()
+    xid(gpus.state, 1, 79)
+    gpus.set(1, lost=1)
+    look = reader.look()
+    assert [gpu.lost for gpu in look.gpus] == [False, True]
+    assert look.xids == (XidEvent(uuid_of(1), 79),)
+
+
+TELL = """
+from agent.host.nvidia.calls import NvmlError
+from agent.host.nvidia.nvml import Nvml
+try:
+    Nvml().open()
+except NvmlError as error:
+    print(error.code, error)
+"""
+
+
+def says_with(library: bytes | None, directory: Path) -> str:
+    """Return what the adapter says where the loader finds this library first."""
+    directory.mkdir(exist_ok=True)
+    if library is not None:
+        (directory / "libnvidia-ml.so.1").write_bytes(library)
+    environment = os.environ | {"LD_LIBRARY_PATH": str(directory)}
+    argv = [sys.executable, "-c", TELL]
+    return subprocess.run(
+        argv, check=True, capture_output=True, text=True, env=environment, cwd=REPO
+    ).stdout.strip()
+
+
+def test_a_library_that_does_not_load_is_told_with_the_loaders_own_words(
+    gpus: HostGpus, tmp_path: Path
+) -> None:
+    whole = gpus.files.library.read_bytes()
+    for library, words in (
+        (whole[:40], "file too short"),
+        (b"not a library" * 10, "invalid ELF header"),
+        (b"", "file too short"),
+    ):
+        said = says_with(library, tmp_path / "lib")
+        assert said.startswith("12 libnvidia-ml.so.1 is there and does not load: "), said
+        assert words in said
+        assert "not on this host" not in said
+
+
+def test_a_library_that_is_not_there_is_told_as_missing(tmp_path: Path) -> None:
+    assert "libnvidia-ml.so.1 is not on this host" in says_with(None, tmp_path / "lib")
+
+
+def test_a_number_that_is_none_is_absent() -> None:
+    odd: tuple[object, ...] = (float("inf"), float("-inf"), float("nan"), "many", (), None)
+    assert {real(value) for value in odd} == {None}
+    assert real(41.9) == 41
 
 
 def test_xids_go_on_to_be_told_after_a_card_was_added(gpus: HostGpus, reader: Reader) -> None:
