@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 
 from agent.core.decide import decide
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import Decision, HostState, News
 from agent.core.state.observations import AgentStarted, ConfigLoaded, Observation
 from agent.core.state.phases import Phase
@@ -92,7 +93,7 @@ def as_shown(state: HostState, guard: Guard) -> HostState:
             phase=Phase.HELD,
             since=aside.since,
             reason=aside.why,
-            what_to_do=WHAT_TO_DO,
+            held=Held(HeldBy.FAILURE, aside.why, WHAT_TO_DO),
         )
         for name, aside in guard.aside.items()
         if name in state.services

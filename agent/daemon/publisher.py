@@ -13,6 +13,7 @@ from agent.core.engine.command_line import FLAGS
 from agent.core.guard import WHAT_TO_DO, place_of
 from agent.core.settings.changes import restart_needed
 from agent.core.settings.service import Settings
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
@@ -125,7 +126,8 @@ class Publisher:
         except Exception as error:  # noqa: BLE001
             self.unshown = {**self.unshown, s.name: place_of(error)}
             why = f"held: llmagent cannot show this service ({place_of(error)})"
-            bare = ServiceState(s.name, Phase.HELD, s.since, why, what_to_do=WHAT_TO_DO)
+            held = Held(HeldBy.FAILURE, why, WHAT_TO_DO)
+            bare = ServiceState(s.name, Phase.HELD, s.since, why, held=held)
             return _service(bare, policy, lines, ahead)
         if s.name in self.unshown:
             self.unshown = {name: why for name, why in self.unshown.items() if name != s.name}

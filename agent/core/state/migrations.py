@@ -30,7 +30,9 @@ def _held(row: dict[str, Any]) -> dict[str, Any] | None:
 
     What ends it is not told by such a row; the hold itself knows.
     """
-    fetch = row.get("fetch") or {}
+    fetch = row.get("fetch")
+    if not isinstance(fetch, dict):
+        fetch = {}
     holders = {
         "foreign": row.get("foreign"),
         "card": row.get("held_for_card"),

@@ -50,7 +50,7 @@ def _moved(value: Any, name: str, now: float, ahead: float) -> Any:
             return 0.0
         if name in AHEAD:
             return max(0.0, value - ahead)
-        return max(0.0, value - ahead) if is_time(name) and value > now else value
+        return max(0.0, min(now, value - ahead)) if is_time(name) and value > now else value
     if isinstance(value, tuple):
         return tuple(_moved(part, name, now, ahead) for part in value)
     if isinstance(value, Mapping):

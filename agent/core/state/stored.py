@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agent.core.codec import WRONG, decode
 from agent.core.doctor.finding import Finding
 from agent.core.settings.service import Settings
 from agent.core.state.card import Ailment, Card
+from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
 from agent.core.state.learned import Override
+from agent.core.state.migrations import service_row
+from agent.core.state.phases import Phase
 from agent.core.state.service import Asked, ServiceState
 
 HOST: Final = "host"
@@ -71,7 +74,12 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
 
 
 def _service(name: str, document: object, lost: list[str]) -> ServiceState:
-    return decode(ServiceState, {**_table(document), "name": name}, lost, WHOLE)
+    row = service_row({**_table(document), "name": name})
+    s = decode(ServiceState, row, lost, WHOLE)
+    if s.phase is Phase.HELD and s.held is None:
+        # What ends it is not known any more: a person, as for any failure.
+        return replace(s, held=Held(HeldBy.FAILURE, s.reason, ""))
+    return s
 
 
 def _host(document: object, lost: list[str]) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.state.host import HostState, News
-from agent.core.state.learned import Override
+from agent.core.state.learned import Learned, Override
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 from agent.daemon.beginning import COPY, STORE, open_store
@@ -21,7 +21,9 @@ from agent.host.store.store import Store
 
 LEARNED = {"gpu_memory_utilization": Override(0.95, 0.86, 1.0, "it ran out of memory")}
 STOPPED = HostState(
-    "boot", 7, {"vllm": ServiceState("vllm", Phase.STOPPED, 5.0, overrides=LEARNED)}
+    "boot",
+    7,
+    {"vllm": ServiceState("vllm", Phase.STOPPED, 5.0, learned=Learned(overrides=LEARNED))},
 )
 NEWS = [News("vllm", "stopped", "stopped by the operator")]
 
@@ -83,7 +85,7 @@ def test_what_was_stored_is_known_although_the_disk_cannot_be_written(
         state, problems = Recorder(store, volatile).load()
         assert problems == ()
         assert state.services["vllm"].phase is Phase.STOPPED
-        assert state.services["vllm"].overrides == LEARNED
+        assert state.services["vllm"].learned.overrides == LEARNED
     if how == "read-only" or killed:
         assert "only remembered until the next boot" in volatile
     assert not (runtime / COPY).exists()

@@ -50,16 +50,16 @@ def test_the_store_of_a_released_version_is_read_whole(dump: Path) -> None:
     assert (state.boot_id, state.next_action_id) == ("b" * 32, 9)
     vllm, embed = state.services["vllm"], state.services["embed"]
     assert vllm.phase is Phase.SERVING
-    assert vllm.overrides["gpu_memory_utilization"].running == 0.9
+    assert vllm.learned.overrides["gpu_memory_utilization"].running == 0.9
     assert vllm.last_good is not None
     assert vllm.last_good.settings.max_model_len == 65536
     assert vllm.last_good.settings.gpu_memory_utilization == 0.9
     assert vllm.rolled_back is not None
-    assert vllm.spent == {FailureClass.OOM_RUNTIME: 1}
+    assert vllm.learned.spent == {FailureClass.OOM_RUNTIME: 1}
     assert vllm.recent_starts == (1764000000.0 - 200, 1764000000.0 - 100)
     assert vllm.proven is not None
     assert embed.phase is Phase.STOPPED
-    assert embed.overrides["max_num_seqs"].running == 64
+    assert embed.learned.overrides["max_num_seqs"].running == 64
     card = state.cards["GPU-aa"]
     assert card.cap.state is LeverState.IN_FORCE
     assert card.xids[13].count == 2
@@ -103,7 +103,7 @@ BAD: Final[tuple[object, ...]] = (
 
 
 def parts_that_matter(s: ServiceState) -> dict[str, object]:
-    return {"phase": s.phase, "overrides": s.overrides, "last_good": s.last_good}
+    return {"phase": s.phase, "overrides": s.learned.overrides, "last_good": s.last_good}
 
 
 @pytest.mark.parametrize("bad", BAD, ids=repr)
@@ -121,7 +121,7 @@ def test_phase_and_what_was_learned_survive_any_single_bad_field(bad: object) ->
 @pytest.mark.parametrize(
     ("path", "kept"),
     [
-        (("failure", "failure"), "overrides"),
+        (("failure", "failure"), "learned"),
         (("died", "phase"), "last_good"),
         (("asked", "then"), "phase"),
     ],
@@ -144,9 +144,9 @@ def test_unknown_words_in_a_table_are_dropped_one_by_one() -> None:
     more["checks"] = [*VLLM["checks"], {"name": "from the future", "verdict": "perhaps"}]
     state, problems = state_of({**ROWS, "service:vllm": json.dumps(more)})
     s = state.services["vllm"]
-    assert s.spent == {FailureClass.OOM_RUNTIME: 1}
+    assert s.learned.spent == {FailureClass.OOM_RUNTIME: 1}
     assert len(s.checks) == 1
-    assert "spent.melted" in problems[0]
+    assert "learned.spent.melted" in problems[0]
     assert "checks[1]" in problems[0]
 
 
