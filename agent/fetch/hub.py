@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from agent.fetch.blobs import SUFFIX, digest
+from agent.fetch.progress import say
 
 SMALL = (".json", ".txt", ".model", ".jinja", ".py", ".tiktoken", ".yaml", ".yml", ".spm", ".vocab")
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
@@ -121,18 +122,39 @@ class Repository:
         download broke off yet.
         """
         by_xet: list[Path] = []
+        checked: set[str] = set()
         absent = [name for name in names if not (self.snapshot / name).exists()]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for left in pool.map(lambda name: self._resume(name, broken_off), absent):
+            for left in pool.map(lambda name: self._resume(name, broken_off, checked), absent):
                 by_xet += left
         try:
             self._snapshot(names)
+            # What huggingface_hub fetched itself it compares by size alone (0.32..2.4).
+            with ThreadPoolExecutor(WORKERS) as pool:
+                list(pool.map(self._compare, (name for name in absent if name not in checked)))
         finally:
             for partial in by_xet:
                 if not partial.with_suffix("").exists():
                     partial.touch()
 
-    def _resume(self, name: str, broken_off: set[str]) -> list[Path]:
+    def _compare(self, name: str) -> None:
+        """Raise OSError and remove a file, blob and link, whose bytes are not those of the hub."""
+        sha256 = self.files[name].sha256
+        link = self.snapshot / name
+        if not sha256 or not link.exists() or digest(link) == sha256:
+            return
+        blob = link.resolve()
+        link.unlink()
+        if self.storage in blob.parents:
+            blob.unlink(missing_ok=True)
+        raise self._wrong(name, blob)
+
+    def _wrong(self, name: str, blob: Path) -> OSError:
+        say("removed", f"{blob} ({name}): its SHA-256 is not the hub's")
+        failed = "Consistency check failed: what was fetched is not what the hub has"
+        return OSError(f"{failed} ({name}): removed")
+
+    def _resume(self, name: str, broken_off: set[str], checked: set[str]) -> list[Path]:
         """Fetch one file over HTTP; where Xet may do it instead, return what marks it as begun."""
         files: Any = importlib.import_module("huggingface_hub.file_download")
         url = self._hub.hf_hub_url(self.name, name, revision=self.commit)
@@ -144,7 +166,7 @@ class Repository:
         if remote.size > LARGEST_OVER_HTTP or (_has_xet(remote) and blob.name not in broken_off):
             return [partial]
         headers = dict(self._hub.utils.build_hf_headers())
-        if urlsplit(remote.location).netloc != urlsplit(url).netloc:
+        if _place(remote.location) != _place(url):
             headers.pop("authorization", None)
         blob.parent.mkdir(parents=True, exist_ok=True)
         with self._lock(blob.name), partial.open("ab") as stream:
@@ -158,10 +180,12 @@ class Repository:
                     expected_size=remote.size,
                 )
             stream.flush()
-            if had and len(blob.name) == 64 and digest(partial) != blob.name:
+            sha256 = self.files[name].sha256 or (blob.name if len(blob.name) == 64 else "")
+            if sha256 and digest(partial) != sha256:
                 partial.unlink()
-                raise OSError(f"Consistency check failed: {name} was put together wrong: removed")
+                raise self._wrong(name, partial)
             partial.replace(blob)
+        checked.add(name)
         return []
 
     def _lock(self, etag: str) -> contextlib.AbstractContextManager[Any]:
@@ -187,6 +211,12 @@ class Repository:
                     f"Consistency check failed: file should be of size {size} but has size "
                     f"{file.stat().st_size} ({name})"
                 )
+
+
+def _place(url: str) -> tuple[str, str]:
+    """Return what a token is for: a host by a scheme. Over plain HTTP anybody on the way has it."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()
 
 
 def _described(sibling: Any) -> RemoteFile:

@@ -16,6 +16,7 @@ import pytest
 
 from agent.core.diagnosis.reader import LogReader
 from agent.core.failures.classes import FailureClass
+from agent.fetch.hub import _place
 from agent.host.data.signatures import load_signatures
 from tests.rig import paths
 from tests.rig.hub import COMMIT, MODEL, Fault, Hub, etag_of, made_up_model
@@ -33,6 +34,7 @@ class Fetcher:
     home: Path
     hub: Hub
     port: int
+    program: tuple[str, ...] = ("-m", "agent.fetch")
 
     @property
     def storage(self) -> Path:
@@ -48,7 +50,7 @@ class Fetcher:
         clean |= {"HF_ENDPOINT": f"http://127.0.0.1:{self.port}", "HF_HOME": str(self.home)}
         clean |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.Popen(
-            [python, "-m", "agent.fetch", f"--model={MODEL}", "--reserve=0", *words],
+            [python, *self.program, f"--model={MODEL}", "--reserve=0", *words],
             env={**clean, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -92,6 +94,51 @@ def test_what_vllm_loads_is_fetched_and_nothing_else(fetcher: Fetcher) -> None:
     others = ("pytorch_model.bin", "original/consolidated.00.pth", "README.md")
     assert not any((fetcher.snapshot / name).exists() for name in others)
     assert (fetcher.storage / "refs/main").read_text() == COMMIT
+
+
+def test_a_first_download_is_compared_with_the_hash_that_the_hub_gave(fetcher: Fetcher) -> None:
+    fetcher.hub.fault = Fault(corrupt=True)
+    status, said = fetcher.run()
+    assert status != 0, said
+    assert "llmagent-fetch removed" in said
+    assert "its SHA-256 is not the hub's" in said
+    assert "llmagent-fetch complete" not in said
+    assert class_of(said) is F.HUB_UNREACHABLE
+    assert not (fetcher.snapshot / FIRST).exists()
+    large = {etag_of(name, fetcher.hub.files[name]) for name in (FIRST, SECOND)}
+    assert not large & {file.name for file in (fetcher.storage / "blobs").iterdir()}
+    fetcher.hub.fault = Fault()
+    status, said = fetcher.run()
+    assert status == 0, said
+    assert fetcher.fetched(FIRST)
+    assert fetcher.fetched(SECOND)
+
+
+BY_THE_HUB_ITSELF = """
+import sys
+from agent.fetch import __main__ as program, hub
+hub.LARGEST_OVER_HTTP = 0  # as for a file that is too large, or that Xet fetches
+sys.exit(program.main())
+"""
+
+
+def test_what_huggingface_hub_fetched_itself_is_compared_too(fetcher: Fetcher) -> None:
+    fetcher.program = ("-c", BY_THE_HUB_ITSELF)
+    fetcher.hub.fault = Fault(corrupt=True)
+    status, said = fetcher.run()
+    assert status != 0, said
+    assert "its SHA-256 is not the hub's" in said
+    assert not any((fetcher.snapshot / name).exists() for name in (FIRST, SECOND))
+    fetcher.hub.fault = Fault()
+    status, said = fetcher.run()
+    assert status == 0, said
+    assert fetcher.fetched(FIRST)
+
+
+def test_a_token_is_for_one_host_by_one_scheme() -> None:
+    assert _place("https://hub.co/a") == _place("https://HUB.co/b")
+    assert _place("https://hub.co/a") != _place("http://hub.co/a")
+    assert _place("https://hub.co/a") != _place("https://cdn.hub.co/a")
 
 
 def test_a_killed_fetch_goes_on_where_it_ended(fetcher: Fetcher) -> None:
