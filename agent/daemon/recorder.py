@@ -14,8 +14,8 @@ import structlog
 
 from agent.core.codec import encode
 from agent.core.state.host import HostState, News
+from agent.core.state.rows.stored import CHECKUP, GPU, HOST, SERVICE, state_of
 from agent.core.state.service import Live
-from agent.core.state.stored import CHECKUP, GPU, HOST, SERVICE, state_of
 from agent.daemon.sources.thread import SourceHealth
 from agent.host.store.file import StoreError
 from agent.host.store.keys import LAST_GOOD_CONFIG

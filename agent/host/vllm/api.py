@@ -16,13 +16,13 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
+from agent.host.vllm.answer_text import error_message, message_of, read_body, start_of
 from agent.host.vllm.bounded_http import Allowance, BoundedAdapter
 from agent.host.vllm.failure import ApiFailure, FailureKind
 
 METRICS_BYTES = 8 << 20
 ANSWER_BYTES = 1 << 20
 HEAD_BYTES = 128 << 10
-BLOCK_BYTES = 64 << 10
 MOST_MODELS = 64
 LONGEST_ID = 300
 LARGEST_LENGTH = 1 << 40
@@ -201,8 +201,8 @@ class VllmApi:
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
-            return ApiFailure(FailureKind.GARBAGE, f"{path} is not JSON: {_start(body)}")
-        error = _error_message(document)
+            return ApiFailure(FailureKind.GARBAGE, f"{path} is not JSON: {start_of(body)}")
+        error = error_message(document)
         if error is not None:
             return ApiFailure(FailureKind.ENGINE_ERROR, error, 200)
         return document
@@ -234,7 +234,7 @@ class VllmApi:
             ) as response:
                 # Chunks cost up to six bytes each; vLLM's own are as long as what it sends.
                 self._allowance.more(2 * cap)
-                body = _read(response, cap)
+                body = read_body(response, cap)
                 status = response.status_code
         except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             return self._failure(path, error, allowed)
@@ -243,7 +243,7 @@ class VllmApi:
         if body is None:
             return ApiFailure(FailureKind.GARBAGE, f"{path} is over {cap} bytes", status)
         if status != requests.codes.ok:
-            return ApiFailure(FailureKind.HTTP_STATUS, f"{path}: {_message(body)}", status)
+            return ApiFailure(FailureKind.HTTP_STATUS, f"{path}: {message_of(body)}", status)
         return body
 
     def _key_for(self, path: str) -> Mapping[str, str]:
@@ -262,24 +262,8 @@ class VllmApi:
         if isinstance(getattr(inner, "reason", inner), NewConnectionError):
             return ApiFailure(FailureKind.REFUSED, self._base)
         if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-            return ApiFailure(FailureKind.BROKEN, f"{path}: {_start(str(inner).encode())}")
-        return ApiFailure(FailureKind.GARBAGE, f"{path}: {_start(str(error).encode())}")
-
-
-def _read(response: requests.Response, cap: int) -> bytes | None:
-    """Return the body as it was sent, None when it is longer than `cap`.
-
-    Raises ValueError for one that is packed: it was not asked for, and 2 KB may become 2 GB.
-    """
-    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if packing not in ("", "identity"):
-        raise ValueError(f"the answer is packed ({packing[:40]}), which was not asked for")
-    body = bytearray()
-    while chunk := response.raw.read(BLOCK_BYTES, decode_content=False):
-        body += chunk
-        if len(body) > cap:
-            return None
-    return bytes(body)
+            return ApiFailure(FailureKind.BROKEN, f"{path}: {start_of(str(inner).encode())}")
+        return ApiFailure(FailureKind.GARBAGE, f"{path}: {start_of(str(error).encode())}")
 
 
 def _model(entry: dict[str, object]) -> ServedModel:
@@ -290,25 +274,3 @@ def _model(entry: dict[str, object]) -> ServedModel:
         root=root[:LONGEST_ID] if isinstance(root, str) else None,
         max_model_len=length if isinstance(length, int) and possible else None,
     )
-
-
-def _error_message(document: object) -> str | None:
-    match document:
-        case {"error": {"message": message}} | {"object": "error", "message": message}:
-            return str(message)[:300]
-        case {"error": other} if other is not None:
-            return str(other)[:300]
-        case _:
-            return None
-
-
-def _message(body: bytes) -> str:
-    try:
-        message = _error_message(json.loads(body))
-    except (ValueError, RecursionError):
-        message = None
-    return message or _start(body)
-
-
-def _start(body: bytes) -> str:
-    return body[:200].decode("utf-8", "replace").strip() or "(empty)"

@@ -20,11 +20,14 @@ from agent.core.bench.measure import Load, Point
 from agent.core.settings.service import Settings
 from agent.host.vllm.access import Access, access_of
 from agent.host.vllm.api import service_url
-from agent.host.vllm.deadline_http import Deadline, DeadlineAdapter
+from agent.host.vllm.bounded_http import Allowance, BoundedAdapter
 
 FIRST_ID = 1000
 IDS = 20_000
 """Prompts are made of these token ids, which every usual vocabulary has."""
+
+MOST_BYTES = 1 << 30
+"""That a thread of a measurement receives; a token comes in about 300 bytes."""
 
 
 @dataclass(slots=True)
@@ -65,10 +68,10 @@ def measure(settings: Settings, model: str, load: Load, deadline_seconds: float)
 
 def _prepare(session: requests.Session, access: Access, end: float) -> None:
     """Let the session reach the service, until `end` at the latest."""
-    deadline = Deadline()
-    deadline.start(max(0.1, end - time.monotonic()))
+    allowance = Allowance()
+    allowance.start(max(0.1, end - time.monotonic()), MOST_BYTES)
     session.trust_env = False
-    session.mount("http://", DeadlineAdapter(deadline, access))
+    session.mount("http://", BoundedAdapter(allowance, access))
     if access.key is not None:
         session.headers["Authorization"] = f"Bearer {access.key}"
 

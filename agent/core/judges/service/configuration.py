@@ -16,8 +16,8 @@ from agent.core.settings.changes import restart_needed
 from agent.core.state.held import HeldBy
 from agent.core.state.learned import NOTHING_LEARNED
 from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
-from agent.core.state.past import in_the_past
 from agent.core.state.phases import RUNS, Phase
+from agent.core.state.rows.past import in_the_past
 from agent.core.state.service import Live, ServiceState
 
 HAD_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from agent.core.failures.classes import FailureClass
 from agent.core.state.card import Card, XidRecord
 from agent.core.state.observations import AgentStarted
-from agent.core.state.past import AHEAD, in_the_past, is_time
 from agent.core.state.phases import Phase
+from agent.core.state.rows.past import AHEAD, in_the_past, is_time
 from agent.core.state.service import ServiceState
 from tests.given.simulated_gpus import GpuHost, gpu_host
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from agent.core.failures.classes import FailureClass
 from agent.core.state.card import Cure, LeverState
 from agent.core.state.phases import Phase
+from agent.core.state.rows.stored import LONGEST_ROW, state_of
 from agent.core.state.service import ServiceState
-from agent.core.state.stored import LONGEST_ROW, state_of
 from agent.version import VERSION
 
 DUMPS: Final = sorted((Path(__file__).parent / "stored").glob("*.sql"))
