@@ -22,6 +22,7 @@ from agent.host.models.config import read_model_config
 from agent.host.models.draft import draft_of
 from agent.host.models.files import weights_gib
 from agent.host.models.known import known_models
+from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
 from agent.host.vllm.config_file import options_file
 from agent.host.vllm.help import cache_directory, known_flags
 from agent.host.vllm.install import install_of
@@ -83,11 +84,17 @@ def _model(settings: Settings, picture: Picture) -> KnownModel | None:
     try:
         home = environment_of(settings).get("HF_HOME", "")
         config = read_model_config(settings.model, settings.revision, home)
+        files_gib = None
         if config is None:
             config = known_models().get(settings.model)
+        else:
+            place = directory_of(settings.model, settings.revision, home)
+            config = with_quantization(config, place)
+            files_gib = cached_gib(settings.model, settings.revision, home)
         if config is None:
             return None
-        known = KnownModel(model_of(overridden(config, picture)), draft=draft_of(picture, home))
+        model, draft = model_of(overridden(config, picture)), draft_of(picture, home)
+        known = KnownModel(model, files_gib, draft)
         if settings.model.startswith("/"):
             known = replace(known, files_gib=weights_gib(Path(settings.model)))
     except (NotAModelError, AgentError, OSError, ValueError, TypeError, KeyError):

@@ -22,7 +22,8 @@ from agent.core.unit.environment import environment_of
 from agent.errors import UsageError
 from agent.host.models.config import read_model_config
 from agent.host.models.files import read_config, weights_gib
-from agent.host.models.known import known_config
+from agent.host.models.known import known_config, what_it_is
+from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
 from agent.host.vllm.config_file import read_options_file
 from agent.host.vllm.install import inspect, install_of
 
@@ -201,16 +202,31 @@ def _model(
             "name a model, a SERVICE of agent.toml, a UNIT, or a command line: -- vllm serve MODEL"
         )
     if Path(name).is_dir():
-        return read_config(Path(name) / "config.json"), weights_gib(Path(name))
+        return _in_directory(Path(name))
     if Path(name).suffix == ".gguf" and Path(name).is_file():
         beside = Path(name).with_name("config.json")
         if not beside.is_file():
             raise UsageError(f"{name}: name the original model's config.json with --config-json")
         return read_config(beside), weights_gib(Path(name))
-    config = read_model_config(name, revision, home) or known_config(name)
+    config = read_model_config(name, revision, home)
+    if config is not None:
+        place = directory_of(name, revision, home)
+        return with_quantization(config, place), cached_gib(name, revision, home)
+    config = known_config(name)
     if config is None:
-        raise UsageError(
-            f"{name}: no such directory, not in the cache {home}, and not a model known by name; "
-            "give its config.json with --config-json"
-        )
+        raise UsageError(what_it_is(name) or _nowhere(name, home))
     return config, None
+
+
+def _in_directory(place: Path) -> tuple[Mapping[str, Any], float | None]:
+    if (place / "model_index.json").is_file() and not (place / "config.json").is_file():
+        raise UsageError(f"{place}: is a pipeline of diffusers; plan reckons with language models")
+    config = read_config(place / "config.json")
+    return with_quantization(config, place), weights_gib(place)
+
+
+def _nowhere(name: str, home: str) -> str:
+    return (
+        f"{name}: no such directory, not in the cache {home}, and not a model known by name; "
+        "give its config.json with --config-json"
+    )

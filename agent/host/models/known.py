@@ -61,6 +61,32 @@ def _as_published(name: str, quantization: Mapping[str, Any]) -> Mapping[str, An
     return quantization
 
 
+_NO_LANGUAGE_MODELS = (
+    (
+        r"gguf",
+        "is a repository of GGUF files: name one of its files that lies here, and the "
+        "original model's config.json with --config-json",
+    ),
+    (
+        r"whisper|distil-whisper|parakeet|canary",
+        "recognises speech: plan reckons with language models",
+    ),
+    (
+        r"stable-diffusion|sdxl|flux|wan2|qwen-image|hunyuanvideo",
+        "makes images or videos: plan reckons with language models",
+    ),
+)
+"""Words in hub names that tell why no config.json of a language model is to be had."""
+
+
+def what_it_is(name: str) -> str:
+    """Return why this cannot be planned by its name, "" where its name tells nothing."""
+    for words, why in _NO_LANGUAGE_MODELS:
+        if re.search(rf"(?:^|[-_./])(?:{words})(?:$|[-_./\d])", name.lower()):
+            return f"{name}: {why}"
+    return ""
+
+
 def known_config(name: str) -> Mapping[str, Any] | None:
     """Return the numbers of this model, or of the one that it is a quantized copy of."""
     exact = known_models().get(name)
