@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from agent.config.values import Mistake
+from agent.core.command.parallel import parallel_of
+from agent.core.command.picture import picture_of
 from agent.core.engine.defaults import default_utilization
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
@@ -67,7 +69,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _enough_gpus(settings: Settings) -> Iterator[Mistake]:
-    needed = settings.parallel_size
+    needed = parallel_of(picture_of(settings)).gpus
     if settings.gpus != ("all",) and needed > len(settings.gpus):
         text = f"{len(settings.gpus)} listed, but tensor x pipeline x data needs {needed}"
         yield Mistake(("service", settings.name, "gpus"), text)

@@ -116,7 +116,7 @@ _TABLES = """
 _MANY = """
     allowed-media-domains api-key collect-detailed-traces cpu-offload-params
     cudagraph-capture-sizes ignore-patterns kv-cache-dtype-skip-layers logits-processors
-    lora-modules lora-target-modules middleware numa-bind-cpus numa-bind-nodes offload-params
+    lora-modules lora-target-modules numa-bind-cpus numa-bind-nodes offload-params
     served-model-name sleep-preserve-parameter-names
 """
 """Options that take one value or several."""
@@ -131,7 +131,7 @@ _TEXT = """
     kda-decode-backend kda-prefill-backend kv-cache-dtype kv-offloading-backend linear-backend
     load-format log-config-file log-level logprobs-mode lora-dtype mamba-backend
     mamba-cache-dtype mamba-cache-mode mamba-ssm-cache-dtype mamba-ssu-algorithm master-addr
-    mm-encoder-attn-backend mm-encoder-attn-dtype mm-encoder-fp8-scale-path
+    middleware mm-encoder-attn-backend mm-encoder-attn-dtype mm-encoder-fp8-scale-path
     mm-encoder-fp8-scale-save-path mm-encoder-tp-mode mm-hasher-algorithm
     mm-processor-cache-type mm-processor-device mm-tensor-ipc model model-impl moe-backend
     offload-backend optimization-level otlp-traces-endpoint per-request-spec-decode-metrics

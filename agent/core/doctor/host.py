@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.command.parallel import parallel_of
+from agent.core.command.picture import picture_of
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.settings.service import Settings
 
@@ -56,11 +58,12 @@ class EngineProcess:
 def judge_shared_memory(settings: Settings, memory: HostMemory) -> Finding:
     """Tell whether /dev/shm holds the queues between vLLM's processes."""
     check, service = "shared-memory", settings.name
-    needed = SHM_BYTES_A_RANK * settings.parallel_size
+    gpus = parallel_of(picture_of(settings)).gpus
+    needed = SHM_BYTES_A_RANK * gpus
     told = f"{memory.shm_free / MIB:.0f} of {memory.shm_total / MIB:.0f} MiB of /dev/shm are free"
     if memory.shm_total == 0:
         return unknown(check, "no /dev/shm is mounted", "mount -t tmpfs tmpfs /dev/shm", service)
-    if settings.parallel_size > 1 and memory.shm_free < needed:
+    if gpus > 1 and memory.shm_free < needed:
         fix = f"Make it larger: mount -o remount,size={max(2, needed // GIB + 1)}G /dev/shm"
         return fail(check, f"{told}, {needed // MIB} MiB are needed", fix, service)
     return ok(check, told, service)

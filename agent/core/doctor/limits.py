@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.command.parallel import parallel_of
+from agent.core.command.picture import picture_of
 from agent.core.doctor.finding import Finding, ok, unknown, warning
 from agent.core.settings.service import Settings
 
@@ -43,7 +45,7 @@ def judge_limits(settings: Settings, limits: Limits | None) -> Finding:
         told = f"{unit} may open {files} files; connections and weights need more"
         fix = f"Raise fs.nr_open, or remove LimitNOFILE= from the drop-ins of {unit}."
         return warning(check, told, fix, service)
-    if limits.locked_bytes is not None and settings.parallel_size > 1:
+    if limits.locked_bytes is not None and parallel_of(picture_of(settings)).gpus > 1:
         told = f"{unit} may lock {limits.locked_bytes // 1024} KiB of memory: NCCL pins buffers"
         fix = f"Remove LimitMEMLOCK= from the drop-ins of {unit} (systemctl edit {unit})."
         return warning(check, told, fix, service)

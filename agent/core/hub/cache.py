@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from agent.core.command.picture import picture_of
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
 
@@ -13,18 +14,17 @@ HUB = "https://huggingface.co"
 TRUE = frozenset({"1", "on", "yes", "true"})
 """What huggingface_hub and vLLM take for a switch that is on, in lower case."""
 
-OTHER_SOURCES = (
-    "--download-dir",
-    "--load-format",
-    "--ignore-patterns",
-    "--runai",
-    "--model-loader",
+OTHER_SOURCES = frozenset(
+    {"download_dir", "load_format", "ignore_patterns", "model_loader_extra_config"}
 )
 """Options with which vLLM loads other files, or to another place, than those that are fetched."""
 
-OTHER_REPOSITORIES = (
-    *("--speculative", "--lora-modules", "--hf-config-path", "--tokenizer-revision"),
-    *("--code-revision", "--qlora-adapter", "--prompt-adapters", "--config-format"),
+OTHER_REPOSITORIES = frozenset(
+    {
+        *("speculative_config", "spec_model", "speculative_model", "lora_modules"),
+        *("default_mm_loras", "hf_config_path", "tokenizer_revision", "code_revision"),
+        *("qlora_adapter_name_or_path", "prompt_adapters", "config_format"),
+    }
 )
 """Options that may name what is not fetched, so that vLLM must be able to ask the hub."""
 
@@ -114,6 +114,7 @@ def _is_on(value: str) -> bool:
     return value.lower() in TRUE
 
 
-def _given(settings: Settings, flags: tuple[str, ...]) -> bool:
-    words = (word.replace("_", "-") for word in settings.extra_args)
-    return any(word.startswith(flags) for word in words)
+def _given(settings: Settings, names: frozenset[str]) -> bool:
+    """Tell whether one of these options is given, or a file of options that was not read."""
+    picture = picture_of(settings)
+    return picture.config_file is not None or any(picture.asks(name) for name in names)

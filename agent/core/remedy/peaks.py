@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from agent.core.command.given import Place
+from agent.core.command.picture import picture_of
 from agent.core.engine.install import release_of
 from agent.core.remedy.case import Case, Change
 from agent.core.remedy.utilization import NAME as UTILIZATION
@@ -16,9 +18,9 @@ CHUNKED_SINCE = (0, 8)
 CAPTURE_SIZE_SINCE = (0, 11, 2)
 LARGEST_CAPTURE = 512
 SMALLEST_CAPTURE = 8
-CAPTURE_FLAGS = (
-    *("--max-cudagraph-capture-size", "--cudagraph-capture-sizes", "--cuda-graph-sizes"),
-    *("--compilation-config", "-cc", "-O", "--optimization-level"),
+CAPTURE_OPTIONS = (
+    *("max_cudagraph_capture_size", "cudagraph_capture_sizes", "cuda_graph_sizes"),
+    *("compilation_config", "optimization_level"),
 )
 """vLLM refuses a capture size beside these (0.11.2..0.32)."""
 
@@ -117,7 +119,8 @@ def smaller_graphs(case: Case) -> Change | None:
     release = release_of(case.vllm_version or "")
     if case.running.enforce_eager or release < CAPTURE_SIZE_SINCE:
         return None
-    if any(word.startswith(CAPTURE_FLAGS) for word in case.running.extra_args):
+    given = picture_of(case.running).options
+    if any(name in given and given[name].place is not Place.KEY for name in CAPTURE_OPTIONS):
         return None
     default = min(LARGEST_CAPTURE, 2 * case.max_num_seqs)
     current = case.running.max_cudagraph_capture_size or default

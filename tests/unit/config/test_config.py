@@ -209,6 +209,12 @@ def test_an_extra_argument_that_would_hide_a_setting_or_show_a_secret_is_refused
     assert said in mistakes(service(f'extra_args = ["{argument}"]'))[0]
 
 
+def test_gpus_are_counted_by_the_whole_command_line() -> None:
+    line = 'gpus = [0, 1]\ntensor_parallel_size = 2\nextra_args = ["-pcp", "2"]'
+    (told,) = mistakes(service(line))
+    assert "needs 4" in told
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agent.core.command.parallel import parallel_of
+from agent.core.command.picture import picture_of
 from agent.core.failures.classes import FailureClass, Group
 from agent.core.failures.meaning import group_of
 from agent.core.judges.cards import ailments
@@ -40,9 +42,10 @@ def cards_of(turn: Turn, s: ServiceState) -> Iterator[Card]:
     settings = turn.policy_of(s).settings
     seen = _seen_on(turn, s) if s.phase in RUNS else frozenset()
     named = {*settings.gpus}
+    gpus = parallel_of(picture_of(settings)).gpus
     for card in turn.cards.values():
         by_settings = bool(named & {card.uuid, str(card.index)}) or (
-            "all" in named and card.index < settings.parallel_size
+            "all" in named and card.index < gpus
         )
         held_for = s.held is not None and s.held.card == card.uuid
         if held_for or (card.uuid in seen if seen else by_settings):

@@ -74,8 +74,15 @@ def test_a_complete_model_is_served_without_the_hub_unless_the_operator_says_oth
 
 def test_what_may_need_another_repository_stays_online() -> None:
     assert may_go_offline(HUB)
-    draft = Settings("vllm", "org/m", extra_args=('--speculative-config={"model": "org/d"}',))
-    assert not may_go_offline(draft)
+    for words in (
+        ('--speculative-config={"model": "org/d"}',),
+        ("-sc.model", "org/d"),
+        ("--spec-mod=org/d",),
+        ("--lora_modules", "a=org/b"),
+        ("--config", "/etc/vllm.yaml"),
+    ):
+        assert not may_go_offline(Settings("vllm", "org/m", extra_args=words))
+    assert may_go_offline(Settings("vllm", "org/m", extra_args=("--seed", "1")))
     assert not may_go_offline(Settings("vllm", "/srv/m"))
 
 
