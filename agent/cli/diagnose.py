@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`llmagent diagnose [FILE|-]`: what a vLLM log shows, whoever wrote, carried or cut it.
+"""`llmagent diagnose [FILE|SERVICE|-]`: what a vLLM log shows, whoever wrote, carried or cut it.
+
+Of a service every run in its journal is told, failures first; as JSON the first of them has a key
+"runs": [{"at_seconds", "outcome", "class"}] besides.
 
 --format json prints {"vllm_version", "outcome", "class", "phase", "evidence": [line], "remedy":
 {"action", "why", ...}, "transient": true | false | null, "also": [class], "numbers": {name:
@@ -11,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent.cli.screen.options import add_format
+from agent.cli.screen.terminal import local
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
@@ -26,6 +31,7 @@ from agent.core.remedy.propose import propose
 from agent.core.settings.service import Settings
 from agent.errors import UsageError
 from agent.host.data.signatures import load_signatures
+from agent.tasks.diagnose_journal import diagnose_journal
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -43,6 +49,8 @@ _NOTHING = {
     Outcome.READY: f"{_NOTHING_AT_ALL}, and ends while it serves{_GONE}",
 }
 
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}(?:\.service)?")
+
 _CARRIERS = (b'"MESSAGE"', b'"log"', b'"message"')
 
 
@@ -52,31 +60,63 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "diagnose",
         help="say what a vLLM log shows",
         epilog="Examples: `llmagent diagnose /tmp/vllm.log`, "
-        "`docker logs vllm 2>&1 | llmagent diagnose`.",
+        "`docker logs vllm 2>&1 | llmagent diagnose`, `llmagent diagnose vllm`.",
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="'-' reads a pipe")
+    parser.add_argument(
+        "file",
+        metavar="FILE|SERVICE",
+        nargs="?",
+        help="a log; a service, whose journal is read run by run (vllm on a terminal); - is a pipe",
+    )
     add_format(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the log and print what it shows."""
+    file = args.file or ("vllm" if sys.stdin.isatty() else "-")
+    if _SERVICE.fullmatch(file) and not Path(file).exists():
+        return _of_the_journal(f"{file.removesuffix('.service')}.service", args.format)
     reader = LogReader(load_signatures())
-    if args.file == "-":
+    if file == "-":
         _read(sys.stdin.buffer, reader)
     else:
         try:
-            with Path(args.file).open("rb") as stream:
+            with Path(file).open("rb") as stream:
                 _read(stream, reader)
         except OSError as error:
-            message = (
-                f"{args.file}: {error.strerror or error}; name a readable log, or - for a pipe"
-            )
+            message = f"{file}: {error.strerror or error}; name a readable log, or - for a pipe"
             raise UsageError(message) from error
     diagnosis = reader.diagnosis()
     print(json_of(diagnosis) if args.format == "json" else human(diagnosis))
+    return _status_of(diagnosis)
+
+
+def _status_of(diagnosis: Diagnosis) -> int:
     nothing = diagnosis.outcome is Outcome.UNKNOWN or diagnosis.failure is FailureClass.UNKNOWN
     return 1 if nothing else 0
+
+
+def _of_the_journal(unit: str, form: str) -> int:
+    """Print every run of the unit that the journal has; as JSON the first of them, and a list."""
+    runs = diagnose_journal(unit, load_signatures())
+    if not runs:
+        raise UsageError(f"the journal has no line of {unit}; name a log file, or - for a pipe")
+    first = runs[0].diagnosis
+    if form == "json":
+        others = [
+            {
+                "at_seconds": run.began,
+                "outcome": run.diagnosis.outcome,
+                "class": run.diagnosis.failure,
+            }
+            for run in runs
+        ]
+        print(json.dumps({**json.loads(json_of(first)), "runs": others}, indent=2))
+    else:
+        told = [f"{unit}, run of {local(run.began)}\n{human(run.diagnosis)}" for run in runs]
+        print("\n\n".join(told))
+    return _status_of(first)
 
 
 def _read(stream: BinaryIO, reader: LogReader) -> None:
@@ -201,6 +241,8 @@ def human(diagnosis: Diagnosis) -> str:
         remedy = remedy_of(diagnosis)
         setting = f" {remedy['setting']} to {remedy['value']}" if "setting" in remedy else ""
         lines.append(f"{'remedy':<10}{remedy['action']}{setting}: {remedy['why']}")
+    elif diagnosis.outcome is Outcome.RUNNING:
+        lines.append(f"{'note':<10}{remedy_of(diagnosis)['why']}")
     if diagnosis.progress is not None:
         done = "" if diagnosis.progress.done is None else f" {diagnosis.progress.done:.0%}"
         lines.append(f"{'progress':<10}{diagnosis.progress.what}{done} {diagnosis.progress.detail}")
