@@ -31,14 +31,8 @@ from agent.config.values import (
     token,
     window,
 )
-from agent.core.settings.service import (
-    Expectations,
-    OnMismatch,
-    Recovery,
-    Sandbox,
-    ServicePolicy,
-    Settings,
-)
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Expectations, OnMismatch, Sandbox, ServicePolicy, Settings
 
 DAY = 86400.0
 

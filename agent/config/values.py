@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.settings.service import Window
+from agent.core.settings.recovery import Window
 
 Reader = Callable[[object], Any]
 """Takes what TOML holds; returns what the program uses, or raises WrongValueError."""

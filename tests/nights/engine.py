@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.settings.service import Recovery, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Settings
 from agent.core.state.unit import UnitFacts
 
 F, P = FailureClass, EnginePhase

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import Needs

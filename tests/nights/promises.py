@@ -14,7 +14,8 @@ from agent.core.judges.alive.liveness import MISSES_WHEN_UNSEEN
 from agent.core.judges.alive.verification import VERIFY_LOST_SECONDS
 from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.remedy.ladders import LADDERS
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Start, Stop
 from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import Observation

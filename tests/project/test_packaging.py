@@ -22,7 +22,8 @@ from agent.config.values import Keys
 from agent.core.settings.config import Metrics
 from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.gpus import CardLimits, Power, Thermal
-from agent.core.settings.service import Expectations, Recovery, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Expectations, Settings
 from agent.version import VERSION
 from tests.rig.paths import REPO
 

@@ -71,80 +71,136 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU at one moment.
-
-    `index` is NVML's, which follows the PCI bus but may shift when a card is lost; `uuid` names
-    the card for ever. `lost`: fallen off the bus (NVML_ERROR_GPU_IS_LOST), all else is then what
-    was known before. `recovery_action` is field 230 (0 none, 1 reset, 2 node reboot, 3 drain P2P,
-    4 drain and reset). `memory_unified`: the card has no memory of its own, `memory` is the host's.
-    `margin_celsius` are the degrees left until the card slows down.
-    """
+    """One GPU at one moment."""
 
     index: int
+    """NVML's, which follows the PCI bus but may shift when a card is lost."""
+
     uuid: str
+    """The name that the card keeps for ever."""
+
     name: str = ""
+    """The product, as "NVIDIA A100-SXM4-80GB"."""
+
     pci_bus_id: str = ""
     serial: str | None = None
     vbios_version: str | None = None
     compute_capability: str | None = None
+    """As "9.0"."""
+
     lost: bool = False
+    """Fallen off the bus (NVML_ERROR_GPU_IS_LOST); all else is then what was known before."""
+
     reset_required: bool = False
+    """It must be reset before it can be used (NVML_ERROR_RESET_REQUIRED)."""
+
     recovery_action: int | None = None
+    """NVML field 230: 0 none, 1 reset, 2 node reboot, 3 drain P2P, 4 drain and reset."""
+
     temperature_celsius: float | None = None
     memory_temperature_celsius: float | None = None
     margin_celsius: float | None = None
+    """Degrees left until the card slows down."""
+
     thresholds_celsius: Mapping[str, float] = field(default_factory=dict)
+    """Where it slows down or shuts down, by the name of the threshold."""
+
     margin_thresholds_celsius: Mapping[str, float] = field(default_factory=dict)
+    """The same as a thermal margin, on cards that tell it so."""
+
     power_watts: float | None = None
+    """The average over one second."""
+
     power_instant_watts: float | None = None
     power_limits: PowerLimits = field(default_factory=PowerLimits)
     energy_joules: float | None = None
+    """Since the driver was loaded."""
+
     clocks_hertz: Mapping[str, float] = field(default_factory=dict)
+    """Present clocks by domain."""
+
     clocks_max_hertz: Mapping[str, float] = field(default_factory=dict)
     clock_events: ClockEvents | None = None
+    """The reasons that keep the clocks down now."""
+
     clock_events_supported: ClockEvents | None = None
+    """The reasons that this card can give."""
+
     clock_event_seconds: Mapping[str, float] = field(default_factory=dict)
+    """For how long each reason kept them down since the driver was loaded."""
+
     utilization_ratio: float | None = None
+    """Share of time in which the GPU had work, 0..1."""
+
     memory_utilization_ratio: float | None = None
+    """Share of time in which its memory was read or written, 0..1."""
+
     memory: GpuMemory | None = None
     memory_unified: bool = False
+    """The card has no memory of its own: `memory` is the host's."""
+
     processes: tuple[GpuProcess, ...] | None = None
     ecc_enabled: bool | None = None
     ecc_errors: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Counts, by severity and by scope (volatile, aggregate)."""
+
     retired_pages: Mapping[str, int] = field(default_factory=dict)
+    """Memory pages taken out of use, by the kind of error."""
+
     retired_pages_pending: bool | None = None
+    """More are to be taken out at the next reset."""
+
     remapped_rows: Mapping[str, int] = field(default_factory=dict)
+    """Memory rows that were replaced, by the kind of error."""
+
     row_remap_pending: bool | None = None
+    """More are to be replaced at the next reset."""
+
     row_remap_failed: bool | None = None
+    """A row could not be replaced: the card is to be exchanged."""
+
     pcie_generation: int | None = None
     pcie_generation_max: int | None = None
     pcie_width: int | None = None
     pcie_width_max: int | None = None
     pcie_replays: int | None = None
+    """Packets that had to be sent again."""
+
     fan_ratio: float | None = None
+    """Fan speed as a share of the highest; some cards go above 1."""
+
     performance_state: int | None = None
+    """0 is the highest."""
+
     persistence_mode: bool | None = None
+    """The driver stays loaded when nobody uses the GPU."""
+
     mig_mode: bool | None = None
+    """The GPU is divided into instances."""
+
     problem: str = ""
+    """What went wrong with it at the last look, as being lost; "" for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """The NVIDIA driver: what is loaded, and what the next start of a process would meet.
-
-    `library_version` is the version of the NVML library on disk, `module_version` that of the
-    loaded kernel module, `installed_module_version` that which the next boot loads,
-    `mapped_version` that of the library which the agent itself has loaded and cannot let go of;
-    each "" when there is none. `problem` says in one sentence why NVML does not work, "" while it
-    does.
-    """
+    """The NVIDIA driver: what is loaded, and what the next start of a process would meet."""
 
     library_version: str = ""
+    """Of the NVML library on disk; a version that is not known is ""."""
+
     module_version: str = ""
+    """Of the loaded kernel module."""
+
     installed_module_version: str = ""
+    """Of the kernel module that the next boot loads."""
+
     cuda_version: str = ""
     problem: str = ""
+    """Why NVML does not work, in one sentence; "" while it does."""
+
     mapped_version: str = ""
+    """Of the library that the agent itself has loaded and cannot let go of."""
 
     @property
     def present(self) -> bool:

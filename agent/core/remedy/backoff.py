@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from agent.core.settings.service import Recovery
+from agent.core.settings.recovery import Recovery
 
 HOUR_SECONDS = 3600.0
 

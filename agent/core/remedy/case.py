@@ -15,7 +15,8 @@ from agent.core.engine.defaults import (
     release_or_newest,
 )
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Recovery, Settings, Tunable
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Settings, Tunable
 
 SHARED_MARGIN = 0.03
 """The share of a card that services on it leave free together: contexts come on top of theirs."""

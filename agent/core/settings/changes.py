@@ -8,7 +8,8 @@ from dataclasses import fields
 
 from agent.core.settings.config import Config
 from agent.core.settings.gpus import CardLimits, Power, Thermal
-from agent.core.settings.service import Expectations, Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Expectations, ServicePolicy, Settings
 
 WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""

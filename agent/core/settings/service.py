@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from agent.core.settings.engine import EngineSettings
+from agent.core.settings.recovery import Recovery
 from agent.core.settings.switches import is_switch, with_switches
 
 Tunable = int | float | bool
@@ -36,56 +37,134 @@ class Sandbox(StrEnum):
 class Settings:
     """One [service.NAME] table with defaults filled in; None means "vLLM decides".
 
-    Names that vLLM has keep vLLM's name and unit (`gpu_memory_utilization` is a share 0..1 of the
-    device's total memory, `max_model_len` counts tokens, `shutdown_timeout` seconds).
-    `api_key_file` holds a key a line; `writable_directories` and `outgoing_addresses` are what the
-    sandbox leaves open besides.
+    Names that vLLM has keep vLLM's name, meaning and unit.
     """
 
     name: str
+    """NAME of the table, and of the unit NAME.service."""
+
     model: str
+    """A hub id "org/name", or the absolute path of a local model."""
+
     python: str = "/opt/vllm/bin/python"
+    """The Python of the virtual environment that holds vLLM; unused with a container."""
+
     host: str = "127.0.0.1"
+    """The address that vLLM listens on."""
+
     port: int = 8000
     served_model_name: str | None = None
+    """The name that clients ask for instead of `model`."""
+
     revision: str | None = None
+    """The branch, tag or commit of the model on the hub."""
+
     tokenizer: str | None = None
+    """A hub id or an absolute path, where it is not the model's."""
+
     chat_template: str | None = None
+    """The absolute path of a chat template."""
+
     dtype: str | None = None
     quantization: str | None = None
+    """The method, as "fp8"; None takes the checkpoint's own."""
+
     kv_cache_dtype: str | None = None
     max_model_len: int | None = None
+    """Tokens of prompt and answer together."""
+
     max_num_seqs: int | None = None
+    """Requests at once."""
+
     max_num_batched_tokens: int | None = None
+    """Tokens in one step of the engine."""
+
     gpu_memory_utilization: float | None = None
+    """The share, above 0 and at most 1, of a GPU's total memory that vLLM takes."""
+
     kv_cache_memory_bytes: int | None = None
+    """The size of the KV cache of each GPU, instead of `gpu_memory_utilization`."""
+
     tensor_parallel_size: int | None = None
+    """How many GPUs share each layer."""
+
     pipeline_parallel_size: int | None = None
+    """How many GPUs, or groups of them, take the layers in turn."""
+
     enforce_eager: bool | None = None
+    """Whether to do without CUDA graphs."""
+
     max_cudagraph_capture_size: int | None = None
+    """The largest batch that CUDA graphs are captured for (vLLM 0.11.2 and later)."""
+
     enable_prefix_caching: bool | None = None
+    """Whether prompts that begin alike share their KV cache."""
+
     enable_chunked_prefill: bool | None = None
+    """Whether long prompts are taken in pieces."""
+
     trust_remote_code: bool | None = None
+    """Whether Python code of the model's repository may run."""
+
     data_parallel_size: int | None = None
+    """How many replicas of the model serve behind one port."""
+
     enable_expert_parallel: bool | None = None
+    """Whether the GPUs share the experts instead of each expert's layers."""
+
     api_server_count: int | None = None
+    """How many processes take requests."""
+
     uds: str | None = None
+    """A Unix socket below /run on which vLLM listens instead of `host` and `port`."""
+
     ssl_certfile: str | None = None
+    """The certificate with which vLLM speaks TLS (PEM); None for plain HTTP."""
+
     ssl_keyfile: str | None = None
+    """The private key of `ssl_certfile`."""
+
     ssl_ca_certs: str | None = None
+    """The certificates by which vLLM knows clients."""
+
     shutdown_timeout: int = 30
+    """Seconds that running requests get to end when the service is stopped."""
+
     gpus: tuple[str, ...] = ("all",)
+    """Indices or UUIDs of the GPUs as `nvidia-smi -L` prints them, or "all" alone."""
+
     extra_args: tuple[str, ...] = ()
+    """Options of vLLM that have no field here, as words of a command line."""
+
     environment: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Environment variables of vLLM; everyone on the host can read them."""
+
     hf_token_file: str | None = None
+    """A file of mode 0600 that holds the hub's token; systemd hands it over."""
+
     api_key_file: str | None = None
+    """A file of mode 0600 with the keys that vLLM asks clients for, one a line."""
+
     writable_directories: tuple[str, ...] = ()
+    """What the sandbox lets vLLM write to besides its own directories."""
+
     outgoing_addresses: tuple[str, ...] = ()
+    """Networks that a service may reach which is otherwise cut off from the network."""
+
     prefetch: bool = True
+    """Whether llmagent fetches a model of the hub before it starts vLLM."""
+
     profile: str | None = None
+    """The known deployment whose values stand where the table has none of its own."""
+
     user: str = "vllm"
+    """The user that vLLM runs as; unused with a container."""
+
     sandbox: Sandbox = Sandbox.STRICT
+    """How hard the rendered unit is confined."""
+
     engine: EngineSettings = field(default_factory=EngineSettings)
+    """Where the service's vLLM comes from: `python`, or an image."""
 
     @property
     def unit(self) -> str:
@@ -136,75 +215,32 @@ TUNABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """[service.NAME.expect]: what must be proven; None leaves the item to follow from the settings.
-
-    `linear_kernel` is a case-insensitive part of the kernel's class name ("marlin" matches
-    MarlinLinearKernel); "any" asks for nothing.
-    """
+    """[service.NAME.expect]: what must be proven; None: the item follows from the settings."""
 
     on_mismatch: OnMismatch = OnMismatch.ALERT
+    """Whether a contradiction is only reported, or the service is stopped and held."""
+
     quantization: str | None = None
+    """The method that must be in use."""
+
     linear_kernel: str | None = None
+    """A part of the kernel's class name, in any case ("marlin" matches MarlinLinearKernel); "any"
+    asks for none."""
+
     kv_cache_dtype: str | None = None
+    """The type that the KV cache must have."""
+
     max_model_len: int | None = None
+    """The length that must be in force, whatever recovery has learned."""
+
     max_num_seqs: int | None = None
+    """The number of sequences that must be in force, whatever recovery has learned."""
+
     enable_prefix_caching: bool | None = None
+    """Whether the prefix cache must be on."""
+
     enable_chunked_prefill: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A span of every day in local time, in seconds since midnight; it may pass midnight."""
-
-    begin: int
-    end: int
-
-    def holds(self, seconds: float) -> bool:
-        """Tell whether this time of the day lies in it."""
-        if self.begin <= self.end:
-            return self.begin <= seconds < self.end
-        return seconds >= self.begin or seconds < self.end
-
-    def __str__(self) -> str:
-        """Return it as agent.toml has it."""
-        return "-".join(f"{at // 3600:02}:{at % 3600 // 60:02}" for at in (self.begin, self.end))
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """[service.NAME.recovery]: how far recovery may go, and how long it waits. Times in seconds.
-
-    `try_anyway` starts what the plan says cannot fit. `probe_window` is when a learned setting may
-    be tried nearer to what was asked; None: never.
-    """
-
-    min_gpu_memory_utilization: float = 0.5
-    max_gpu_memory_utilization: float = 0.97
-    gpu_memory_utilization_step: float = 0.02
-    min_max_model_len: int = 2048
-    min_max_num_seqs: int = 8
-    min_max_num_batched_tokens: int = 2048
-    min_kv_cache_memory_bytes: int = 268435456
-    max_kv_cache_memory_bytes: int = 1099511627776
-    backoff_min_seconds: float = 5.0
-    backoff_max_seconds: float = 300.0
-    max_starts_per_hour: int = 12
-    settle_seconds: float = 600.0
-    start_stall_seconds: float = 900.0
-    download_stall_seconds: float = 1800.0
-    load_stall_seconds: float = 1800.0
-    compile_stall_seconds: float = 1800.0
-    capture_stall_seconds: float = 900.0
-    stop_seconds: float = 60.0
-    poll_seconds: float = 5.0
-    hang_seconds: float = 120.0
-    canary_seconds: float = 60.0
-    canary_every_seconds: float = 300.0
-    allow_enforce_eager: bool = True
-    allow_switches: bool = False
-    roll_back: bool = True
-    try_anyway: bool = False
-    probe_window: Window | None = None
+    """Whether chunked prefill must be on."""
 
 
 @dataclass(frozen=True, slots=True)

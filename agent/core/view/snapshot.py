@@ -108,64 +108,116 @@ class ProvenView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service. Times in seconds since the epoch, durations in seconds.
-
-    `asked` are the configured settings, `running` those in force; `restarts` counts by failure
-    class, `journal_lines` what was read since the agent started; `phase_seconds` is the total time
-    in each phase up to `since_seconds`. `hang_detection_off` says why a hang of the engine could
-    not be seen now, "" while it could.
-    """
+    """One service. Times are in seconds since the epoch, durations in seconds."""
 
     name: str
     unit: str
     phase: str
+    """What the agent is about with the service."""
+
     since_seconds: float
+    """Since when it is in this phase."""
+
     reason: str
+    """Why it is, in one sentence."""
+
     url: str = ""
+    """Where clients reach it."""
+
     engine_phase: str = ""
+    """How far the start of vLLM has come, by its log."""
+
     progress: ProgressView | None = None
     fetch: FetchView | None = None
+    """None while no weights are fetched."""
+
     main_pid: int = 0
+    """0 while no process runs."""
+
     invocation_id: str = ""
+    """systemd's id of the present run."""
+
     restarts: Mapping[str, int] = field(default_factory=dict)
+    """How often it was restarted, by the class of the failure that was answered."""
+
     asked: Mapping[str, SettingValue] = field(default_factory=dict)
+    """The settings of agent.toml."""
+
     running: Mapping[str, SettingValue] = field(default_factory=dict)
+    """The settings in force, with what recovery has learned."""
+
     overrides: Mapping[str, OverrideView] = field(default_factory=dict)
+    """Those of `running` that recovery has learned."""
+
     verification: tuple[Check, ...] = ()
+    """What the evidence says of each item that was asked for."""
+
     failure: FailureView | None = None
     held: HeldView | None = None
+    """None while the agent can go on without a person."""
+
     rolled_back: RolledBackView | None = None
+    """None while the settings of agent.toml run."""
+
     plan: PlanView | None = None
     proven: ProvenView | None = None
+    """What was measured of the last settings that served; None before the first."""
+
     start_seconds: float | None = None
+    """How long the last start took until the service was ready."""
+
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
+    """The total time in each phase up to `since_seconds`."""
+
     drop_ins: tuple[str, ...] = ()
+    """Paths of the drop-ins of its unit."""
+
     pending_restart: tuple[str, ...] = ()
+    """Settings that differ from those of the present run until the next start."""
+
     journal_lines: int = 0
+    """Lines of its journal that were read since the agent started."""
+
     journal_suppressed_lines: int = 0
+    """Lines of it that journald dropped, as it says itself."""
+
     api: Counters | None = None
+    """The counters of vLLM's /metrics; None while it was not read."""
+
     hang_detection_off: str = ""
+    """Why a hang of the engine could not be seen now, "" while it could."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment; `phases` are all phases that a service can be in.
-
-    `findings` are what the last check of the host found wrong. `gpus` is None on a host where no
-    GPU was ever looked for, `host` where [metrics] host is off.
-    """
+    """Everything at one moment."""
 
     at_seconds: float
+    """That moment, in seconds since the epoch."""
+
     version: str
+    """The version of llmagent."""
+
     phases: tuple[str, ...] = ()
+    """All phases that a service can be in."""
+
     config_valid: bool = True
     config_error: str = ""
+    """Why agent.toml, as it is on disk, is refused; "" while it is valid."""
+
     services: tuple[ServiceView, ...] = ()
     sources: tuple[SourceView, ...] = ()
     last_decision_seconds: float = 0.0
+    """When the agent last decided something, in seconds since the epoch."""
+
     findings: tuple[Finding, ...] = ()
+    """What the last check of the host found wrong."""
+
     gpus: GpusView | None = None
+    """None on a host where no GPU was ever looked for."""
+
     host: HostView | None = None
+    """None where [metrics] host is off."""
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:

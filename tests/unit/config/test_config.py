@@ -11,7 +11,8 @@ from agent.config.engine_table import ENGINE
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.engine import EngineSettings
-from agent.core.settings.service import Expectations, OnMismatch, Recovery, Sandbox, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Expectations, OnMismatch, Sandbox, Settings
 from agent.errors import ConfigError
 
 FULL = """

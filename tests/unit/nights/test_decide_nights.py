@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import FailureClass, Kind
 from agent.core.failures.meaning import kind_of
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action
 from agent.core.state.phases import Phase
 from tests.given.simulated_engine import Card

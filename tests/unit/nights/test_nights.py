@@ -15,7 +15,8 @@ from functools import partial
 import pytest
 
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
 from tests.nights.faults import What, of_class

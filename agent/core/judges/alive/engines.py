@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from agent.core.engine.metrics import Counters
-from agent.core.settings.service import Recovery
+from agent.core.settings.recovery import Recovery
 from agent.core.state.engine_life import EngineLife
 from agent.core.state.service import Live
 

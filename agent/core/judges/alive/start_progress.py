@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from agent.core.failures.classes import EnginePhase
 from agent.core.judges.turn import Turn
-from agent.core.settings.service import Recovery
+from agent.core.settings.recovery import Recovery
 from agent.core.state.service import Live, ServiceState
 from agent.core.state.unit import UnitFacts
 

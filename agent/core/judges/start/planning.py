@@ -25,7 +25,8 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.settings.service import Recovery, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Settings
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Planned, Proven
 from agent.core.state.phases import Phase

@@ -10,7 +10,8 @@ import pytest
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Expectations, OnMismatch, Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Expectations, OnMismatch, ServicePolicy, Settings
 from agent.core.state.actions import Start, Stop
 from agent.core.state.observations import CanaryDone, UnitSeen
 from agent.core.state.phases import Phase

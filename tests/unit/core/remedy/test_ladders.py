@@ -16,7 +16,8 @@ from agent.core.failures.meaning import group_of, kind_of
 from agent.core.remedy.case import Bound, Case, Change, Hold, Refetch, Remedy, Retry, Wait
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.propose import bounds_after, propose
-from agent.core.settings.service import Recovery, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Settings
 from agent.host.data.signatures import load_signatures
 
 F = FailureClass

@@ -25,7 +25,8 @@ from agent.core.remedy.case import (
 )
 from agent.core.remedy.ladders import LADDERS
 from agent.core.remedy.propose import bounds_after, propose
-from agent.core.settings.service import TUNABLES, Recovery, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import TUNABLES, Settings
 
 F = FailureClass
 

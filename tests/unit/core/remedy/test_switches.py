@@ -9,7 +9,8 @@ from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import FailureClass
 from agent.core.remedy.case import Case, Change, Hold, Retry
 from agent.core.remedy.propose import propose
-from agent.core.settings.service import Recovery, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Settings
 from agent.core.settings.switches import can_be_taken, is_switch
 from agent.core.unit.text import override_note
 from tests.given.engine_logs import SIGNATURES

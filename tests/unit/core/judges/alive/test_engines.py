@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from agent.core.engine.metrics import Counters, EngineCounters, scan
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary
 from agent.core.state.observations import CanaryDone
 from agent.core.state.phases import Phase

@@ -14,7 +14,8 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.gpu.reading import Driver, Gpus
 from agent.core.judges.alive.liveness import STEP_PATIENCE
 from agent.core.judges.alive.start_progress import BUSY_PATIENCE, limit
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary
 from agent.core.state.observations import CanaryDone, GpusSeen, LogProgress
 from agent.core.state.phases import Phase

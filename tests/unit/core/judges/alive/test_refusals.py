@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from agent.core.engine.metrics import Counters
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary, Verify
 from agent.core.state.observations import CanaryDone, Verified
 from agent.core.state.phases import Phase

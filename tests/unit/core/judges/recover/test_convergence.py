@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.phases import Phase
 from tests.given.simulated_engine import Card, failure_at_start
 from tests.given.simulated_host import SimulatedHost

@@ -13,7 +13,8 @@ from agent.core.codec import decode, encode
 from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Driver, Gpus
-from agent.core.settings.service import Recovery, ServicePolicy, Settings, Window
+from agent.core.settings.recovery import Recovery, Window
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.observations import GpusSeen
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Expectations, Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import Expectations, ServicePolicy, Settings
 from agent.core.state.actions import Start, Verify
 from agent.core.state.phases import Phase
 from tests.given.simulated_engine import Card

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.phases import Phase
 from tests.given.simulated_host import SimulatedHost
 

@@ -12,7 +12,8 @@ from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Driver, Gpu, GpuProcess, Gpus
 from agent.core.judges.start.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
 from agent.core.judges.start.leftovers import CANNOT_DIE_SECONDS
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Reap, Start
 from agent.core.state.host import News
 from agent.core.state.observations import GpusSeen

@@ -13,7 +13,8 @@ from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress, read_line
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Fetch, StopFetch
 from agent.core.state.observations import ActionDone, FetchSeen
 from agent.core.state.phases import Phase

@@ -12,7 +12,8 @@ from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Driver, Gpu, GpuMemory, Gpus
 from agent.core.planner.model import model_of
 from agent.core.planner.question import Fit
-from agent.core.settings.service import Recovery, ServicePolicy, Settings
+from agent.core.settings.recovery import Recovery
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.observations import GpusSeen, LogProgress
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy, KnownModel
