@@ -39,28 +39,38 @@ class Feed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer; element counts are of the whole model, before tensor parallelism.
-
-    `kv_width` is keys and values of one head together (for LATENT: the latent with its rope part);
-    `index_bytes` a sparse indexer's cache of one token; `span` the tokens of a window or chunk;
-    `state_elements` and `conv_elements` the recurrent state of one request, `weights` the mixer's
-    parameters where it is no attention; `queries` their width and `inner` the MLP's, 0 where
-    they are the model's.
-    """
+    """One layer; counts of elements are of the whole model, before tensor parallelism."""
 
     keeps: Keeps
+    """What it keeps of a request."""
+
     kv_heads: int = 0
     kv_width: int = 0
+    """Keys and values of one head together; for LATENT the latent with its rope part."""
+
     index_bytes: int = 0
+    """A sparse indexer's cache of one token."""
+
     span: int = 0
+    """The tokens of a window or chunk."""
+
     state_elements: int = 0
+    """The recurrent state of one request."""
+
     conv_elements: int = 0
+    """The state of its convolution, of one request."""
+
     state_bytes: int = 2
     weights: int = 0
+    """The mixer's parameters where it is no attention."""
+
     queries: int = 0
+    """Their width; 0 where it is the model's."""
+
     attends: bool = True
     feed: Feed = Feed.MLP
     inner: int = 0
+    """The width of the MLP; 0 where it is the model's."""
 
 
 _WINDOWS = {"sliding_attention", "sliding", "local", "local_attention", "sliding_window"}

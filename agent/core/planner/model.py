@@ -30,15 +30,7 @@ EXPERT_FP4_BITS = 4.25
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Sizes are numbers of elements; `dtype_bytes` is of the checkpoint's unquantized tensors.
-
-    `quantization_config` is the checkpoint's own, as config.json has it; `encodes` tells that an
-    image or audio encoder of `encoder_parameters` belongs to it, which is profiled too and dwarfs
-    the text's activation; `side_parameters` are embeddings of every layer (Gemma 3n and 4).
-    `expert_bits` are those of an expert's number where experts have a format of their own, else 0.
-    `known` is False for a family whose layers may be laid out otherwise than they are counted;
-    `mtp_layers` are those that draft, beside `layers`.
-    """
+    """A model by its config.json; sizes are numbers of elements."""
 
     architecture: str
     layers: tuple[Layer, ...]
@@ -49,21 +41,37 @@ class Model:
     vocab_size: int
     max_position: int
     dtype_bytes: int = 2
+    """Of the checkpoint's unquantized tensors."""
+
     tied_embeddings: bool = False
     gated_mlp: bool = True
     gated_attention: bool = False
     rotary_dim: int = 128
     experts: Experts | None = None
     expert_bits: float = 0.0
+    """Those of an expert's number where experts have a format of their own, else 0."""
+
     latent: Latent | None = None
     encodes: bool = False
+    """An image or audio encoder belongs to it, which is profiled too and dwarfs the text's
+    activation."""
+
     encoder_parameters: int = 0
+    """That encoder's."""
+
     encoder: Encoder | None = None
     encoder_only: bool = False
     side_parameters: int = 0
+    """Embeddings of every layer (Gemma 3n and 4)."""
+
     known: bool = True
+    """False for a family whose layers may be laid out otherwise than they are counted."""
+
     mtp_layers: int = 0
+    """Those that draft, beside `layers`."""
+
     quantization_config: Mapping[str, Any] = field(default_factory=dict)
+    """The checkpoint's own, as config.json has it."""
 
 
 _SIZES = (

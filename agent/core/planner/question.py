@@ -51,22 +51,19 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What shall be started: vLLM's own option names; None where vLLM chooses.
-
-    `gpu_memory_gib` is the memory of one card as NVML gives it (23.5 for a "24 GB" card), and
-    `gpu_name` its name where that is known: vLLM's defaults depend on both;
-    `memory_unified` tells that it has no memory of its own, as GB10, Thor and Orin;
-    `weights_gib` the weights of one GPU when they are known, `files_gib` those of all files;
-    `max_model_len` is -1 for the longest that fits, and `asked` what other options change.
-    """
+    """What shall be started, by vLLM's own option names; None where vLLM chooses."""
 
     gpu_memory_gib: float
+    """The memory of one card as NVML gives it (23.5 for a "24 GB" card)."""
+
     version: Version = field(default_factory=Version)
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     quantization: str | None = None
     kv_cache_dtype: str = "auto"
     max_model_len: int | None = None
+    """-1 for the longest that fits."""
+
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     gpu_memory_utilization: float | None = None
@@ -74,13 +71,24 @@ class PlanRequest:
     enforce_eager: bool = False
     enable_prefix_caching: bool | None = None
     weights_gib: float | None = None
+    """The weights of one GPU, where they are known."""
+
     files_gib: float | None = None
+    """The weights of all files."""
+
     free_gib: float | None = None
     gpu_name: str = ""
+    """Where it is known: vLLM's defaults depend on it, as on the card's memory."""
+
     memory_unified: bool = False
+    """The card has no memory of its own (GB10, Thor, Orin)."""
+
     dtype: str | None = None
     measured: Measured = field(default_factory=Measured)
+    """What vLLM printed at an earlier start."""
+
     asked: Asked = field(default_factory=Asked)
+    """What other options change."""
 
     @property
     def utilization(self) -> float:
@@ -104,23 +112,26 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The memory of one GPU in GiB.
-
-    `known` is False for a family that was counted as a plain transformer without proof, `refusal`
-    is why vLLM refuses to start, `doubt` why it may,
-    `model_tokens` what the model was made for.
-    `kv_tokens` are counted as this vLLM prints them, `needed_kv_gib` is what one request of
-    `max_model_len` tokens takes.
-    """
+    """The memory of one GPU in GiB."""
 
     verdict: Fit
     reason: str
+    """The verdict in one sentence."""
+
     architecture: str
     known: bool
+    """False for a family that was counted as a plain transformer without proof."""
+
     encoder_only: bool
     refusal: str
+    """Why vLLM refuses to start; "" when it does not."""
+
     doubt: str
+    """Why vLLM may refuse to start; "" for no reason."""
+
     model_tokens: int
+    """The length that the model was made for."""
+
     request: PlanRequest
     batch: Batch
     weights: Term
@@ -130,10 +141,16 @@ class Plan:
     budget_gib: float
     available_kv_gib: float
     error_gib: float
+    """How far the estimates together may be off."""
+
     needed_kv_gib: float
+    """What one request of `max_model_len` tokens takes."""
+
     max_model_len: int
     kv: Kv
     kv_tokens: int
+    """Counted as this vLLM prints them."""
+
     max_concurrency: float
     largest_max_model_len: int
 

@@ -41,42 +41,65 @@ NO_BOUND = Bound()
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A failure of a run with the settings `running`.
-
-    `gpu_name` is the card's, "" where nothing tells it; `host_memory`: the engine's memory is the
-    host's own (a CPU, a GB10), where page cache counts as used. `spent` counts the changes
-    already made for this class, `repeats` how often it came within the last hour, this time
-    included; `gap_seconds` is how long after the end of our own previous run the failed one was
-    started (None: there was none). `neighbours` are our other services on the same card with
-    their gpu_memory_utilization; `room` is the share of the card that no stranger holds, None
-    when unknown. `kv_gib_before` is what was left for the KV cache when these same settings last
-    proved good. `advice` and `switches` are what the log's own lines say to do and to turn
-    off. `place` is where the exception was thrown; `again`: a start before this one ended there in
-    the same way. `served`: it was ready before it failed. `guessed`: nothing tells which part of
-    the run it was. `beyond_settings`: none of the settings that recovery may change helps.
-    """
+    """A failure of one run, with all that a remedy is chosen by."""
 
     failure: FailureClass
     numbers: Numbers
+    """What vLLM printed in that run."""
+
     running: Settings
+    """The settings that it ran with."""
+
     recovery: Recovery = field(default_factory=Recovery)
     bounds: Mapping[str, Bound] = field(default_factory=dict)
+    """What was tried of each setting and was too high or too low."""
+
     spent: int = 0
+    """How many changes were already made for this class."""
+
     repeats: int = 1
+    """How often it came within the last hour, this time included."""
+
     gap_seconds: float | None = None
+    """How long after the end of our own previous run the failed one was started; None: there was
+    none."""
+
     vllm_version: str | None = None
     gpu_name: str = ""
+    """The card's, "" where nothing tells it."""
+
     host_memory: bool = False
+    """The engine's memory is the host's own (a CPU, a GB10), where page cache counts as used."""
+
     neighbours: Mapping[str, float] = field(default_factory=dict)
+    """Our other services on the same card with their gpu_memory_utilization."""
+
     room: float | None = None
+    """The share of the card that no stranger holds; None when unknown."""
+
     kv_gib_before: float | None = None
+    """What was left for the KV cache when these same settings last proved good."""
+
     advice: str = ""
+    """What the log's own lines say to do."""
+
     switches: tuple[str, ...] = ()
+    """What the log's own lines say to turn off."""
+
     place: str = ""
+    """Where the exception was thrown."""
+
     again: bool = False
+    """A start before this one ended at the same place in the same way."""
+
     served: bool = False
+    """It was ready before it failed."""
+
     guessed: bool = False
+    """Nothing tells which part of the run it was."""
+
     beyond_settings: bool = False
+    """None of the settings that recovery may change helps."""
 
     @property
     def utilization(self) -> float:

@@ -82,20 +82,25 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One profile; `settings`, `expect` and `recovery` have the keys of agent.toml's tables.
-
-    `refused` says of a published deployment in one sentence why it cannot be.
-    """
+    """One known deployment."""
 
     name: str
     description: str
     card: CardModel
     settings: Mapping[str, Any]
+    """With the keys of agent.toml's table, as `expect` and `recovery`."""
+
     since: tuple[Since, ...] = ()
+    """Settings that hold from a release of vLLM on."""
+
     expect: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] = field(default_factory=dict)
     bands: tuple[Band, ...] = ()
+    """What its figures should be."""
+
     alerts: tuple[Alert, ...] = ()
+    """Rules of its own for Prometheus."""
+
     notes: tuple[str, ...] = ()
 
     def settings_for(self, version: tuple[int, ...]) -> Mapping[str, Any]:

@@ -221,21 +221,39 @@ class Ailment:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """All that is remembered of one GPU; `lost_since` is 0 while it is there."""
+    """All that is remembered of one GPU."""
 
     uuid: str
+    """The name that the card keeps for ever."""
+
     index: int = 0
+    """NVML's, which may shift when a card is lost."""
+
     name: str = ""
     pci_bus_id: str = ""
     lost_since: float = 0.0
+    """0 while it is there."""
+
     cap: Cap = field(default_factory=Cap)
+    """Its power limit."""
+
     lock: ClockLock = field(default_factory=ClockLock)
+    """The range that its clocks are held in."""
+
     persistence: Persistence = field(default_factory=Persistence)
+    """The driver's persistence mode."""
+
     heat: Heat = field(default_factory=Heat)
     throttle: Throttle | None = None
     hidden_throttle_since: float = 0.0
+    """Since when it is busy far below its clocks and gives no reason; 0: it is not."""
+
     xids: Mapping[int, XidRecord] = field(default_factory=dict)
+    """The driver's errors by NVIDIA's code."""
+
     ailment: Ailment | None = None
+    """What a person must do before it can be relied on; None: nothing."""
+
     live: CardLive = field(default_factory=CardLive)
 
     @property

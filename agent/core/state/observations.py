@@ -238,26 +238,32 @@ class GpuActionDone:
 
 @dataclass(frozen=True, slots=True)
 class XidSeen:
-    """The driver reported an error of a GPU.
-
-    `at` is when it was read, `logged_at` when it was logged, in seconds since the epoch.
-    `pci_bus_id` is "domain:bus:device" in lower case, without the function; `name` and `meaning`
-    are the catalogue's. `pid` is 0 where the line names none; `recovery_action` is field 230's new
-    value from the text of an Xid 154. `earlier_boot`: it was logged before the host was booted.
-    `from_nvml`: NVML told of it, which says no more than the code and comes up to 10 s late.
-    """
+    """The driver reported an error of a GPU. Times are in seconds since the epoch."""
 
     at: float
     logged_at: float
+    """When it was logged; `at` is when it was read."""
+
     pci_bus_id: str
+    """"domain:bus:device" in lower case, without the function."""
+
     code: int
     text: str
     name: str = ""
+    """The catalogue's, as is `meaning`."""
+
     meaning: str = ""
     pid: int = 0
+    """0 where the line names none."""
+
     recovery_action: int | None = None
+    """NVML field 230's new value, from the text of an Xid 154."""
+
     earlier_boot: bool = False
+    """It was logged before the host was booted."""
+
     from_nvml: bool = False
+    """NVML told of it, which says no more than the code and comes up to 10 s late."""
 
 
 @dataclass(frozen=True, slots=True)

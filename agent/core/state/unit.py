@@ -26,27 +26,41 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
-    """A systemd unit as D-Bus shows it; `command_line` is the main process's argv.
-
-    `foreign` is the unit's file where that is not the one that llmagent writes, else "".
-    `leftovers` are processes that outlived their run, looked for only while the unit is down;
-    `cpu_seconds` is what the present run has used, None where systemd does not count it.
-    """
+    """A systemd unit as D-Bus shows it, in systemd's words."""
 
     active_state: str
     sub_state: str
     result: str = "success"
     exec_main_code: int = 0
+    """CLD_EXITED 1, CLD_KILLED 2, CLD_DUMPED 3; 0 while it runs or has never run."""
+
     exec_main_status: int = 0
+    """The exit status or the signal's number."""
+
     main_pid: int = 0
+    """0 when no main process runs."""
+
     invocation_id: str = ""
+    """New with each start; "" when there was none."""
+
     n_restarts: int = 0
+    """How often systemd's own Restart= has restarted it."""
+
     load_state: str = "loaded"
     command_line: tuple[str, ...] = ()
+    """The main process's argv."""
+
     drop_ins: tuple[str, ...] = ()
+    """Paths of its drop-ins."""
+
     foreign: str = ""
+    """The unit's file where that is not the one that llmagent writes, else ""."""
+
     leftovers: tuple[Leftover, ...] = ()
+    """Processes that outlived their run, looked for only while the unit is down."""
+
     cpu_seconds: float | None = None
+    """What the present run has used; None where systemd does not count it."""
 
     @property
     def gone(self) -> bool:

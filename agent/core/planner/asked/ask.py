@@ -19,29 +19,37 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the options of a start change of the arithmetic; the defaults change nothing.
-
-    `beside` are terms of one GPU, and `host` such of the host's memory for the whole service.
-    `draft_layers` keep a cache beside the model's own; `draft_in_checkpoint` tells that they are
-    the model's own (MTP) and counted as one of its layers. `not_known` are sentences on options
-    whose memory is not reckoned with, `refusal` why vLLM refuses the start whatever memory there
-    is, `notes` what else is to be said.
-    """
+    """What the options of a start change of the arithmetic; the defaults change nothing."""
 
     data_parallel: int = 1
+    """Replicas, each on its own GPUs."""
+
     decode_context: int = 1
     text_only: bool = False
     cpu_offload_gib: float = 0.0
     block_tokens: int | None = None
     gpu_blocks: int | None = None
     draft_layers: tuple[Layer, ...] = ()
+    """They keep a cache beside the model's own."""
+
     draft_in_checkpoint: bool = False
+    """The draft layers are the model's own (MTP) and counted as one of its layers."""
+
     draft_tokens: int = 0
     beside: tuple[Beside, ...] = ()
+    """Terms of one GPU."""
+
     host: tuple[Beside, ...] = ()
+    """Terms of the host's memory, for the whole service."""
+
     not_known: tuple[str, ...] = ()
+    """Sentences on options whose memory is not reckoned with."""
+
     refusal: str = ""
+    """Why vLLM refuses the start whatever memory there is."""
+
     notes: tuple[str, ...] = ()
+    """What else is to be said."""
 
     @property
     def beside_gib(self) -> float:
