@@ -53,7 +53,7 @@ def for_grep(signatures: SignatureSet) -> str:
     for signature in signatures.signatures:
         text = _without_lookahead(signature.pattern.pattern)
         text = re.sub(r"\(\?P<\w+>|\(\?:", "(", text)
-        text = re.sub(r"\[((?:[^\]\\]|\\.)*)\]", _bracket, text).replace(r"\d", "[0-9]")
+        text = re.sub(r"(?<!\\)\[((?:[^\]\\]|\\.)*)\]", _bracket, text).replace(r"\d", "[0-9]")
         parts.append(re.sub(r"([*+?}])\?", r"\1", text))
     return "\n".join(parts)
 
