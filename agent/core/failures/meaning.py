@@ -42,6 +42,7 @@ class FailureFacts:
     advice: str
     undecided: bool = False
     for_want_of_gpu_memory: bool = False
+    hangs_on_others: bool = False
     proves: Proof | None = None
     ladder: tuple[str, ...] = ()
     """The names of the rungs in their order, each as often as it is taken."""

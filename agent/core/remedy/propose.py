@@ -97,7 +97,7 @@ def _without_change(case: Case) -> Remedy:
     if failure is F.OOM_WEIGHTS_LOAD and _somebody_else_is_there(case):
         return Retry(f"another process holds {case.numbers.neighbour_gib:g} GiB and may leave")
     row = TABLE[failure]
-    if case.again and row.group in CAN_BE_DETERMINISTIC:
+    if case.again and row.group in CAN_BE_DETERMINISTIC and not row.hangs_on_others:
         why = f"the same at the same place of a start as before ({case.place})"
         return Hold(why, _advice(case))
     match row.at_last:

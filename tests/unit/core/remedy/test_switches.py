@@ -73,6 +73,14 @@ def test_the_same_exception_at_the_same_place_of_a_start_is_held_the_second_time
     assert "a new start may cure it" not in f"{held.why} {held.what_to_do}"
 
 
+@pytest.mark.parametrize(
+    "failure", [F.RAY_NODES_MISSING, F.PEER_LOST, F.START_STALLED, F.CUDA_BUSY]
+)
+def test_what_hangs_on_another_node_or_process_is_tried_on(failure: FailureClass) -> None:
+    again = Case(failure, Numbers(), Settings("vllm", "/m"), place="E@vllm/a.py:f", again=True)
+    assert isinstance(propose(again), Retry)
+
+
 def test_every_switch_of_the_knowledge_is_one() -> None:
     known = [s for sig in SIGNATURES.signatures for s in sig.switches]
     known += [s for rule in SIGNATURES.places.rules for s in rule.switches]
