@@ -11,42 +11,45 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
-from agent.core.gpu.reading import Driver, Gpu
+from agent.core.gpu.reading import Driver, Gpu, GpuProcess
 from agent.core.view.gpus import GpusView, GpuView
-from agent.daemon.metrics.cards import card_families
-from agent.daemon.metrics.families import GPU_LABELS, Value, card_key, counter, gauge, info
-from agent.daemon.metrics.readings import reading_families
+from agent.daemon.metrics.cards import CARDS
+from agent.daemon.metrics.families import (
+    GPU_LABELS,
+    Row,
+    Value,
+    card_key,
+    families,
+    gauge,
+    gauges,
+    info,
+)
+from agent.daemon.metrics.readings import READINGS
 
 
 def gpu_families(view: GpusView | None, services: frozenset[str]) -> Iterator[Metric]:
     """Yield every family; `services` are the units that llmagent looks after."""
     if view is None:
         return
-    yield from _driver(view)
-    yield from _presence(view)
-    yield from card_families(view.gpus)
+    yield from families(NVML, [((), view)])
+    if view.driver.module_version:
+        yield info(
+            "llmagent_driver",
+            "The NVIDIA driver: the module that is loaded, the library and CUDA version on disk.",
+            [_driver_labels(view.driver)],
+        )
+        yield from families(DRIVER, [((), view.driver)])
+    yield info("llmagent_gpu", "What a GPU is.", [_about(one.gpu) for one in view.gpus])
+    yield from families(PRESENCE, [((), view)])
+    yield from families(CARDS, _keyed(view.gpus), GPU_LABELS)
     now = tuple(one for one in view.gpus if not one.gpu.lost) if view.nvml_up else ()
-    yield from reading_families(now)
-    yield from _ecc(now)
-    yield from _processes(now, services)
+    yield from families(READINGS, _keyed(now), GPU_LABELS)
+    held = [(card_key(one), (one, services)) for one in now]
+    yield from families(PROCESSES, held, GPU_LABELS)
 
 
-def _driver(view: GpusView) -> Iterator[Metric]:
-    yield gauge("llmagent_nvml_up", "Whether NVML answers.", (), [((), view.nvml_up)])
-    driver = view.driver
-    if not driver.module_version:
-        return
-    yield info(
-        "llmagent_driver",
-        "The NVIDIA driver: the module that is loaded, the library and CUDA version on disk.",
-        [_driver_labels(driver)],
-    )
-    yield gauge(
-        "llmagent_driver_mismatch",
-        "Whether library and loaded module differ, so that the next start of vLLM would fail.",
-        (),
-        [((), driver.mismatch)],
-    )
+def _keyed(cards: tuple[GpuView, ...]) -> list[tuple[tuple[str, ...], GpuView]]:
+    return [(card_key(one), one) for one in cards]
 
 
 def _driver_labels(driver: Driver) -> dict[str, str]:
@@ -56,40 +59,6 @@ def _driver_labels(driver: Driver) -> dict[str, str]:
         "cuda_version": driver.cuda_version,
     }
     return {name: text for name, text in labels.items() if text}
-
-
-def _presence(view: GpusView) -> Iterator[Metric]:
-    cards = view.gpus
-    yield info("llmagent_gpu", "What a GPU is.", [_about(one.gpu) for one in cards])
-    yield gauge(
-        "llmagent_gpu_expected",
-        "GPUs that there are or were.",
-        (),
-        [((), float(len(cards) + view.nameless))],
-    )
-    there = sum(not one.gpu.lost for one in cards)
-    yield gauge(
-        "llmagent_gpu_visible",
-        "GPUs that NVML can reach.",
-        (),
-        [((), float(there))] if view.nvml_up else (),
-    )
-    yield gauge(
-        "llmagent_gpu_lost",
-        "Whether a GPU has fallen off the bus or is not listed any more.",
-        GPU_LABELS,
-        [(card_key(one), one.gpu.lost) for one in cards if one.gpu.lost or view.nvml_up],
-    )
-    yield gauge(
-        "llmagent_gpu_last_sample_timestamp_seconds",
-        "When NVML was last asked about a GPU.",
-        GPU_LABELS,
-        [
-            (card_key(one), view.sampled_seconds)
-            for one in cards
-            if view.sampled_seconds and not one.gpu.lost
-        ],
-    )
 
 
 def _about(gpu: Gpu) -> dict[str, str]:
@@ -105,36 +74,79 @@ def _about(gpu: Gpu) -> dict[str, str]:
     return {name: text for name, text in labels.items() if text}
 
 
-def _ecc(cards: tuple[GpuView, ...]) -> Iterator[Metric]:
-    yield counter(
-        "llmagent_gpu_ecc_errors",
-        "ECC errors: volatile since the driver was loaded, aggregate of the card's life.",
-        (*GPU_LABELS, "severity", "scope"),
-        [
-            ((*card_key(one), severity, scope), count)
-            for one in cards
-            for (severity, scope), count in one.gpu.ecc_errors.items()
+def _sampled(view: GpusView) -> Iterator[Value]:
+    for one in view.gpus:
+        if view.sampled_seconds and not one.gpu.lost:
+            yield card_key(one), view.sampled_seconds
+
+
+def _owned(of: tuple[GpuView, frozenset[str]]) -> Iterator[tuple[str, list[GpuProcess]]]:
+    view, services = of
+    if view.gpu.processes is None:
+        return
+    for owner, ours in (("service", True), ("other", False)):
+        yield owner, [p for p in view.gpu.processes if (p.unit in services) is ours]
+
+
+def _sizes(of: tuple[GpuView, frozenset[str]]) -> Iterator[Value]:
+    """Yield what each owner's processes use together, where it is known of all of them."""
+    for owner, processes in _owned(of):
+        used = [p.used_bytes for p in processes if p.used_bytes is not None]
+        if len(used) == len(processes):
+            yield (owner,), sum(used)
+
+
+NVML: tuple[Row[GpusView], ...] = (
+    gauge("llmagent_nvml_up", "Whether NVML answers.", lambda view: view.nvml_up),
+)
+
+DRIVER: tuple[Row[Driver], ...] = (
+    gauge(
+        "llmagent_driver_mismatch",
+        "Whether library and loaded module differ, so that the next start of vLLM would fail.",
+        lambda driver: driver.mismatch,
+    ),
+)
+
+PRESENCE: tuple[Row[GpusView], ...] = (
+    gauge(
+        "llmagent_gpu_expected",
+        "GPUs that there are or were.",
+        lambda view: len(view.gpus) + view.nameless,
+    ),
+    gauge(
+        "llmagent_gpu_visible",
+        "GPUs that NVML can reach.",
+        lambda view: sum(not one.gpu.lost for one in view.gpus) if view.nvml_up else None,
+    ),
+    gauges(
+        "llmagent_gpu_lost",
+        "Whether a GPU has fallen off the bus or is not listed any more.",
+        GPU_LABELS,
+        lambda view: [
+            (card_key(one), one.gpu.lost) for one in view.gpus if one.gpu.lost or view.nvml_up
         ],
-    )
+    ),
+    gauges(
+        "llmagent_gpu_last_sample_timestamp_seconds",
+        "When NVML was last asked about a GPU.",
+        GPU_LABELS,
+        _sampled,
+    ),
+)
 
-
-def _processes(cards: tuple[GpuView, ...], services: frozenset[str]) -> Iterator[Metric]:
-    counts: list[Value] = []
-    sizes: list[Value] = []
-    for one in cards:
-        if one.gpu.processes is None:
-            continue
-        for owner, ours in (("service", True), ("other", False)):
-            owned = [p for p in one.gpu.processes if (p.unit in services) is ours]
-            used = [p.used_bytes for p in owned if p.used_bytes is not None]
-            counts.append(((*card_key(one), owner), float(len(owned))))
-            if len(used) == len(owned):
-                sizes.append(((*card_key(one), owner), float(sum(used))))
-    labels = (*GPU_LABELS, "owner")
-    yield gauge("llmagent_gpu_processes", "Compute processes on a GPU, by owner.", labels, counts)
-    yield gauge(
+PROCESSES: tuple[Row[tuple[GpuView, frozenset[str]]], ...] = (
+    gauges(
+        "llmagent_gpu_processes",
+        "Compute processes on a GPU, by owner.",
+        ("owner",),
+        lambda of: [((owner,), len(processes)) for owner, processes in _owned(of)],
+    ),
+    gauges(
         "llmagent_gpu_process_memory_bytes",
         "GPU memory of the compute processes, by owner.",
-        labels,
-        sizes,
-    )
+        ("owner",),
+        _sizes,
+    ),
+)
+"""Of a card and the units that llmagent looks after."""
