@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from agent.core.command.picture import picture_of_line
+from agent.core.planner.asked.reading import Ground, request_of
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan
@@ -102,13 +105,18 @@ def _read(file: str) -> list[Row]:
 
 
 def _row(table: Mapping[str, Any]) -> Row:
+    config = _config(table)
     request = PlanRequest(
         version=version_of(table["version"]),
         measured=Measured(available_kv_gib=table.get("given_kv_gib")),
         **table["request"],
     )
+    if config is not None and "options" in table:
+        picture = picture_of_line(shlex.split(table["options"]))
+        asked = request_of(picture, model_of(config), Ground(request)).asked
+        request = replace(request, asked=asked)
     failed = bool(table.get("failed"))
-    return Row(table["source"], table["model"], request, table["printed"], failed, _config(table))
+    return Row(table["source"], table["model"], request, table["printed"], failed, config)
 
 
 def _config(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
