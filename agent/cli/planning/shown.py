@@ -125,6 +125,10 @@ def _headline(shown: Shown) -> str:
 
 
 def _cache(plan: Plan) -> str:
+    if plan.encoder_only:
+        return "KV cache: none, an encoder keeps nothing of a request"
+    if not plan.known:
+        return "KV cache: not known, this family was never measured"
     return (
         f"KV cache: {plan.kv.bytes_per_token:,.0f} bytes a token, {plan.kv_tokens:,} tokens, "
         f"{plan.max_concurrency:.2f} requests of {plan.max_model_len:,} tokens at once; "

@@ -42,7 +42,6 @@ def _limits(plan: Plan) -> Iterator[str]:
 def _changes(model: Model, plan: Plan) -> Iterator[str]:
     request = plan.request
     if plan.encoder_only or not plan.known:
-        yield from _more_utilization(model, plan)
         return
     blocks = fewest_blocks(plan)
     if 0 < blocks < plan.batch.sequences and _has_states(plan):

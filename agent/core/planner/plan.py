@@ -77,7 +77,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         # What such a family keeps is not known: no figure but one that vLLM printed is given.
         available, error = max(0.0, available), min(error, budget)
     pool = max(0.0, available) * GIB if model.known else 0.0
-    concurrency = kv.concurrency(pool, length)
+    concurrency = 0.0 if model.encoder_only else kv.concurrency(pool, length)
     draft = Plan(
         verdict=Fit.FITS,
         reason="",

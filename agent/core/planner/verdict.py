@@ -31,8 +31,8 @@ def verdict_of(plan: Plan) -> Verdict:
             return found
     if plan.encoder_only:
         return Fit.FITS, (
-            f"weights and activation take {plan.weights.gib + plan.activation.gib:.2f} GiB of "
-            f"{plan.budget_gib:.2f}; an encoder keeps no KV cache"
+            f"weights and activation take {plan.weights.gib + plan.activation.gib:.2f} GiB of the "
+            f"card; an encoder keeps no KV cache"
         )
     return Fit.FITS, (
         f"{plan.available_kv_gib:.2f} GiB for the KV cache, one request of {plan.max_model_len} "
@@ -114,11 +114,20 @@ def _no_room(plan: Plan) -> Verdict | None:
 
 
 def _encoder_too_heavy(plan: Plan) -> Verdict | None:
-    """An encoder keeps nothing of a request: it needs its weights and one batch."""
-    if not plan.encoder_only or plan.low_gib >= 0:
+    """An encoder keeps nothing of a request: it needs its weights and one batch, on the card.
+
+    Without a KV cache vLLM leaves no share of the memory to be filled, so that any
+    gpu_memory_utilization that is free will do (v1/engine/core, 0.11..0.32).
+    """
+    if not plan.encoder_only:
         return None
-    fit = Fit.DOES_NOT_FIT if plan.high_gib < 0 else Fit.TIGHT
-    return fit, f"weights and activation take {-plan.available_kv_gib:.2f} GiB more than is asked"
+    parts = (plan.weights, plan.activation, plan.non_torch)
+    needed, error = sum(part.gib for part in parts), sum(part.error_gib for part in parts)
+    free = free_gib(plan)
+    if needed + error <= free:
+        return None
+    fit = Fit.DOES_NOT_FIT if needed - error > free else Fit.TIGHT
+    return fit, f"weights and activation take {needed:.2f} GiB, about {free:.2f} GiB are free"
 
 
 def _request_too_long(plan: Plan) -> Verdict | None:

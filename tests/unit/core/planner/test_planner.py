@@ -221,8 +221,10 @@ def test_every_plan_adds_up_and_names_every_gib(name: str, asked: dict[str, obje
     plan = make_plan(model(name), PlanRequest(**asked))  # type: ignore[arg-type]
     total = sum(float(str(row["gib"])) for row in terms(plan))
     on_top = 0.0 if plan.request.version.graphs_inside else plan.cuda_graphs.gib
-    assert total - on_top == pytest.approx(plan.request.gpu_memory_gib, abs=0.02)
-    if plan.verdict is Fit.FITS:
+    # What is left of a family that was never measured is not shown below nought.
+    if plan.known:
+        assert total - on_top == pytest.approx(plan.request.gpu_memory_gib, abs=0.02)
+    if plan.verdict is Fit.FITS and not plan.encoder_only:
         assert plan.max_concurrency >= 1
         assert plan.largest_max_model_len >= min(plan.max_model_len, model(name).max_position)
 
