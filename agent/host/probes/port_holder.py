@@ -17,6 +17,7 @@ RIGHTS = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH")
 PROGRAM = """
 import dataclasses, json, sys
 sys.path.insert(0, sys.argv[1])
+from agent.host.probes.kernel import listener
 found = listener(int(sys.argv[2]))
 print(json.dumps(None if found is None else dataclasses.asdict(found)))
 """
