@@ -11,13 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.cli.planning.words import Divided
-from agent.config.agent_toml import load
 from agent.core.command.given import read_words
-from agent.core.command.line import NotVllmError, VllmLine, vllm_line
 from agent.core.command.picture import Picture, file_arguments, picture_of, picture_of_line
-from agent.core.command.unit_file import unit_command
 from agent.core.planner.asked.reading import mistakes_in, overridden
-from agent.core.settings.service import Settings
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.unit.environment import environment_of
 from agent.errors import UsageError
 from agent.host.models.config import read_model_config
@@ -25,7 +22,6 @@ from agent.host.models.files import read_config, weights_gib
 from agent.host.models.known import known_config, what_it_is
 from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
 from agent.host.vllm.config_file import read_options_file
-from agent.host.vllm.install import inspect, install_of
 
 UNIT_DIRECTORIES = (
     Path("/etc/systemd/system"),
@@ -110,9 +106,13 @@ def _base(
     if settings is not None:
         file = read_words(settings.extra_args).config_file
         content = None if file is None else read_options_file(file)
+        from agent.host.vllm.install import install_of  # a third of the time of a model's plan
+
         return picture_of(settings, content), settings, install_of(settings).version, ()
     unit = _unit(name)
     if unit is not None:
+        from agent.core.command.unit_file import unit_command  # with shlex: only where needed
+
         command = unit_command(unit)
         notes = tuple(f"EnvironmentFile {file} of the unit is not read" for file in command.files)
         return _line(command.words, command.environment, notes)
@@ -124,8 +124,10 @@ def _base(
 def _line(
     words: tuple[str, ...], environment: Mapping[str, str], notes: tuple[str, ...]
 ) -> tuple[Picture, None, str | None, tuple[str, ...]]:
+    from agent.core.command.line import NotVllmError, vllm_line  # with shlex: only where needed
+
     try:
-        line: VllmLine = vllm_line(words)
+        line = vllm_line(words)
     except NotVllmError as error:
         raise UsageError(str(error)) from error
     file = read_words(line.words).config_file
@@ -138,15 +140,23 @@ def _version(program: str) -> str | None:
     """Return the version of the vLLM behind a Python or a `vllm` of a virtual environment."""
     if not program.startswith("/"):
         return None
+    from agent.host.vllm.install import inspect  # a third of the time of a model's plan
+
     python = program if "python" in Path(program).name else str(Path(program).with_name("python"))
     return inspect(python).version
 
 
 def _service(name: str, config: Path) -> Settings | None:
-    if str(config).endswith(YAML) or not config.exists():
+    if str(config).endswith(YAML) or not config.exists() or "/" in name:
         return None
-    services = load(config).services
+    services = _services(config)
     return services[name].settings if name in services else None
+
+
+def _services(config: Path) -> Mapping[str, ServicePolicy]:
+    from agent.config.agent_toml import load  # a third of the time of a model's plan
+
+    return load(config).services
 
 
 def _unit(name: str) -> str | None:
@@ -185,7 +195,7 @@ def _text(file: Path) -> str:
 def _nothing_named(name: str, config: Path) -> str:
     there = ""
     if not str(config).endswith(YAML) and config.exists():
-        known = ", ".join(load(config).services) or "none"
+        known = ", ".join(_services(config)) or "none"
         there = f"{config} has no [service.{name}] (there are: {known}), "
     return f"{there}there is no unit {name}.service here, and no model is called {name}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -30,24 +30,62 @@ _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 `by_name`: nothing but the name tells the groups, so that what splits tear them is a doubt only."""
 
 
+_HEADER = re.compile(r'^\["([^"\n]+)"\]$', re.MULTILINE)
+_ALSO = re.compile(r"^also = \[(.*?)\]", re.MULTILINE | re.DOTALL)
+_QUOTED = re.compile(r'"([^"]+)"')
+
+
+class _Known(Mapping[str, Mapping[str, Any]]):
+    """The tables of the file by name; each is parsed when it is asked for: all take 30 ms."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._file = file
+        headers = list(_HEADER.finditer(text))
+        ends = [*(header.start() for header in headers[1:]), len(text)]
+        self._texts = {
+            header[1]: text[header.start() : end] for header, end in zip(headers, ends, strict=True)
+        }
+        self._owners: dict[str, str] = {}
+        for owner, own in self._texts.items():
+            also = _ALSO.search(own)
+            names = _QUOTED.findall(also[1]) if also else []
+            self._owners.update(dict.fromkeys((owner, *names), owner))
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        own = self._table(self._owners[name])
+        base = self._table(own.get("like", ""))
+        return {**self._table(base.get("like", "")), **base, **own}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._owners)
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def _table(self, owner: str) -> Mapping[str, Any]:
+        if owner not in self._texts:
+            return {}
+        try:
+            table: Mapping[str, Any] = tomllib.loads(self._texts[owner])[owner]
+        except (tomllib.TOMLDecodeError, KeyError) as error:
+            raise HostLacksError(f"{self._file}: {error}; reinstall the package") from error
+        return table
+
+
 @cache
 def known_models() -> Mapping[str, Mapping[str, Any]]:
     """Return config.json's numbers of well-known models by their hub names.
 
-    Raises HostLacksError when the package's data cannot be read.
+    Raises HostLacksError when the package's data cannot be read, as do its values.
     """
     file = resources.files("agent.models") / "known.toml"
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        known = _Known(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
         raise HostLacksError(f"{file}: {error}; reinstall the package") from error
-    named: dict[str, Mapping[str, Any]] = {}
-    for key, own in tables.items():
-        base = tables.get(own.get("like", ""), {})
-        first = tables.get(base.get("like", ""), {})
-        table = {**first, **base, **own}
-        named.update(dict.fromkeys((key, *own.get("also", ())), table))
-    return named
+    if not known:
+        raise HostLacksError(f"{file} holds no models; reinstall the package")
+    return known
 
 
 _BLOCKWISE = ("qwen/", "deepseek-ai/", "minimaxai/", "zai-org/glm-5", "xiaomimimo/")
@@ -93,12 +131,13 @@ def known_config(name: str) -> Mapping[str, Any] | None:
     if exact is not None:
         return exact
     bare = name.rpartition("/")[2].lower()
-    by_name = {known.rpartition("/")[2].lower(): table for known, table in known_models().items()}
+    by_name = {known.rpartition("/")[2].lower(): known for known in known_models()}
     if bare in by_name:
-        return by_name[bare]
+        return known_models()[by_name[bare]]
     for ending, quantization in _FORMATS:
         found = re.fullmatch(rf"(.+?)[-_.](?:{ending})", bare)
-        table = by_name.get(found[1]) if found else None
-        if table is not None:
+        known = by_name.get(found[1]) if found else None
+        if known is not None:
+            table = known_models()[known]
             return {**table, "quantization_config": _as_published(name, quantization)}
     return None
