@@ -20,12 +20,16 @@ LONGEST_PREFIX = 200
 _NUMBERS = re.compile(r"\d+")
 _ORIGIN = re.compile(r"([\w.-]+) +\| |\[pod/([^\]]+)\] |([\w.@/()-]+)\[\d+\]: ")
 _UNIT = re.compile(r"([\w@.-]+)\.service: ")
+_OURS = re.compile(r"(?:Start(?:ed|ing) )?[\w@.-]*vllm[\w@.-]*\.service\b")
 _CONTAINER = re.compile(r"([\w.-]+) exited with code \d")
 _SYSTEM = frozenset(
     {"kernel", "systemd", "systemd-oomd", "dockerd", "containerd", "podman", "kubelet", "conmon"}
 )
-_ANYBODY = frozenset({"python", "python3", "python3.10", "python3.11", "python3.12", "sh", "bash"})
-"""Identifiers of the journal that name a program and no service."""
+_ANYBODY = frozenset(
+    {"python", "python3", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"}
+    | {"sh", "bash", "vllm", "podman", "docker"}
+)
+"""Identifiers of the journal that name a program: its service may have any other name."""
 
 
 class Carriers:
@@ -35,6 +39,7 @@ class Carriers:
         self._prefixes: dict[str, re.Pattern[str]] = {}
         self._origins: set[str] = set()
         self._engine_spoke = False
+        self._unit_spoke = False
 
     def take(self, line: Line) -> Line:
         """Learn from a line of vLLM's own; return any other without the prefix that was learned."""
@@ -54,12 +59,15 @@ class Carriers:
 
     def is_foreign(self, line: Line) -> bool:
         """Tell whether a line without vLLM's own prefix is that of another service beside it."""
+        if _OURS.match(line.text) is not None:
+            self._unit_spoke = True
         if line.process or line.level or not self._engine_spoke:
             return False
         if (unit := _UNIT.match(line.text)) is not None:
             name = unit.group(1)
             named = self._origins - _ANYBODY
-            return "vllm" not in name and name not in named and bool(named or not self._origins)
+            told_apart = bool(named or self._unit_spoke or not self._origins)
+            return told_apart and "vllm" not in name and name not in named
         if (container := _CONTAINER.match(line.text)) is not None:
             return bool(self._origins) and container.group(1) not in self._origins
         origin = _origin_of(line.carrier)

@@ -13,6 +13,10 @@ from tests.unit.core.diagnosis.placement.test_variants import FIRST, SECOND
 
 LOGS = {name: case[0] for name, case in (FIRST | SECOND).items()} | {"ready": SERVING}
 
+DEATH = (
+    "Nov 21 03:51:00 gpu-1 systemd[1]: {}.service: Main process exited, code=killed, status=9/KILL"
+)
+
 LEARNED: dict[str, Callable[[str, int], str]] = {
     "stern": lambda line, _: f"vllm-7d9f8c-abcde vllm {line}",
     "a shipper": lambda line, n: f"gpu-7 2025/11/21-03:50:{n % 60:02} severity=info body> {line}",
@@ -53,10 +57,25 @@ def test_the_death_of_another_service_in_the_same_file_is_not_ours() -> None:
     assert ours.failure is FailureClass.ENGINE_DEAD
 
 
-def test_another_unit_that_dies_in_the_same_journal_is_not_ours() -> None:
-    journal = [f"Nov 21 03:50:01 gpu-1 vllm[4711]: {line}" for line in LOADING.split("\n")]
-    killed = "Main process exited, code=killed, status=9/KILL"
-    theirs = f"Nov 21 03:51:00 gpu-1 systemd[1]: {{}}.service: {killed}"
-    found = diagnose([*journal, theirs.format("backup")])
+@pytest.mark.parametrize(
+    ("identifier", "first"),
+    [
+        ("qwen", ""),
+        ("python3", "Nov 21 03:50:00 gpu-1 systemd[1]: Started vllm.service - vLLM."),
+        ("vllm", "Nov 21 03:50:00 gpu-1 systemd[1]: Started vllm.service - vLLM."),
+    ],
+)
+def test_another_unit_that_dies_in_the_same_journal_is_not_ours(
+    identifier: str, first: str
+) -> None:
+    lines = LOADING.strip().split("\n")
+    journal = [first, *(f"Nov 21 03:50:01 gpu-1 {identifier}[4711]: {line}" for line in lines)]
+    found = diagnose([*journal, DEATH.format("backup")])
     assert (found.outcome, found.failure) == (Outcome.RUNNING, None)
-    assert diagnose([*journal, theirs.format("vllm")]).failure is FailureClass.ENGINE_DEAD
+    assert diagnose([*journal, DEATH.format("vllm")]).failure is FailureClass.ENGINE_DEAD
+
+
+def test_a_unit_of_any_name_is_ours_where_nothing_tells_it_apart() -> None:
+    lines = LOADING.strip().split("\n")
+    journal = [f"Nov 21 03:50:01 gpu-1 vllm[4711]: {line}" for line in lines]
+    assert diagnose([*journal, DEATH.format("embed")]).failure is FailureClass.ENGINE_DEAD
