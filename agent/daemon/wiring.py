@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 from dataclasses import dataclass, field
@@ -225,7 +226,7 @@ def run(places: Places) -> int:
     another llmagent runs.
     """
     clock = agent_clock()
-    with InstanceLock(places.runtime / "lock"):
+    with contextlib.closing(InstanceLock(places.runtime / "lock")):
         store, volatile = open_store(places.state, places.runtime)
         with store:
             recorder = Recorder(store, volatile)

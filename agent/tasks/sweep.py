@@ -7,6 +7,7 @@ Whatever happens, the service is started again with the settings that it had.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Sweep:
 
 def run(sweep: Sweep, trials: Sequence[Trial], progress: bench.Progress) -> list[TrialOutcome]:
     """Return an outcome for each trial; needs root, and takes the service away meanwhile."""
-    with SystemdBus() as bus, TrialUnit(sweep.settings.unit, bus) as unit:
+    with contextlib.closing(SystemdBus()) as bus, TrialUnit(sweep.settings.unit, bus) as unit:
         outcomes = []
         for number, trial in enumerate(trials, 1):
             progress(f"{number}/{len(trials)}: {trial.setting} = {trial.value}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from agent.core.settings.service import Settings
 from agent.core.state.observations import ApiSeen
 from agent.core.state.phases import Phase
 from agent.daemon.clock import Clock
+from agent.daemon.sources.resting import RestingSource
 from agent.daemon.sources.thread import Emit
 from agent.host.vllm.api import HealthStatus, VllmApi
 from agent.host.vllm.reach import client_of
@@ -30,43 +30,36 @@ class Watched:
     poll_seconds: float
 
 
-class ApiSource:
+class ApiSource(RestingSource):
     """Asks only while the service runs; `watched` gives the loop's latest view."""
 
     def __init__(
         self, service: str, watched: Callable[[], Watched | None], emit: Emit, clock: Clock
     ) -> None:
+        super().__init__()
         self.name = f"api:{service}"
         self._service = service
         self._watched = watched
         self._emit = emit
         self._clock = clock
-        self._woken = threading.Event()
         self._api: tuple[str, VllmApi] | None = None
-
-    def wake(self) -> None:
-        """Ask soon. From any thread."""
-        self._woken.set()
 
     def look(self) -> None:
         """Ask if there is somebody to ask, then sleep as long as the phase wants."""
         watched = self._watched()
         if watched is None:
-            self._sleep(NOTHING_TO_ASK_SECONDS)
+            self.rest(NOTHING_TO_ASK_SECONDS)
             return
         match watched.phase:
             case Phase.STARTING:
                 health = self._client(watched).health()
                 self._see(watched, healthy=health is HealthStatus.HEALTHY, detail=health.value)
-                self._sleep(STARTING_SECONDS)
+                self.rest(STARTING_SECONDS)
             case Phase.VERIFYING | Phase.SERVING:
                 self._count(watched)
-                self._sleep(watched.poll_seconds)
+                self.rest(watched.poll_seconds)
             case _:
-                self._sleep(NOTHING_TO_ASK_SECONDS)
-
-    def close(self) -> None:
-        """Nothing is kept open between two calls of `look`."""
+                self.rest(NOTHING_TO_ASK_SECONDS)
 
     def _count(self, watched: Watched) -> None:
         answer = self._client(watched).counters()
@@ -90,7 +83,3 @@ class ApiSource:
         if self._api is None or self._api[0] != watched.invocation_id:
             self._api = (watched.invocation_id, client_of(watched.running))
         return self._api[1]
-
-    def _sleep(self, seconds: float) -> None:
-        self._woken.wait(seconds)
-        self._woken.clear()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from agent.core.state.host import HostState
 from agent.core.state.observations import HostExamined
 from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
+from agent.daemon.sources.resting import RestingSource
 from agent.daemon.sources.thread import Emit
 
 EVENING_HOUR = 19
@@ -26,7 +26,7 @@ DEADLINE_SECONDS = 20.0
 """Nobody waits for it, and the host may be busy."""
 
 
-class CheckupSource:
+class CheckupSource(RestingSource):
     """Runs the doctor's checks that need no network and no root beyond the agent's own rights."""
 
     name = "doctor"
@@ -34,10 +34,10 @@ class CheckupSource:
     def __init__(
         self, latest: Callable[[], tuple[HostState, HostPolicy]], emit: Emit, clock: Clock
     ) -> None:
+        super().__init__()
         self._latest = latest
         self._emit = emit
         self._clock = clock
-        self._woken = threading.Event()
         self._due = time.time() + FIRST_SECONDS
 
     def look(self) -> None:
@@ -45,14 +45,7 @@ class CheckupSource:
         if time.time() >= self._due:
             self._due = next_evening(datetime.now().astimezone()).timestamp()
             self._examine()
-        self._woken.wait(LOOK_SECONDS)
-
-    def wake(self) -> None:
-        """End the rest. From any thread."""
-        self._woken.set()
-
-    def close(self) -> None:
-        """Nothing is kept open."""
+        self.rest(LOOK_SECONDS)
 
     def _examine(self) -> None:
         # Once a day: what it takes to import it is not kept for the rest of the day's start.

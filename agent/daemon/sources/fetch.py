@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from agent.core.hub.unit import fetch_unit_name
 from agent.core.state.observations import FetchSeen
 from agent.core.state.unit import UnitFacts
 from agent.daemon.clock import Clock
+from agent.daemon.sources.resting import RestingSource
 from agent.daemon.sources.thread import Emit
 from agent.daemon.sources.units import unit_facts
 from agent.host.journal.follower import JournalFollower
@@ -26,7 +26,7 @@ IDLE_SECONDS = 5.0
 LAST_WORDS_SECONDS = 1.0
 
 
-class FetchSource:
+class FetchSource(RestingSource):
     """Reads only while `watched` says that the service is being fetched for."""
 
     def __init__(
@@ -38,6 +38,7 @@ class FetchSource:
         emit: Emit,
         clock: Clock,
     ) -> None:
+        super().__init__()
         self.name = f"fetch:{service}"
         self._service = service
         self._unit = fetch_unit_name(service)
@@ -46,22 +47,20 @@ class FetchSource:
         self._watched = watched
         self._emit = emit
         self._clock = clock
-        self._woken = threading.Event()
         self._bus = SystemdBus()
         self._follower: JournalFollower | None = None
         self._begin("")
 
     def wake(self) -> None:
         """Look soon. From any thread."""
-        self._woken.set()
+        super().wake()
         if self._follower is not None:
             self._follower.wake()
 
     def look(self) -> None:
         """Read the unit and its new lines, tell, and wait for more."""
         if not self._watched():
-            self._woken.wait(IDLE_SECONDS)
-            self._woken.clear()
+            self.rest(IDLE_SECONDS)
             return
         if self._follower is None:
             self._follower = JournalFollower(self._unit, None)

@@ -7,7 +7,6 @@ The disks have a thread of their own, since a network file system that is gone n
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from agent.core.state.host import HostState
 from agent.core.unit.environment import environment_of
 from agent.core.view.host import Disk, HostView, Machine, ServiceUsage
 from agent.daemon.clock import Clock
+from agent.daemon.sources.resting import RestingSource
 from agent.host.machine.cgroups import read_mounts, read_usage
 from agent.host.machine.disk import disk_space
 from agent.host.machine.figures import read_machine
@@ -35,29 +35,22 @@ class HostReading:
     services: dict[str, ServiceUsage]
 
 
-class HostSource:
+class HostSource(RestingSource):
     """Reads /proc and the control groups of the services that run."""
 
     name = "host"
 
     def __init__(self, state: Callable[[], HostState], clock: Clock) -> None:
+        super().__init__()
         self._state = state
         self._clock = clock
         self._mounts = read_mounts()
-        self._woken = threading.Event()
         self.latest: HostReading | None = None
 
     def look(self) -> None:
         """Read everything, then rest."""
         self.latest = HostReading(self._clock(), read_machine(), dict(self._usages()))
-        self._woken.wait(LOOK_SECONDS)
-
-    def wake(self) -> None:
-        """End the rest. From any thread."""
-        self._woken.set()
-
-    def close(self) -> None:
-        """Nothing is kept open."""
+        self.rest(LOOK_SECONDS)
 
     def _usages(self) -> Iterator[tuple[str, ServiceUsage]]:
         for name, service in self._state().services.items():
@@ -68,15 +61,15 @@ class HostSource:
                     yield name, read_usage(f"{name}.service", unit.main_pid, self._mounts)
 
 
-class DiskSource:
+class DiskSource(RestingSource):
     """Asks how full the file systems are that models and compiled code lie on."""
 
     name = "disk"
 
     def __init__(self, state: Callable[[], HostState], clock: Clock) -> None:
+        super().__init__()
         self._state = state
         self._clock = clock
-        self._woken = threading.Event()
         self.latest: tuple[float, tuple[Disk, ...]] | None = None
 
     def look(self) -> None:
@@ -92,14 +85,7 @@ class DiskSource:
         if problem is not None:
             raise problem
         # Services come right after the start: they are not to wait for half a minute.
-        self._woken.wait(DISK_SECONDS if disks else LOOK_SECONDS)
-
-    def wake(self) -> None:
-        """End the rest. From any thread."""
-        self._woken.set()
-
-    def close(self) -> None:
-        """Nothing is kept open."""
+        self.rest(DISK_SECONDS if disks else LOOK_SECONDS)
 
 
 def paths_of(state: HostState) -> tuple[str, ...]:

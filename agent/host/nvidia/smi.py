@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from agent.host.systemd.transient import as_transient_unit
+
 SEARCHED = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbin:/opt/bin"
 
 DEADLINE_SECONDS = 20
@@ -23,34 +25,31 @@ start of the driver for each); the agent itself keeps the driver started."""
 
 UNIT = "llmagent-nvidia-smi.service"
 
-_SETTINGS = (
-    "TimeoutStopSec=2",
-    "CapabilityBoundingSet=CAP_SYS_ADMIN",
-    "NoNewPrivileges=yes",
-    "ProtectSystem=strict",
-    "ProtectHome=yes",
-    "PrivateTmp=yes",
-    "PrivateNetwork=yes",
-    "RestrictAddressFamilies=AF_UNIX",
-    "RestrictNamespaces=yes",
-    "ProtectControlGroups=yes",
-    "ProtectKernelLogs=yes",
-    "ProtectClock=yes",
-    "MemoryDenyWriteExecute=yes",
-    "SystemCallArchitectures=native",
-)
+_PROPERTIES = {
+    "TimeoutStopSec": "2",
+    "CapabilityBoundingSet": "CAP_SYS_ADMIN",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateNetwork": "yes",
+    "RestrictAddressFamilies": "AF_UNIX",
+    "RestrictNamespaces": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectClock": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "SystemCallArchitectures": "native",
+}
 """systemd 252 and 257 know each of them."""
 
 
 def launcher(deadline_seconds: float = DEADLINE_SECONDS) -> tuple[str, ...]:
     """Return what stands before nvidia-smi and its options, so that systemd runs it."""
-    settings = (f"RuntimeMaxSec={deadline_seconds:g}", *_SETTINGS)
-    return (
-        "/usr/bin/systemd-run",
-        *("--quiet", "--wait", "--pipe", "--collect", f"--unit={UNIT}"),
+    return as_transient_unit(
+        {"RuntimeMaxSec": f"{deadline_seconds:g}", **_PROPERTIES},
+        f"--unit={UNIT}",
         "--description=nvidia-smi, run by llmagent",
-        *(f"--property={setting}" for setting in settings),
-        "--",
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.core.doctor.host import EngineProcess, HostMemory, Listener
+from agent.host.machine.figures import read_memory
 from agent.host.machine.unit_of_process import unit_of_groups
 
 PROC = Path("/proc")
@@ -19,10 +20,7 @@ _LISTENING = "0A"
 
 def memory() -> HostMemory:
     """Return the host's memory in bytes, zeros where the kernel does not tell."""
-    values = {}
-    for line in (PROC / "meminfo").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        values[name] = int(rest.split()[0]) * 1024
+    values = read_memory(PROC)
     try:
         shm = os.statvfs("/dev/shm")  # noqa: S108
         sizes = (shm.f_blocks * shm.f_frsize, shm.f_bavail * shm.f_frsize)

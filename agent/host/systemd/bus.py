@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from agent.host.systemd.connection import MANAGER, MANAGER_PATH, Connection, SystemdError
 from agent.host.systemd.unit_state import CommandLines, UnitState, read_unit
@@ -66,17 +65,6 @@ class SystemdBus:
         self._connection: Connection | None = None
         self._command_lines = CommandLines()
         self._held: set[str] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the connection; the next call opens a new one."""

@@ -9,6 +9,7 @@ of the host; here one fixed command has it, or that user's uid, for seconds.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 
 MARGIN_SECONDS = 1.0
 
@@ -36,10 +37,22 @@ def run_transient(
         "MemoryMax": "512M",
         "OOMScoreAdjust": "500",
     }
-    command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={uid}"]
-    for name, value in properties.items():
-        command += ["-p", f"{name}={value}"]
-    return _output([*command, "--", *argv], deadline_seconds + MARGIN_SECONDS)
+    command = [*as_transient_unit(properties, f"--uid={uid}"), *argv]
+    return _output(command, deadline_seconds + MARGIN_SECONDS)
+
+
+def as_transient_unit(properties: Mapping[str, str], *options: str) -> tuple[str, ...]:
+    """Return what stands before a command so that systemd runs it, and its end is waited for.
+
+    `properties` are those of the unit (systemd.exec(5), systemd.service(5)), `options` more of
+    systemd-run(1).
+    """
+    return (
+        "/usr/bin/systemd-run",
+        *("--quiet", "--wait", "--pipe", "--collect", *options),
+        *(f"--property={name}={value}" for name, value in properties.items()),
+        "--",
+    )
 
 
 def _output(command: list[str], seconds: float) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,10 @@ time.sleep(600)
 
 def test_a_second_instance_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with InstanceLock(path), pytest.raises(AlreadyRunningError, match=f"PID {os.getpid()} "):
+    with (
+        contextlib.closing(InstanceLock(path)),
+        pytest.raises(AlreadyRunningError, match=f"PID {os.getpid()} "),
+    ):
         InstanceLock(path)
 
 
