@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +29,6 @@ from agent.core.state.phases import Phase
 from agent.core.state.process import ProcessSeen
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.evidence import take_evidence
-from agent.host.probes.port_holder import print_holder
 from agent.host.vllm.process import process_status
 from agent.host.vllm.stacks import only_root_writes
 from tests.given.simulated_engine import diagnosis_of
@@ -124,16 +121,6 @@ def test_only_a_py_spy_that_root_alone_can_replace_gets_a_capability(tmp_path: P
     assert only_root_writes(Path("/bin/sh"))
     assert not only_root_writes(program)
     assert not only_root_writes(link)
-
-
-def test_who_listens_on_a_port_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        print_holder(port)
-    print_holder(port)
-    held, free = map(json.loads, capsys.readouterr().out.splitlines())
-    assert held["pid"] == os.getpid()
-    assert free is None
 
 
 def taken_port(holder: Listener) -> tuple[SimulatedHost, list[Action]]:
