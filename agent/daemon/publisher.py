@@ -241,7 +241,7 @@ def _proven(s: ServiceState) -> ProvenView | None:
     if proven is None:
         return None
     sizes = (proven.weights_gib, proven.available_kv_gib, proven.cuda_graph_gib)
-    return ProvenView(_settings(proven.settings), *sizes)
+    return ProvenView(_settings(proven.settings), *sizes, at_seconds=proven.at)
 
 
 def _rolled_back(s: ServiceState, ahead: float) -> RolledBackView | None:

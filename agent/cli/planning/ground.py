@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,4 +160,15 @@ def _measured(args: argparse.Namespace, subject: Subject, status: Mapping[str, A
         weights_gib=proven["weights_gib"],
         cuda_graph_gib=None if changed else proven["cuda_graph_gib"],
         available_kv_gib=None if changed else proven["available_kv_gib"],
+        when=_day(proven.get("at_seconds")),
     )
+
+
+def _day(at: object) -> str:
+    """Return the day of a Unix time, "" where none was noted."""
+    if not isinstance(at, int | float) or at <= 0:
+        return ""
+    try:
+        return datetime.fromtimestamp(at, UTC).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -98,12 +98,16 @@ class PlanView:
 
 @dataclass(frozen=True, slots=True)
 class ProvenView:
-    """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not."""
+    """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not.
+
+    `at_seconds` is when, in Unix time, 0 where it was not noted.
+    """
 
     settings: Mapping[str, SettingValue]
     weights_gib: float | None = None
     available_kv_gib: float | None = None
     cuda_graph_gib: float | None = None
+    at_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,9 @@ def test_what_vllm_printed_on_this_host_is_planned_with(
     _, changed, _ = plan(capsys, *argv, "--max-num-seqs", "8")
     assert changed["weights_gib"] == 15.5
     assert changed["available_kv_gib"] != 4.25
+    dated = the_agents_status(tmp_path, {**printed, "at_seconds": 1_795_000_000.0})
+    _, told, _ = plan(capsys, "vllm", "--config", str(config), "--status", str(dated))
+    assert str(told["reason"]).endswith("measured here on 2026-11-18")
 
 
 def test_only_the_tensors_that_vllm_loads_count_as_weights(tmp_path: Path) -> None:
