@@ -54,8 +54,13 @@ def for_grep(signatures: SignatureSet) -> str:
         text = _without_lookahead(signature.pattern.pattern)
         text = re.sub(r"\(\?P<\w+>|\(\?:", "(", text)
         text = re.sub(r"(?<!\\)\[((?:[^\]\\]|\\.)*)\]", _bracket, text).replace(r"\d", "[0-9]")
+        text = re.sub(r"\{(\d+),\d{2,}\}", _unbounded, text)  # grep unrolls a bounded repeat
         parts.append(re.sub(r"([*+?}])\?", r"\1", text))
     return "\n".join(parts)
+
+
+def _unbounded(found: re.Match[str]) -> str:
+    return "*" if found.group(1) == "0" else "+"
 
 
 def _without_lookahead(text: str) -> str:

@@ -21,6 +21,9 @@ MAX_FINDINGS = 64
 ALIVE_AFTER_SECONDS = 20
 """An engine that still makes tokens this long after an error line did not die of it."""
 
+HARDWARE_HEALS_SECONDS = 600
+"""Work for so long after a card's own error says that the card is there."""
+
 SHOWN = 1200
 """Characters of a line that evidence shows: of a longer one its beginning and its end."""
 
@@ -135,8 +138,7 @@ class FailureLines:
             f
             for f in self._found
             if f.weight >= WRAPPER_WEIGHT
-            or group_of(f.failure) in _SURVIVES_READY
-            or not ALIVE_AFTER_SECONDS <= seconds_between(f.stamp, stamp) < float("inf")
+            or not _long_enough(f) <= seconds_between(f.stamp, stamp) < float("inf")
         ]
 
     def survived_start(self) -> None:
@@ -151,6 +153,11 @@ class FailureLines:
         """Return the warnings behind the last hard line: they belong to the next run."""
         hard = max((f.order for f in self._found if not f.soft), default=0)
         return FailureLines([replace(f, order=0) for f in self._found if f.soft and f.order > hard])
+
+
+def _long_enough(finding: FailureLine) -> int:
+    hardware = group_of(finding.failure) in _SURVIVES_READY
+    return HARDWARE_HEALS_SECONDS if hardware else ALIVE_AFTER_SECONDS
 
 
 def finding_of(

@@ -36,6 +36,11 @@ _HEADER = re.compile(
 _INNER = re.compile(r"(?:\[rank\d+\]: ?|\([A-Za-z][\w =-]{0,40}? pid=\d+(?:, ip=[\d.]+)?\) ?)+")
 """What torch and Ray put before the message, inside vLLM's own prefix or without it."""
 
+_SAID_BEFORE = re.compile(r"(?:Error|Exception|Timeout|Fault)\b")
+"""What stands before a quoted prefix: an exception's own words go on, whatever is in them."""
+
+_PROGRAM = re.compile(r"(?:^| )([A-Za-z0-9_.@/()-]{1,60})\[\d{1,9}\]: ")
+
 _RESIDUE = re.compile(
     r"(?:\d\d:\d\d:\d\d )?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[[\w./]+\.py:\d+\] "
 )
@@ -65,7 +70,9 @@ class Line:
     `width` is the length of the physical line, without colours; `source` "file.py:line"; `carrier`
     what stood before `shown`.
     `process` is vLLM's own name ("EngineCore", "Worker_TP1", "" when not printed); `level` and
-    `stamp` ("11-21 03:05:45", local time without year) are "" outside log records.
+    `stamp` ("11-21 03:05:45", local time without year) are "" outside log records. `program` is
+    whose line the journal says it is ("vllm" of "vllm[4711]: "), "" where nothing says so.
+    `first` is false for what follows a carriage return within one raw line.
     """
 
     text: str
@@ -76,6 +83,8 @@ class Line:
     source: str = ""
     width: int = 0
     carrier: str = ""
+    program: str = ""
+    first: bool = True
 
 
 def clean_lines(raw: str) -> Iterator[Line]:
@@ -89,11 +98,11 @@ def clean_lines(raw: str) -> Iterator[Line]:
         yield _clean(raw)
         return
     pieces = [piece for piece in re.split(r"[\r\n]+", raw) if piece.strip()]
-    for piece in pieces[-MAX_PIECES:]:
-        yield _clean(piece)
+    for index, piece in enumerate(pieces[-MAX_PIECES:]):
+        yield _clean(piece, first=index == 0)
 
 
-def _clean(piece: str) -> Line:
+def _clean(piece: str, *, first: bool = True) -> Line:
     if not piece.isprintable():
         piece = _CONTROL.sub("", piece)
     if "#033[" in piece or "m(" in piece or "[0;0m" in piece or "[0m" in piece or "^M" in piece:
@@ -101,6 +110,8 @@ def _clean(piece: str) -> Line:
     process, level, stamp, source = "", "", "", ""
     start = 0
     header = _HEADER.search(piece, 0, 400)
+    if header is not None and _SAID_BEFORE.search(piece, 0, header.start()) is not None:
+        header = None
     if header is not None:
         level, stamp = header.group(1), header.group(2)
         source = f"{(header.group(3) or '').rpartition('/')[2]}:{header.group(4) or 0}"
@@ -122,6 +133,7 @@ def _clean(piece: str) -> Line:
             start = residue.end()
     if piece.startswith(("[rank", "("), start) and (inner := _INNER.match(piece, start)):
         start = inner.end()
+    program = _PROGRAM.search(piece, 0, begin) if begin > len("a[1]: ") else None
     return Line(
         piece[start:].rstrip(),
         piece[begin:].rstrip(),
@@ -131,6 +143,8 @@ def _clean(piece: str) -> Line:
         source,
         len(piece),
         piece[:begin],
+        "" if program is None else program.group(1),
+        first,
     )
 
 

@@ -14,6 +14,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
@@ -86,6 +87,7 @@ class LogReader:
         self._signatures = signatures
         self._run = Run(signatures.places)
         self._before: Run | None = None
+        self._provenance = Provenance(signatures.writers)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._carriers = Carriers()
         self._wrapped = ""
@@ -158,6 +160,17 @@ class LogReader:
             self._wrapped = ""
             return
         self._tail.append(line.shown.strip()[:TAIL_CHARACTERS])
+        writer = self._provenance.writer(line, ready=self._run.ready)
+        if writer is Writer.ENGINE:
+            self._take_of_the_engine(line)
+            return
+        self._wrapped = ""
+        if writer is Writer.ACCESS:
+            matches = self._signatures.find_in_access_line(line.text)
+            if matches:
+                self._run.take(line, matches)
+
+    def _take_of_the_engine(self, line: Line) -> None:
         matches = self._signatures.find(line.text)
         whole = line.text
         if self._wrapped and not line.level and not matches:

@@ -216,7 +216,7 @@ class Run:
             nearest = min(found, key=lambda finding: finding.weight)
             for finding in found:
                 if finding.failure is nearest.failure:
-                    self.findings.add(replace(finding, placed=placed))
+                    self.findings.add(replace(finding, placed=placed, stamp=self.stamp))
         return bool(found)
 
     def _become_ready(self, line: Line) -> bool:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from agent.core.diagnosis.facts import is_fact
 from agent.core.diagnosis.numbers import is_number
 from agent.core.diagnosis.placement.places import Places
+from agent.core.diagnosis.provenance import Writers
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.patterns import compile_pattern
 
@@ -141,9 +142,11 @@ class SignatureSet:
         signatures: Iterable[Signature],
         versions: Mapping[int, str] | None = None,
         places: Places | None = None,
+        writers: Writers | None = None,
     ) -> None:
         self.signatures = tuple(signatures)
         self.places = places or Places()
+        self.writers = writers
         self.versions = dict(versions or {})
         index: dict[str, list[tuple[str, Signature]]] = {}
         for signature in self.signatures:
@@ -151,6 +154,7 @@ class SignatureSet:
                 index.setdefault(_anchor(literal), []).append((literal, signature))
         self._index = {word: tuple(entries) for word, entries in index.items()}
         self._words = frozenset(self._index)
+        self._of_access = tuple(s for s in self.signatures if " HTTP/" in s.pattern.pattern)
 
     def find(self, text: str) -> tuple[Match, ...]:
         """Return the signatures of a clean line, in the order of the files."""
@@ -169,6 +173,14 @@ class SignatureSet:
                 captures = found.groupdict()
                 matches.append(Match(candidates[order], captures, found.start(), found.end()))
         return tuple(matches)
+
+    def find_in_access_line(self, text: str) -> tuple[Match, ...]:
+        """Return the signatures that are the form of a whole access line: its words are anybody's.
+
+        They begin where the line does and go on behind the path.
+        """
+        found = ((s, s.pattern.match(text)) for s in self._of_access)
+        return tuple(Match(s, m.groupdict(), 0, m.end()) for s, m in found if m is not None)
 
 
 _COMMON = frozenset(

@@ -8,6 +8,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, Places, rule_from_table
+from agent.core.diagnosis.provenance import Writers, WritersError, writers_from_table
 from agent.core.diagnosis.signatures import (
     Signature,
     SignatureError,
@@ -27,6 +28,7 @@ def read_signatures(directory: Traversable) -> SignatureSet:
     signatures: list[Signature] = []
     versions: dict[int, str] = {}
     rules: list[PlaceRule] = []
+    writers: Writers | None = None
     for entry in sorted(directory.iterdir(), key=lambda found: found.name):
         if not entry.name.endswith(".toml"):
             continue
@@ -36,6 +38,8 @@ def read_signatures(directory: Traversable) -> SignatureSet:
                 signatures.append(signature_from_table(table, len(signatures)))
             shared = data.get("exceptions", {})
             rules += [rule_from_table(table, shared) for table in data.get("place", [])]
+            if "writers" in data:
+                writers = writers_from_table(data["writers"])
             versions.update({int(line): name for line, name in data.get("core_lines", {}).items()})
         except (
             OSError,
@@ -43,9 +47,10 @@ def read_signatures(directory: Traversable) -> SignatureSet:
             tomllib.TOMLDecodeError,
             SignatureError,
             PlaceError,
+            WritersError,
         ) as error:
             message = f"{entry.name}: {error}; reinstall the package or correct the file"
             raise HostLacksError(message) from error
     if not signatures:
         raise HostLacksError(f"{directory}: no signatures found; reinstall the package")
-    return SignatureSet(signatures, versions, Places(rules))
+    return SignatureSet(signatures, versions, Places(rules), writers)

@@ -267,7 +267,7 @@ def test_a_broken_library_that_was_only_warned_of_explains_the_death_that_follow
 
 
 def test_an_engine_that_makes_tokens_long_after_an_error_did_not_die_of_it() -> None:
-    error = "\n(APIServer pid=1) ERROR 11-21 03:07:00 [x.py:2] RuntimeError: CUDA error: " \
+    error = "\n(EngineCore pid=42) ERROR 11-21 03:07:00 [x.py:2] RuntimeError: CUDA error: " \
         "device-side assert triggered"  # fmt: skip
     stats = (
         "\n(APIServer pid=1) INFO 11-21 03:{}:00 [loggers.py:2] Engine 000: Avg prompt throughput: "

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways in which a client of vLLM gets words into its log, each as the lines that are printed.
+
+Forms of vLLM 0.6..0.32 and uvicorn; the words are put where the client's own stand.
+"""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+API = "(APIServer pid=1) "
+V0 = "ERROR 11-28 16:34:02 serving_chat.py:199] "
+V1 = f"{API}ERROR 11-28 16:34:02 [serving.py:274] "
+V1_INFO = f"{API}INFO 11-28 16:34:02 "
+
+
+def _traceback(head: str, error: str, prefix: str = "") -> list[str]:
+    lines = [
+        *([head] if head else []),
+        "Traceback (most recent call last):",
+        '  File "/opt/vllm/lib/python3.12/site-packages/starlette/_exception_handler.py", line 42, in wrapped_app',
+        "    await app(scope, receive, sender)",
+        '  File "/opt/vllm/lib/python3.12/site-packages/vllm/entrypoints/openai/api_server.py", line 9, in create',
+        "    raise ValueError(message)",
+        *error.split("\n"),
+    ]
+    return [prefix + line for line in lines]
+
+
+CHANNELS: dict[str, Callable[[str], list[str]]] = {
+    "path": lambda w: [f'INFO:     127.0.0.1:52088 - "GET /{quote(w)} HTTP/1.1" 404 Not Found'],
+    "raw path": lambda w: [f'INFO:     127.0.0.1:52088 - "GET /{w} HTTP/1.1" 404 Not Found'],
+    "prefixed path": lambda w: [f'{API}INFO:     10.0.0.9:1 - "POST /{w} HTTP/1.1" 404 Not Found'],
+    "coloured path": lambda w: [
+        f'\x1b[32mINFO\x1b[0m:     10.0.0.9:1 - "\x1b[1mGET /{w} HTTP/1.1\x1b[0m" \x1b[31m404\x1b[0m'
+    ],
+    "logged path": lambda w: [
+        f'INFO 11-28 16:34:02 [httptools_impl.py:478] 10.0.0.9:1 - "GET /{w} HTTP/1.1" 404'
+    ],
+    "forwarded-for": lambda w: [f'INFO:     {w}:0 - "GET /v1/models HTTP/1.1" 401 Unauthorized'],
+    "model": lambda w: [
+        f"{V1}Error with model error=ErrorInfo(message='The model `{w}` does not exist.', "
+        "type='NotFoundError', param='model', code=404)"
+    ],
+    "bare model": lambda w: [
+        "ERROR 11-28 16:34:02 [serving.py:274] Error with model error=ErrorInfo(message='The model "
+        f"`{w}` does not exist.', type='NotFoundError', param=None, code=404)"
+    ],
+    "model of 0.6": lambda w: [
+        f"{V0}Error with model object='error' message='The model `{w}` does"
+    ],
+    "prompt": lambda w: [
+        f"{V1_INFO}[logger.py:43] Received request cmpl-1: prompt: {w!r}, params: SamplingParams("
+        "n=1), prompt_token_ids: [1], lora_request: None."
+    ],
+    "prompt over lines": lambda w: [
+        f"{V1_INFO}[logger.py:43] Received request cmpl-1: prompt: 'my log says",
+        *w.split("\n"),
+        "what is it?', params: SamplingParams(n=1), lora_request: None.",
+    ],
+    "prompt behind a return": lambda w: [
+        f"{V1_INFO}[logger.py:43] Received request cmpl-1: prompt: 'x\r{w}\r', params: None"
+    ],
+    "request id": lambda w: [
+        f"{V1_INFO}[logger.py:43] Received request cmpl-{w}-0: prompt: 'a', params: None",
+        f"{V1_INFO}[async_llm.py:270] Added request cmpl-{w}-0.",
+        f"{V1_INFO}[async_llm.py:410] Aborted request cmpl-{w}-0.",
+    ],
+    "preprocessing": lambda w: [
+        f"{V1}Error in preprocessing prompt inputs",
+        *_traceback("", f"ValueError: {w}", V1),
+    ],
+    "preprocessing of 0.6": lambda w: _traceback("Error in preprocessing", f"ValueError: {w}", V0),
+    "validation": lambda w: [
+        f"{API}WARNING 11-28 16:34:02 [protocol.py:82] The following fields were present: {{'{w}'}}"
+    ],
+    "asgi": lambda w: _traceback("ERROR:    Exception in ASGI application", f"ValueError: {w}"),
+    "prefixed asgi": lambda w: _traceback(
+        "ERROR:    Exception in ASGI application", f"ValueError: {w}", API
+    ),
+    "asgi over lines": lambda w: _traceback(
+        "ERROR:    Exception in ASGI application", f"ValueError: bad input\n{w}\n{w}", API
+    ),
+    "unnamed traceback": lambda w: _traceback("", f"ValueError: {w}", API),
+    "logged traceback": lambda w: _traceback(
+        "Exception while handling",
+        f"ValueError: {w}",
+        f"{API}ERROR 11-28 16:34:02 [any_name.py:9] ",
+    ),
+    "quoted prefix": lambda w: _traceback(
+        "ERROR:    Exception in ASGI application",
+        f"ValueError: x ERROR 11-28 16:34:02 [core.py:9] {w}",
+        API,
+    ),
+    "another unit": lambda w: [f"other.service: {w}"],
+}
+"""By name: words to the lines that a server which is up prints of them."""
