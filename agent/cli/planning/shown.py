@@ -36,7 +36,8 @@ class Shown:
     @property
     def roof(self) -> float | None:
         """Tokens a second that the memory's bandwidth allows one request."""
-        if self.card is None or self.is_refused:
+        starts = not self.is_refused and self.plan.available_kv_gib > 0
+        if self.card is None or not starts:
             return None
         request = self.plan.request
         bandwidth = self.card.bandwidth_bytes_per_second

@@ -165,6 +165,7 @@ def test_a_refused_start_shows_no_table(capsys: pytest.CaptureFixture[str]) -> N
     assert "do not divide" in out
     hopeless = told(capsys, LLAMA, "--gpu", "RTX 3080")
     assert "available_kv" not in hopeless
+    assert "tokens/s" not in hopeless
     assert "weights" in hopeless
 
 

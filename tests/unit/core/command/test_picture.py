@@ -13,6 +13,7 @@ from agent.core.command.options import ALSO, KINDS, SHORT, Kind
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import file_arguments, forgotten, picture_of, picture_of_line
 from agent.core.command.spelling import negatives_of, option_named
+from agent.core.engine.command_line import FLAGS
 from agent.core.settings.service import Settings
 
 VALUES = {
@@ -165,5 +166,6 @@ def test_what_stays_in_the_agents_hands_is_not_refused() -> None:
     assert escapes(read_words(["--no-enable-ssl-refresh"]).options) == ()
 
 
-def test_every_escape_is_an_option_of_vllm() -> None:
+def test_every_escape_and_every_key_that_is_a_flag_is_an_option_of_vllm() -> None:
     assert KINDS.keys() >= ESCAPES.keys()
+    assert KINDS.keys() >= FLAGS.keys()
