@@ -201,12 +201,25 @@ def finding_of(
     )
 
 
+def place_tells_more(placed: Placed, finding: FailureLine) -> bool:
+    """Tell whether an exception's place names its class better than a signature did."""
+    return (
+        placed.failure is not None
+        and HEADLINE_WEIGHT <= finding.weight < WRAPPER_WEIGHT
+        and _weight_of_place(placed) < finding.weight
+    )
+
+
+def _weight_of_place(placed: Placed) -> float:
+    weight = WORDS_WEIGHT if placed.by_words else FRAMES_WEIGHT
+    return weight + (0.0 if placed.failure else REPLACED_WEIGHT)
+
+
 def finding_by_place(line: Line, thrown: str, placed: Placed, order: int) -> FailureLine:
     """Return an exception that only its place explains; its class may be `unknown`."""
-    weight = WORDS_WEIGHT if placed.by_words else FRAMES_WEIGHT
     return FailureLine(
         placed.failure or FailureClass.UNKNOWN,
-        weight + (0.0 if placed.failure else REPLACED_WEIGHT),
+        _weight_of_place(placed),
         order,
         shorten(thrown),
         {},

@@ -12,6 +12,7 @@ from agent.core.diagnosis.failure_lines import (
     excerpt,
     finding_by_place,
     finding_of,
+    place_tells_more,
     shorten,
 )
 from agent.core.diagnosis.lines import Line, seconds_between
@@ -214,6 +215,8 @@ class Run:
         ]
         if found:
             nearest = min(found, key=lambda finding: finding.weight)
+            if placed is not None and place_tells_more(placed, nearest):
+                return False
             for finding in found:
                 if finding.failure is nearest.failure:
                     self.findings.add(replace(finding, placed=placed, stamp=self.stamp))

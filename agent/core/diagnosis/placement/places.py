@@ -25,6 +25,11 @@ MAX_WORDS = 2_000
 _A_FUNCTION = 1_000
 """A function's name (":load_weights") tells more than any module."""
 
+_ANYWHERE = 500
+"""So does a part of a path ("*/ops/") more than where the path begins."""
+
+_MORE = {":": _A_FUNCTION, "*": _ANYWHERE}
+
 
 @dataclass(frozen=True, slots=True)
 class PlaceRule:
@@ -137,16 +142,18 @@ class Places:
         longest, best = 0, None
         for rule in self._framed:
             for module in rule.modules:
-                length = len(module) + (_A_FUNCTION if module.startswith(":") else 0)
+                length = len(module) + _MORE.get(module[0], 0)
                 if length > longest and _is_in(frame, module):
                     longest, best = length, rule
         return best
 
 
 def _is_in(frame: str, module: str) -> bool:
-    """Tell whether a frame is in "vllm/config", "vllm/a.py", or a function ":load_weights"."""
+    """Tell whether a frame is in "vllm/config", "vllm/a.py", ":load_weights" or "*/ops/"."""
     if module.startswith(":"):
         return frame.endswith(module)
+    if module.startswith("*"):
+        return frame.startswith("vllm/") and module[1:] in frame.partition(":")[0]
     return frame.startswith(module) and frame[len(module) : len(module) + 1] in ("/", ".", ":", "_")
 
 
