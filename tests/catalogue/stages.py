@@ -95,7 +95,7 @@ _STARTING = re.compile(
 _RUNNING = re.compile(
     r"^(?:_?forward\w*|_?apply\w*|__call__|_?embed\w*|get_multimodal\w*|_?run\w*|compute\w*|_?attn\w*"
     r"|\w*_kernel|_?invoke\w*|_?fused\w*|\w*_fake|\w*_impl|\w*gemm\w*|\w*_mm|_?process_\w+_input\w*"
-    r"|_?parse_and_validate\w*|prepare\w*|finalize\w*|_?call\w*|shrink|expand|\w*_op)$"
+    r"|_?encode\w*|_process_\w+|_apply_hf\w*|_?parse_and_validate\w*|prepare\w*|finalize\w*|_?call\w*|shrink|expand|\w*_op)$"
 )
 _WEIGHTS = re.compile(r"weight|load|shard|create|^from_")
 

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.catalogue.corpus import corpus
+from tests.catalogue.judging import frames_alone, held_out, score, without_release
 from tests.catalogue.logs import dying_log
 from tests.catalogue.placing import By, can_end, place
 from tests.catalogue.stages import Stage, stage_of
@@ -109,3 +110,24 @@ def test_every_stage_of_every_release_is_placed() -> None:
         lost[release, one.stage] += one.by is By.NOTHING
     poor = {key: lost[key] for key in lost if lost[key] > max(1, 0.05 * of_all[key])}
     assert poor == {}
+
+
+@pytest.mark.parametrize("name", ["first", "second", "third"])
+def test_texts_of_a_release_held_out_get_a_class_that_a_person_gave_them(name: str) -> None:
+    _, cases = held_out(name)
+    got = score(cases, SIGNATURES)
+    assert got.right / got.cases >= 0.85
+    assert got.named / got.cases >= 0.95
+    assert got.dangerous == 0
+
+
+def test_frames_alone_tell_what_no_signature_names() -> None:
+    _, cases = held_out("third")
+    got = score(cases, frames_alone(SIGNATURES))
+    assert got.right / got.cases >= 0.85
+
+
+def test_signatures_of_a_release_can_be_held_out() -> None:
+    names = {s.id for s in without_release(SIGNATURES, "0.33").signatures}
+    assert "no-memory-left-for-kv-on-cpu" not in names
+    assert "weights-held-outside-exceed-the-budget" in names

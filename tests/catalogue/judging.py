@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How right the log reader is on texts whose class a person said before it was asked.
+
+The files held-out-*.tsv hold texts that were new in vLLM 0.32 and 0.33, labelled blind, each with
+the classes that are right for it. The reader's rules were frozen before each was labelled; what
+was right at first sight is written in its first line. Rules were mended since, so the figure that
+is measured today is no longer one of unseen texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from agent.core.diagnosis.reader import Diagnosis, LogReader
+from agent.core.diagnosis.signatures import SignatureKind, SignatureSet
+from agent.core.failures.classes import FailureClass, Group
+from agent.core.failures.meaning import advice_for_class, group_of, transient
+from tests.catalogue.corpus import CORPUS
+from tests.catalogue.eras import filled
+from tests.catalogue.logs import dying_log
+from tests.catalogue.texts import Text
+from tests.given.engine_logs import DEATH_AT_START, STARTING, failed
+from tests.given.engine_words import WORDS
+
+_NAIVE = re.compile("error|exception", re.IGNORECASE)
+_ACTS = frozenset({Group.MEMORY, Group.HARDWARE, Group.FILES})
+"""Groups whose remedy changes memory settings, resets the GPU or fetches files again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A log, the words of its cause, and the classes that are right for it."""
+
+    log: tuple[str, ...]
+    cause: str
+    right: frozenset[FailureClass]
+
+
+@dataclass(slots=True)
+class Score:
+    """What came of the cases; `first` and `last` are the hits of grep that name the cause."""
+
+    cases: int = 0
+    right: int = 0
+    helpful: int = 0
+    dangerous: int = 0
+    named: int = 0
+    first: int = 0
+    last: int = 0
+
+
+def own_cases() -> Iterator[Case]:
+    """Give the project's own corpus: each class in its own words, within the death of a start."""
+    for failure, lines in WORDS.items():
+        for line in lines:
+            log = f"{STARTING}{failed(line)}{DEATH_AT_START}".strip("\n").split("\n")
+            yield Case(tuple(log), line, frozenset({failure}))
+
+
+def held_out(name: str) -> tuple[str, list[Case]]:
+    """Return the first line of a file of labelled texts, and its cases."""
+    lines = (CORPUS / f"held-out-{name}.tsv").read_text(encoding="utf-8").split("\n")[:-1]
+    return lines[0].removeprefix("# "), [_case(line) for line in lines[1:]]
+
+
+def _case(line: str) -> Case:
+    module, function, kind, name, template, mark, right = line.split("\t")
+    text = Text(module, function, kind, name, template.replace("⏎", "\n"), mark == "abstract")
+    log = tuple(dying_log(text, "0.33.0"))
+    cause = filled(text.template).split("\n")[0]
+    return Case(log, cause, frozenset(map(FailureClass, right.split())))
+
+
+def score(cases: Iterable[Case], signatures: SignatureSet) -> Score:
+    """Put every case to the reader and to grep.
+
+    Helpful: the class is right, the first line of evidence holds the cause, and there is something
+    to do. Dangerous: the class is wrong, and its remedy changes memory, hardware or files that are
+    not at fault, or starts again for ever what no new start cures.
+    """
+    total = Score()
+    for case in cases:
+        reader = LogReader(signatures)
+        for line in case.log:
+            reader.feed(line)
+        said = reader.diagnosis()
+        _add(total, case, said)
+    return total
+
+
+def _add(total: Score, case: Case, said: Diagnosis) -> None:
+    start = case.cause[:40]
+    named = bool(said.evidence) and start in said.evidence[0]
+    right = said.failure in case.right
+    hits = [line for line in case.log if _NAIVE.search(line)]
+    total.cases += 1
+    total.right += right
+    total.named += named
+    total.first += bool(hits) and start in hits[0]
+    total.last += bool(hits) and start in hits[-1]
+    if right and said.failure is not None:
+        total.helpful += named and bool(said.advice or advice_for_class(said.failure))
+    elif said.failure is not None:
+        total.dangerous += _harms(said.failure, case.right)
+
+
+def _harms(failure: FailureClass, right: frozenset[FailureClass]) -> bool:
+    if group_of(failure) in _ACTS and all(group_of(r) is not group_of(failure) for r in right):
+        return True
+    known = failure is not FailureClass.UNKNOWN
+    return known and transient(failure) is True and all(transient(r) is False for r in right)
+
+
+def without_release(signatures: SignatureSet, release: str) -> SignatureSet:
+    """Return the set without the signatures that a release, or a later one, was the first for."""
+    edge = _key(release)
+    kept = (s for s in signatures.signatures if not s.since or _key(s.since) < edge)
+    return SignatureSet(kept, signatures.versions, signatures.places)
+
+
+def frames_alone(signatures: SignatureSet) -> SignatureSet:
+    """Return the set without any failure signature: what is left is placed by frames and words."""
+    kept = (s for s in signatures.signatures if s.kind is not SignatureKind.FAILURE)
+    return SignatureSet(kept, signatures.versions, signatures.places)
+
+
+def _key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
