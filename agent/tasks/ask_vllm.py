@@ -38,7 +38,7 @@ def collect(
     model = settings.served_model_name or settings.model
     prober = prober or Prober(api, model)
     work = _done(prober.prove(left()))
-    counters = api.counters()
+    counters = _settled(api, 0.0, left)
     completion: Completion | ApiFailure | NoAnswer
     if isinstance(work, Done) and work.item == COMPLETION.item:
         name = prober.model
@@ -51,6 +51,7 @@ def collect(
         cache_config={} if isinstance(counters, ApiFailure) else counters.cache_config,
         work=work,
         completion=_why(completion) if isinstance(completion, ApiFailure) else completion,
+        alone=not isinstance(counters, ApiFailure) and not _busy(counters),
         prefix=_probe_prefix_cache(api, settings, prober.model, counters, completion, left),
     )
 

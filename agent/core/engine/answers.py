@@ -82,6 +82,7 @@ class ApiFacts:
     """The answers to one round of questions; `cache_config` are vllm:cache_config_info's labels.
 
     `work` is a piece of whatever work the model does, `completion` one of a model that generates.
+    `alone`: no other requests ran then.
     """
 
     version: str | None = None
@@ -90,6 +91,16 @@ class ApiFacts:
     work: Done | NoAnswer = NOT_ASKED
     completion: Completion | NoAnswer = NOT_ASKED
     prefix: PrefixProbe | NoAnswer = NOT_ASKED
+    alone: bool = False
+
+    @property
+    def answer(self) -> tuple[float, ...] | str | None:
+        """What the model gave alone for a fixed question; None where others were at work."""
+        if not self.alone:
+            return None
+        if isinstance(self.completion, Completion):
+            return self.completion.text
+        return self.work.values if isinstance(self.work, Done) else None
 
     @property
     def answered(self) -> bool:

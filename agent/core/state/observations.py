@@ -22,6 +22,7 @@ from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
+from agent.core.state.golden import Answer
 from agent.core.state.process import ProcessSeen
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
@@ -136,7 +137,8 @@ class Verified:
     """The verification list was run.
 
     `answered`: nothing shows that the model cannot do its work. `refused` says why the front end
-    let no request through, so that nothing is known of it; "" when it did.
+    let no request through, so that nothing is known of it; "" when it did. `answer` is the model's
+    to a fixed question, None where others were at work or there is none.
     """
 
     at: float
@@ -146,6 +148,7 @@ class Verified:
     answered: bool
     detail: str = ""
     refused: str = ""
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)

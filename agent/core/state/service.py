@@ -14,6 +14,7 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.engine_life import EngineLife
+from agent.core.state.golden import Answer, Golden
 from agent.core.state.held import Held
 from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
 from agent.core.state.phases import Phase, Then
@@ -137,6 +138,9 @@ class Live:
     unjudged: str = ""
     """Why no request can show whether the engine lives; "" while one can."""
 
+    doubted_answer: Answer | None = None
+    """One that is not as before, until it was given twice."""
+
     engines: Mapping[str, EngineLife] = field(default_factory=lambda: ONE_ENGINE)
     """The ranks of a data-parallel service, each judged by itself."""
 
@@ -195,6 +199,9 @@ class ServiceState:
 
     restart_wanted: str = ""
     """Why it is to be restarted as soon as a start can succeed; "" when it is not."""
+
+    golden: Golden | None = None
+    """How the model answers a fixed question."""
 
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import assert_never
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.answers import NoAnswer
 from agent.core.state.actions import Canary, Verify
+from agent.core.state.golden import answer_of
 from agent.core.state.observations import CanaryDone, Observation, Verified
 from agent.core.unit.environment import environment_of
 from agent.core.verify.items import verify
@@ -77,6 +78,7 @@ class ApiEffector:
             not broken,
             "" if silence is None else silence.why,
             refused=silence.why if silence is not None and silence.refused else "",
+            answer=None if api.answer is None else answer_of(api.answer),
         )
 
     def _canary(self, action: Canary) -> Observation:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.judges.alive import engines, hang_detection
+from agent.core.judges.alive import engines, golden, hang_detection
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
@@ -199,7 +199,7 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
         case Phase.VERIFYING:
             return watch_verification(turn, s)
         case Phase.SERVING:
-            return _settle(turn, _watch_tokens(turn, s))
+            return _verify_again(turn, _settle(turn, _watch_tokens(turn, s)))
         case _:
             return s
 
@@ -245,6 +245,14 @@ def _canary_seconds(turn: Turn, s: ServiceState) -> float:
     recovery = turn.policy_of(s).recovery
     seen = s.live.counters is not None and turn.at - s.live.counters_at < recovery.hang_seconds
     return recovery.canary_seconds * (1 if seen else 2 ** min(s.live.canary_misses, 2))
+
+
+def _verify_again(turn: Turn, s: ServiceState) -> ServiceState:
+    """Run the list once a day, in a moment without work: what is asked then delays nobody."""
+    quiet = s.phase is Phase.SERVING and not _has_work(s) and not s.live.canary_pending
+    if not quiet or s.live.verify_pending or not golden.is_due(turn, s):
+        return s
+    return ask_verify(turn, s)
 
 
 def _settle(turn: Turn, s: ServiceState) -> ServiceState:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
-from agent.core.judges.alive import hang_detection
+from agent.core.judges.alive import golden, hang_detection
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
 from agent.core.judges.turn import Turn
@@ -46,14 +46,15 @@ def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
         s = hang_detection.off(turn, s, done.refused)
     elif done.answered:
         s = hang_detection.on(turn, s)
+    s = golden.compare(turn, s, done)
     if s.phase is not Phase.VERIFYING:
         return s
     if not done.answered:
         return _not_answered(turn, s, done.detail)
-    wrong = [check for check in done.checks if check.verdict is Verdict.CONTRADICTED]
+    wrong = [check for check in s.checks if check.verdict is Verdict.CONTRADICTED]
     if wrong and turn.policy_of(s).expect.on_mismatch is OnMismatch.STOP:
         return _stop_for_mismatch(turn, s, wrong)
-    s = turn.enter(s, Phase.SERVING, "serving", _verified_sentence(done.checks))
+    s = turn.enter(s, Phase.SERVING, "serving", _verified_sentence(s.checks))
     for check in wrong:
         turn.tell(s.name, "mismatch", mismatch_sentence(check), item=check.item)
     # A canary proves nothing that the verification has not just proven.

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same model that answers otherwise is told of; noise, load and new settings are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.engine.metrics import Counters
+from agent.core.judges.alive.golden import AGAIN_SECONDS, DAY_SECONDS, same
+from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.actions import Action, Verify
+from agent.core.state.golden import Answer, answer_of
+from agent.core.state.observations import Verified
+from agent.core.state.phases import Phase
+from agent.core.verify.check import Verdict
+from tests.given.simulated_host import SimulatedHost
+
+PARIS, ROME = Answer(" Paris"), Answer(" Rome, Rome, Rome")
+HOUR = 3600.0
+
+
+def serving_host(answer: Callable[[float], Answer | None]) -> SimulatedHost:
+    """Returns a host whose idle engine gives this answer, by the seconds since the beginning."""
+    host = SimulatedHost({"vllm": ServicePolicy(Settings("vllm", "/srv/m", max_model_len=8192))})
+    began = host.now
+
+    def verify(action: Action) -> bool:
+        if not isinstance(action, Verify):
+            return False
+        done = Verified(
+            host.now, "vllm", action.invocation_id, (), True, answer=answer(host.now - began)
+        )
+        host.observe(done)
+        return True
+
+    host.lose_actions = verify
+    host.load = lambda _work: Counters()
+    host.agent_starts()
+    host.carry_out()
+    assert host.serving_within(120)
+    return host
+
+
+def told(host: SimulatedHost) -> list[str]:
+    return [line.message for line in host.history if line.kind == "answer-changed"]
+
+
+def verdict(host: SimulatedHost) -> Verdict:
+    (check,) = [check for check in host.service().checks if check.item == "answer"]
+    return check.verdict
+
+
+def test_a_model_that_answers_as_before_is_asked_once_a_day_and_nothing_is_told() -> None:
+    host = serving_host(lambda _t: PARIS)
+    asked: list[float] = []
+    host.on_action = lambda action: asked.append(host.now) if isinstance(action, Verify) else None
+    host.pass_time(3.5 * DAY_SECONDS, step=60)
+    assert len(asked) == 3
+    assert told(host) == []
+    assert verdict(host) is Verdict.PROVEN
+
+
+def test_a_changed_answer_is_asked_for_twice_and_told_once_with_both() -> None:
+    host = serving_host(lambda t: PARIS if t < HOUR else ROME)
+    host.pass_time(DAY_SECONDS + 120, step=10)
+    assert verdict(host) is Verdict.CONTRADICTED
+    host.pass_time(3 * DAY_SECONDS, step=60)
+    (message,) = told(host)
+    assert "' Paris', now ' Rome, Rome, Rome'" in message
+    assert host.service().phase is Phase.SERVING
+
+
+def test_one_odd_answer_between_two_of_the_usual_kind_is_no_change() -> None:
+    odd = DAY_SECONDS + 60
+    host = serving_host(lambda t: ROME if DAY_SECONDS - 60 < t < odd else PARIS)
+    host.pass_time(DAY_SECONDS + 30, step=10)
+    assert verdict(host) is Verdict.UNKNOWN
+    host.pass_time(2 * AGAIN_SECONDS, step=10)
+    assert verdict(host) is Verdict.PROVEN
+    assert told(host) == []
+
+
+def test_a_start_with_another_answer_is_told_as_well() -> None:
+    host = serving_host(lambda t: PARIS if t < HOUR else ROME)
+    host.pass_time(HOUR, step=60)
+    host.dies(None)
+    host.carry_out()
+    host.pass_time(600, step=5)
+    assert len(told(host)) == 1
+
+
+def test_other_settings_may_answer_otherwise() -> None:
+    host = serving_host(lambda t: PARIS if t < HOUR else ROME)
+    host.pass_time(HOUR, step=60)
+    host.policies["vllm"] = ServicePolicy(
+        Settings("vllm", "/srv/m", max_model_len=8192, quantization="fp8")
+    )
+    host.reload()
+    host.carry_out()
+    host.pass_time(600, step=5)
+    assert told(host) == []
+    assert verdict(host) is Verdict.PROVEN
+
+
+def test_answers_given_amid_other_work_do_not_count() -> None:
+    host = serving_host(lambda t: PARIS if t < HOUR else None)
+    host.pass_time(3 * DAY_SECONDS, step=60)
+    assert told(host) == []
+
+
+numbers = st.floats(-1, 1, allow_nan=False)
+
+
+@given(st.lists(numbers, min_size=8, max_size=200).filter(lambda v: max(map(abs, v[:128])) > 0.1))
+def test_rounding_changes_no_embedding_and_another_sign_does(values: list[float]) -> None:
+    known = answer_of(tuple(values))
+    assert same(known, answer_of(tuple(value * (1 + 2**-8) for value in values)))
+    assert not same(known, answer_of(tuple(-value for value in values)))
