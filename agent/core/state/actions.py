@@ -54,11 +54,15 @@ class Reap:
 
 @dataclass(frozen=True, slots=True)
 class TakeEvidence:
-    """Look at the processes of a run that is about to be killed; `python` is its interpreter."""
+    """Look at the processes of a run that is about to be killed.
+
+    `python` is its interpreter; `dump_directory` is where vLLM's watchdog writes, "" for nowhere.
+    """
 
     service: str
     invocation_id: str
     python: str
+    dump_directory: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.core.state.actions import TakeEvidence
 from agent.core.state.observations import EvidenceTaken
 from agent.core.state.process import ProcessSeen
 from agent.daemon.clock import Clock
+from agent.host.vllm.dumps import watchdog_dumps
 from agent.host.vllm.process import ProcessStatus, kernel_function, process_status
 from agent.host.vllm.stacks import NoStackError, dump_stacks, find_py_spy
 
@@ -31,6 +33,8 @@ class _Look:
     python: str
     pids: tuple[int, ...]
     until: float
+    dump_directory: str = ""
+    dumps: Mapping[int, str] = field(default_factory=dict)
     seen: list[ProcessSeen] = field(default_factory=list)
     problem: str = ""
 
@@ -39,6 +43,8 @@ class _Look:
             program = find_py_spy(self.python)
         except NoStackError as error:
             program, self.problem = "", str(error)
+        if self.dump_directory:
+            self.dumps = watchdog_dumps(self.dump_directory, self.pids)
         for pid in self.pids:
             left = self.until - time.monotonic()
             if left <= 0:
@@ -55,6 +61,8 @@ class _Look:
                 stack = dump_stacks(program, status.pid, status.uid, seconds)
             except NoStackError as error:
                 self.problem = str(error)
+        # What the watchdog wrote at the stall is as good, and needs no right to look inside.
+        stack = stack or self.dumps.get(status.pid, "")
         return ProcessSeen(
             pid=status.pid,
             name=status.name,
@@ -70,7 +78,8 @@ def take_evidence(
     action: TakeEvidence, pids: tuple[int, ...], lines: tuple[str, ...], clock: Clock
 ) -> EvidenceTaken:
     """Return what can be seen of the processes `pids` within TAKE_SECONDS; never raises."""
-    look = _Look(action.python, pids, time.monotonic() + TAKE_SECONDS)
+    until = time.monotonic() + TAKE_SECONDS
+    look = _Look(action.python, pids, until, action.dump_directory)
     thread = threading.Thread(target=look.take, name=f"evidence:{action.service}", daemon=True)
     thread.start()
     thread.join(TAKE_SECONDS + LATE_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.command.picture import picture_of
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import TakeEvidence
@@ -16,7 +17,9 @@ def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> Servic
     """End the run for this reason; it is started again."""
     s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
     settings = s.running or turn.policy_of(s).settings
-    turn.do(TakeEvidence(s.name, s.invocation_id, settings.python))
+    dumps = picture_of(settings).table("watchdog_config").get("dump_dir")
+    place = dumps if isinstance(dumps, str) and dumps.startswith("/") else ""
+    turn.do(TakeEvidence(s.name, s.invocation_id, settings.python, place))
     s = turn.stop(s, why, then=Then.RECOVER, kill=True)
     asked = s.asked
     assert isinstance(asked, Asked)
