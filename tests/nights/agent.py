@@ -116,7 +116,8 @@ class LlmAgent(Senses):
 
     def _next_tick(self, after: float) -> float:
         runs = self.world.runs.values()
-        busy = frozenset(r.service for r in runs if r.alive and r.rate > 0 and not r.silent)
+        moving = (r for r in runs if r.ready and not r.stuck and r.rate > 0 and not r.silent)
+        busy = frozenset(r.service for r in moving)
         return next_tick(self.state, self.policies, after, busy)
 
     def _plan_tick(self) -> None:
@@ -205,14 +206,21 @@ class LlmAgent(Senses):
 
     def _verify(self, action: Verify) -> None:
         run = self._present(action.service, action.invocation_id)
-        answered = run is not None and run.alive
+        refused = run.refuses if run is not None and run.ready else ""
+        answered = run is not None and (run.alive or run.half_stuck)
         checks = (WRONG,) if action.service in self._mismatched else ()
         seconds = 2.0 if answered or run is None else 30.0
 
         def done() -> None:
             self.observe(
                 Verified(
-                    self.clock.now, action.service, action.invocation_id, checks, answered, "late"
+                    self.clock.now,
+                    action.service,
+                    action.invocation_id,
+                    checks,
+                    answered,
+                    "late",
+                    refused,
                 )
             )
 
@@ -221,7 +229,9 @@ class LlmAgent(Senses):
     def _ask_for_one_token(self, action: Canary) -> None:
         def answers() -> bool:
             run = self._present(action.service, action.invocation_id)
-            return run is not None and run.alive and not run.silent and not run.queued
+            if run is None or run.silent or run.queued:
+                return False
+            return run.alive or (run.half_stuck and "0" not in action.engines)
 
         there = self._present(action.service, action.invocation_id) is not None
         seconds = action.deadline_seconds if there and not answers() else 0.3
@@ -229,8 +239,19 @@ class LlmAgent(Senses):
         def done() -> None:
             self._see_api(action.service)
             service, invocation, answered = action.service, action.invocation_id, answers()
+            run = self._present(service, invocation)
+            refused = run.refuses if run is not None and run.alive else ""
             self.observe(
-                CanaryDone(self.clock.now, service, invocation, answered, seconds, "no answer")
+                CanaryDone(
+                    self.clock.now,
+                    service,
+                    invocation,
+                    answered and not refused,
+                    seconds,
+                    refused or "no answer",
+                    refused=bool(refused),
+                    missed=() if answered else ("0",) * ("0" in action.engines),
+                )
             )
 
         self._soon(seconds, done)

@@ -69,6 +69,9 @@ def _due(s: ServiceState, policy: ServicePolicy, *, busy: bool) -> Iterator[floa
                 still = max(live.tokens_at, live.canary_at)
                 yield still + recovery.hang_seconds
                 yield still + recovery.canary_every_seconds
+            for engine in live.engines.values():
+                yield max(engine.moved_at, engine.asked_at) + recovery.hang_seconds
+                yield max(engine.moved_at, engine.asked_at) + recovery.canary_every_seconds
             if live.canary_pending:
                 yield live.canary_at + 2 * live.canary_seconds
             if not s.settled:

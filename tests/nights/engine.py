@@ -85,6 +85,10 @@ class Run:
     """The front end answers late: neither /metrics nor a one-token request comes in time."""
     queued: bool = False
     """Tokens move, but a one-token request waits behind a long queue."""
+    refuses: str = ""
+    """Why its front end lets no request through, although the engine is well."""
+    half_stuck: bool = False
+    """One of its two engines does not move any more, though the other one does."""
     rate: float = 0.0
     _work: float = 0.0
     _since: float = 0.0
@@ -98,9 +102,14 @@ class Run:
         self._work, self._since, self.rate = self.work(now), now, rate
 
     @property
+    def moves(self) -> bool:
+        """Whether all of it moves, or starts: nobody has a reason to end it."""
+        return not self.stuck and not self.half_stuck
+
+    @property
     def alive(self) -> bool:
         """Whether it answers requests."""
-        return self.ready and not self.stuck
+        return self.ready and self.moves
 
 
 def utilization_of(settings: Settings) -> float:

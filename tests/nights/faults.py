@@ -54,7 +54,7 @@ class Fault:
     """One thing that happens, `at` seconds into the night, and stays for `seconds`.
 
     `how` is the mend of a PERSON ("reload", "start"), the field that GROWS, the phase that STALLS,
-    or the way to be BUSY; `size` its GiB, factor or count.
+    the part that HANGS, or the way to be BUSY; `size` its GiB, factor or count.
     """
 
     at: float
@@ -93,7 +93,8 @@ between two (for mamba_blocks: the number itself)."""
 
 SERVES_AS_ASKED_NOT = frozenset(c for c in NEVER_A_FAILURE if group_of(c) is Group.FALLBACK)
 STARTS = (P.STARTING, P.LOADING, P.PROFILING, P.COMPILING, P.CAPTURING, P.WARMING_UP)
-BUSY = ("long queue", "long prefill", "overloaded front end")
+BUSY = ("long queue", "long prefill", "overloaded front end", "paused", "locked by a key")
+HANGS = ("all of it", "one engine of two")
 
 
 def of_class(failure: FailureClass, rng: random.Random, at: float, service: str) -> Fault:
@@ -102,7 +103,8 @@ def of_class(failure: FailureClass, rng: random.Random, at: float, service: str)
     if failure in SERVES_AS_ASKED_NOT:
         return Fault(at, What.MISMATCH, service, failure, lasting)
     if failure is F.ENGINE_HUNG:
-        return Fault(at, rng.choice([What.HANGS, What.HANGS_AT_READY]), service)
+        what = rng.choice([What.HANGS, What.HANGS_AT_READY])
+        return Fault(at, what, service, how=rng.choice(HANGS) if what is What.HANGS else "")
     if failure is F.START_STALLED:
         return Fault(at, What.STALLS, service, how=rng.choice(STARTS).value)
     if failure is F.OOM_FREE_MEM_STARTUP:
@@ -154,10 +156,11 @@ def anything(rng: random.Random, at: float, service: str) -> Fault:
             | What.REBOOT
             | What.AGENT_KILLED
             | What.AGENT_KILLED_ACTING
-            | What.HANGS
             | What.HANGS_AT_READY
         ) as simple:
             return Fault(at, simple, service)
+        case What.HANGS:
+            return Fault(at, What.HANGS, service, how=rng.choice(HANGS))
         case What.STOP | What.JOURNAL_GONE | What.STALE_NEWS | What.TAKEN_OVER as for_a_while:
             return Fault(at, for_a_while, service, seconds=lasting)
         case _:

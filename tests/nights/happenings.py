@@ -244,7 +244,10 @@ class Happenings:
         if run is not None and run.alive:
             self._world.keeper.engine_moves(run)
             run.pace(self._world.clock.now, run.rate)
-            run.stuck = True
+            if fault.how == "one engine of two":
+                run.half_stuck = True
+            else:
+                run.stuck = True
             self._world.book()
             self._world.keeper.engine_moved(run)
 
@@ -259,6 +262,11 @@ class Happenings:
                 run.pace(self._world.clock.now, 900.0)
             case "long prefill":
                 run.pace(self._world.clock.now, 0.0)
+            case "paused":
+                run.pace(self._world.clock.now, 0.0)
+                run.refuses = "the engine is paused (POST /resume ends it)"
+            case "locked by a key":
+                run.refuses = "needs a key: api_key_file"
             case _:
                 run.silent = True
         self._world.keeper.engine_moved(run)
@@ -268,5 +276,6 @@ class Happenings:
         run = self._run(fault)
         if run is not None and run.ready:
             run.queued = run.silent = False
+            run.refuses = ""
             run.pace(self._world.clock.now, self._world.load)
             self._world.keeper.engine_moved(run)

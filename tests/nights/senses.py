@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from agent.core.decide import decide
 from agent.core.diagnosis.facts import Facts
-from agent.core.engine.metrics import Counters
+from agent.core.engine.metrics import Counters, EngineCounters
 from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
 from agent.core.settings.service import ServicePolicy
 from agent.core.state.actions import Canary
@@ -135,6 +135,7 @@ class Senses:
             running=int(busy),
             waiting=400 if run.queued else 0,
             generation_tokens=run.work(now),
+            engines=_halves(run, now) if run.half_stuck else {},
         )
         self.observe(ApiSeen(now, service, invocation, True, counters))
 
@@ -150,3 +151,11 @@ class Senses:
         free = max(0, int(world.free_for("") * GIB))
         gpu = Gpu(0, "GPU-0", lost=world.card_is_lost, memory=GpuMemory(total, total - free, free))
         self.observe(GpusSeen(self.clock.now, Gpus(self.clock.now, (gpu,))))
+
+
+def _halves(run: Run, now: float) -> dict[str, EngineCounters]:
+    """Return what two engines show of which the first hangs with its requests."""
+    return {
+        "0": EngineCounters(running=8, waiting=300, pulse=(7.0,)),
+        "1": EngineCounters(running=int(run.rate > 0), pulse=(run.work(now),)),
+    }
