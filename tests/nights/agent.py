@@ -50,7 +50,7 @@ from tests.given.simulated_engine import diagnosis_of
 from tests.nights.due import next_tick
 from tests.nights.engine import Run
 from tests.nights.promises import check_repeated
-from tests.nights.senses import SEEN_SECONDS, Senses
+from tests.nights.senses import SEEN_SECONDS, Senses, as_the_front_end_says
 from tests.nights.watcher import Watcher
 from tests.nights.world import World
 
@@ -239,20 +239,8 @@ class LlmAgent(Senses):
         def done() -> None:
             self._see_api(action.service)
             service, invocation, answered = action.service, action.invocation_id, answers()
-            run = self._present(service, invocation)
-            refused = run.refuses if run is not None and run.alive else ""
-            self.observe(
-                CanaryDone(
-                    self.clock.now,
-                    service,
-                    invocation,
-                    answered and not refused,
-                    seconds,
-                    refused or "no answer",
-                    refused=bool(refused),
-                    missed=() if answered else ("0",) * ("0" in action.engines),
-                )
-            )
+            done = CanaryDone(self.clock.now, service, invocation, answered, seconds, "no answer")
+            self.observe(as_the_front_end_says(self._present(service, invocation), action, done))
 
         self._soon(seconds, done)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.core.decide import decide
 from agent.core.diagnosis.facts import Facts
@@ -13,7 +14,14 @@ from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
 from agent.core.settings.service import ServicePolicy
 from agent.core.state.actions import Canary
 from agent.core.state.host import Decision, HostState
-from agent.core.state.observations import ApiSeen, GpusSeen, LogProgress, Observation, UnitSeen
+from agent.core.state.observations import (
+    ApiSeen,
+    CanaryDone,
+    GpusSeen,
+    LogProgress,
+    Observation,
+    UnitSeen,
+)
 from agent.core.state.policy import HostPolicy
 from agent.core.state.unit import UnitFacts
 from tests.nights.engine import Run
@@ -151,6 +159,14 @@ class Senses:
         free = max(0, int(world.free_for("") * GIB))
         gpu = Gpu(0, "GPU-0", lost=world.card_is_lost, memory=GpuMemory(total, total - free, free))
         self.observe(GpusSeen(self.clock.now, Gpus(self.clock.now, (gpu,))))
+
+
+def as_the_front_end_says(run: Run | None, action: Canary, done: CanaryDone) -> CanaryDone:
+    """Return the end of a one-token request as it is told: refused, or missed by one engine."""
+    if run is not None and run.alive and run.refuses:
+        return replace(done, answered=False, refused=True, detail=run.refuses)
+    missed = () if done.answered else ("0",) * ("0" in action.engines)
+    return replace(done, missed=missed)
 
 
 def _halves(run: Run, now: float) -> dict[str, EngineCounters]:

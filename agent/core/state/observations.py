@@ -116,9 +116,8 @@ class ApiSeen:
 class CanaryDone:
     """A one-token request ended.
 
-    `refused`: the front end did not let it through (a key, a paused engine, no such task), which
-    is neither life nor death of the engine. `queue_full`: refused as too many wait already.
-    `missed` are the ranks that did not answer where each was asked.
+    `refused`: the front end let it not through, which is neither life nor death of the engine;
+    `queue_full`: as too many wait. `missed` are the ranks that did not answer, of those asked.
     """
 
     at: float
@@ -134,11 +133,9 @@ class CanaryDone:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The verification list was run.
+    """The list was run; `answered`: nothing shows that the model cannot do its work.
 
-    `answered`: nothing shows that the model cannot do its work. `refused` says why the front end
-    let no request through, so that nothing is known of it; "" when it did. `answer` is the model's
-    to a fixed question, None where others were at work or there is none.
+    `refused`: why nothing was let through. `answer`: to a fixed question, None amid other work.
     """
 
     at: float

@@ -15,9 +15,8 @@ from agent.core.state.actions import TakeEvidence
 from agent.core.state.observations import EvidenceTaken
 from agent.core.state.process import ProcessSeen
 from agent.daemon.clock import Clock
-from agent.host.vllm.dumps import watchdog_dumps
 from agent.host.vllm.process import ProcessStatus, kernel_function, process_status
-from agent.host.vllm.stacks import NoStackError, dump_stacks, find_py_spy
+from agent.host.vllm.stacks import NoStackError, dump_stacks, find_py_spy, watchdog_dumps
 
 TAKE_SECONDS = 10.0
 """For all processes together."""

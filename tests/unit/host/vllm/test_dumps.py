@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.core.state.actions import TakeEvidence
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.evidence import take_evidence
-from agent.host.vllm.dumps import MOST_BYTES, watchdog_dumps
+from agent.host.vllm.stacks import MOST_BYTES, watchdog_dumps
 
 STACK = 'Thread 0x7f (most recent call first):\n  File "core.py", line 1, in step\n'
 
