@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agent.config.engine_values import CACHE_HOMES
 from agent.config.values import (
     SECRET_VALUE,
     Keys,
@@ -132,7 +133,11 @@ def _contradictions(
             yield (key,), f"means nothing with {engine.runtime}, whose image has its own; remove it"
     environment = table.get("environment", {})
     homes = environment if isinstance(environment, dict) else {}
-    paths = {key: table.get(key) for key in ("model", "tokenizer", "chat_template")}
-    for key, value in {**paths, "environment": homes.get("HF_HOME")}.items():
+    paths = [(key, table.get(key)) for key in ("model", "tokenizer", "chat_template", "uds")]
+    paths += [("environment", homes.get(name)) for name in CACHE_HOMES]
+    writable = table.get("writable_directories")
+    if isinstance(writable, list):
+        paths += [("writable_directories", place) for place in writable]
+    for key, value in paths:
         if isinstance(value, str) and value.startswith("/") and ("," in value or ":" in value):
             yield (key,), f"{as_toml(value)} holds a comma or a colon, which no mount can have"

@@ -26,6 +26,9 @@ _SECRET_NAME = re.compile(
 )
 _NOT_SECRET = frozenset({"HF_HUB_DISABLE_IMPLICIT_TOKEN"})
 
+CACHE_HOMES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+"""Variables with a directory that the unit opens: a mount's, or a directive's, value."""
+
 _OWNED_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "use gpus",
     "CUDA_DEVICE_ORDER": "it is always PCI_BUS_ID, the order of nvidia-smi",
@@ -96,7 +99,7 @@ def _variable_refusal(name: str, value: object) -> str | None:
         return f"{name}: a value cannot hold a NUL character"
     if name in _OWNED_VARIABLES:
         return f"{name} belongs to llmagent: {_OWNED_VARIABLES[name]}"
-    if name == "HF_HOME":
+    if name in CACHE_HOMES:
         return _refused_by(plain_path, value, name)
     if name in _NOT_SECRET:
         return None

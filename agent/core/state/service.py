@@ -169,6 +169,9 @@ class ServiceState:
     """When a service that waits is to be started."""
 
     learned: Learned = NOTHING_LEARNED
+    learned_elsewhere: Mapping[str, Learned] = field(default_factory=dict)
+    """By the set of cards: what was learned on others, for when they are back."""
+
     last_good: LastGood | None = None
     rolled_back: RolledBack | None = None
     faults: Mapping[FailureClass, tuple[float, ...]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from agent.core.settings.engine import Runtime
-from agent.core.settings.service import Settings
+from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.container_command import (
     DRAIN_MARGIN_SECONDS,
     LABEL,
@@ -50,6 +50,9 @@ def ordering(settings: Settings) -> Iterator[str]:
 def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> Iterator[str]:
     """Return the directives; `start` is the value of ExecStart=."""
     name = settings.name
+    if settings.sandbox is Sandbox.STRICT:
+        yield "# strict, in a container: no host IPC, no new privileges, of root's capabilities"
+        yield "# DAC_OVERRIDE alone. Not confined: the engine is root's uid, on the host's network."
     yield f"ExecStartPre=/bin/bash -c {argument(clear_script(settings, settings.name))}"
     yield f"ExecStart={start}"
     yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"

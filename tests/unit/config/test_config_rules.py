@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold in agent.toml between keys and between services."""
 
+import json
+
 import pytest
 
 from agent.config.agent_toml import parse
@@ -119,3 +121,19 @@ def test_default_limits_make_room_for_the_setting_asked() -> None:
 def test_a_least_wait_above_the_longest_is_a_mistake() -> None:
     told = mistakes(service("[service.vllm.recovery]", "backoff_min_seconds = 600"))
     assert "600.0 is above backoff_max_seconds, 300.0" in told[0]
+
+
+@pytest.mark.parametrize("name", ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"])
+@pytest.mark.parametrize("place", ["/data,destination=/etc", "/a:/b", "relative", "/a\nb"])
+def test_a_place_for_downloads_cannot_become_another_mount(name: str, place: str) -> None:
+    text = f"""
+[service.vllm]
+model = "org/m"
+environment = {{ {name} = {json.dumps(place)} }}
+[service.vllm.engine]
+runtime = "podman"
+image = "docker.io/vllm/vllm-openai:v0.32.0"
+"""
+    with pytest.raises(ConfigError) as refused:
+        parse(text, "agent.toml")
+    assert "environment" in str(refused.value)

@@ -83,8 +83,10 @@ def test_the_token_is_a_credential_that_only_the_container_reads(runtime: Runtim
 
 @RUNTIMES
 def test_nvidias_advice_on_shared_memory_and_limits_is_followed(runtime: Runtime) -> None:
+    assert "--ipc=host" in options(service(runtime, sandbox=Sandbox.BASIC))
     given_ = options(service(runtime))
-    assert "--ipc=host" in given_
+    assert {"--ipc=private", "--shm-size=16g"} <= set(given_)
+    assert "--ipc=host" not in given_
     assert "--ulimit=memlock=-1:-1" in given_
     assert "--ulimit=stack=67108864:67108864" in given_
 
@@ -94,7 +96,8 @@ def test_models_are_seen_read_only_and_caches_can_be_written(runtime: Runtime) -
     home = {"HF_HOME": "/opt/hf"}
     given_ = options(service(runtime, model="/srv/m", environment=home))
     assert "--mount=type=bind,source=/srv/m,target=/srv/m,readonly" in given_
-    assert "--mount=type=bind,source=/opt/hf,target=/opt/hf" in given_
+    closed = ",nosuid,nodev" if runtime is Runtime.PODMAN else ""
+    assert f"--mount=type=bind,source=/opt/hf,target=/opt/hf{closed}" in given_
     assert "--env=HF_HOME=/opt/hf" in given_
 
 
@@ -264,3 +267,9 @@ def test_a_process_in_dockers_own_group_is_no_stranger(tmp_path: Path) -> None:
     (tmp_path / "run/vllm/cid").write_text(cid)
     seen = [process_of(pid, 1, tmp_path / "proc", tmp_path / "run").unit for pid in (7, 8)]
     assert seen == ["vllm.service", f"docker-{'cd' * 32}.scope"]
+
+
+@RUNTIMES
+def test_the_unit_says_what_strict_does_not_do_in_a_container(runtime: Runtime) -> None:
+    assert "Not confined: the engine is root's uid" in rendered(service(runtime))
+    assert "Not confined" not in rendered(service(runtime, sandbox=Sandbox.BASIC))

@@ -50,7 +50,7 @@ def test_a_container_sees_the_credentials_at_the_same_place() -> None:
     place = "/run/credentials/vllm.service"
     assert f"--mount=type=bind,source={place}/api_key,target={place}/api_key,readonly" in argv
     assert f"--env=CREDENTIALS_DIRECTORY={place}" in argv
-    assert "--mount=type=bind,source=/run/vllm,target=/run/vllm" in argv
+    assert "--mount=type=bind,source=/run/vllm,target=/run/vllm,nosuid,nodev" in argv
     assert values_of(unit, "RuntimeDirectory") == ["llmagent-containers/vllm vllm"]
 
 

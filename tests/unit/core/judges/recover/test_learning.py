@@ -102,3 +102,40 @@ def test_cards_that_show_late_after_a_start_of_the_agent_forget_nothing() -> Non
     assert host.service().learned.overrides
     see(host, GB10)
     assert host.service().learned.overrides == {}
+
+
+def test_what_was_learned_is_found_again_when_a_card_that_was_away_is_back() -> None:
+    host = host_that_learned(H200, SECOND)
+    learned = host.service().learned
+    see(host, H200)
+    assert host.service().learned.overrides == {}
+    host.pass_time(30)
+    host.agent_starts()
+    see(host, H200, SECOND)
+    assert host.service().learned.overrides == learned.overrides
+    assert host.service().learned.bounds == learned.bounds
+    told = [line.message for line in host.history if line.kind == "found"]
+    assert told == ["gpu_memory_utilization: learned on these GPUs before, in force again"]
+
+
+def test_the_order_of_the_cards_does_not_matter() -> None:
+    host = host_that_learned(H200, SECOND)
+    see(host, replace(SECOND, index=0), replace(H200, index=1))
+    assert host.service().learned.overrides
+    assert forgotten(host) == []
+
+
+def test_only_a_few_sets_of_cards_are_remembered() -> None:
+    host = host_that_learned(H200)
+    for number in range(20):
+        see(host, replace(H200, uuid=f"GPU-{number}"))
+    assert len(host.service().learned_elsewhere) == 4
+
+
+def test_another_setting_forgets_what_was_learned_elsewhere_too() -> None:
+    host = host_that_learned(H200)
+    see(host, SECOND)
+    host.policies = {"vllm": ServicePolicy(replace(ASKED, max_num_seqs=64))}
+    host.reload()
+    see(host, H200)
+    assert host.service().learned.overrides == {}
