@@ -36,7 +36,10 @@ class FetchThreads:
         effector = FetchEffector(units, source.wake, clock)
         self._source = SourceThread(source, clock)
         self._lane: Lane[FetchAction] = Lane(
-            f"fetch:{service}", effector.carry_out, effector.failed, emit
+            f"fetch:{service}",
+            lambda: FetchEffector(units, source.wake, clock).carry_out,
+            effector.failed,
+            emit,
         )
         self._source.start()
 
@@ -48,6 +51,10 @@ class FetchThreads:
     def submit(self, action: FetchAction) -> None:
         """Queue an action."""
         self._lane.submit(action)
+
+    def replace_if_hung(self) -> None:
+        """Let another thread act where the one that does hangs."""
+        self._lane.replace_if_hung()
 
     def wake(self) -> None:
         """Look soon."""
@@ -87,6 +94,11 @@ class Fetches:
         for name, s in state.services.items():
             if s.phase is Phase.FETCHING:
                 self._of(name).wake()
+
+    def replace_hung(self) -> None:
+        """Let other threads act where one hangs."""
+        for threads in self._threads.values():
+            threads.replace_if_hung()
 
     def close(self, service: str) -> None:
         """End a service's threads."""

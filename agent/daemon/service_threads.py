@@ -23,6 +23,11 @@ class ServiceThreads:
     unit_lane: Lane[UnitAction]
     api_lane: Lane[ApiAction]
 
+    def replace_hung(self) -> None:
+        """Let another thread act where one hangs: on files of a disk that does not answer."""
+        self.unit_lane.replace_if_hung()
+        self.api_lane.replace_if_hung()
+
     def close(self, timeout_seconds: float) -> None:
         """End all of them; what hangs is left behind."""
         for source in self.sources:

@@ -7,6 +7,7 @@ import contextlib
 import queue
 import signal
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -32,7 +33,7 @@ from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.effectors.api import ApiEffector
 from agent.daemon.effectors.gpu import GpuEffector
 from agent.daemon.effectors.lane import Lane
-from agent.daemon.effectors.unit import UnitEffector
+from agent.daemon.effectors.unit import UnitEffector, longest
 from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.loop import Loop, Message, Quit, Reload
@@ -113,7 +114,7 @@ class Daemon:
         self.publisher.watch_health(self.gpu_thread.health)
         self.gpu_thread.start()
         gpu = GpuEffector(self.gpu_source.wake, self.clock)
-        self.gpu_lane = Lane("gpu", gpu.carry_out, gpu.failed, emit)
+        self.gpu_lane = Lane("gpu", lambda: gpu.carry_out, gpu.failed, emit)
 
     def watch(self, state: HostState) -> None:
         """Have exactly these services looked after."""
@@ -136,6 +137,9 @@ class Daemon:
             unsettled = any(s.phase is not Phase.SERVING for s in state.services.values())
             self.gpu_source.watch_processes(wanted=unsettled)
             self.gpu_source.wake()
+        self.fetches.replace_hung()
+        for threads in self.services.values():
+            threads.replace_hung()
         return self.publisher.unshown
 
     def submit(self, action: Action) -> None:
@@ -191,16 +195,15 @@ class Daemon:
         journal = JournalSource(name, s.invocation_id, cursor, self.signatures, emit, self.clock)
         api = ApiSource(name, lambda: self._watched(name), emit, self.clock)
         sources = (SourceThread(journal, self.clock), SourceThread(api, self.clock))
-        unit = UnitEffector(
-            self.places.units, self.unit_source.wake, lambda: journal.last_lines, self.clock
-        )
+        wake, lines = self.unit_source.wake, lambda: journal.last_lines
+        unit = partial(UnitEffector, self.places.units, wake, lines, self.clock)
         http = ApiEffector(self.clock)
         threads = ServiceThreads(
             journal,
             api,
             sources,
-            Lane(f"unit:{name}", unit.carry_out, unit.failed, emit),
-            Lane(f"http:{name}", http.carry_out, http.failed, emit),
+            Lane(f"unit:{name}", lambda: unit().carry_out, unit().failed, emit, longest),
+            Lane(f"http:{name}", lambda: http.carry_out, http.failed, emit),
         )
         self.publisher.watch_lines(name, journal.lines)
         for source in sources:

@@ -13,6 +13,7 @@ from agent.core.state.observations import ActionDone, EvidenceTaken, Observation
 from agent.core.unit.text import render_unit
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.evidence import take_evidence
+from agent.daemon.effectors.lane import HUNG_SECONDS
 from agent.daemon.effectors.unit_writer import install_unit
 from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
@@ -23,6 +24,13 @@ UnitAction = WriteUnit | Start | Stop | Reap | TakeEvidence | LookAtPort
 
 START_SECONDS = 30.0
 DRAIN_MARGIN_SECONDS = 20.0
+
+
+def longest(action: UnitAction) -> float:
+    """Return the seconds within which the action has come back unless it hangs."""
+    if isinstance(action, Start):
+        return HUNG_SECONDS + action.settings.shutdown_timeout
+    return START_SECONDS * 2
 
 
 class UnitEffector:

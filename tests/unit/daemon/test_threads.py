@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.core.state.host import HostState, News
@@ -12,7 +14,7 @@ from agent.core.state.observations import ActionDone, Observation, Tick
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 from agent.daemon.clock import agent_clock
-from agent.daemon.effectors.lane import Lane
+from agent.daemon.effectors.lane import MOST_LEFT_BEHIND, Lane
 from agent.daemon.recorder import Recorder
 from agent.daemon.sources.thread import SourceThread
 from agent.host.store.store import Store
@@ -81,13 +83,74 @@ def test_a_lane_tells_what_failed_and_goes_on_with_the_next() -> None:
     def failed(action: int, why: str) -> Observation:
         return ActionDone(0.0, "vllm", action, succeeded=False, detail=why)
 
-    lane = Lane("unit:vllm", carry_out, failed, told.put)
+    lane = Lane("unit:vllm", lambda: carry_out, failed, told.put)
     lane.submit(1)
     lane.submit(2)
     first, second = told.get(timeout=SECONDS), told.get(timeout=SECONDS)
     lane.close()
     assert first == ActionDone(0.0, "vllm", 1, succeeded=False, detail="No space left on device")
     assert second == Tick(2.0)
+
+
+def test_a_lane_that_does_not_come_back_is_replaced_and_told() -> None:
+    told: queue.SimpleQueue[Observation] = queue.SimpleQueue()
+    stuck, entered = threading.Event(), threading.Event()
+    made: list[int] = []
+
+    def make() -> Callable[[int], Observation]:
+        made.append(len(made))
+
+        def carry_out(action: int) -> Observation:
+            if action == 1:
+                entered.set()
+                stuck.wait(SECONDS)
+            return Tick(float(action))
+
+        return carry_out
+
+    def failed(action: int, why: str) -> Observation:
+        return ActionDone(0.0, "vllm", action, succeeded=False, detail=why)
+
+    lane = Lane("unit:vllm", make, failed, told.put, seconds=lambda _action: 0.05)
+    lane.submit(1)
+    lane.submit(2)
+    assert entered.wait(SECONDS)
+    lane.replace_if_hung()
+    assert told.empty()
+    time.sleep(0.1)
+    lane.replace_if_hung()
+    first, second = told.get(timeout=SECONDS), told.get(timeout=SECONDS)
+    assert isinstance(first, ActionDone)
+    assert (first.action_id, first.succeeded) == (1, False)
+    assert "did not come back within" in first.detail
+    assert second == Tick(2.0)
+    stuck.set()
+    lane.submit(3)
+    assert told.get(timeout=SECONDS) == Tick(3.0)
+    assert told.empty(), "what the hung action came to was told after all"
+    lane.close()
+    assert made == [0, 1]
+
+
+def test_a_lane_leaves_only_a_few_threads_behind() -> None:
+    told: queue.SimpleQueue[Observation] = queue.SimpleQueue()
+    stuck = threading.Event()
+
+    def hang(_action: int) -> Observation:
+        stuck.wait(SECONDS)
+        return Tick(0.0)
+
+    def failed(action: int, why: str) -> Observation:
+        return ActionDone(0.0, "vllm", action, succeeded=False, detail=why)
+
+    before = threading.active_count()
+    lane = Lane("unit:vllm", lambda: hang, failed, told.put, seconds=lambda _action: 0.0)
+    for number in range(20):
+        lane.submit(number)
+        time.sleep(0.02)
+        lane.replace_if_hung()
+    assert threading.active_count() - before <= MOST_LEFT_BEHIND + 1
+    stuck.set()
 
 
 def state(phase: Phase) -> HostState:
