@@ -32,6 +32,10 @@ test-vllm: ## tests with real vLLM: minutes, root
 	@$(SETUP) all
 	$(PYTEST) tests/vllm
 
+fuzz: ## every border with made-up input, a minute each (SECONDS=N for longer)
+	@$(SETUP) venv
+	.venv/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
 bench: ## what the agent costs and how fast it reacts
 	@$(SETUP) all peers
 	$(PYTEST) -s tests/benchmarks

@@ -156,9 +156,14 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
     assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
     assert seen["HostConfig"]["NetworkMode"] == "host"
-    # podman 4.3 says "shareable" here: the kernel is asked.
-    spaces = [f"/proc/{pid}/ns/ipc" for pid in (1, seen["State"]["Pid"])]
-    assert len(set(agent.box.run(["readlink", *spaces]).stdout.split())) == 1
+    # podman 4.3 says "shareable" of the host's, too: the kernel is asked.
+    pid = seen["State"]["Pid"]
+    spaces = [f"/proc/{one}/ns/ipc" for one in (1, pid)]
+    assert len(set(agent.box.run(["readlink", *spaces]).stdout.split())) == 2
+    mounted = agent.box.read(f"/proc/{pid}/mounts").splitlines()
+    flags = {line.split()[1]: set(line.split()[3].split(",")) for line in mounted}
+    assert "size=16777216k" in flags["/dev/shm"]
+    assert {"nosuid", "nodev"} <= flags["/var/lib/vllm-containers"]
     mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
     assert mounts["/srv/llama"] is False
     assert mounts["/var/lib/vllm-containers"] is True
