@@ -33,6 +33,7 @@ from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.daemon.recorder import Recorder
 from agent.daemon.refusal import take_refusal
 from agent.errors import ConfigError
+from agent.host.machine.reading_mark import ReadingMark
 from agent.host.systemd import notify
 
 log = structlog.get_logger()
@@ -77,18 +78,23 @@ class Loop:
         publish: Callable[[HostState, HostPolicy, tuple[str, ...]], Mapping[str, str]],
         watch: Callable[[HostState], None],
         cursors: Callable[[], dict[str, str]],
+        mark: ReadingMark,
     ) -> None:
         self._messages = messages
         self._recorder = recorder
         self._config_file = config_file
         self._config = config
-        self._policy = policy_of(config)
+        self._mark = mark
+        self._policy = policy_of(config, mark)
         self._clock = clock
         self._submit = submit
         self._publish = publish
         self._watch = watch
         self._cursors = cursors
         self._state, self._problems = recorder.load()
+        if mark.left:
+            why = f"the last process of llmagent ended while it read {mark.left}"
+            self._problems += (f"{why}: left out until agent.toml is read again",)
         self._guard = Guard()
         self._failing = ""
         self._config_mistakes: tuple[str, ...] = ()
@@ -189,7 +195,8 @@ class Loop:
             differences = changes(self._config, config) or ("agent.toml was read: nothing changed",)
             self._config, self._config_mistakes = config, ()
             self._recorder.keep_config(self._config_file)
-            self._policy = policy_of(config)
+            self._mark.left = ""  # the operator has had a look at it
+            self._policy = policy_of(config, self._mark)
             self._handle(ConfigLoaded(self._clock(), reload=True, changes=differences))
         notify.ready(self._status())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.command.picture import Picture, picture_of
+from agent.core.engine.install import Engine, EngineInstall
 from agent.core.planner.asked.reading import overridden
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
@@ -18,6 +19,7 @@ from agent.core.settings.service import Settings
 from agent.core.state.policy import HostPolicy, KnownModel
 from agent.core.unit.environment import environment_of
 from agent.errors import AgentError, UsageError
+from agent.host.machine.reading_mark import ReadingMark
 from agent.host.models.config import read_model_config
 from agent.host.models.draft import draft_of
 from agent.host.models.files import weights_gib
@@ -28,46 +30,77 @@ from agent.host.vllm.help import cache_directory, known_flags
 from agent.host.vllm.install import install_of
 
 MODEL_SECONDS = 3.0
+ENGINE_SECONDS = 5.0
 """A file system that does not answer in this time costs the plan, not the agent."""
 
 
-def policy_of(config: Config) -> HostPolicy:
-    """Return the policy for a new configuration; files are read, nothing is run."""
+def policy_of(config: Config, mark: ReadingMark) -> HostPolicy:
+    """Return the policy for a new configuration; files are read, nothing is run.
+
+    What the last process was reading when it ended is not read: see `model_of_service`.
+    """
     models: dict[str, KnownModel] = {}
     files: dict[str, Mapping[str, Any]] = {}
-    reader = threading.Thread(target=_read_files, args=(config, models, files), daemon=True)
+    reader = threading.Thread(target=_read_files, args=(config, models, files, mark), daemon=True)
     reader.start()
     reader.join(MODEL_SECONDS)
-    return _with_engines(config, dict(models), dict(files))
+    return _with_engines(config, dict(models), dict(files), {})
 
 
 def with_engines_now(config: Config, before: HostPolicy) -> HostPolicy:
     """Return the policy with the engines as they are installed now."""
-    return _with_engines(config, before.models, before.option_files)
+    return _with_engines(config, before.models, before.option_files, before.engines)
+
+
+def model_of_service(name: str) -> str:
+    """Return what the mark says while the files of this service's model are read."""
+    return f"the files of {name}'s model"
 
 
 def _with_engines(
     config: Config,
     models: Mapping[str, KnownModel],
     files: Mapping[str, Mapping[str, Any]],
+    before: Mapping[str, Engine],
 ) -> HostPolicy:
-    engines = {}
-    for name, policy in config.services.items():
-        install = install_of(policy.settings)
-        engines[name] = install.engine(known_flags(install, cache_directory()))
+    found: dict[str, Engine] = {}
+    reader = threading.Thread(target=_read_engines, args=(config, found), daemon=True)
+    reader.start()
+    reader.join(ENGINE_SECONDS)
+    read = dict(found)
+    silent = {name: _silent(p.settings) for name, p in config.services.items() if name not in read}
+    engines = {**silent, **{name: before[name] for name in silent if name in before}, **read}
     return HostPolicy(
         config.services, engines, models, files, power=config.power, thermal=config.thermal
     )
 
 
+def _read_engines(config: Config, found: dict[str, Engine]) -> None:
+    for name, policy in config.services.items():
+        install = install_of(policy.settings)
+        found[name] = install.engine(known_flags(install, cache_directory()))
+
+
+def _silent(settings: Settings) -> Engine:
+    """Return an engine of which nothing is known, as its file system does not answer."""
+    problem = f"{settings.python} did not answer within {ENGINE_SECONDS:.0f} s; look at its disk"
+    return EngineInstall(python=settings.python, problems=(problem,)).engine(None)
+
+
 def _read_files(
-    config: Config, models: dict[str, KnownModel], files: dict[str, Mapping[str, Any]]
+    config: Config,
+    models: dict[str, KnownModel],
+    files: dict[str, Mapping[str, Any]],
+    mark: ReadingMark,
 ) -> None:
     for name, policy in config.services.items():
         content = _options(policy.settings)
         if content is not None:
             files[name] = content
-        known = _model(policy.settings, picture_of(policy.settings, content))
+        if mark.left == model_of_service(name):
+            continue
+        with mark.of(model_of_service(name)):
+            known = _model(policy.settings, picture_of(policy.settings, content))
         if known is not None:
             models[name] = known
 

@@ -52,6 +52,7 @@ from agent.host.data.signatures import load_signatures
 from agent.host.data.xids import load_xids
 from agent.host.machine.boot import boot_id
 from agent.host.machine.lock import InstanceLock
+from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
@@ -224,7 +225,6 @@ def run(places: Places) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit status.
 
     Does not return when another driver was loaded: a new process takes this one's place.
-
     Raises ConfigError when agent.toml is broken and no earlier one is known, AgentError when
     another llmagent runs.
     """
@@ -263,6 +263,7 @@ def _run(
         publish=daemon.publish,
         watch=daemon.watch,
         cursors=daemon.cursors,
+        mark=ReadingMark(places.runtime / "reading"),
     )
     signal.signal(signal.SIGTERM, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))
