@@ -35,12 +35,12 @@ from agent.host.store.store import Event, Store
 from agent.host.vllm.failure import ApiFailure
 from agent.host.vllm.install import install_of
 from agent.host.vllm.reach import address_of, client_of
+from agent.places import BENCHMARK_DIRECTORY, STORE_FILE
 from agent.tasks import bench
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-STATE = Path("/var/lib/llmagent/llmagent.db")
 BATCHES = "1,8,16,32,64"
 CONTEXTS = "4096,32768"
 KEY = (
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     asked = list(bench.loads(args.batches, args.contexts, args.output_tokens, target))
     points = bench.run(target, asked, lambda what: print(f"bench: {what}", file=sys.stderr))
     key = _key(settings, target)
-    before = bench_files.baseline(bench_files.DIRECTORY, key)
+    before = bench_files.baseline(BENCHMARK_DIRECTORY, key)
     comparisons = compare(points, _bands(settings), before)
     saved = _keep(settings, key, points)
     shape = {
@@ -159,8 +159,8 @@ def _keep(settings: Settings, key: Mapping[str, Any], points: Sequence[Point]) -
     now = time.time()
     name = f"{settings.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}"
     try:
-        file = bench_files.save(bench_files.DIRECTORY, name, key, points)
-        with Store.open(STATE)[0] as store:
+        file = bench_files.save(BENCHMARK_DIRECTORY, name, key, points)
+        with Store.open(STORE_FILE)[0] as store:
             data = {"file": str(file), "points": [asdict(point) for point in points]}
             store.record({}, [Event(now, settings.name, "bench", _sentence(points), data)])
     except (OSError, StoreError) as error:

@@ -18,14 +18,16 @@ from typing import Any
 
 from agent.core.bench.measure import NOISE
 from agent.core.bench.sweep import SEQS, UTILIZATIONS, TrialOutcome, found, trials
+from agent.core.measures import HOUR_SECONDS
 from agent.core.settings.profile import Origin, Quantity
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.errors import HostLacksError
-from agent.host.data.profiles import OWN, write_profile
+from agent.host.data.profiles import write_profile
+from agent.places import OWN_PROFILES
 from agent.tasks import sweep
 from agent.tasks.bench import Target
 
-START_SECONDS = 3600.0
+START_SECONDS = HOUR_SECONDS
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +102,7 @@ def _apply(
         "settings": {"model": settings.model, **best},
         "band": measured,
     }
-    return write_profile(OWN, f"{settings.name.lower()}-tuned", table)
+    return write_profile(OWN_PROFILES, f"{settings.name.lower()}-tuned", table)
 
 
 def _human(shape: Mapping[str, Any]) -> str:

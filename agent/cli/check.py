@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cli.screen.options import CONFIG_FILE, add_format
+from agent.cli.screen.options import add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
-from agent.daemon.refusal import REFUSED
 from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
+from agent.places import CONFIG_FILE, REFUSAL_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _have_it_reloaded(agent: int, report: CheckReport) -> None:
     errors = [item for item in report.findings if item.severity is Severity.ERROR]
     mistakes = [*report.mistakes, *(f"{item.path}: {item.text}" for item in errors)]
     if mistakes:
-        REFUSED.write_text(json.dumps(mistakes))
+        REFUSAL_FILE.write_text(json.dumps(mistakes))
     os.kill(agent, signal.SIGHUP)
 
 

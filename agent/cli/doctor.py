@@ -22,6 +22,7 @@ from agent.core.doctor.engine import ONLY_ROOT
 from agent.core.doctor.finding import Finding, Result, fail, unknown
 from agent.core.settings.config import Config
 from agent.errors import ConfigError, DaemonAwayError
+from agent.places import STATUS_FILE
 from agent.tasks.config_in_force import config_in_force
 from agent.tasks.examine import Patient, examine
 from agent.tasks.look_at_gpus import look_once
@@ -52,7 +53,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--offline", action="store_true", help="do not ask the hub")
     parser.add_argument("--all", action="store_true", help="show what is skipped, too")
     add_format(parser)
-    parser.add_argument("--file", type=Path, default=status.FILE, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 

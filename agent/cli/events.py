@@ -23,8 +23,8 @@ from agent.cli.screen.story import clock, story, summary
 from agent.cli.screen.terminal import local
 from agent.errors import UsageError
 from agent.host.store.store import Event, Store, StoredEvent
+from agent.places import STORE_FILE
 
-STATE = Path("/var/lib/llmagent/llmagent.db")
 FOLLOW_SECONDS = 0.5
 UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--all", action="store_true", help="each row, as it was recorded")
     parser.add_argument("--follow", action="store_true", help="go on with what comes")
     add_format(parser)
-    parser.add_argument("--state", type=Path, default=STATE, help=argparse.SUPPRESS)
+    parser.add_argument("--state", type=Path, default=STORE_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 

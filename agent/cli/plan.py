@@ -53,12 +53,11 @@ from agent.core.planner.versions import version_of
 from agent.errors import UsageError
 from agent.host.data.cards import known_cards, read_prices
 from agent.host.models.draft import draft_of
+from agent.places import CONFIG_FILE, STATUS_FILE
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
-STATUS_FILE = Path("/run/llmagent/status.json")
 
 EXAMPLES = """\
 every option of `vllm serve` is taken in vLLM's own spellings: -tp 2, --max-model-len 32k or auto,

@@ -26,12 +26,10 @@ from agent.host.models.hub_cache import needs_no_hub
 from agent.host.systemd.unit_inputs import unit_inputs
 from agent.host.vllm.help import cache_directory, known_flags
 from agent.host.vllm.install import install_of
+from agent.places import STATUS_FILE, UNIT_DIRECTORY
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-UNITS = Path("/etc/llmagent/units")
-STATUS_FILE = Path("/run/llmagent/status.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def _rendered(asked: Settings) -> RenderedUnit:
             for name, item in learned.items()
         ),
     )
-    path = UNITS / asked.unit
+    path = UNIT_DIRECTORY / asked.unit
     return RenderedUnit(asked.name, path, text, _read(path))
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agent.places import CONFIG_FILE
+
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
@@ -17,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--config",
         type=Path,
-        default=Path("/etc/llmagent/agent.toml"),
+        default=CONFIG_FILE,
         help="agent.toml (default: %(default)s)",
     )
     parser.set_defaults(run=run)

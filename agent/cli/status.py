@@ -22,8 +22,8 @@ from agent.cli.screen.options import add_format
 from agent.cli.screen.services import detail_lines, service_lines
 from agent.cli.screen.terminal import WIDE, coloured, columns, cut, paint, rows
 from agent.errors import DaemonAwayError, UsageError
+from agent.places import STATUS_FILE
 
-FILE = Path("/run/llmagent/status.json")
 FRESH_SECONDS = 30.0
 """The daemon writes at least every second; an older file is that of a daemon that died or hangs."""
 
@@ -48,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "--check", action="store_true", help="exit with 1 when a service does not serve"
     )
     add_format(parser)
-    parser.add_argument("--file", type=Path, default=FILE, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 

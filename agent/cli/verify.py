@@ -34,6 +34,7 @@ from agent.host.data.signatures import load_signatures
 from agent.host.journal.follower import JournalFollower
 from agent.host.models.config import read_model_config
 from agent.host.vllm.reach import address_of, client_of
+from agent.places import STATUS_FILE
 from agent.tasks import ask_vllm as verification
 from agent.tasks.config_in_force import config_in_force
 
@@ -69,7 +70,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="only this service")
     add_config(parser)
     add_format(parser)
-    parser.add_argument("--file", type=Path, default=status.FILE, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 

@@ -19,6 +19,7 @@ from agent.cli import status
 from agent.cli.screen.options import add_format
 from agent.cli.screen.terminal import coloured, columns, duration, local, paint
 from agent.core.judges.recover.recovery import shortened
+from agent.places import STATUS_FILE
 
 MOST_COLUMNS = 100
 """A sentence is read more easily in lines that are not as wide as the terminal."""
@@ -33,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="only this service")
     add_format(parser)
-    parser.add_argument("--file", type=Path, default=status.FILE, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 

@@ -31,10 +31,9 @@ from agent.config.values import (
     token,
     window,
 )
+from agent.core.measures import DAY_SECONDS
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Expectations, OnMismatch, Sandbox, ServicePolicy, Settings
-
-DAY = 86400.0
 
 SETTINGS: Keys = {
     "model": model,
@@ -101,20 +100,20 @@ RECOVERY: Keys = {
     "min_max_num_batched_tokens": integer(1),
     "min_kv_cache_memory_bytes": integer(1),
     "max_kv_cache_memory_bytes": integer(1),
-    "backoff_min_seconds": number(0.1, DAY),
-    "backoff_max_seconds": number(0.1, DAY),
+    "backoff_min_seconds": number(0.1, DAY_SECONDS),
+    "backoff_max_seconds": number(0.1, DAY_SECONDS),
     "max_starts_per_hour": integer(1, 3600),
-    "settle_seconds": number(1, DAY),
-    "start_stall_seconds": number(1, DAY),
-    "download_stall_seconds": number(1, DAY),
-    "load_stall_seconds": number(1, DAY),
-    "compile_stall_seconds": number(1, DAY),
-    "capture_stall_seconds": number(1, DAY),
-    "stop_seconds": number(1, DAY),
+    "settle_seconds": number(1, DAY_SECONDS),
+    "start_stall_seconds": number(1, DAY_SECONDS),
+    "download_stall_seconds": number(1, DAY_SECONDS),
+    "load_stall_seconds": number(1, DAY_SECONDS),
+    "compile_stall_seconds": number(1, DAY_SECONDS),
+    "capture_stall_seconds": number(1, DAY_SECONDS),
+    "stop_seconds": number(1, DAY_SECONDS),
     "poll_seconds": number(0.1, 3600),
-    "hang_seconds": number(1, DAY),
-    "canary_seconds": number(1, DAY),
-    "canary_every_seconds": number(1, DAY),
+    "hang_seconds": number(1, DAY_SECONDS),
+    "canary_seconds": number(1, DAY_SECONDS),
+    "canary_every_seconds": number(1, DAY_SECONDS),
     "allow_enforce_eager": boolean,
     "allow_switches": boolean,
     "roll_back": boolean,

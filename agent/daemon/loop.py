@@ -14,6 +14,7 @@ import structlog
 
 from agent.config.agent_toml import load
 from agent.core.guard import Guard, as_shown, guarded, place_of, set_aside
+from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
 from agent.core.settings.changes import changes
 from agent.core.settings.config import Config
 from agent.core.state.actions import Action
@@ -40,7 +41,7 @@ log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
 CURSOR_SECONDS = 30.0
-PRUNE_SECONDS = 86400.0
+PRUNE_SECONDS = DAY_SECONDS
 LOUD = frozenset(
     {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
     | {"undead", "port", "gpu-lost", "driver-problem"}
@@ -225,7 +226,7 @@ def _load_unless_refused(file: Path) -> Config:
 
 def _seconds_since_midnight() -> float:
     now = time.localtime()
-    return now.tm_hour * 3600.0 + now.tm_min * 60.0 + now.tm_sec
+    return now.tm_hour * HOUR_SECONDS + now.tm_min * 60.0 + now.tm_sec
 
 
 def _starts_soon(state: HostState, at: float) -> bool:

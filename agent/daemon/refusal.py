@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-REFUSED = Path("/run/llmagent/refused.json")
-"""A JSON list of sentences; written before SIGHUP, and gone once the daemon has read it."""
+from agent.places import REFUSAL_FILE
 
 
-def take_refusal(file: Path = REFUSED) -> tuple[str, ...]:
+def take_refusal(file: Path = REFUSAL_FILE) -> tuple[str, ...]:
     """Return the mistakes that `check` told, () when it told none."""
     try:
         mistakes = json.loads(file.read_text())

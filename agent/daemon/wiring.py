@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from agent import places as installed
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.settings.config import Config
 from agent.core.state.actions import (
@@ -66,10 +67,10 @@ JOIN_SECONDS = 0.3
 class Places:
     """Where the daemon's files are; the defaults are the package's."""
 
-    config: Path = Path("/etc/llmagent/agent.toml")
-    units: Path = Path("/etc/llmagent/units")
-    state: Path = Path("/var/lib/llmagent")
-    runtime: Path = Path("/run/llmagent")
+    config: Path = installed.CONFIG_FILE
+    units: Path = installed.UNIT_DIRECTORY
+    state: Path = installed.STATE_DIRECTORY
+    runtime: Path = installed.RUNTIME_DIRECTORY
     driver: DriverPlaces = field(default_factory=DriverPlaces)
 
 

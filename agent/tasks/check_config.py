@@ -25,6 +25,7 @@ from agent.host.machine.access import (
     user_id,
 )
 from agent.host.vllm.install import install_of, version_of
+from agent.places import UNIT_DIRECTORY
 from agent.tasks.check_access import (
     SECRETS,
     exposure,
@@ -39,7 +40,6 @@ HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
 
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-OWN_UNITS = Path("/etc/llmagent/units")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIGHT_UTILIZATION = 0.97
 
@@ -118,7 +118,7 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
 def _unit_name(settings: Settings, path: str) -> Iterator[Obstacle]:
     for directory in UNIT_DIRECTORIES:
         unit = Path(directory) / settings.unit
-        if unit.exists() and not unit.resolve().is_relative_to(OWN_UNITS):
+        if unit.exists() and not unit.resolve().is_relative_to(UNIT_DIRECTORY):
             text = f"{unit} is not llmagent's and is left alone; move it away when it suits you, "
             yield _warning(path, f"{text}or give the service another name")
             return

@@ -12,11 +12,10 @@ from agent.errors import ConfigError
 from agent.host.store.file import StoreError
 from agent.host.store.keys import LAST_GOOD_CONFIG
 from agent.host.store.store import Store
+from agent.places import STORE_FILE
 
-STATE = Path("/var/lib/llmagent/llmagent.db")
 
-
-def config_in_force(file: Path, state: Path = STATE) -> tuple[Config, ConfigError | None]:
+def config_in_force(file: Path, state: Path = STORE_FILE) -> tuple[Config, ConfigError | None]:
     """Return the configuration in force, and what is wrong with `file` where it is not that one.
 
     Raises ConfigError when the file has a mistake and no good one is remembered (or readable: the

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from agent.core.doctor import card, container, driver, engine, host, model
 from agent.core.doctor.finding import Finding, unknown
@@ -19,10 +18,11 @@ from agent.core.doctor.limits import judge_limits
 from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
 from agent.core.doctor.sandbox import judge_sandbox
 from agent.core.gpu.reading import Gpus
+from agent.core.measures import GIB
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
 from agent.core.planner.terms.formats import UnknownQuantizationError
-from agent.core.planner.weights import GIB, counted
+from agent.core.planner.weights import counted
 from agent.core.settings.config import Config
 from agent.core.settings.engine import GpuAccess, Runtime
 from agent.core.settings.service import Settings
@@ -35,10 +35,10 @@ from agent.host.probes import containers, kernel, packages, services, toolchain
 from agent.host.probes import model as files
 from agent.host.probes.limits import limits
 from agent.host.vllm.install import install_of
+from agent.places import UNIT_DIRECTORY
 from agent.tasks.check_config import HelpReader, Severity, check_config
 
 DEADLINE_SECONDS = 2.3
-UNITS = Path("/etc/llmagent/units")
 
 Probe = Callable[[], list[Finding]]
 
@@ -91,7 +91,7 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     gpus = patient.gpus
     units = {policy.settings.unit for policy in patient.config.services.values()}
     # What was rendered before is ours too, whatever agent.toml says by now.
-    own = frozenset(units | {file.name for file in UNITS.glob("*.service")})
+    own = frozenset(units | {file.name for file in UNIT_DIRECTORY.glob("*.service")})
     yield "gpu", lambda: [_gpus(patient), card.judge_identity(gpus)]
     yield "driver", lambda: [driver.judge_mismatch(gpus)]
     yield "unattended-upgrades", lambda: [driver.judge_upgrades(packages.upgrades())]
@@ -248,6 +248,6 @@ def _place(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     yield judge_sandbox(settings, tuple(forbidden(settings)))
     foreign = services.foreign_unit_file(settings.unit)
     yield judge_unit_file(settings.name, settings.unit, foreign)
-    journal = host.judge_journal(services.journal(UNITS / settings.unit))
+    journal = host.judge_journal(services.journal(UNIT_DIRECTORY / settings.unit))
     yield replace(journal, service=settings.name)
     yield card.judge_strangers(settings, gpus)

@@ -15,6 +15,7 @@ from typing import Any
 from agent.cli.planning.subject import Subject
 from agent.core.engine.defaults import NEWEST
 from agent.core.gpu.catalogue import CardFacts, card_named, sold_as
+from agent.core.measures import GIB
 from agent.core.planner.asked.capability import Capability, capability_of
 from agent.core.planner.asked.reading import Ground
 from agent.core.planner.question import Measured, PlanRequest
@@ -23,7 +24,6 @@ from agent.errors import UsageError
 from agent.host.data.cards import card_or_mistake, known_cards
 from agent.host.models.draft import draft_of
 
-GIB = 1024**3
 MOST_GIB = 100_000
 OTHER_MODEL = ("config_json", "model", "weights_gib", "gpu_memory_gib", "gpu", "gpu_name")
 """Options of plan's own that make another start of it than the one that this host has seen."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-GIB = 1 << 30
-DAY_SECONDS = 86400.0
+from agent.core.measures import DAY_SECONDS, GIB
+
 HARMLESS = frozenset(
     {
         "gpu_idle",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-CONFIG_FILE = Path("/etc/llmagent/agent.toml")
+from agent.places import CONFIG_FILE
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,9 @@ import re
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.engine.names import weight_family
 from agent.core.gpu.reading import Gpu, Gpus
+from agent.core.measures import GIB
 from agent.core.settings.gpus import Power
 from agent.core.settings.service import Settings
-
-GIB = 1024**3
 
 SOLD_GIB = {
     "RTX 3090": 24,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+from agent.core.measures import GIB
 from agent.core.settings.service import Settings
 
-GIB = 1024**3
 MIB = 1024**2
 SHM_BYTES_A_RANK = 160 * MIB
 """What vLLM 0.32 asks of /dev/shm for the queue to its workers."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+from agent.core.measures import GIB
 from agent.core.settings.service import Settings
 
-GIB = 1024**3
 ROOM_GIB = 5.0
 """Left beside a download: compiled kernels, the journal, the next model's config."""
 

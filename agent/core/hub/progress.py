@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.hub.cache import CacheFacts
+from agent.core.measures import GIB
 
-GIB = 1 << 30
 MIB = 1 << 20
 WORD = "llmagent-fetch"
 MOST_BYTES = (1 << 63) - 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agent.core.hub.cache import always_online
+from agent.core.measures import HOUR_SECONDS
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Start, Stop, WriteUnit
 from agent.core.state.card import Card
@@ -127,7 +128,7 @@ class Turn:
             s,
             asked=Asked(action_id, self.at, stop=False),
             running=settings,
-            recent_starts=(*(t for t in s.recent_starts if t > self.at - 3600), self.at),
+            recent_starts=(*(t for t in s.recent_starts if t > self.at - HOUR_SECONDS), self.at),
             died=None,
             restart_wanted="",
             learned=replace(s.learned, refetch=""),

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from agent.core.engine.defaults import LARGE_GIB, Device
 from agent.core.planner.versions import FEWER_BUFFERS, HYBRID_POOL, LEAN_SAMPLER, Version
 
-GIB = 1024**3
-
 UNIFIED_GIB = 1.8
 UNIFIED_ERROR_GIB = 4.5
 

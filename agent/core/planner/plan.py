@@ -8,6 +8,7 @@ from dataclasses import replace
 from agent.core.command.values import AUTO
 from agent.core.engine.defaults import batch_of
 from agent.core.engine.names import dtype_bytes
+from agent.core.measures import GIB
 from agent.core.planner.asked.apply import (
     as_cached,
     as_loaded,
@@ -17,7 +18,7 @@ from agent.core.planner.asked.apply import (
 )
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
-from agent.core.planner.overheads import GIB, Term, cuda_graphs, host_share, non_torch
+from agent.core.planner.overheads import Term, cuda_graphs, host_share, non_torch
 from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import doubt_of, refusal_of

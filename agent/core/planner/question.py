@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.engine.defaults import Batch, Device
+from agent.core.measures import GIB
 from agent.core.planner.asked.ask import Asked
-from agent.core.planner.overheads import GIB, Term
+from agent.core.planner.overheads import Term
 from agent.core.planner.pool import Kv
 from agent.core.planner.versions import CACHES_HYBRID_PREFIXES, Version
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.measures import GIB
 from agent.core.planner.model import Model
-from agent.core.planner.weights import GIB, counted
+from agent.core.planner.weights import counted
 
 ACTIVE_EXPERTS = 8
 """Experts of a token where config.json does not say; the usual number is 2 to 8."""

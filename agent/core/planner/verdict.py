@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agent.core.measures import GIB
 from agent.core.planner.layers import Keeps
-from agent.core.planner.overheads import GIB
 from agent.core.planner.question import Fit, Plan
 from agent.core.planner.versions import REFUSES_TOO_MANY_STATES
 

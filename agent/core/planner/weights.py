@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from agent.core.measures import GIB
 from agent.core.planner.kv import fullest_stage
 from agent.core.planner.layers import Feed, Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.terms.formats import Format, format_of
 from agent.core.planner.terms.kernels import ANY_KERNELS, Kernels
-
-GIB = 1024**3
 
 MXFP4_PADDING = 256
 """MXFP4 kernels pad an expert's width to a multiple of this (gpt-oss: 2880 to 3072)."""

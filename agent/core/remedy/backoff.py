@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+from agent.core.measures import HOUR_SECONDS
 from agent.core.settings.recovery import Recovery
-
-HOUR_SECONDS = 3600.0
 
 
 def backoff_seconds(recovery: Recovery, attempts: int) -> float:

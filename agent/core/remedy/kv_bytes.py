@@ -7,10 +7,10 @@ for the check of free memory alone (0.10.2..0.32).
 
 from __future__ import annotations
 
+from agent.core.measures import GIB
 from agent.core.remedy.case import Case, Change
 
 NAME = "kv_cache_memory_bytes"
-GIB = 1024**3
 ROUND_BYTES = 64 * 1024**2
 SPARE_SHARE = 0.02
 """Lowered by this share of the card more than what was missing."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.names import dtype_bytes
+from agent.core.measures import GIB
 from agent.core.settings.service import Settings
 from agent.core.verify.check import NOT_ASKED, Check, Verdict, unknown
 from agent.core.verify.model_shape import ModelShape
 
 ITEM = "kv_bytes_per_token"
-_GIB = 1 << 30
 _PRINTED_GIB = 0.005
 """The log rounds GiB to two decimals."""
 _CLOSE = 0.05
@@ -74,7 +74,7 @@ def _measured(log: Facts) -> _Measured | str:
     if log.available_kv_gib <= 0 or log.kv_cache_tokens <= 0:
         return "the log tells no KV memory"
     return _Measured(
-        bytes_per_token=log.available_kv_gib * _GIB / log.kv_cache_tokens,
+        bytes_per_token=log.available_kv_gib * GIB / log.kv_cache_tokens,
         error=_PRINTED_GIB / log.available_kv_gib,
         evidence=f"{proofs[0]} / {proofs[1]}",
     )

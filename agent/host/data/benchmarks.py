@@ -11,8 +11,6 @@ from typing import Any
 
 from agent.core.bench.measure import Load, Point
 
-DIRECTORY = Path("/var/lib/llmagent/bench")
-
 
 def save(directory: Path, name: str, key: Mapping[str, Any], points: Sequence[Point]) -> Path:
     """Write a result; `key` says what was measured. Raises OSError when that cannot be done."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from agent.core.settings.profile import Profile, ProfileError, profile_of
 from agent.errors import UsageError
-
-SHIPPED = Path("/usr/share/llmagent/profiles")
-OWN = Path("/etc/llmagent/profiles.d")
+from agent.places import OWN_PROFILES, SHIPPED_PROFILES
 
 
-def read_profiles(directories: Sequence[Path] = (SHIPPED, OWN)) -> Mapping[str, Profile]:
+def read_profiles(
+    directories: Sequence[Path] = (SHIPPED_PROFILES, OWN_PROFILES),
+) -> Mapping[str, Profile]:
     """Return all profiles by name; one of a later directory takes the place of an earlier one.
 
     Raises UsageError for a file that is no profile; a directory that is not there holds none.

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.core.measures import GIB
 from agent.errors import UsageError
 from agent.host.files.foreign import LONGEST, shown
 from agent.host.models.json_file import files_of_index, parse, tensors
 from agent.host.models.place import ModelPlace, local
 
-GIB = 1024**3
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 _NOT_LOADED = ("consolidated", "original/")

@@ -10,10 +10,9 @@ from pathlib import Path
 from agent.core.doctor.host import Journal
 from agent.core.doctor.neighbours import Rival
 from agent.host.probes.command import output_of
+from agent.places import UNIT_DIRECTORY
 
 ETC = Path("/etc/systemd")
-UNITS = (ETC / "system", Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
-OWN = Path("/etc/llmagent/units")
 NEEDRESTART = Path("/etc/needrestart")
 _ENGINES = re.compile(
     r"^ExecStart=.*\b(vllm|ollama|sglang|text-generation-launcher|llama-server|tritonserver|lmdeploy"
@@ -76,7 +75,7 @@ def power_setters(own: frozenset[str]) -> tuple[str, ...]:
 def foreign_unit_file(unit: str) -> str:
     """Return the path of a file that is not ours where systemd would link ours, "" for none."""
     place = ETC / "system" / unit
-    if not place.exists() or place.resolve().is_relative_to(OWN):
+    if not place.exists() or place.resolve().is_relative_to(UNIT_DIRECTORY):
         return ""
     return str(place)
 
@@ -84,7 +83,7 @@ def foreign_unit_file(unit: str) -> str:
 def _enabled() -> Iterator[tuple[str, str]]:
     for link in sorted((ETC / "system").glob("*.wants/*.service")):
         file = link.resolve()
-        if not file.is_relative_to(OWN):
+        if not file.is_relative_to(UNIT_DIRECTORY):
             drop_ins = sorted((ETC / "system" / f"{link.name}.d").glob("*.conf"))
             text = "\n".join(map(_read, (file, *drop_ins)))
             yield link.name, text.replace("\\\n", " ")

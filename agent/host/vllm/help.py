@@ -18,6 +18,7 @@ from pathlib import Path
 from agent.core.engine.flags import parse_help
 from agent.core.engine.install import EngineInstall
 from agent.errors import HostLacksError
+from agent.places import ENGINE_HELP_DIRECTORY
 
 DEADLINE_SECONDS = 120.0
 
@@ -34,9 +35,9 @@ _COMMANDS = (
 def cache_directory() -> Path:
     """Return where helps are kept: with the agent's state for root, else in the user's cache."""
     if os.geteuid() == 0:
-        return Path("/var/lib/llmagent/engine-help")
+        return ENGINE_HELP_DIRECTORY
     own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) / "llmagent" / "engine-help"
+    return Path(own) / "llmagent" / ENGINE_HELP_DIRECTORY.name
 
 
 def known_flags(install: EngineInstall, cache: Path) -> frozenset[str] | None:

@@ -18,6 +18,7 @@ from agent.core.judges.cards import ailments
 from agent.core.judges.cards.fitness import cards_of
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import AGENT, Turn
+from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
 from agent.core.state.actions import Canary
 from agent.core.state.card import Card, Cure, XidRecord
 from agent.core.state.observations import XidSeen
@@ -43,7 +44,6 @@ DEATH_SECONDS = 30.0
 
 HAS_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
 
-DAY_SECONDS = 86400.0
 KEPT_SECONDS = 7 * DAY_SECONDS
 KEPT_INCIDENTS = 20
 
@@ -182,7 +182,7 @@ def _asks_for(seen: XidSeen, record: XidRecord) -> tuple[XidAction, Cure | None]
 def _times(record: XidRecord, code: int) -> str:
     _, within, _ = AGAIN.get(code, (0, DAY_SECONDS, None))
     recent = sum(t > record.last_at - within for t in record.incidents)
-    hours = within / 3600
+    hours = within / HOUR_SECONDS
     return f", {recent} times within {hours:.0f} h" if recent > 1 else ""
 
 

@@ -14,9 +14,8 @@ from agent.core.failures.classes import FailureClass
 from agent.core.failures.meaning import TABLE
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.judges.turn import Turn
+from agent.core.measures import GIB
 from agent.core.settings.service import Settings
-
-GIB = 2**30
 
 WORTH_NAMING_BYTES = 64 * 2**20
 """Less than this starves nobody: a display server, a monitor's CUDA context."""

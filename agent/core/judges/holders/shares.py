@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from agent.core.engine.defaults import default_utilization
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.turn import Turn
+from agent.core.measures import GIB
 from agent.core.remedy.utilization import MARGIN_GIB
 from agent.core.settings.service import Settings
 from agent.core.state.service import ServiceState
 
-GIB = 1024**3
 NOBODY: Mapping[str, float] = {}
 Sharer = tuple[str, Settings, float]
 

@@ -10,12 +10,12 @@ from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.holders.shares import gpus_of, in_host_memory, neighbours_of, room_of
 from agent.core.judges.turn import Turn
+from agent.core.measures import HOUR_SECONDS
 from agent.core.remedy.case import Case
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 
 NO_NUMBERS = Numbers()
-HOUR_SECONDS = 3600.0
 
 
 def case_of(

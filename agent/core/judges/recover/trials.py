@@ -15,6 +15,7 @@ from agent.core.judges.driver import mismatch as driver_match
 from agent.core.judges.driver.mismatch import mismatch
 from agent.core.judges.holders import shares as sharing
 from agent.core.judges.turn import Turn
+from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
 from agent.core.remedy import kv_bytes, utilization
 from agent.core.remedy.case import SHARED_MARGIN, Bound
 from agent.core.remedy.ladders import LADDERS
@@ -25,10 +26,10 @@ from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 from agent.core.unit.text import override_note
 
-NIGHT_SECONDS = 20 * 3600.0
+NIGHT_SECONDS = 20 * HOUR_SECONDS
 """One trial a night: the next is at the earliest this long after the last."""
 
-WEEK_SECONDS = 7 * 86400.0
+WEEK_SECONDS = 7 * DAY_SECONDS
 FRESH_SECONDS = 60.0
 """How old the counters may be that say that nothing runs and nothing waits."""
 

@@ -9,10 +9,10 @@ from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind
 from agent.core.failures.meaning import TABLE, group_of, kind_of
 from agent.core.hub.advice import advice_for_fetch
-from agent.core.hub.progress import GIB
 from agent.core.hub.unit import fetch_unit_name
 from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up, shortened
 from agent.core.judges.turn import Turn
+from agent.core.measures import GIB
 from agent.core.remedy.backoff import backoff_seconds
 from agent.core.remedy.propose import NEVER_HELD
 from agent.core.state.held import HeldBy

@@ -17,6 +17,7 @@ from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn
+from agent.core.measures import GIB
 from agent.core.planner.advice import advice_for
 from agent.core.planner.asked.capability import Capability, capability_of
 from agent.core.planner.asked.reading import Ground, request_of
@@ -33,7 +34,6 @@ from agent.core.state.phases import Phase
 from agent.core.state.policy import KnownModel
 from agent.core.state.service import ServiceState
 
-GIB = 2**30
 LOOK_SECONDS = 3.0
 
 

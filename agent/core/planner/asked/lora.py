@@ -8,9 +8,10 @@ head have theirs whole on each GPU.
 
 from __future__ import annotations
 
+from agent.core.measures import GIB
 from agent.core.planner.layers import Feed, Keeps, Layer
 from agent.core.planner.model import Model
-from agent.core.planner.overheads import GIB, Term
+from agent.core.planner.overheads import Term
 
 MOST_VOCABULARY = 258_048
 """Above this vLLM refuses LoRA on the output head (lora/layers/logits_processor.py, 0.33)."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.core.command.picture import Picture
+from agent.core.measures import GIB
 from agent.core.planner.asked.ask import Asked, Beside
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
@@ -109,7 +110,7 @@ def _with_own_layers(asked: Asked, model: Model, request: PlanRequest) -> Asked:
     plain = replace(request, weights_gib=None, files_gib=None, asked=Asked())
     whole = replace(model, layers=(*model.layers, *layers))
     more = weights_of(whole, plain).gib - weights_of(model, plain).gib
-    joined = 2 * model.hidden_size**2 * model.dtype_bytes * count / 2**30
+    joined = 2 * model.hidden_size**2 * model.dtype_bytes * count / GIB
     gib = more + joined / request.tensor_parallel_size
     # Such layers are often left in 16 bits, and some bring an embedding of their own.
     term = Term(gib, 0.5 * gib + 0.2, f"{count} layer(s) that draft, counted as the last one")

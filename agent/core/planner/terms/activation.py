@@ -8,9 +8,10 @@ that they show there.
 from __future__ import annotations
 
 from agent.core.engine.defaults import Batch
+from agent.core.measures import GIB
 from agent.core.planner.encoder import Encoder
 from agent.core.planner.model import Model
-from agent.core.planner.overheads import GIB, Term
+from agent.core.planner.overheads import Term
 from agent.core.planner.terms.runner import has_states, runs_new_runner
 from agent.core.planner.versions import LEAN_SAMPLER, Version
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.measures import GIB
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import model_of
@@ -16,7 +17,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
-from agent.core.planner.weights import GIB, counted
+from agent.core.planner.weights import counted
 from agent.host.models.known import known_config, known_models
 
 PLAIN: dict[str, Any] = {

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
+from agent.core.measures import HOUR_SECONDS
 from agent.core.state.card import Attempt, Card, LeverState, Setting
 from agent.core.state.observations import GpuActionDone, GpuOutcome
 
@@ -21,7 +22,6 @@ S = TypeVar("S", bound=Setting)
 
 TRIES = 3
 FIRST_WAIT_SECONDS = 5.0
-HOUR_SECONDS = 3600.0
 
 LOST_SECONDS = 60.0
 """nvidia-smi has a deadline far below; after this long its end was lost with an agent process."""

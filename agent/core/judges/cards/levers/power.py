@@ -16,6 +16,7 @@ from agent.core.judges.cards.levers import lever
 from agent.core.judges.cards.levers.lever import Stage
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
+from agent.core.measures import HOUR_SECONDS
 from agent.core.settings.gpus import CardLimits
 from agent.core.state.actions import SetPowerLimit
 from agent.core.state.card import Attempt, Cap, Card, Cause, LeverState
@@ -168,7 +169,7 @@ def _held_lower(turn: Turn, card: Card, cap: Cap, gpu: Gpu) -> Cap:
 def _drifted(turn: Turn, card: Card, gpu: Gpu) -> Card:
     cap, requested = card.cap, gpu.power_limits.requested_watts
     cause = _cause(turn, card)
-    recent = tuple(t for t in cap.foreign_at if t > turn.at - lever.HOUR_SECONDS)
+    recent = tuple(t for t in cap.foreign_at if t > turn.at - HOUR_SECONDS)
     if cause is Cause.FOREIGN:
         recent = (*recent, turn.at)
     what = f"power limit is {requested:g} W, not {cap.target_watts:g} W: changed {CAUSES[cause]}"
@@ -176,7 +177,7 @@ def _drifted(turn: Turn, card: Card, gpu: Gpu) -> Card:
     if len(recent) > FOREIGN_PER_HOUR:
         why = f"{what} for the {len(recent)}th time within an hour, so it is left alone for an hour"
         tell(turn, card, "power-yielded", f"{named(card)}: {why}", cause=cause.value)
-        later = Attempt(retry_at=turn.at + lever.HOUR_SECONDS, why="after an hour of leaving it")
+        later = Attempt(retry_at=turn.at + HOUR_SECONDS, why="after an hour of leaving it")
         cap = replace(cap, state=LeverState.YIELDED, why=why, attempt=later, foreign_at=())
         return replace(card, cap=cap)
     tell(turn, card, "power-drift", f"{named(card)}: {what}; it is set again", cause=cause.value)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where llmagent's own files lie on a host, as its package and its unit lay them out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+CONFIG_FILE: Final = Path("/etc/llmagent/agent.toml")
+"""What the operator writes and llmagent only reads."""
+
+UNIT_DIRECTORY: Final = Path("/etc/llmagent/units")
+"""The unit files that llmagent writes; systemd knows them by links."""
+
+OWN_PROFILES: Final = Path("/etc/llmagent/profiles.d")
+SHIPPED_PROFILES: Final = Path("/usr/share/llmagent/profiles")
+
+STATE_DIRECTORY: Final = Path("/var/lib/llmagent")
+"""StateDirectory= of llmagent.service; it survives a reboot."""
+
+STORE_FILE: Final = STATE_DIRECTORY / "llmagent.db"
+BENCHMARK_DIRECTORY: Final = STATE_DIRECTORY / "bench"
+ENGINE_HELP_DIRECTORY: Final = STATE_DIRECTORY / "engine-help"
+
+RUNTIME_DIRECTORY: Final = Path("/run/llmagent")
+"""RuntimeDirectory= of llmagent.service; a reboot empties it."""
+
+STATUS_FILE: Final = RUNTIME_DIRECTORY / "status.json"
+REFUSAL_FILE: Final = RUNTIME_DIRECTORY / "refused.json"
+"""What was wrong with the agent.toml that a reload has refused."""
