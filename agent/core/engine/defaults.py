@@ -121,15 +121,17 @@ def batch_of(
     max_num_batched_tokens: int | None,
     max_num_seqs: int | None,
 ) -> Batch:
-    """Return the limits of a step: those that are asked for, the others as vLLM takes them."""
+    """Return the limits of a step: those that are asked for, the others as vLLM takes them.
+
+    Sequences that are asked for may be more than the tokens: vLLM refuses to start so.
+    """
     sequences = max_num_seqs or default_seqs(release, device)
-    if max_num_batched_tokens:
-        few = min(sequences, max_num_batched_tokens) if max_num_seqs is None else sequences
-        return Batch(max_num_batched_tokens, few)
-    tokens = default_batch(release, device, max_model_len)
-    if release >= NO_MORE_THAN_ALL:
-        tokens = min(tokens, sequences * max_model_len)
-    return Batch(max(tokens, sequences), sequences)
+    tokens = max_num_batched_tokens
+    if not tokens:
+        tokens = default_batch(release, device, max_model_len)
+        if release >= NO_MORE_THAN_ALL:
+            tokens = min(tokens, sequences * max_model_len)
+    return Batch(tokens, sequences if max_num_seqs else min(sequences, tokens))
 
 
 def forces_slow_kernel(quantization: str, version: str | None) -> bool:

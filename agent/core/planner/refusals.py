@@ -60,10 +60,12 @@ def _format(model: Model, asked: str) -> str:
 
 
 def _batch(request: PlanRequest, batch: Batch) -> str:
-    tokens = request.max_num_batched_tokens
-    if tokens is not None and batch.sequences > tokens:
-        return f"max_num_batched_tokens {tokens} is less than max_num_seqs {batch.sequences}"
-    return ""
+    """A step computes at least a token of each sequence (SchedulerConfig, 0.6..0.32)."""
+    if batch.sequences <= batch.tokens:
+        return ""
+    unasked = "" if request.max_num_batched_tokens else ", as vLLM takes it here unasked,"
+    tokens, sequences = batch.tokens, batch.sequences
+    return f"max_num_batched_tokens {tokens}{unasked} is less than max_num_seqs {sequences}"
 
 
 def _split(model: Model, request: PlanRequest) -> str:

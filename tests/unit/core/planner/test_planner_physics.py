@@ -82,6 +82,8 @@ def test_another_method_than_the_checkpoints_is_refused() -> None:
 def test_a_batch_of_fewer_tokens_than_sequences_is_refused() -> None:
     refused = plan("Qwen/Qwen3-8B", max_num_batched_tokens=128, max_num_seqs=256)
     assert "less than max_num_seqs 256" in refused.reason
+    unasked = plan("Qwen/Qwen3-8B", 23.5, max_num_seqs=4096)
+    assert "2048, as vLLM takes it here unasked, is less than max_num_seqs 4096" in unasked.reason
 
 
 def test_more_sequences_than_blocks_of_states_end_a_start_and_are_said_first() -> None:
