@@ -107,7 +107,8 @@ class Loop:
         """Take over what the last process of the agent left, then the configuration."""
         for problem in self._problems:
             self._carry_out(Decision(self._state, (), (News("", "damaged", problem),)))
-        self._handle(AgentStarted(self._clock(), boot_id, reinstalled))
+        orderly = self._recorder.was_stopped()
+        self._handle(AgentStarted(self._clock(), boot_id, reinstalled, orderly))
         self._handle(ConfigLoaded(self._clock(), reload=False))
         if mistakes:
             self._config_mistakes = mistakes
@@ -119,6 +120,7 @@ class Loop:
         while True:
             match message := self._next(tick_at):
                 case Quit():
+                    self._recorder.stopped()
                     return message.again
                 case Reload():
                     self._reload()

@@ -24,6 +24,7 @@ from agent.host.store.store import Event, Store
 log = structlog.get_logger()
 
 CURSOR = "cursor:"
+STOPPED = "stopped"
 NOT_STORED = frozenset({"live"})
 NO_LIVE = Live()
 KEEP_EVENTS = 100_000
@@ -62,6 +63,19 @@ class Recorder:
         """Remember the text of an agent.toml that is valid, for a start with a broken one."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             self._write({LAST_GOOD_CONFIG: json.dumps(file.read_text())}, (), ())
+
+    def was_stopped(self) -> bool:
+        """Tell whether the last process of the agent was asked to stop, and forget that.
+
+        One that was not, in an earlier boot, ended with its host.
+        """
+        text = self._known.get(STOPPED)
+        self._write({STOPPED: "false"}, (), ())
+        return text != "false"
+
+    def stopped(self) -> None:
+        """Remember that the agent was asked to stop."""
+        self._write({STOPPED: "true"}, (), ())
 
     def record(
         self,

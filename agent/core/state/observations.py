@@ -41,11 +41,13 @@ class AgentStarted:
     """The agent (re)started; a new `boot_id` means that the host was rebooted.
 
     `reinstalled`: the package was removed, which stopped what served, and is installed again.
+    `orderly`: the agent was asked to stop before the host went down, or it is not known.
     """
 
     at: float
     boot_id: str
     reinstalled: bool = False
+    orderly: bool = True
 
 
 @dataclass(frozen=True, slots=True)

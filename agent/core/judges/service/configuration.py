@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.failures.classes import FailureClass
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.driver.mismatch import mismatch
 from agent.core.judges.recover import forgetting as learning
@@ -20,6 +21,8 @@ from agent.core.state.phases import RUNS, Phase
 from agent.core.state.rows.past import in_the_past
 from agent.core.state.service import Live, ServiceState
 
+RESET = FailureClass.HOST_RESET
+
 HAD_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
 """Phases of a service that the removal of the package stopped; any other is as it was."""
 
@@ -28,13 +31,19 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     """Go on where the last process of the agent stopped, or start over after a reboot."""
     turn.boot(started.boot_id)
     rebooted = bool(known_boot) and known_boot != started.boot_id
-    turn.tell(AGENT, "agent", "the host was rebooted" if rebooted else "the agent started")
+    went_down = "the host was rebooted"
+    if not started.orderly:
+        went_down = "the host was reset: it went down without a shutdown (power, panic or reset)"
+    turn.tell(AGENT, "agent", went_down if rebooted else "the agent started")
     for card in tuple(turn.cards.values()):
         turn.put_card(in_the_past(card, turn.at))
     cards.on_agent_started(turn, rebooted=rebooted)
     for s in (in_the_past(s, turn.at) for s in tuple(turn.services.values())):
         if rebooted:
-            turn.put(_start_over(turn, s, "reboot", "the host was rebooted: start"))
+            if not started.orderly and s.phase in HAD_PROCESSES:
+                restarts = {**s.restarts, RESET: s.restarts.get(RESET, 0) + 1}
+                s = replace(s, restarts=restarts)
+            turn.put(_start_over(turn, s, "reboot", f"{went_down}: start"))
         elif started.reinstalled and s.phase in HAD_PROCESSES:
             why = "it was stopped with the package, which is installed again: start"
             turn.put(_start_over(turn, s, "reinstalled", why))
