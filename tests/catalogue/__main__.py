@@ -5,6 +5,7 @@ Usage:
     python -m tests.catalogue                      every release: share placed, by stage
     python -m tests.catalogue 0.34.0               one release, and every text that is not placed
     python -m tests.catalogue 0.34.0 --new 0.33.0  only what 0.33.0 did not have
+    python -m tests.catalogue --libraries          torch, Triton, FlashInfer and huggingface_hub
     python -m tests.catalogue --corpus             writes tests/given/catalogue/vllm.tsv anew
 
 When a new vLLM comes: run it with the new version and `--new` the one before. Whatever it lists as
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.host.data.signatures import load_signatures
 from tests.catalogue.corpus import write_corpus
+from tests.catalogue.libraries import library_texts
 from tests.catalogue.placing import By, Placed, Share, can_end, place, place_logged, shares
 from tests.catalogue.releases import RELEASES, new_in, texts_in
 from tests.catalogue.stages import stage_of
@@ -35,11 +37,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("release", nargs="*")
     parser.add_argument("--new", metavar="BEFORE", help="only texts that this release lacks")
     parser.add_argument("--corpus", action="store_true", help="write the tests' corpus anew")
+    parser.add_argument("--libraries", action="store_true", help="packages beside vLLM")
     asked = parser.parse_args(arguments)
     if asked.corpus:
         print(write_corpus())
         return 0
     signatures = load_signatures()
+    if asked.libraries:
+        texts = list(dict.fromkeys(library_texts()))
+        return 0 if report(RELEASES[-1], texts, signatures, listed=True) == 1.0 else 1
     worst = 1.0
     for release in asked.release or RELEASES:
         texts = new_in(release, asked.new) if asked.new else texts_in(release)

@@ -2,7 +2,8 @@
 """The texts of the packages whose exceptions reach vLLM's log: hub, kernels, compiler, ranks.
 
 huggingface_hub and FlashInfer come from PyPI; torch and Triton are read where tests/rig/setup has
-installed them beside vLLM. What the CUDA runtime and NCCL say is in cuda.tsv and nccl.tsv.
+installed them beside vLLM. What the CUDA runtime and NCCL say is in
+tests/given/catalogue/runtime.tsv.
 """
 
 from __future__ import annotations

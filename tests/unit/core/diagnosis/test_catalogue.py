@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from tests.catalogue.corpus import corpus
+from tests.catalogue.corpus import CORPUS, corpus
 from tests.catalogue.judging import frames_alone, held_out, score, without_release
 from tests.catalogue.logs import dying_log
 from tests.catalogue.placing import By, can_end, place
 from tests.catalogue.stages import Stage, stage_of
 from tests.catalogue.texts import ASSERT, CHECK, RAISE, Text, texts_of
-from tests.given.engine_logs import SIGNATURES
+from tests.given.engine_logs import SIGNATURES, diagnose, failed
 
 SHARE = 0.98
 
@@ -119,6 +119,15 @@ def test_texts_of_a_release_held_out_get_a_class_that_a_person_gave_them(name: s
     assert got.right / got.cases >= 0.85
     assert got.named / got.cases >= 0.95
     assert got.dangerous == 0
+
+
+@pytest.mark.parametrize(
+    "row", (CORPUS / "runtime.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
+)
+def test_every_error_string_of_the_cuda_runtime_and_of_nccl_has_its_class(row: str) -> None:
+    failure, said = row.split("\t")
+    bare = said if "NCCL" in said or "nccl" in said else f"CUDA error: {said}"
+    assert diagnose(failed(f"torch.AcceleratorError: {bare}")).failure == failure
 
 
 def test_frames_alone_tell_what_no_signature_names() -> None:
