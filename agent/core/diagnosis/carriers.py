@@ -19,9 +19,9 @@ LONGEST_PREFIX = 200
 
 _NUMBERS = re.compile(r"\d+")
 _ORIGIN = re.compile(r"([\w.-]+) +\| |\[pod/([^\]]+)\] |([\w.@/()-]+)\[\d+\]: ")
-_UNIT = re.compile(r"([\w@.-]+)\.service: ")
-_OURS = re.compile(r"(?:Start(?:ed|ing) )?[\w@.-]*vllm[\w@.-]*\.service\b")
-_CONTAINER = re.compile(r"([\w.-]+) exited with code \d")
+_UNIT = re.compile(r"([\w@.-]{1,200})\.service: ")
+_OURS = re.compile(r"(?:Start(?:ed|ing) )?[\w@.-]{0,100}vllm[\w@.-]{0,100}\.service\b")
+_CONTAINER = re.compile(r"([\w.-]{1,200}) exited with code \d")
 _SYSTEM = frozenset(
     {"kernel", "systemd", "systemd-oomd", "dockerd", "containerd", "podman", "kubelet", "conmon"}
 )

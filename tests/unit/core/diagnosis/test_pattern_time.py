@@ -52,6 +52,10 @@ OWN = {
     if isinstance(value, re.Pattern)
 }
 MATCHED_AT_ONE_PLACE = {
+    "carriers._CONTAINER",
+    "carriers._OURS",
+    "carriers._UNIT",
+    "provenance._UNIT",
     "frames._EXCEPTION",
     "frames._FRAME",
     "frames._INSTALLED",
@@ -66,7 +70,7 @@ MATCHED_AT_ONE_PLACE = {
     "tracebacks._INSIDE",
     "tracebacks._OF_A_REQUEST",
 }
-WITHIN_400_CHARACTERS = {"lines._HEADER", "lines._PROCESS"}
+WITHIN_400_CHARACTERS = {"carriers._ORIGIN", "lines._HEADER", "lines._PROCESS"}
 
 
 @pytest.mark.parametrize("name", PATTERNS)
