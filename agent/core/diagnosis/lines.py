@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.core.diagnosis.records import text_of
+from agent.core.secrets import without_secrets
 
 MAX_LINE = 32_768
 """Characters of one raw line that are looked at; the engine config line has about 6,000."""
@@ -107,6 +108,7 @@ def _clean(piece: str, *, first: bool = True) -> Line:
         piece = _CONTROL.sub("", piece)
     if "#033[" in piece or "m(" in piece or "[0;0m" in piece or "[0m" in piece or "^M" in piece:
         piece = _COLOUR_LEFTOVER.sub("", piece)
+    piece = without_secrets(piece)
     process, level, stamp, source = "", "", "", ""
     start = 0
     header = _HEADER.search(piece, 0, 400)
