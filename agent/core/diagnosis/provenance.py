@@ -29,7 +29,6 @@ REQUEST_LINES = 400
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
 
-_UNIT = re.compile(r"(?:systemd\[1\]: )?[\w@.:\\-]{1,200}\.(?:service|scope): ")
 _CLIENTS_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 
@@ -106,7 +105,7 @@ class Provenance:
             return Writer.ENGINE
         if '"' in text and "HTTP/" in text and writers.access.search(text) is not None:
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
-        if (line.program and not self._is_ours(line)) or _of_another_unit(text):
+        if line.program and not self._is_ours(line):
             return Writer.OTHER
         if line.level:
             return self._of_a_record(writers, line, ready=ready)
@@ -175,14 +174,6 @@ class Provenance:
 
 def _is_frame(text: str) -> bool:
     return text.startswith("  ") and "File " in text
-
-
-def _of_another_unit(text: str) -> bool:
-    """Tell whether systemd says it of a unit whose name is not one of vLLM's."""
-    if ".service: " not in text and ".scope: " not in text:
-        return False
-    unit = _UNIT.match(text)
-    return unit is not None and "vllm" not in unit.group().lower()
 
 
 def _is_open(text: str) -> bool:

@@ -94,6 +94,5 @@ CHANNELS: dict[str, Callable[[str], list[str]]] = {
         f"ValueError: x ERROR 11-28 16:34:02 [core.py:9] {w}",
         API,
     ),
-    "another unit": lambda w: [f"other.service: {w}"],
 }
 """By name: words to the lines that a server which is up prints of them."""
