@@ -132,12 +132,14 @@ def test_systemd_has_nothing_to_object_to(box: Container, settings: Settings) ->
 
 
 @pytest.mark.parametrize(
-    ("model", "exposure"), [("/srv/models/m", 15), ("org/name", 16)], ids=["local", "hub"]
+    ("model", "gpus", "exposure"),
+    [("/srv/models/m", 1, 15), ("org/name", 1, 16), ("/srv/models/m", 2, 18)],
+    ids=["local", "hub", "two GPUs"],
 )
 def test_the_exposure_is_no_higher_than_what_was_reached(
-    box: Container, settings: Settings, model: str, exposure: int
+    box: Container, settings: Settings, model: str, gpus: int, exposure: int
 ) -> None:
-    install(box, replace(settings, model=model))
+    install(box, replace(settings, model=model, data_parallel_size=gpus))
     said = box.run(
         ["systemd-analyze", "security", "--offline=yes", f"--threshold={exposure}", UNIT],
         check=False,

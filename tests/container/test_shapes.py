@@ -125,3 +125,45 @@ def test_one_engine_of_two_that_hangs_is_the_death_of_the_service(agent: Agent) 
     (kill,) = agent.events("kill")
     assert "engine 1: no token for" in kill["message"]
     agent.wait("serving")
+
+
+SQUATTER = """
+import http.server, json
+class Squatter(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with open("/tmp/heard", "a") as heard:
+            heard.write(f"{self.command} {self.path} {self.headers.get('Authorization')}\\n")
+        paths = {"/v1/completions": {}}
+        body = json.dumps({"paths": paths, "data": [{"id": "m"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Squatter).serve_forever()
+"""
+
+
+def test_who_sits_on_the_port_while_vllm_starts_is_not_told_the_key(agent: Agent) -> None:
+    scripted.set_scenario(agent.box, {"phase_seconds": {"import": 30}}, {})
+    agent.box.write(KEYS, f"{KEY}\n")
+    agent.box.write("/tmp/squatter.py", SQUATTER)
+    agent.box.run(["chmod", "600", KEYS])
+    squat = "systemd-run --uid=nobody --unit=squatter /usr/bin/python3 /tmp/squatter.py"
+    agent.box.run(["bash", "-c", f"install -m 666 /dev/null /tmp/heard; {squat}"])
+    try:
+        agent.configure(service_table(**OURS, api_key_file=KEYS))
+        heard = ["grep", "-c", "/v1/", "/tmp/heard"]
+        agent.box.wait_for(
+            lambda: int(agent.box.run(heard, check=False).stdout or 0) > 1, 40, "requests"
+        )
+        assert KEY not in agent.box.run(["cat", "/tmp/heard"]).stdout
+    finally:
+        agent.box.run(["systemctl", "stop", "squatter"], check=False)
+    status = agent.wait("serving", seconds=90)
+    agent.box.wait_for(
+        lambda: verdicts(agent.status()).get("completion") == "proven", 60, "a proof by the key"
+    )
+    assert status["hang_detection_off"] in ("", "needs a key: api_key_file")
+    assert agent.status()["hang_detection_off"] == ""

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import assert_never
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.answers import NoAnswer
+from agent.core.settings.engine import Runtime
+from agent.core.settings.service import Settings
 from agent.core.state.actions import Canary, Verify
 from agent.core.state.golden import answer_of
 from agent.core.state.observations import CanaryDone, Observation, Verified
@@ -16,6 +19,7 @@ from agent.core.verify.items import verify
 from agent.core.verify.model_shape import shape_of
 from agent.daemon.clock import Clock
 from agent.host.models.config import read_model_config
+from agent.host.probes.port_holder import port_holder
 from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused
 from agent.host.vllm.reach import client_of
 from agent.tasks.ask_vllm import collect
@@ -111,7 +115,7 @@ class ApiEffector:
         known = self._prober_of(action)
 
         def ask(engine: str) -> Proof:
-            one = Prober(client_of(action.running), known.model)
+            one = Prober(known.api.again(), known.model)
             return one.prove(action.deadline_seconds, engine)
 
         with ThreadPoolExecutor(min(len(action.engines), MOST_AT_ONCE)) as threads:
@@ -122,5 +126,20 @@ class ApiEffector:
         if self._prober is None or self._prober[0] != action.invocation_id:
             running = action.running
             name = running.served_model_name or running.model
-            self._prober = (action.invocation_id, Prober(client_of(running), name))
+            self._prober = (action.invocation_id, Prober(client_of(_trusted(running)), name))
         return self._prober[1]
+
+
+def _trusted(running: Settings) -> Settings:
+    """Return the settings without their key where somebody else listens on the service's port.
+
+    Whoever takes the port while vLLM starts is asked in its place; with TLS or on a Unix socket he
+    shows that he is not vLLM. Docker's engine listens from a control group of its daemon's.
+    """
+    is_known = running.uds is not None or running.speaks_tls
+    if running.api_key_file is None or is_known or running.engine.runtime is Runtime.DOCKER:
+        return running
+    holder = port_holder(running.port)
+    if holder is None or holder.unit == running.unit:
+        return running
+    return replace(running, api_key_file=None)

@@ -81,6 +81,11 @@ class VllmApi:
         self._session.headers.update({"Connection": "close", "Accept-Encoding": "identity"})
         self._session.mount("http://", BoundedAdapter(self._allowance, access))
 
+    def again(self) -> VllmApi:
+        """Return another client of the same server, for another thread."""
+        times = {"connect_seconds": self._connect, "read_seconds": self._read}
+        return VllmApi(self._base, access=self.access, **times)
+
     def health(self) -> HealthStatus:
         """Ask /health."""
         match self._call("GET", "/health", ANSWER_BYTES):
