@@ -37,6 +37,7 @@ from agent.daemon.effectors.lane import Lane
 from agent.daemon.effectors.unit import UnitEffector, longest
 from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
+from agent.daemon.host_threads import watch_host
 from agent.daemon.loop import Loop, Message, Quit, Reload
 from agent.daemon.publisher import Publisher, Unshown
 from agent.daemon.recorder import Recorder
@@ -44,7 +45,6 @@ from agent.daemon.service_threads import ServiceThreads
 from agent.daemon.sources.api import ApiSource, Watched
 from agent.daemon.sources.checkup import CheckupSource
 from agent.daemon.sources.gpus import GpuSource
-from agent.daemon.sources.host import DiskSource, HostSource, host_view
 from agent.daemon.sources.journal import JournalSource
 from agent.daemon.sources.kernel import CURSOR_NAME, KernelSource
 from agent.daemon.sources.thread import SourceThread
@@ -288,14 +288,3 @@ def _run(
         for thread in beside:
             thread.join(JOIN_SECONDS)
     return again
-
-
-def watch_host(publisher: Publisher, clock: Clock) -> tuple[SourceThread, ...]:
-    """Return the threads that look at the host; the publisher shows what they see."""
-    host = HostSource(lambda: publisher.latest[0], clock)
-    disk = DiskSource(lambda: publisher.latest[0], clock)
-    publisher.watch_host(lambda now: host_view(host, disk, now))
-    threads = (SourceThread(host, clock), SourceThread(disk, clock))
-    for thread in threads:
-        publisher.watch_health(thread.health)
-    return threads

@@ -253,11 +253,9 @@ class XidSeen:
     text: str
     name: str = ""
     """The catalogue's, as is `meaning`."""
-
     meaning: str = ""
     pid: int = 0
     """0 where the line names none."""
-
     recovery_action: int | None = None
     """NVML field 230's new value, from the text of an Xid 154."""
 
