@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM."""
     daemon, log = imported_daemon()
     log.configure()
-    return int(daemon.run(daemon.Places(config=args.config)))
+    return int(daemon.run(args.config))
 
 
 def imported_daemon() -> tuple[ModuleType, ModuleType]:

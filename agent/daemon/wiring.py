@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from agent import places as installed
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.settings.config import Config
 from agent.core.state.actions import (
@@ -39,6 +38,7 @@ from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.host_threads import watch_host
 from agent.daemon.loop import Loop, Message, Quit, Reload
+from agent.daemon.places import Places
 from agent.daemon.publisher import Publisher, Unshown
 from agent.daemon.recorder import Recorder
 from agent.daemon.service_threads import ServiceThreads
@@ -54,24 +54,13 @@ from agent.host.data.xids import load_xids
 from agent.host.machine.boot import boot_id
 from agent.host.machine.lock import InstanceLock
 from agent.host.machine.reading_mark import ReadingMark
-from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
+from agent.host.nvidia.driver_files import DriverFiles
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
 
 log = structlog.get_logger()
 
 JOIN_SECONDS = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the daemon's files are; the defaults are the package's."""
-
-    config: Path = installed.CONFIG_FILE
-    units: Path = installed.UNIT_DIRECTORY
-    state: Path = installed.STATE_DIRECTORY
-    runtime: Path = installed.RUNTIME_DIRECTORY
-    driver: DriverPlaces = field(default_factory=DriverPlaces)
 
 
 @dataclass(slots=True)
@@ -222,14 +211,14 @@ class Daemon:
         return Watched(s.phase, s.invocation_id, s.running, seconds)
 
 
-def run(places: Places) -> int:
+def run(config_file: Path) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit status.
 
     Does not return when another driver was loaded: a new process takes this one's place.
     Raises ConfigError when agent.toml is broken and no earlier one is known, AgentError when
     another llmagent runs.
     """
-    clock = agent_clock()
+    clock, places = agent_clock(), Places(config_file)
     with contextlib.closing(InstanceLock(places.runtime / "lock")):
         store, volatile = open_store(places.state, places.runtime)
         with store:
