@@ -22,6 +22,7 @@ from agent.config.values import (
     text,
     token,
 )
+from agent.core.engine.runtimes.every import runtime_of
 from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
 
 EXAMPLE = "vllm/vllm-openai:v0.10.2"
@@ -126,8 +127,11 @@ def _contradictions(
         return
     if engine.image is None:
         yield ("engine", "image"), f"missing; {engine.runtime} needs one, as {EXAMPLE}"
-    if engine.runtime is Runtime.PODMAN and engine.gpu_access is GpuAccess.GPUS:
-        yield ("engine", "gpu_access"), "podman takes GPUs by CDI; see nvidia-ctk cdi generate"
+    if engine.access not in runtime_of(engine).gpu_access:
+        yield (
+            ("engine", "gpu_access"),
+            f"{engine.runtime} takes GPUs by CDI; see nvidia-ctk cdi generate",
+        )
     for key in ("python", "user"):
         if key in table:
             yield (key,), f"means nothing with {engine.runtime}, whose image has its own; remove it"

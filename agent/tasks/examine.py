@@ -24,7 +24,7 @@ from agent.core.planner.model import model_of
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.weights import counted
 from agent.core.settings.config import Config
-from agent.core.settings.engine import GpuAccess, Runtime
+from agent.core.settings.engine import GpuAccess
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
 from agent.core.unit.openings import forbidden
@@ -34,6 +34,7 @@ from agent.host.models.known import known_config
 from agent.host.probes import containers, kernel, packages, services, toolchain
 from agent.host.probes import model as files
 from agent.host.probes.limits import limits
+from agent.host.probes.runtimes.every import PROBES
 from agent.host.vllm.install import install_of
 from agent.places import UNIT_DIRECTORY
 from agent.tasks.check_config import HelpReader, Severity, check_config
@@ -159,14 +160,14 @@ def _service_probes(name: str, settings: Settings, patient: Patient) -> Iterator
 
 def _runtime(settings: Settings) -> Finding:
     runtime = settings.engine.runtime
-    daemon = containers.docker_daemon() if runtime is Runtime.DOCKER else None
+    daemon = PROBES[runtime].daemon()
     version = services.runtime_version(runtime)
     return container.judge_runtime(settings.name, settings.engine, version, daemon)
 
 
 def _image(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     engine_ = settings.engine
-    image = containers.image(engine_.runtime, engine_.image or "")
+    image = PROBES[engine_.runtime].image(engine_.image or "")
     yield container.judge_image(settings.name, engine_, image)
     if image.cuda is not None and engine_.access is not GpuAccess.NONE:
         yield driver.judge_cuda(settings.name, image.cuda, None if gpus is None else gpus.driver)

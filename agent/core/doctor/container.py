@@ -7,14 +7,9 @@ import re
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+from agent.core.engine.runtimes.every import runtime_of
 from agent.core.gpu.reading import Driver
-from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
-
-OLDEST = {Runtime.PODMAN: (4, 1), Runtime.DOCKER: (20, 10)}
-"""podman 4.0 brought log-driver=passthrough and 4.1 CDI; docker 20.10 --pull (release notes)."""
-
-DOCKER_WITH_CDI = (25, 0)
-"""Behind a feature flag until 28.2 (docker's release notes)."""
+from agent.core.settings.engine import EngineSettings, GpuAccess
 
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit"
 _NUMBER = re.compile(r"(\d+)\.(\d+)")
@@ -51,17 +46,19 @@ def judge_runtime(
     service: str, engine: EngineSettings, version: str | None, daemon: DockerDaemon | None
 ) -> Finding:
     """Judge podman or docker; `version` None: does not answer, `daemon` None: it has none."""
-    check, runtime = "container-runtime", engine.runtime
+    check, runtime = "container-runtime", runtime_of(engine)
     if version is None:
-        package = "docker.io" if runtime is Runtime.DOCKER else "podman"
-        return fail(check, f"{runtime} does not answer", f"apt install {package}", service)
+        return fail(
+            check, f"{runtime.name} does not answer", f"apt install {runtime.package}", service
+        )
     found = _NUMBER.search(version)
-    number = (int(found[1]), int(found[2])) if found else OLDEST[runtime]
-    if number < OLDEST[runtime]:
-        fix = f"Install {runtime} {'.'.join(map(str, OLDEST[runtime]))} or newer."
+    number = (int(found[1]), int(found[2])) if found else runtime.oldest
+    if number < runtime.oldest:
+        fix = f"Install {runtime.name} {'.'.join(map(str, runtime.oldest))} or newer."
         return fail(check, f"{version}: the unit needs options that it lacks", fix, service)
-    if runtime is Runtime.DOCKER and engine.access is GpuAccess.CDI and number < DOCKER_WITH_CDI:
-        fix = 'Install docker 25 or newer, or set gpu_access = "gpus".'
+    if engine.access is GpuAccess.CDI and number < runtime.first_with_cdi:
+        newer = f"{runtime.name} {runtime.first_with_cdi[0]}"
+        fix = f'Install {newer} or newer, or set gpu_access = "gpus".'
         return fail(check, f"{version} knows no CDI devices", fix, service)
     if daemon is not None and daemon.closed:
         return unknown(check, f"{version}; {daemon.problem}", "Run it as root.", service)

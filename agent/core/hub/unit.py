@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from agent.core.engine.install import Engine
+from agent.core.engine.runtimes.every import runtime_of
 from agent.core.hub.cache import repositories
-from agent.core.settings.engine import Runtime
 from agent.core.settings.service import Settings
 from agent.core.unit.container import clear_script, ordering, remove_script
 from agent.core.unit.container_command import RUNTIME_DIRECTORY, fetch_command
@@ -89,7 +89,7 @@ def _container(
     yield "KillSignal=SIGKILL"
     yield "TimeoutStopSec=20"
     yield f"RuntimeDirectory={RUNTIME_DIRECTORY}/{name}"
-    if settings.engine.runtime is Runtime.PODMAN:
+    if runtime_of(settings.engine).in_control_group:
         yield "Delegate=yes"
     yield from credential_lines(settings)
 

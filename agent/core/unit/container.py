@@ -12,16 +12,14 @@ the engine of a client that was killed. NVML's processes are known by the contai
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import assert_never
 
-from agent.core.settings.engine import Runtime
+from agent.core.engine.runtimes.every import runtime_of
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.container_command import (
     DRAIN_MARGIN_SECONDS,
     LABEL,
     OOM_SCORE_ADJUST,
     RUNTIME_DIRECTORY,
-    program,
     stop_seconds,
 )
 from agent.core.unit.environment import (
@@ -35,16 +33,8 @@ from agent.core.unit.quoting import argument
 
 def ordering(settings: Settings) -> Iterator[str]:
     """Return what of [Unit] a container needs besides."""
-    match settings.engine.runtime:
-        case Runtime.DOCKER:
-            yield "After=docker.service nvidia-cdi-refresh.service"
-            yield "Wants=docker.service"
-        case Runtime.PODMAN:
-            yield "After=nvidia-cdi-refresh.service"
-        case Runtime.VENV:
-            return
-        case _ as never:
-            assert_never(never)
+    if settings.engine.in_container:
+        yield from runtime_of(settings.engine).ordering
 
 
 def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> Iterator[str]:
@@ -59,7 +49,7 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield f"ExecStopPost=-/bin/bash -c {argument(remove_script(settings, settings.name))}"
     yield "KillMode=control-group"
     yield "KillSignal=SIGKILL"
-    if settings.engine.runtime is Runtime.PODMAN:
+    if runtime_of(settings.engine).in_control_group:
         yield "Delegate=yes"
     yield "Restart=always"
     yield f"RestartSec={seconds_to_restart}"
@@ -84,7 +74,7 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
 
 def remove_script(settings: Settings, name: str) -> str:
     """Return the script that removes the containers of that name: those with our label alone."""
-    run = program(settings)
+    run = runtime_of(settings.engine).program
     return (
         f"rm -f /run/{RUNTIME_DIRECTORY}/{name}/cid; "
         f"for id in $({run} ps --all --quiet --no-trunc --filter=label={LABEL}={name}); do "
@@ -94,7 +84,7 @@ def remove_script(settings: Settings, name: str) -> str:
 
 def clear_script(settings: Settings, name: str) -> str:
     """Return the script that makes room for the name, but not at the cost of a stranger."""
-    run = program(settings)
+    run = runtime_of(settings.engine).program
     return (
         f"{remove_script(settings, name)}; "
         f"if {run} container inspect {name} >/dev/null 2>&1; then "
@@ -105,7 +95,8 @@ def clear_script(settings: Settings, name: str) -> str:
 
 def _stop_script(settings: Settings) -> str:
     """Return the script that asks a serving vLLM to stop; while it starts it swallows SIGTERM."""
+    run = runtime_of(settings.engine).program
     return (
         f"{listens(settings)} || exit 0; "
-        f"exec {program(settings)} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
+        f"exec {run} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
     )

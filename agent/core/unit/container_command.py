@@ -14,7 +14,8 @@ from typing import assert_never
 from agent.core.engine.command_line import command_line
 from agent.core.engine.credentials import CREDENTIALS, credential_path, credentials_directory
 from agent.core.engine.install import Engine
-from agent.core.settings.engine import GpuAccess, Runtime
+from agent.core.engine.runtimes.every import runtime_of
+from agent.core.settings.engine import GpuAccess
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.environment import cache_directory, environment_of, state_directory
 
@@ -37,11 +38,6 @@ _DIRECTORY = "CREDENTIALS_DIRECTORY"
 _LIMITS = ("memlock=-1:-1", "stack=67108864:67108864", "nofile=1048576:1048576", "core=0:0")
 
 
-def program(settings: Settings) -> str:
-    """Return the path of podman or docker."""
-    return f"/usr/bin/{settings.engine.runtime}"
-
-
 def stop_seconds(settings: Settings) -> int:
     """Return how long a serving vLLM may take to end its requests and itself."""
     return settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
@@ -56,7 +52,7 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
         raise ValueError(f"service {settings.name} has no image")
     entry, *before = settings.engine.entrypoint
     return (
-        program(settings),
+        runtime_of(settings.engine).program,
         "run",
         *_identity(settings, settings.name),
         *_stopping(settings),
@@ -87,7 +83,7 @@ def fetch_command(
     entry, *before = settings.engine.entrypoint
     unit = f"{name}.service"
     return (
-        program(settings),
+        runtime_of(settings.engine).program,
         "run",
         *_identity(settings, name),
         *_limits(settings),
@@ -138,17 +134,7 @@ def _identity(settings: Settings, name: str) -> Iterator[str]:
     yield "--no-healthcheck"
     # /workspace and the like may hold a directory "vllm", which python -m would import.
     yield f"--workdir=/var/lib/{state_directory(settings)}"
-    match settings.engine.runtime:
-        case Runtime.PODMAN:
-            # conmon and vLLM stay in the unit's control group and write to the unit's own output.
-            yield "--cgroups=split"
-            yield "--log-driver=passthrough"
-        case Runtime.DOCKER:
-            yield "--log-driver=none"
-        case Runtime.VENV:
-            raise ValueError("a virtual environment is no container")
-        case _ as never:
-            assert_never(never)
+    yield from runtime_of(settings.engine).run_options
 
 
 def _shared_memory(settings: Settings) -> Iterator[str]:
@@ -210,12 +196,13 @@ def _mounts(settings: Settings, unit: str) -> Iterator[str]:
 
 
 def _no_setuid(settings: Settings) -> str:
-    """Return what keeps the image's root from leaving setuid programs; docker knows no such word.
+    """Return what keeps the image's root from leaving setuid programs, where there is a word.
 
-    With docker the directories of ours are closed to all but root (mode 0750).
+    Without one the directories of ours are closed to all but root (mode 0750).
     """
-    podman = settings.engine.runtime is Runtime.PODMAN
-    return ",nosuid,nodev" if podman and settings.sandbox is not Sandbox.OFF else ""
+    if settings.sandbox is Sandbox.OFF:
+        return ""
+    return "".join(f",{word}" for word in runtime_of(settings.engine).no_setuid)
 
 
 def _bind(path: str) -> str:

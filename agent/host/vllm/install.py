@@ -10,7 +10,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from agent.core.engine.install import EngineInstall, image_install
-from agent.core.settings.engine import Runtime
+from agent.core.engine.runtimes.every import runtime_of
 from agent.core.settings.service import Settings
 
 _VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]|^__version__ = ['"]([^'"]+)""")
@@ -23,11 +23,11 @@ def install_of(settings: Settings) -> EngineInstall:
     engine = settings.engine
     if not engine.in_container:
         return inspect(settings.python)
-    program = Path(f"/usr/bin/{engine.runtime}")
-    if program.exists():
+    runtime = runtime_of(engine)
+    if Path(runtime.program).exists():
         return image_install(engine)
-    package = "docker.io" if engine.runtime is Runtime.DOCKER else "podman"
-    return _nothing(engine.image or "", f"{program} does not exist; apt install {package}")
+    problem = f"{runtime.program} does not exist; apt install {runtime.package}"
+    return _nothing(engine.image or "", problem)
 
 
 def version_of(settings: Settings) -> str | None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from agent.core.engine.runtimes.every import RUNTIMES
 from agent.core.judges.alive.start_progress import BUSY_SECONDS
 from agent.core.judges.holders.processes import known
 from agent.core.judges.turn import Turn
-from agent.core.settings.engine import Runtime
 from agent.core.state.service import ServiceState
 
 FRESH_SECONDS = 30.0
@@ -41,7 +41,8 @@ def activity(turn: Turn, s: ServiceState) -> Activity:
 
 def _cpu(turn: Turn, s: ServiceState) -> bool | None:
     live = s.live
-    if s.running is not None and s.running.engine.runtime is Runtime.DOCKER:
+    runtime = None if s.running is None else RUNTIMES.get(s.running.engine.runtime)
+    if runtime is not None and not runtime.in_control_group:
         return None  # what systemd counts is the client's
     if live.cpu_seconds is None or turn.at - live.cpu_at > FRESH_SECONDS:
         return None

@@ -24,7 +24,8 @@ from agent.core.doctor.container import (
 from agent.core.doctor.finding import Result
 from agent.core.gpu.reading import Driver
 from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
-from agent.host.probes.containers import cdi_specs, docker_daemon, image
+from agent.host.probes.containers import cdi_specs
+from agent.host.probes.runtimes.every import PROBES
 
 R = Result
 NAME = "vllm/vllm-openai:v0.10.2"
@@ -78,14 +79,14 @@ def test_podmans_images_are_known_by_what_podman_would_take(
     tmp_path: Path, name: str, *, there: bool
 ) -> None:
     podman_storage(tmp_path)
-    assert image(Runtime.PODMAN, name, tmp_path) == Image(there, "12.8" if there else None)
+    assert PROBES[Runtime.PODMAN].image(name, tmp_path) == Image(there, "12.8" if there else None)
 
 
 def test_podmans_images_may_lie_elsewhere(tmp_path: Path) -> None:
     podman_storage(tmp_path, "data/containers")
-    assert image(Runtime.PODMAN, NAME, tmp_path).there is False
+    assert PROBES[Runtime.PODMAN].image(NAME, tmp_path).there is False
     put(tmp_path, "etc/containers/storage.conf", '[storage]\ngraphroot = "/data/containers"\n')
-    assert image(Runtime.PODMAN, NAME, tmp_path).there is True
+    assert PROBES[Runtime.PODMAN].image(NAME, tmp_path).there is True
 
 
 PAGES: dict[str, dict[str, Any]] = {
@@ -122,14 +123,16 @@ def docker(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_docker_is_asked_at_its_socket(docker: Path) -> None:
-    assert docker_daemon(docker / "run/docker.sock") == DockerDaemon("28.3.0")
-    assert image(Runtime.DOCKER, NAME, docker) == Image(there=True, cuda="12.8")
-    assert image(Runtime.DOCKER, "other/image:1", docker) == Image(there=False)
+    assert PROBES[Runtime.DOCKER].daemon(docker) == DockerDaemon("28.3.0")
+    assert PROBES[Runtime.DOCKER].image(NAME, docker) == Image(there=True, cuda="12.8")
+    assert PROBES[Runtime.DOCKER].image("other/image:1", docker) == Image(there=False)
 
 
 def test_a_daemon_that_is_away_is_told_and_its_images_are_unknown(tmp_path: Path) -> None:
-    assert "no daemon answers" in docker_daemon(tmp_path / "run/docker.sock").problem
-    assert image(Runtime.DOCKER, NAME, tmp_path) == Image(there=None)
+    daemon = PROBES[Runtime.DOCKER].daemon(tmp_path)
+    assert daemon is not None
+    assert "no daemon answers" in daemon.problem
+    assert PROBES[Runtime.DOCKER].image(NAME, tmp_path) == Image(there=None)
 
 
 def test_a_cdi_file_tells_its_devices_its_driver_and_what_is_gone(tmp_path: Path) -> None:
