@@ -83,7 +83,12 @@ class Run:
         return self.failing or bool(self.asked or self.stop_line) or self.exit_status is not None
 
     def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
-        """Add a clean line; returns whether it shows progress of the start."""
+        """Add a clean line; returns whether it shows progress of the start.
+
+        The order is part of the meaning: the traceback first, as it tells where an exception came
+        from; then what failed, judged by what was known before this line; then what the line says
+        of the run, by which the next line is judged.
+        """
         self.lines += 1
         self.stamp = line.stamp or self.stamp
         caught = bool(matches) and self.tracebacks.of(line.process).harmless
@@ -91,60 +96,61 @@ class Run:
         if not self.stopping:
             thrown = self.tracebacks.take(line, matches, ready=self.ready)
         placed = self._place(line, thrown)
-        if not matches:
-            self._add_by_place(line, thrown, placed)
-            return False
         kinds = {match.signature.kind for match in matches}
         if SignatureKind.NOISE in kinds:
             return False
+        if matches:
+            self.recognised = True
+            self.in_container = self.in_container or " pid=1)" in line.shown
         if kinds & _SIGNS_OF_LIFE:
             self.leftover_line = ""
-        self.recognised = True
-        self.in_container = self.in_container or " pid=1)" in line.shown
-        moved = False
         if SignatureKind.FALLBACK not in kinds:
             failing = [match for match in matches if match.signature.kind in _FAILING]
             soft = caught or SignatureKind.CAUGHT in kinds
             if not self._fail(line, failing, placed, caught=soft):
                 self._add_by_place(line, thrown, placed)
+        moved = False
         for match in matches:
             self._learn(line, match)
-            match match.signature.kind:
-                case SignatureKind.FALLBACK:
-                    name = match.signature.failure or FailureClass.UNKNOWN
-                    self.fallbacks.setdefault(name, shorten(line.text))
-                case SignatureKind.PHASE | SignatureKind.PROGRESS | SignatureKind.FACT:
-                    moved = self._move(line, match.signature) or moved
-                case SignatureKind.START:
-                    self.started = moved = True
-                case SignatureKind.READY:
-                    moved = self._become_ready(line) or moved
-                case SignatureKind.REQUEST:
-                    self._request(line, match)
-                case SignatureKind.STATS:
-                    self._stats(line, match)
-                case SignatureKind.BLOCKED:
-                    self._blocked(line)
-                case SignatureKind.ASKED | SignatureKind.STOP:
-                    self._stop(line, match.signature)
-                case SignatureKind.BOOT:
-                    if not self.over and (self.ready or self.started or self.phase_line):
-                        self.boot_line = self.boot_line or shorten(line.text)
-                case SignatureKind.LEFTOVER:
-                    if not self.over and (self.ready or self.phase_line):
-                        self.leftover_line = shorten(line.text)
-                case SignatureKind.EXIT:
-                    self.exit_status = int(match.captures["exit_status"] or 0)
-                    self.exit_line = shorten(line.text)
-                case (
-                    SignatureKind.FAILURE
-                    | SignatureKind.WRAPPER
-                    | SignatureKind.CAUGHT
-                    | SignatureKind.FRAME
-                    | SignatureKind.NOISE
-                ):
-                    pass
+            moved = self._tell(line, match) or moved
         return moved
+
+    def _tell(self, line: Line, match: Match) -> bool:
+        """Go on with the story of the run by one meaning of a line; whether a start moved on."""
+        match match.signature.kind:
+            case SignatureKind.PHASE | SignatureKind.PROGRESS | SignatureKind.FACT:
+                return self._move(line, match.signature)
+            case SignatureKind.READY:
+                return self._become_ready(line)
+            case SignatureKind.START:
+                self.started = True
+                return True
+            case SignatureKind.FALLBACK:
+                name = match.signature.failure or FailureClass.UNKNOWN
+                self.fallbacks.setdefault(name, shorten(line.text))
+            case SignatureKind.REQUEST:
+                self._request(line, match)
+            case SignatureKind.STATS:
+                self._stats(line, match)
+            case SignatureKind.BLOCKED:
+                self._blocked(line)
+            case SignatureKind.ASKED | SignatureKind.STOP:
+                self._stop(line, match.signature)
+            case SignatureKind.BOOT | SignatureKind.LEFTOVER if not self.over:
+                self._end_unseen(line, match.signature.kind)
+            case SignatureKind.EXIT:
+                self.exit_status = int(match.captures["exit_status"] or 0)
+                self.exit_line = shorten(line.text)
+            case _:
+                pass  # what failed, and the frames of tracebacks, were taken before
+        return False
+
+    def _end_unseen(self, line: Line, kind: SignatureKind) -> None:
+        """Note what shows that the run ended without a word of its own."""
+        if kind is SignatureKind.BOOT and (self.ready or self.started or self.phase_line):
+            self.boot_line = self.boot_line or shorten(line.text)
+        elif kind is SignatureKind.LEFTOVER and (self.ready or self.phase_line):
+            self.leftover_line = shorten(line.text)
 
     def _learn(self, line: Line, match: Match) -> None:
         signature = match.signature
