@@ -61,7 +61,6 @@ from agent.core.state.observations import (
     CanaryDone,
     ConfigLoaded,
     ConfigRefused,
-    EvidenceTaken,
     FetchSeen,
     GpuActionDone,
     GpusSeen,
@@ -77,6 +76,7 @@ from agent.core.state.observations import (
     XidSeen,
 )
 from agent.core.state.policy import HostPolicy
+from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
 
 

@@ -23,7 +23,7 @@ from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
 from agent.core.state.golden import Answer
-from agent.core.state.process import ProcessSeen
+from agent.core.state.process import EvidenceTaken
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 
@@ -185,18 +185,6 @@ class ActionDone:
     succeeded: bool
     canceled: bool = False
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceTaken:
-    """What a run looked like before it was killed; `problem` says what could not be had."""
-
-    at: float
-    service: str
-    invocation_id: str
-    processes: tuple[ProcessSeen, ...]
-    lines: tuple[str, ...]
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

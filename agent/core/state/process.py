@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be seen of a process of a run that is about to be killed."""
+"""What can be seen of a run that is about to be killed."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ class ProcessSeen:
     rss_bytes: int
     waits_in: str = ""
     stack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceTaken:
+    """What a run looked like before it was killed; `problem` says what could not be had."""
+
+    at: float
+    service: str
+    invocation_id: str
+    processes: tuple[ProcessSeen, ...]
+    lines: tuple[str, ...]
+    problem: str = ""

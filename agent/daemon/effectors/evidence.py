@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.core.state.actions import TakeEvidence
-from agent.core.state.observations import EvidenceTaken
-from agent.core.state.process import ProcessSeen
+from agent.core.state.process import EvidenceTaken, ProcessSeen
 from agent.daemon.clock import Clock
 from agent.host.vllm.process import ProcessStatus, kernel_function, process_status
 from agent.host.vllm.stacks import NoStackError, dump_stacks, find_py_spy, watchdog_dumps

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import assert_never
 
 from agent.core.state.actions import LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
-from agent.core.state.observations import ActionDone, EvidenceTaken, Observation, PortSeen
+from agent.core.state.observations import (
+    ActionDone,
+    Observation,
+    PortSeen,
+)
+from agent.core.state.process import EvidenceTaken
 from agent.core.unit.text import render_unit
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.evidence import take_evidence

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agent.core.judges.holders.processes import sample
 from agent.core.judges.turn import Turn
-from agent.core.state.observations import EvidenceTaken
+from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
 
 MOST_CHARACTERS = 64 * 1024

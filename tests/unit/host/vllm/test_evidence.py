@@ -20,13 +20,12 @@ from agent.core.judges.service.evidence import MOST_CHARACTERS, bounded
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, LookAtPort, Stop, TakeEvidence
 from agent.core.state.observations import (
-    EvidenceTaken,
     GpusSeen,
     LogConcluded,
     PortSeen,
 )
 from agent.core.state.phases import Phase
-from agent.core.state.process import ProcessSeen
+from agent.core.state.process import EvidenceTaken, ProcessSeen
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.evidence import take_evidence
 from agent.host.vllm.process import process_status
