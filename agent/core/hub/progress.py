@@ -72,19 +72,24 @@ class FetchState:
 
 @dataclass(frozen=True, slots=True)
 class FetchLive:
-    """The part that only this process of the agent knows.
-
-    `looked_at` is when the cache was last to be looked at, `cache` what was found. `heard` is what
-    the fetch last said and `heard_at` since when it says so; `began` the bytes it found there.
-    """
+    """The part that only this process of the agent knows."""
 
     looked_at: float = 0.0
+    """When the hub's cache was last to be looked at."""
+
     cache: CacheFacts | None = None
+    """What was found in it."""
+
     plan: FetchPlan | None = None
     progress: FetchProgress | None = None
     began: int | None = None
-    heard: tuple[int, int] = (0, 0)
-    heard_at: float = 0.0
+    """The bytes that the fetch found there when it began."""
+
+    last_output: tuple[int, int] = (0, 0)
+    """What the fetch last said: bytes that are there, lines that are no numbers."""
+
+    last_output_at: float = 0.0
+    """Since when it says no other."""
 
 
 def read_line(line: str) -> FetchPlan | FetchProgress | None:

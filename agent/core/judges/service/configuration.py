@@ -126,7 +126,7 @@ def _apply(turn: Turn, s: ServiceState, *, reload: bool) -> ServiceState:
             changed = restart_needed(s.running, turn.effective(s))
             return _restart(turn, s, ", ".join(changed)) if changed else _as_it_is(s)
         case Phase.FETCHING if edited:
-            return _start_anew(turn, fetching.given_up(turn, s), "agent.toml was changed")
+            return _start_anew(turn, fetching.stop_fetch(turn, s), "agent.toml was changed")
         case Phase.HELD if edited:
             return _start_anew(turn, s, "agent.toml was changed")
         case Phase.HELD if s.held is not None and s.held.by is HeldBy.FETCH:

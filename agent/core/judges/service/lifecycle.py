@@ -106,7 +106,7 @@ def _adopt(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     else:
         who = "was started by hand"
     if s.phase is Phase.FETCHING:
-        s = fetching.given_up(turn, s)
+        s = fetching.stop_fetch(turn, s)
     running = s.running if s.phase in RUNS and s.running else turn.effective(s)
     why = f"{s.name}.service {who} (process {unit.main_pid})"
     if s.phase is not Phase.STARTING:

@@ -130,7 +130,7 @@ def _ask(turn: Turn, s: ServiceState) -> ServiceState:
     engine, repair = turn.policy.engines[s.name], bool(s.learned.refetch)
     turn.do(Fetch(s.name, action_id, turn.effective(s), engine, repair=repair))
     fetch = replace(s.fetch, action_id=action_id, asked_at=turn.at)
-    live = replace(s.live, fetch=replace(NO_LIVE_FETCH, heard_at=turn.at))
+    live = replace(s.live, fetch=replace(NO_LIVE_FETCH, last_output_at=turn.at))
     return replace(s, fetch=fetch, live=live, held=None)
 
 
@@ -169,7 +169,7 @@ def on_started(turn: Turn, s: ServiceState, done: ActionDone) -> ServiceState:
     return _without(turn, replace(s, retry_at=turn.at), done.detail)
 
 
-def given_up(turn: Turn, s: ServiceState) -> ServiceState:
+def stop_fetch(turn: Turn, s: ServiceState) -> ServiceState:
     """Stop the fetch of a service that goes on without."""
     turn.do(StopFetch(s.name))
     return replace(s, fetch=replace(s.fetch, action_id=0))
@@ -179,7 +179,7 @@ def on_fetch(turn: Turn, s: ServiceState, seen: FetchSeen) -> ServiceState:
     """Judge a reading of the fetch's unit, and what its program said."""
     if s.phase is not Phase.FETCHING or s.fetch.action_id or seen.at < s.fetch.asked_at:
         return s
-    s = _hear(turn, s, seen)
+    s = _note_output(turn, s, seen)
     unit = seen.unit
     if _runs(unit):
         return s
@@ -204,17 +204,17 @@ def _runs(unit: UnitFacts) -> bool:
     )
 
 
-def _hear(turn: Turn, s: ServiceState, seen: FetchSeen) -> ServiceState:
+def _note_output(turn: Turn, s: ServiceState, seen: FetchSeen) -> ServiceState:
     live = s.live.fetch
     done = seen.progress.done if seen.progress is not None else 0
-    heard = (done, seen.lines)
+    output = (done, seen.lines)
     live = replace(
         live,
         plan=seen.plan,
         progress=seen.progress,
         began=done if live.began is None and seen.progress is not None else live.began,
-        heard=heard,
-        heard_at=live.heard_at if heard == live.heard else turn.at,
+        last_output=output,
+        last_output_at=live.last_output_at if output == live.last_output else turn.at,
     )
     return replace(s, live=replace(s.live, fetch=live))
 
@@ -235,12 +235,12 @@ def _complete(turn: Turn, s: ServiceState) -> ServiceState:
 def _watch(turn: Turn, s: ServiceState) -> ServiceState:
     """Ask again for a start that came to nothing, and end a fetch that has stalled."""
     if s.fetch.action_id:
-        lost = not s.live.fetch.heard_at or turn.at - s.fetch.asked_at >= START_SECONDS
+        lost = not s.live.fetch.last_output_at or turn.at - s.fetch.asked_at >= START_SECONDS
         return _ask(turn, s) if lost else s
-    if not s.live.fetch.heard_at:
-        live = replace(s.live.fetch, heard_at=turn.at)
+    if not s.live.fetch.last_output_at:
+        live = replace(s.live.fetch, last_output_at=turn.at)
         return replace(s, live=replace(s.live, fetch=live))
-    silent = turn.at - s.live.fetch.heard_at
+    silent = turn.at - s.live.fetch.last_output_at
     if silent < turn.policy_of(s).recovery.download_stall_seconds:
         return s
     turn.do(StopFetch(s.name))

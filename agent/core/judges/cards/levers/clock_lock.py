@@ -47,7 +47,7 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
 def _set(turn: Turn, card: Card, mhz: tuple[int, int] | None) -> Card:
     action_id = turn.take_id()
     turn.do(LockClocks(card.uuid, action_id, mhz))
-    attempt = lever.begun(turn, card.lock.attempt, action_id, "")
+    attempt = lever.begin(turn, card.lock.attempt, action_id, "")
     state = LeverState.DEGRADED if card.lock.state is LeverState.DEGRADED else LeverState.SETTING
     if mhz is None:
         return replace(card, lock=replace(card.lock, state=state, attempt=attempt))

@@ -104,12 +104,12 @@ def stage(turn: Turn, setting: Setting, *, reached: bool, patience: float) -> St
     return Stage.RESTING if turn.at < attempt.retry_at else Stage.DUE
 
 
-def begun(turn: Turn, attempt: Attempt, action_id: int, why: str) -> Attempt:
+def begin(turn: Turn, attempt: Attempt, action_id: int, why: str) -> Attempt:
     """Return the attempt that is under way now."""
     return Attempt(action_id, turn.at, tries=attempt.tries + 1, why=why or attempt.why)
 
 
-def answered(turn: Turn, attempt: Attempt) -> Attempt:
+def record_success(turn: Turn, attempt: Attempt) -> Attempt:
     """Return the attempt once nvidia-smi ended well; only a reading shows whether it took."""
     return replace(attempt, action_id=0, set_at=turn.at)
 

@@ -46,8 +46,8 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
 def _set(turn: Turn, card: Card) -> Card:
     mode, action_id = card.persistence, turn.take_id()
     turn.do(SetPersistenceMode(card.uuid, action_id))
-    begun = lever.begun(turn, mode.attempt, action_id, "")
-    return replace(card, persistence=replace(mode, attempt=begun))
+    attempt = lever.begin(turn, mode.attempt, action_id, "")
+    return replace(card, persistence=replace(mode, attempt=attempt))
 
 
 def _say(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -66,7 +66,7 @@ def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
     mode = card.persistence
     match done.outcome:
         case GpuOutcome.DONE:
-            attempt = lever.answered(turn, mode.attempt)
+            attempt = lever.record_success(turn, mode.attempt)
             return replace(card, persistence=replace(mode, attempt=attempt))
         case GpuOutcome.FAILED:
             return _not_taken(turn, card, done.detail)

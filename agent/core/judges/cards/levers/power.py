@@ -136,9 +136,9 @@ def _set(turn: Turn, card: Card, gpu: Gpu, why: str) -> Card:
     found = cap.found_watts
     if found is None:
         found = gpu.power_limits.requested_watts
-    begun = lever.begun(turn, cap.attempt, action_id, why)
+    attempt = lever.begin(turn, cap.attempt, action_id, why)
     setting = cap.state if cap.state is LeverState.DEGRADED else LeverState.SETTING
-    return replace(card, cap=replace(cap, state=setting, found_watts=found, attempt=begun))
+    return replace(card, cap=replace(cap, state=setting, found_watts=found, attempt=attempt))
 
 
 def _in_force(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -202,7 +202,7 @@ def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
     """Take note of how nvidia-smi ended."""
     cap = card.cap
     if done.outcome is GpuOutcome.DONE:
-        return replace(card, cap=replace(cap, attempt=lever.answered(turn, cap.attempt)))
+        return replace(card, cap=replace(cap, attempt=lever.record_success(turn, cap.attempt)))
     if done.outcome is GpuOutcome.FAILED:
         return _not_taken(turn, card, done.detail)
     why = lever.why_refused(done)
