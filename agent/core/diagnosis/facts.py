@@ -15,11 +15,7 @@ FactValue = str | int | float | bool | None
 class Facts:
     """What was read from the log; None is "not said", or "None" said (then there is a proof).
 
-    Sizes in GiB, lengths in tokens, times in seconds. Values are those in force, except
-    `non_default_args`, `max_num_seqs`, `max_num_batched_tokens` and `gpu_memory_utilization`, which
-    vLLM prints as they were asked. `dtype` is without "torch."; `attention_backend` is the name
-    that vLLM has used since 0.12 (FLASH_ATTN, FLASHINFER, ...), whatever the version printed.
-    `ignored_environment` names the variables that this vLLM does not read, joined by ", ".
+    Sizes in GiB, lengths in tokens, times in seconds. Values are those in force, unless said.
     """
 
     quantization: str | None = None
@@ -27,6 +23,9 @@ class Facts:
     linear_kernel: str | None = None
     moe_kernel: str | None = None
     attention_backend: str | None = None
+    """The name that vLLM has used since 0.12 (FLASH_ATTN, FLASHINFER, ...), whatever was
+    printed."""
+
     flash_attention_version: int | None = None
     weights_gib: float | None = None
     available_kv_gib: float | None = None
@@ -34,8 +33,14 @@ class Facts:
     max_concurrency: float | None = None
     max_model_len: int | None = None
     max_num_seqs: int | None = None
+    """As it was asked."""
+
     max_num_batched_tokens: int | None = None
+    """As it was asked."""
+
     gpu_memory_utilization: float | None = None
+    """As it was asked."""
+
     total_gib: float | None = None
     cuda_graph_gib: float | None = None
     cuda_graph_estimate_gib: float | None = None
@@ -46,6 +51,8 @@ class Facts:
     architecture: str | None = None
     engine: str | None = None
     dtype: str | None = None
+    """Without "torch."."""
+
     device: str | None = None
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
@@ -55,7 +62,11 @@ class Facts:
     enable_chunked_prefill: bool | None = None
     load_format: str | None = None
     non_default_args: str | None = None
+    """What was asked, as vLLM prints it."""
+
     ignored_environment: str | None = None
+    """Names of variables that this vLLM does not read, joined by ", "."""
+
     address: str | None = None
     download_seconds: float | None = None
     load_seconds: float | None = None

@@ -57,30 +57,37 @@ _SURVIVES_READY = frozenset({Group.HARDWARE})
 
 @dataclass(frozen=True, slots=True)
 class FailureLine:
-    """A failure line: the lowest `weight` is nearest to the root, then the lowest `order`.
-
-    `guessed` is true where the class hangs on a phase that no line had shown yet, `soft` where the
-    line was a mere warning, or the error was caught: the run may have gone on. `past` is true once
-    it did: such a finding may explain what comes later, but is no end. `placed` is where the
-    exception was thrown, None where the line is no exception; `by_place` tells that nothing else
-    gave the class. `frames` are ids of known frames of its traceback. `advice` and `switches` are
-    those of the line itself.
-    """
+    """A failure line of the log."""
 
     failure: FailureClass
     weight: float
+    """The lowest is nearest to the root, then the lowest `order`."""
+
     order: int
     line: str
     numbers: Mapping[str, float | int]
     stamp: str
     guessed: bool = False
+    """The class hangs on a phase that no line had shown yet."""
+
     soft: bool = False
+    """The line was a mere warning, or the error was caught: the run may have gone on."""
+
     past: bool = False
+    """The run did go on: it may explain what comes later, but is no end."""
+
     placed: Placed | None = None
+    """Where the exception was thrown; None where the line is no exception."""
+
     by_place: bool = False
+    """Nothing but the place gave the class."""
+
     advice: str = ""
+    """The line's own, as are `switches`."""
+
     switches: tuple[str, ...] = ()
     frames: frozenset[str] = frozenset()
+    """Ids of known frames of its traceback."""
 
     @property
     def ends(self) -> bool:

@@ -20,39 +20,53 @@ _MORE_THAN_ANY_GIB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What was printed; memory in GiB, lengths in tokens, None where the log says nothing.
-
-    `free_gib` of `total_gib` is what the device had left; `wanted_gib` is total times
-    `utilization`; `tried_gib` is the allocation that failed; `kv_tokens` is what the KV cache can
-    hold; `derived_max_model_len` is what the model's config allows; `neighbour_gib` is held by
-    another process, `neighbour_pid`; `own_gib` by this one, of which PyTorch has `allocated_gib`,
-    and `private_gib` of that for CUDA graphs. `equivalent_utilization` leaves the same KV cache
-    where graphs are counted. `recovery_action` is the second hexadecimal number of an Xid 154.
-    """
+    """What was printed; memory in GiB, lengths in tokens, None where the log says nothing."""
 
     free_gib: float | None = None
+    """What the device had left of `total_gib`."""
+
     total_gib: float | None = None
     utilization: float | None = None
     wanted_gib: float | None = None
+    """The total times `utilization`."""
+
     needed_kv_gib: float | None = None
     available_kv_gib: float | None = None
     estimated_max_model_len: int | None = None
     max_model_len: int | None = None
     derived_max_model_len: int | None = None
+    """What the model's config allows."""
+
     kv_tokens: int | None = None
+    """What the KV cache can hold."""
+
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     mamba_blocks: int | None = None
     block_size: int | None = None
     tried_gib: float | None = None
+    """The allocation that failed."""
+
     reserved_gib: float | None = None
     neighbour_gib: float | None = None
+    """What another process holds."""
+
     neighbour_pid: int | None = None
+    """That process."""
+
     own_gib: float | None = None
+    """What this process holds."""
+
     allocated_gib: float | None = None
+    """What PyTorch has of `own_gib`."""
+
     private_gib: float | None = None
+    """What of `allocated_gib` is for CUDA graphs."""
+
     cuda_graph_estimate_gib: float | None = None
     equivalent_utilization: float | None = None
+    """What leaves the same KV cache where CUDA graphs are counted."""
+
     warmup_requests: int | None = None
     initial_free_gib: float | None = None
     gpu: int | None = None
@@ -69,6 +83,8 @@ class Numbers:
     rss_kib: int | None = None
     xid: int | None = None
     recovery_action: int | None = None
+    """The second hexadecimal number of an Xid 154."""
+
     exit_status: int | None = None
 
     def printed(self) -> dict[str, float | int]:

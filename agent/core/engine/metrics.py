@@ -40,25 +40,31 @@ _ONE_ENGINE: Mapping[str, EngineCounters] = MappingProxyType({})
 class Counters:
     """What one scrape says, summed over engines and labels; None where vLLM has no such metric.
 
-    `kv_cache_usage` is a share 0..1 and that of the fullest engine. `iteration_tokens_count` counts
-    engine steps; `waiting` includes requests that V0 has swapped out; `asleep` is as /sleep has it.
-    `engines` has each engine by its label "engine" (0.8.5 and later), where there are several.
     Token and request numbers only grow until the engine restarts.
     """
 
     running: int = 0
     waiting: int = 0
+    """With requests that V0 has swapped out."""
+
     prompt_tokens: float = 0.0
     generation_tokens: float = 0.0
     iteration_tokens_count: float = 0.0
+    """How many steps the engine has made."""
+
     requests_success: float = 0.0
     preemptions: float | None = None
     kv_cache_usage: float | None = None
+    """A share 0..1, that of the fullest engine."""
+
     prefix_cache_queries: float | None = None
     prefix_cache_hits: float | None = None
     asleep: bool = False
+    """As /sleep has it."""
+
     cache_config: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     engines: Mapping[str, EngineCounters] = field(default_factory=lambda: _ONE_ENGINE)
+    """Each by its label "engine" (0.8.5 and later), where there are several."""
 
     @property
     def pulse(self) -> tuple[float, ...]:

@@ -33,26 +33,32 @@ _MORE = {":": _A_FUNCTION, "*": _ANYWHERE}
 
 @dataclass(frozen=True, slots=True)
 class PlaceRule:
-    """One entry of places.toml.
-
-    The class is that of the exception's own name in `by_exception`, else that of the phase, else
-    `failure`; a rule that gives none passes the exception on, but a `transparent` one only looks
-    through the frame. `what` names the place in a sentence, `advice` and `switches` are what to do
-    there ("" and (): what the class says).
-    """
+    """One entry of places.toml."""
 
     id: str
     what: str
+    """What names the place in a sentence."""
+
     failure: FailureClass | None = None
+    """The class, where neither exception nor phase gives one; None passes the exception on."""
+
     modules: tuple[str, ...] = ()
     thrower: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     words: re.Pattern[str] | None = None
     by_exception: Mapping[str, FailureClass] = field(default_factory=dict)
+    """The class by the exception's own name; it goes before `by_phase`."""
+
     by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
     transparent: bool = False
+    """It only looks through the frame."""
+
     advice: str = ""
+    """What to do there; "": what the class says."""
+
     switches: tuple[str, ...] = ()
+    """What to turn off there; (): what the class says."""
+
     examples: tuple[str, ...] = ()
 
 
