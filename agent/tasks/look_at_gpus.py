@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 from agent.core.gpu.reading import Driver, Gpus
 from agent.host.nvidia.calls import NvmlError
@@ -27,7 +28,7 @@ def look_once(deadline_seconds: float) -> Gpus:
     if not versions.present:
         return Gpus(0.0, (), files)
     answers: list[Gpus] = []
-    thread = threading.Thread(target=_ask, args=(files, answers), daemon=True)
+    thread = threading.Thread(target=_ask, args=(files, versions.library, answers), daemon=True)
     thread.start()
     thread.join(deadline_seconds)
     if answers:
@@ -36,10 +37,10 @@ def look_once(deadline_seconds: float) -> Gpus:
     return Gpus(0.0, (), replace(files, problem=why))
 
 
-def _ask(files: Driver, answers: list[Gpus]) -> None:
+def _ask(files: Driver, library: Path | None, answers: list[Gpus]) -> None:
     nvml = Nvml()
     try:
-        nvml.open()
+        nvml.open(library)
         seen = nvml.look(medium=True, slow=True, processes=True)
         nvml.close()
     except NvmlError as error:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from agent.core.failures.xids import meaning_of_xid
@@ -54,8 +55,8 @@ class NvmlLike(Protocol):
 
     doing: Doing
 
-    def open(self) -> None:
-        """Begin anew; raises NvmlError."""
+    def open(self, library: Path | None = None) -> None:
+        """Begin anew; raises NvmlError. `library` is the file that the loader is going to find."""
 
     def look(self, *, medium: bool, slow: bool, processes: bool) -> NvmlLook:
         """Read all cards; raises NvmlError."""
@@ -182,7 +183,7 @@ class GpuSource:
             raise NvmlHungError(self._hung) from None
 
     def _open(self) -> NvmlLook:
-        self._nvml.open()
+        self._nvml.open(self._versions.library)
         return NOTHING
 
     def _anything_lost(self) -> bool:

@@ -24,6 +24,7 @@ from agent.host.nvidia.calls import (
     said,
 )
 from agent.host.nvidia.card import NvmlCard
+from agent.host.nvidia.elf import cut_off
 from agent.host.nvidia.events import XidEvent, XidEvents
 
 SENTENCES: Final = {
@@ -72,9 +73,11 @@ class Nvml:
         self._cuda_version = ""
         self._events = XidEvents(self._outcome)
 
-    def open(self) -> None:
-        """Begin anew; raises NvmlError."""
+    def open(self, library: Path | None = None) -> None:
+        """Begin anew; raises NvmlError. `library` is the file that the loader is going to find."""
         self.close()
+        if library is not None and (lack := cut_off(library)):
+            raise NvmlError(f"{lack}: {REINSTALL}", Code.LIBRARY_NOT_FOUND)
         self.doing.call = "nvmlInit"
         try:
             self._pynvml = importlib.import_module("pynvml")

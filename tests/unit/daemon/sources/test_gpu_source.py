@@ -38,7 +38,7 @@ class ScriptedNvml:
     opened: int = 0
     asked: list[tuple[bool, bool, bool]] = field(default_factory=list)
 
-    def open(self) -> None:
+    def open(self, library: Path | None = None) -> None:  # noqa: ARG002
         self.opened += 1
         if self.broken:
             raise NvmlError(self.broken)
