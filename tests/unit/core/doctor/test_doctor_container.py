@@ -22,6 +22,7 @@ from agent.core.doctor.container import (
     judge_runtime,
 )
 from agent.core.doctor.finding import Result
+from agent.core.engine.runtimes.every import RUNTIMES
 from agent.core.gpu.reading import Driver
 from agent.core.settings.engine import EngineSettings, GpuAccess, Runtime
 from agent.host.probes.containers import cdi_specs
@@ -120,6 +121,15 @@ def docker(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
         server.shutdown()
         thread.join()
+
+
+def test_each_runtime_of_containers_is_known_to_the_core_and_to_the_host() -> None:
+    containers = set(Runtime) - {Runtime.VENV}
+    assert set(RUNTIMES) == set(PROBES) == containers
+    for word, runtime in RUNTIMES.items():
+        default = EngineSettings(runtime=word, image=NAME).access
+        assert runtime.name == word
+        assert default in runtime.gpu_access
 
 
 def test_docker_is_asked_at_its_socket(docker: Path) -> None:
