@@ -3,7 +3,7 @@
 SETUP := tests/rig/setup
 PYTEST := .venv/bin/pytest
 
-.PHONY: help setup demo test test-unit test-container test-vllm bench catalogue deb clean
+.PHONY: help setup demo test test-unit test-container test-vllm bench fuzz catalogue deb clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17

@@ -26,6 +26,9 @@ FULL_SHARE = 0.85
 _DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
 """Words of the wrappers that vLLM prints only when an engine that was up has died."""
 
+_IN_THE_LOOP = "EngineCore encountered a fatal error"
+"""vLLM prints it only of an engine whose busy loop ran (v1/engine/core.py, run_busy_loop)."""
+
 _DIED_AT_START = ("failed to start", "initialization failed")
 _START_PEAKS = frozenset({F.OOM_PROFILE, F.OOM_SAMPLER_WARMUP})
 _COMPUTING, _MEDIA = "frame-computing", "frame-multimodal"
@@ -77,6 +80,8 @@ def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> S
 
 
 def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
+    if cause.failure is F.OOM_WEIGHTS_LOAD and any(_IN_THE_LOOP in line for line in wrappers):
+        return F.OOM_RUNTIME, False  # the lines between loading and serving are lost
     if not cause.guessed:
         return cause.failure, False
     if any(word in line for line in wrappers for word in _DIED_AT_WORK):
