@@ -85,6 +85,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
     turn = Turn(state, policy, observation.at)
     match observation:
         case Tick():
+            xids.on_tick(turn)
             for s in tuple(turn.services.values()):
                 s = liveness.on_tick(turn, lifecycle.on_tick(turn, s))
                 turn.put(probing.on_tick(turn, s, observation.local_seconds))

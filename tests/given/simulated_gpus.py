@@ -113,6 +113,11 @@ class GpuHost(SimulatedHost):
         self.observe(XidSeen(self.now, pci_bus_id=bus, code=code, **values))  # type: ignore[arg-type]
         self.carry_out()
 
+    def has_xid(self, code: int, *, bus: str = "0000:01:00", **more: object) -> None:
+        """Have the kernel log tell of an error, and NVML too."""
+        self.sees_xid(code, bus=bus, **more)
+        self.sees_xid(code, bus=bus, from_nvml=True)
+
     def said(self, kind: str) -> list[str]:
         return [line.message for line in self.history if line.kind == kind]
 

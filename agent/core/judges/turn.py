@@ -35,6 +35,7 @@ class Turn:
         self.gpus = state.gpus
         self.started_at = state.started_at
         self.findings = state.findings
+        self.strangers = state.strangers
         self._actions: list[Action] = []
         self._news: list[News] = []
 
@@ -101,6 +102,7 @@ class Turn:
             dict(self._cards),
             self.started_at,
             self.findings,
+            self.strangers,
         )
         return Decision(state, tuple(self._actions), tuple(self._news))
 

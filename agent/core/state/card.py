@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from agent.core.failures.classes import FailureClass
+from agent.core.state.observations import XidSeen
 
 
 class LeverState(StrEnum):
@@ -192,6 +193,17 @@ class CardLive:
     upset_at: float = 0.0
     above_lock: int = 0
     """Looks in a row with a clock above the locked range."""
+
+    unconfirmed: tuple[XidSeen, ...] = ()
+    """Errors that would hold services, of which only the kernel log has told so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Xids of cards that NVML never showed: when one was told, and how many were not since."""
+
+    told_at: float = 0.0
+    left_out: int = 0
 
 
 class Cure(StrEnum):

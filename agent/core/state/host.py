@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from agent.core.doctor.finding import Finding
 from agent.core.gpu.reading import Gpus
 from agent.core.state.actions import Action
-from agent.core.state.card import Card
+from agent.core.state.card import Card, Strangers
 from agent.core.state.service import ServiceState
 
 
@@ -18,7 +18,7 @@ class HostState:
     """The state of everything the agent looks after; `cards` are the GPUs by UUID.
 
     `findings` are what the last check of the host found wrong. `gpus` is only the last look and
-    `started_at` the start of this process: neither is stored.
+    `started_at` the start of this process: neither is stored, nor is `strangers`.
     """
 
     boot_id: str = ""
@@ -28,6 +28,7 @@ class HostState:
     cards: Mapping[str, Card] = field(default_factory=dict)
     started_at: float = 0.0
     findings: tuple[Finding, ...] = ()
+    strangers: Strangers = field(default_factory=Strangers)
 
 
 @dataclass(frozen=True, slots=True)

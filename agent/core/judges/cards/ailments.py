@@ -26,6 +26,12 @@ RECOVERY: dict[int, Cure] = {
 }
 """What field 230 asks for (nvml.h 13.5: nvmlDeviceGpuRecoveryAction_t); 5 is about IMEX alone."""
 
+AT_ONCE = frozenset(
+    {FailureClass.GPU_LOST, FailureClass.XID_79, FailureClass.XID_167, FailureClass.XID_54}
+    | {FailureClass.XID_48, FailureClass.XID_95, FailureClass.XID_140}
+)
+"""Gone cards, and memory errors that are not contained: what such a card computes may be wrong."""
+
 SEVERITY = {Cure.RESET: 1, Cure.REBOOT: 2, Cure.HARDWARE: 3}
 
 
@@ -59,6 +65,8 @@ def ail(turn: Turn, card: Card, failure: FailureClass, cure: Cure, why: str, *, 
         return card
     do = commands_for_cure(card, cure)
     tell(turn, card, "gpu-ailing", f"{named(card)}: {why}. To do: {do}", cure=cure.value)
+    if known is not None and known.failure in AT_ONCE and failure not in AT_ONCE:
+        failure = known.failure  # what it computes may be wrong still
     energy = _energy(turn, card)
     return replace(card, ailment=Ailment(failure, cure, turn.at, why, do, seen, energy))
 
@@ -70,7 +78,7 @@ def _energy(turn: Turn, card: Card) -> float | None:
 
 def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     """Judge what NVML says of the card's health."""
-    found = _shown_by(gpu)
+    found = shown_by(gpu)
     if found is not None:
         return ail(turn, card, *found, seen=True)
     ailment = card.ailment
@@ -79,7 +87,8 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     return recovered(turn, card, "NVML shows nothing wrong any more")
 
 
-def _shown_by(gpu: Gpu) -> tuple[FailureClass, Cure, str] | None:
+def shown_by(gpu: Gpu) -> tuple[FailureClass, Cure, str] | None:
+    """Return what NVML itself shows of an ailment: its class, its cure and a sentence."""
     if gpu.lost:
         return FailureClass.GPU_LOST, Cure.REBOOT, "it has fallen off the bus"
     if gpu.reset_required:

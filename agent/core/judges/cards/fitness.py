@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
-from agent.core.failures.classes import FailureClass, Group
+from agent.core.failures.classes import Group
 from agent.core.failures.meaning import group_of
 from agent.core.judges.cards import ailments
 from agent.core.judges.cards.sentences import named
@@ -21,13 +21,6 @@ from agent.core.state.card import Card, HeatLevel
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
-
-AT_ONCE = frozenset(
-    {FailureClass.GPU_LOST, FailureClass.XID_79, FailureClass.XID_167, FailureClass.XID_54}
-    | {FailureClass.XID_48, FailureClass.XID_95, FailureClass.XID_140}
-)
-"""Gone cards, and memory errors that are not contained: what such a card computes may be wrong."""
-
 
 WELL_AGAIN = "the GPUs are well again"
 
@@ -71,7 +64,7 @@ def unfit(turn: Turn, s: ServiceState) -> Held | None:
         ailment = card.ailment
         if ailment is not None:
             why = f"{ailment.failure.value}: {named(card)}: {ailment.why}"
-            at_once = ailment.failure in AT_ONCE
+            at_once = ailment.failure in ailments.AT_ONCE
             return _held(card, why, ailment.what_to_do, at_once=at_once)
         if _too_hot(turn, s, card):
             why = f"{named(card)} is too hot; it is started again by itself once that is over"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.gpu.reading import Gpu, Gpus
-from agent.core.judges.cards import ailments, heat, lower_power, throttle
+from agent.core.judges.cards import ailments, heat, lower_power, throttle, xids
 from agent.core.judges.cards.levers import power
 from agent.core.judges.cards.levers.every import BEFORE_A_START, LEVERS
 from agent.core.judges.cards.sentences import named, tell
@@ -35,6 +35,7 @@ def on_gpus(turn: Turn, seen: GpusSeen) -> None:
         turn.put_card(card)
     for card in tuple(turn.cards.values()):
         turn.put_card(_presence(turn, card, seen.gpus))
+    xids.on_gpus(turn, seen.gpus)
     for gpu in seen.gpus.gpus:
         turn.put_card(_judge(turn, turn.cards[gpu.uuid], gpu, before))
 

@@ -3,7 +3,7 @@
 
 The bucket of a code is NVIDIA's (see failures.xids); a code that comes again asks for more.
 A service that lives shows it with one token before anything is done to it; a death is recovery's,
-which takes the Xid as its class.
+which takes the Xid as its class. What would hold a service waits until NVML says it too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from dataclasses import replace
 from agent.core.failures.classes import Kind
 from agent.core.failures.meaning import kind_of
 from agent.core.failures.xids import XidAction, of_xid, xid_action
+from agent.core.gpu.reading import Gpus
 from agent.core.gpu.xid_lines import pci_key
-from agent.core.judges.cards import ailments
+from agent.core.judges.cards import ailments, strangers
 from agent.core.judges.cards.fitness import cards_of
+from agent.core.judges.cards.incidents import (
+    KEPT_SECONDS,
+    STORM_SECONDS,
+    counted,
+    counted_before,
+    told_twice,
+)
 from agent.core.judges.cards.sentences import named, tell
-from agent.core.judges.turn import AGENT, Turn
+from agent.core.judges.turn import Turn
 from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
 from agent.core.state.actions import Canary
 from agent.core.state.card import Card, Cure, XidRecord
@@ -25,16 +33,11 @@ from agent.core.state.observations import XidSeen
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
 
-STORM_SECONDS = 10.0
-"""One fault prints dozens of lines: within this time they are one incident."""
-
 STALE_SECONDS = 600.0
 """What was logged longer ago is counted; its time to act has passed."""
 
-REPLAY_SECONDS = 60.0
-"""How far the kernel log has been read is marked every 30 s."""
-
-SAME_SECONDS = 0.001
+RECOVERY_CHANGED = 154
+"""What the driver asks for has changed; to nothing, too."""
 
 OWN_STOP_SECONDS = 30.0
 """A process that is stopped leaves an Xid 45 behind."""
@@ -42,10 +45,10 @@ OWN_STOP_SECONDS = 30.0
 DEATH_SECONDS = 30.0
 """How far apart an Xid and a death may be to be one thing."""
 
-HAS_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
+CONFIRM_SECONDS = 15.0
+"""NVML's word comes within this: a look each 5 s, and an event waits 2 s for its line."""
 
-KEPT_SECONDS = 7 * DAY_SECONDS
-KEPT_INCIDENTS = 20
+HAS_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
 
 AGAIN: dict[int, tuple[int, float, Cure]] = {
     13: (3, DAY_SECONDS, Cure.HARDWARE),
@@ -71,17 +74,22 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
     card = next((c for c in turn.cards.values() if pci_key(c.pci_bus_id) == seen.pci_bus_id), None)
     if card is None:
         what = f"Xid {seen.code}{_meaning(seen)} of a GPU that NVML never showed: {seen.text}"
-        turn.tell(AGENT, "xid", f"{seen.pci_bus_id}: {what}", xid=seen.code)
+        strangers.tell(turn, f"{seen.pci_bus_id}: {what}", seen.code)
+        return
+    if seen.from_nvml and any(w.code == seen.code for w in card.live.unconfirmed):
+        _confirm(turn, card, seen.code)
         return
     before = card.xids.get(seen.code, XidRecord())
-    if _counted_before(turn, seen, before):
+    if counted_before(turn, seen, before):
         return
-    if _told_twice(seen, before):
-        if not seen.from_nvml:
+    if told_twice(seen, before):
+        if seen.from_nvml:
+            _bear_out(turn, card, seen)
+        else:
             _remember(turn, card, seen, replace(before, unlogged=before.unlogged - 1))
         return
     begins = abs(seen.logged_at - before.last_at) > STORM_SECONDS
-    card = _remember(turn, card, seen, _counted(before, seen, is_new=begins))
+    card = _remember(turn, card, seen, counted(before, seen, is_new=begins))
     if begins and not _of_our_own_stop(turn, card, seen):
         _act(turn, card, seen)
 
@@ -93,44 +101,94 @@ def _remember(turn: Turn, card: Card, seen: XidSeen, record: XidRecord) -> Card:
 
 
 def _act(turn: Turn, card: Card, seen: XidSeen) -> None:
-    """Tell of a new incident, and do about the card and its services what the code asks for."""
+    """Do about a new incident what the code asks for, or have it wait for NVML's word."""
+    action, cure = _now_asked_for(turn, card, seen)
+    if action is XidAction.RESTART:
+        _suspect_users(turn, card, seen)
+    if (cure is None and action not in CURES) or seen.from_nvml or _is_dumb(turn):
+        _carry_out(turn, card, seen)
+    else:
+        _put_live(turn, card, (*card.live.unconfirmed, seen))
+
+
+def _carry_out(turn: Turn, card: Card, seen: XidSeen) -> None:
+    """Tell of an incident, and do about the card and its services what the code asks for."""
     record = card.xids[seen.code]
-    services = _users(turn, card, seen.pid)
-    past = seen.earlier_boot or turn.at - seen.logged_at > STALE_SECONDS
-    action, cure = (XidAction.NOTE, None) if past else _asks_for(seen, record)
-    _tell(turn, card, seen, services, action, record)
+    action, cure = _now_asked_for(turn, card, seen)
+    _tell(turn, card, seen, action, SENTENCES[action])
     if cure is not None:
         why = f"Xid {seen.code}{_meaning(seen)}{_times(record, seen.code)}"
         turn.put_card(ailments.ail(turn, card, of_xid(seen.code), cure, why, seen=False))
-    if action is not XidAction.NOTE:
-        for s in services:
-            turn.put(_suspect(turn, s, seen))
+    if action in CURES:
+        _suspect_users(turn, card, seen)
 
 
-def _counted_before(turn: Turn, seen: XidSeen, record: XidRecord) -> bool:
-    """Tell whether a new agent process reads what the last one had read but not marked as read."""
-    young = turn.at - turn.started_at < REPLAY_SECONDS
-    return young and seen.logged_at <= record.last_at + SAME_SECONDS
+def _now_asked_for(turn: Turn, card: Card, seen: XidSeen) -> tuple[XidAction, Cure | None]:
+    past = seen.earlier_boot or turn.at - seen.logged_at > STALE_SECONDS
+    return (XidAction.NOTE, None) if past else _asks_for(seen, card.xids[seen.code])
 
 
-def _told_twice(seen: XidSeen, record: XidRecord) -> bool:
-    """Tell whether the kernel log and NVML have told of the same error.
+def _suspect_users(turn: Turn, card: Card, seen: XidSeen) -> None:
+    for s in _users(turn, card, seen.pid):
+        turn.put(_suspect(turn, s, seen))
 
-    NVML has fewer of them, so one from there counts only when the log is silent about its code.
+
+def _is_dumb(turn: Turn) -> bool:
+    """Tell whether it is known that NVML cannot be asked."""
+    return turn.gpus is not None and bool(turn.gpus.driver.problem)
+
+
+def _put_live(turn: Turn, card: Card, unconfirmed: tuple[XidSeen, ...]) -> Card:
+    card = replace(card, live=replace(card.live, unconfirmed=unconfirmed))
+    turn.put_card(card)
+    return card
+
+
+def _confirm(turn: Turn, card: Card, code: int | None = None) -> None:
+    """Act on what waited for NVML's word: on this code, or on all of the card."""
+    waited = card.live.unconfirmed
+    _put_live(turn, card, tuple(w for w in waited if code not in (None, w.code)))
+    for seen in waited:
+        if code in (None, seen.code):
+            _carry_out(turn, turn.cards[card.uuid], seen)
+
+
+def _bear_out(turn: Turn, card: Card, seen: XidSeen) -> None:
+    """Act on NVML's word about a code of which only the kernel log had told so far.
+
+    Lines of the kernel log that were told only, one after the other, silence no error of the card.
     """
-    if abs(seen.logged_at - record.last_at) > STORM_SECONDS:
-        return False
-    return record.unlogged == 0 if seen.from_nvml else record.unlogged > 0
+    if seen.code == RECOVERY_CHANGED:
+        return  # the look shows what the driver asks for
+    if card.ailment is None and _now_asked_for(turn, card, seen)[1] is not None:
+        _carry_out(turn, card, seen)
 
 
-def _counted(record: XidRecord, seen: XidSeen, *, is_new: bool) -> XidRecord:
-    incidents, unlogged = record.incidents, record.unlogged
-    if is_new:
-        unlogged = 0
-        kept = [t for t in incidents if t > seen.logged_at - KEPT_SECONDS]
-        incidents = (*kept[-KEPT_INCIDENTS + 1 :], seen.logged_at)
-    last_at = seen.logged_at if is_new else max(record.last_at, seen.logged_at)
-    return XidRecord(record.count + 1, last_at, incidents, unlogged + seen.from_nvml)
+def on_gpus(turn: Turn, gpus: Gpus) -> None:
+    """Take a card that NVML shows as ailing for a word about all that waits for one."""
+    ailing = {gpu.uuid for gpu in gpus.gpus if ailments.shown_by(gpu) is not None}
+    for card in tuple(turn.cards.values()):
+        if card.live.unconfirmed and (card.lost_since or card.uuid in ailing):
+            _confirm(turn, card)
+
+
+def on_tick(turn: Turn) -> None:
+    """End the wait for NVML: what it shows nothing of is told only.
+
+    Where it gave no answer since, the kernel's word counts alone: its lines are read only where
+    they begin as the driver's own (see gpu.xid_lines).
+    """
+    strangers.on_tick(turn)
+    for card in tuple(turn.cards.values()):
+        over = tuple(w for w in card.live.unconfirmed if turn.at - w.at >= CONFIRM_SECONDS)
+        for seen in over:
+            card = turn.cards[card.uuid]
+            rest = tuple(w for w in card.live.unconfirmed if w != seen)
+            card = _put_live(turn, card, rest)
+            if _is_dumb(turn) or turn.gpus is None or turn.gpus.at <= seen.at:
+                _carry_out(turn, card, seen)
+            else:
+                _tell(turn, card, seen, XidAction.NOTE, UNCONFIRMED)
 
 
 def _of_our_own_stop(turn: Turn, card: Card, seen: XidSeen) -> bool:
@@ -168,7 +226,7 @@ def _unit_of(turn: Turn, card: Card, pid: int) -> str | None:
 
 
 def _asks_for(seen: XidSeen, record: XidRecord) -> tuple[XidAction, Cure | None]:
-    if seen.code == 154 and seen.recovery_action is not None:
+    if seen.code == RECOVERY_CHANGED and seen.recovery_action is not None:
         cure = ailments.RECOVERY.get(seen.recovery_action)
         return (XidAction.NOTE if cure is None else XidAction.RESET), cure
     action = xid_action(seen.code)
@@ -197,20 +255,15 @@ SENTENCES = {
     XidAction.REBOOT: "the host must be rebooted",
     XidAction.HOLD: "the card must be looked at",
 }
+UNCONFIRMED = "noted only, as NVML shows nothing of it"
 
 
-def _tell(
-    turn: Turn,
-    card: Card,
-    seen: XidSeen,
-    services: tuple[ServiceState, ...],
-    action: XidAction,
-    record: XidRecord,
-) -> None:
+def _tell(turn: Turn, card: Card, seen: XidSeen, action: XidAction, so: str) -> None:
+    services = _users(turn, card, seen.pid)
     names = ", ".join(f"{s.name}.service" for s in services)
     whose = f" of {names}" if names else ""
     when = " before this boot" if seen.earlier_boot else ""
-    what = f"Xid {seen.code}{_meaning(seen)}{when}{whose}: {SENTENCES[action]}"
+    what = f"Xid {seen.code}{_meaning(seen)}{when}{whose}: {so}"
     tell(
         turn,
         card,
@@ -219,7 +272,7 @@ def _tell(
         xid=seen.code,
         name=seen.name,
         action=action.value,
-        count=record.count,
+        count=card.xids[seen.code].count,
         services=[s.name for s in services],
         text=seen.text,
     )
