@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.cli.screen.terminal import cut, duration, local, paint
-from agent.core.judges.recover.recovery import shortened
+from agent.core.state.sentences import shortened
 
 EVIDENCE_LINES = 3
 ANSWERS = frozenset({"verifying", "serving"})

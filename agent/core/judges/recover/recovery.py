@@ -24,6 +24,7 @@ from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Override
 from agent.core.state.observations import LogConcluded
 from agent.core.state.phases import Phase
+from agent.core.state.sentences import shortened
 from agent.core.state.service import Died, Failure, ServiceState
 
 SYSTEMD_EXIT_STATUS = {
@@ -42,8 +43,6 @@ SYSTEMD_EXIT_STATUS = {
 
 FOLLOWS_AN_XID = frozenset({Group.ENGINE, Group.CUDA, Group.HARDWARE, Group.UNKNOWN})
 """What the engine's own log makes of an error that the driver knows better."""
-
-SHOWN_CHARACTERS = 200
 
 
 def on_log_concluded(turn: Turn, s: ServiceState, concluded: LogConcluded) -> ServiceState:
@@ -66,11 +65,6 @@ def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceS
     if by_systemd is not None and died.result == "exit-code":
         return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
     return _recover(turn, s, _of_the_driver(s, died, _class_of(diagnosis, died)), diagnosis)
-
-
-def shortened(line: str) -> str:
-    """Return a log line as far as a sentence has room for it."""
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
 
 
 def _of_the_driver(s: ServiceState, died: Died, failure: FailureClass) -> FailureClass:

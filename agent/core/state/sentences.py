@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the parts of a sentence may be, wherever it is shown."""
+
+from __future__ import annotations
+
+SHOWN_CHARACTERS = 200
+
+
+def shortened(line: str) -> str:
+    """Return a log line as far as a sentence has room for it."""
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
