@@ -18,7 +18,7 @@ from typing import Any
 from agent.cli import status
 from agent.cli.screen.options import add_format
 from agent.cli.screen.terminal import coloured, columns, duration, local, paint
-from agent.core.state.sentences import shortened
+from agent.core.failures.shown import shortened
 from agent.places import STATUS_FILE
 
 MOST_COLUMNS = 100

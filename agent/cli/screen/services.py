@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.cli.screen.terminal import cut, duration, local, paint
-from agent.core.state.sentences import shortened
+from agent.core.failures.shown import shortened
 
 EVIDENCE_LINES = 3
 ANSWERS = frozenset({"verifying", "serving"})

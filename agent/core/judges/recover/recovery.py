@@ -10,6 +10,7 @@ from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
+from agent.core.failures.shown import shortened
 from agent.core.judges.cards import fitness, xids
 from agent.core.judges.holders import processes as ground
 from agent.core.judges.recover import port, rollback
@@ -24,7 +25,6 @@ from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Override
 from agent.core.state.observations import LogConcluded
 from agent.core.state.phases import Phase
-from agent.core.state.sentences import shortened
 from agent.core.state.service import Died, Failure, ServiceState
 
 SYSTEMD_EXIT_STATUS = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Kind
 from agent.core.failures.meaning import TABLE, group_of, kind_of
+from agent.core.failures.shown import shortened
 from agent.core.hub.advice import advice_for_fetch
 from agent.core.hub.unit import fetch_unit_name
 from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up
@@ -17,7 +18,6 @@ from agent.core.remedy.backoff import backoff_seconds
 from agent.core.remedy.propose import NEVER_HELD
 from agent.core.state.held import HeldBy
 from agent.core.state.phases import Phase
-from agent.core.state.sentences import shortened
 from agent.core.state.service import NO_LIVE_FETCH, Failure, ServiceState
 from agent.core.state.unit import UnitFacts
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the parts of a sentence may be, wherever it is shown."""
+"""How a line of a failure is shown in a sentence."""
 
 from __future__ import annotations
 
