@@ -21,9 +21,10 @@ from agent.cli.screen.options import add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
+from agent.daemon.refusal import hand_over
 from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
-from agent.places import CONFIG_FILE, REFUSAL_FILE
+from agent.places import CONFIG_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ def _have_it_reloaded(agent: int, report: CheckReport) -> None:
     """
     errors = [item for item in report.findings if item.severity is Severity.ERROR]
     mistakes = [*report.mistakes, *(f"{item.path}: {item.text}" for item in errors)]
-    if mistakes:
-        REFUSAL_FILE.write_text(json.dumps(mistakes))
+    hand_over(mistakes)
     os.kill(agent, signal.SIGHUP)
 
 

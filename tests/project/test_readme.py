@@ -57,3 +57,9 @@ def test_every_command_of_make_that_a_guide_names_is_there() -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):", (REPO / "Makefile").read_text()))
     for text in GUIDES.values():
         assert set(re.findall(r"`make ([a-z-]+)`", text)) <= targets
+
+
+def test_the_theory_of_decide_names_every_pass_in_its_order() -> None:
+    theory, _, code = (REPO / "agent/core/decide.py").read_text().partition("from __future__")
+    told = re.findall(r"(?m)^\d\. ``\w+\.(\w+)``", theory)
+    assert told == re.findall(r"(?m)^    \w+\.(\w+)\(turn\)$", code)
