@@ -25,6 +25,7 @@ from agent.cli.screen.terminal import local
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
+from agent.core.plain import plain, plain_values
 from agent.core.remedy.case import Case, Change, Hold, Refetch, Remedy, Retry, StartOver, Wait
 from agent.core.remedy.ladders import TOO_LOW
 from agent.core.remedy.propose import propose
@@ -227,7 +228,7 @@ def json_of(diagnosis: Diagnosis) -> str:
         if progress is None
         else {"what": progress.what, "done": progress.done, "detail": progress.detail},
     }
-    return json.dumps(shape, indent=2, ensure_ascii=False)
+    return json.dumps(plain_values(shape), indent=2, ensure_ascii=False)
 
 
 def human(diagnosis: Diagnosis) -> str:
@@ -252,4 +253,4 @@ def human(diagnosis: Diagnosis) -> str:
     said = {k: v for k, v in diagnosis.facts.values().items() if k in diagnosis.facts.proofs}
     said.pop("non_default_args", None)
     lines += [f"{'fact':<10}{name} = {value}" for name, value in said.items()]
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))

@@ -20,6 +20,7 @@ from agent.cli import status
 from agent.cli.screen.options import add_config, add_format
 from agent.core.doctor.engine import ONLY_ROOT
 from agent.core.doctor.finding import Finding, Result, fail, unknown
+from agent.core.plain import plain
 from agent.core.settings.config import Config
 from agent.errors import ConfigError, DaemonAwayError
 from agent.places import STATUS_FILE
@@ -114,9 +115,9 @@ def human(findings: Sequence[Finding], *, colour: bool, everything: bool) -> str
         if colour and finding.result in (Result.FAIL, Result.WARNING):
             mark = f"\033[{31 if finding.result is Result.FAIL else 33}m{mark}\033[0m"
         name = f"{finding.check} ({finding.service})" if finding.service else finding.check
-        lines.append(f"{mark}{name}: {finding.evidence}")
+        lines.append(f"{mark}{plain(f'{name}: {finding.evidence}')}")
         if finding.fix:
-            lines.append(f"     -> {finding.fix}")
+            lines.append(f"     -> {plain(finding.fix)}")
     counts = {result: sum(f.result is result for f in findings) for result in Result}
     told = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
     return "\n".join([*lines, told])

@@ -21,6 +21,7 @@ from typing import Any
 from agent.cli.screen.options import add_format
 from agent.cli.screen.story import clock, story, summary
 from agent.cli.screen.terminal import local
+from agent.core.plain import plain
 from agent.errors import UsageError
 from agent.host.store.store import Event, Store, StoredEvent
 from agent.places import STORE_FILE
@@ -59,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
         last = 0
         for stored in store.events(since, args.service, args.limit):
             last = stored.id
-            _print(stored, args.format)
+            print(line_of(stored, args.format))
         while args.follow:
             sys.stdout.flush()
             time.sleep(FOLLOW_SECONDS)
             for stored in store.events_after(last, args.service):
                 last = stored.id
-                _print(stored, args.format)
+                print(line_of(stored, args.format))
     return 0
 
 
@@ -83,9 +84,9 @@ def told(events: Iterable[Event], limit: int | None) -> Iterator[str]:
             day = this
             yield day
         first, *more = entry.lines
-        yield f"{clock(entry.at_seconds)}  {entry.service or 'llmagent'}: {first}"
-        yield from (f"{'':10}{line}" for line in more)
-    yield summary(entries)
+        yield plain(f"{clock(entry.at_seconds)}  {entry.service or 'llmagent'}: {first}")
+        yield from (f"{'':10}{plain(line)}" for line in more)
+    yield plain(summary(entries))
 
 
 def _positive(text: str) -> int:
@@ -123,7 +124,8 @@ def parse_since(text: str, now: float) -> float:
         ) from None
 
 
-def _print(stored: StoredEvent, form: str) -> None:
+def line_of(stored: StoredEvent, form: str) -> str:
+    """Return one row of the history in a line, as JSON or for a person."""
     event = stored.event
     if form == "json":
         shape = {
@@ -134,8 +136,7 @@ def _print(stored: StoredEvent, form: str) -> None:
             "message": event.message,
             "data": dict(event.data),
         }
-        print(json.dumps(shape))
-        return
+        return json.dumps(shape)
     at = datetime.fromtimestamp(event.at_seconds).astimezone()
     who = event.service or "llmagent"
-    print(f"{at:%Y-%m-%d %H:%M:%S}  {who:<10} {event.kind:<10} {event.message}")
+    return plain(f"{at:%Y-%m-%d %H:%M:%S}  {who:<10} {event.kind:<10} {event.message}")

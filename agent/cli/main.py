@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType, ModuleType
 
+from agent.core.plain import plain_lines
 from agent.errors import AgentError, HostLacksError, UsageError
 from agent.version import VERSION
 
@@ -64,22 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "help":
         words = [*words[1:2], "--help"]
     if complaint := _no_command(words[0]):
-        print(f"llmagent: {complaint}", file=sys.stderr)
+        _tell(f"llmagent: {complaint}")
         return UsageError.exit_status
     try:
         # Reading the commands can fail, too: a file of the package is missing or damaged.
         args = _parsed(words)
         return int(args.run(args))
     except AgentError as error:
-        print(f"llmagent {words[0]}: {error}", file=sys.stderr)
+        _tell(f"llmagent {words[0]}: {error}")
         return error.exit_status
     except BrokenPipeError:
         return _reader_went_away()
     except OSError as error:
-        print(f"llmagent {words[0]}: {error}", file=sys.stderr)
+        _tell(f"llmagent {words[0]}: {error}")
         return HostLacksError.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def _tell(message: str) -> None:
+    print(plain_lines(message), file=sys.stderr)
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:

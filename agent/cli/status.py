@@ -21,6 +21,7 @@ from agent.cli.screen.headline import NOT_YET, headline
 from agent.cli.screen.options import add_format
 from agent.cli.screen.services import detail_lines, service_lines
 from agent.cli.screen.terminal import WIDE, coloured, columns, cut, paint, rows
+from agent.core.plain import plain_values
 from agent.errors import DaemonAwayError, UsageError
 from agent.places import STATUS_FILE
 
@@ -135,6 +136,7 @@ def render(
     document: dict[str, Any], *, colour: bool, width: int = WIDE, everything: bool = True
 ) -> str:
     """Return the view for a person; what has a line of its own is cut to `width`."""
+    document = plain_values(document)
     first, word = headline(document)
     lines = [paint(cut(first, width), word, colour=colour)]
     if not document["config_valid"]:

@@ -24,6 +24,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import LogReader
 from agent.core.engine.command_line import FLAGS
 from agent.core.failures.classes import EnginePhase
+from agent.core.plain import plain
 from agent.core.settings.service import TUNABLES, Expectations, ServicePolicy
 from agent.core.unit.environment import environment_of
 from agent.core.verify.check import Check, Verdict
@@ -174,9 +175,9 @@ def as_json(reports: Sequence[VerifyReport]) -> str:
 
 def as_text(report: VerifyReport, *, colour: bool) -> str:
     """Return one report for a person: the table, then the verdict in one line."""
-    lines = [f"{report.unit} at {report.url}"]
+    lines = [plain(f"{report.unit} at {report.url}")]
     lines.append(render_table(report.checks, colour=colour))
-    lines += [f"{name}: in force at the next start" for name in report.pending]
+    lines += [f"{plain(name)}: in force at the next start" for name in report.pending]
     lines.append(_summary(report))
     return "\n".join(lines)
 
@@ -193,7 +194,7 @@ def _summary(report: VerifyReport) -> str:
 
 def render_table(checks: Sequence[Check], *, colour: bool) -> str:
     """Return verdict, item, asked and got in columns, below each the evidence and the note."""
-    rows = [(check.verdict.value, check.item, check.asked, check.got) for check in checks]
+    rows = [(c.verdict.value, plain(c.item), plain(c.asked), plain(c.got)) for c in checks]
     head = ("VERDICT", "ITEM", "ASKED", "GOT")
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(3)]
     lines = [_row(head, widths)]
@@ -205,9 +206,9 @@ def render_table(checks: Sequence[Check], *, colour: bool) -> str:
         lines.append(text)
         indent = " " * (widths[0] + 2)
         if check.evidence:
-            lines.append(f"{indent}| {_shortened(check.evidence)}")
+            lines.append(f"{indent}| {plain(_shortened(check.evidence))}")
         if check.note:
-            lines.append(f"{indent}{check.note}")
+            lines.append(f"{indent}{plain(check.note)}")
     return "\n".join(lines)
 
 

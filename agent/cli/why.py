@@ -19,6 +19,7 @@ from agent.cli import status
 from agent.cli.screen.options import add_format
 from agent.cli.screen.terminal import coloured, columns, duration, local, paint
 from agent.core.failures.shown import shortened
+from agent.core.plain import plain_values
 from agent.places import STATUS_FILE
 
 MOST_COLUMNS = 100
@@ -47,10 +48,15 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps({"services": {name: _shape(s) for name, s in services.items()}}, indent=2))
     else:
-        now, colour = document["at_seconds"], coloured()
-        told = ["\n".join(_lines(s, now, colour=colour)) for s in services.values()]
-        print("\n\n".join(told) or "no service is configured: see agent.toml(5)")
+        told_of = "\n\n".join(told(document, colour=coloured()))
+        print(told_of or "no service is configured: see agent.toml(5)")
     return 0 if any(s["failure"] or s["held"] for s in services.values()) else 1
+
+
+def told(document: Mapping[str, Any], *, colour: bool) -> Iterator[str]:
+    """Yield what a person should know of each service, from status.json."""
+    for s in plain_values(document["services"]).values():
+        yield "\n".join(_lines(s, document["at_seconds"], colour=colour))
 
 
 def _shape(s: Mapping[str, Any]) -> dict[str, Any]:

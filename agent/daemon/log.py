@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from agent.core.plain import plain, plain_lines
+
 PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """sd-daemon(3) levels by structlog's method names."""
 
@@ -32,8 +34,9 @@ def _render(event: MutableMapping[str, Any]) -> str:
 
 
 def _render_for_journald(_logger: object, method: str, event: MutableMapping[str, Any]) -> str:
-    return f"<{PRIORITY.get(method, 6)}>{_render(event)}".replace("\n", " / ")
+    text = plain(_render(event).replace("\n", " / "))
+    return f"<{PRIORITY.get(method, 6)}>{text}"
 
 
 def _render_for_terminal(_logger: object, method: str, event: MutableMapping[str, Any]) -> str:
-    return f"{method}: {_render(event)}"
+    return f"{method}: {plain_lines(_render(event))}"

@@ -28,7 +28,9 @@ _COLOUR_LEFTOVER = re.compile(
 )
 """Escapes as journald, `less`, `cat -v`, JSON and web pages spell them, or what is left of them."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Also C1, and the marks that turn the direction of writing."""
+
 _PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d+)(?:, ip=[\d.]+)?\) ?")
 _HEADER = re.compile(
     r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d(?::\d\d)?)(?:\.\d+)? "

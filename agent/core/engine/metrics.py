@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from agent.core.plain import plain_name
+
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _LABEL = re.compile(r'[{, \t]*([A-Za-z_][A-Za-z0-9_]*)="([^"\\]*(?:\\.[^"\\]*)*)"')
 _ESCAPE = re.compile(r"\\(.)")
@@ -209,7 +211,9 @@ def _asleep(text: bytes) -> bool:
 def _cache_config(text: bytes) -> Mapping[str, str]:
     for sample in _samples(text, b"vllm:cache_config_info"):
         labels = dict(_labels(sample[:LONGEST_LABELS].decode("utf-8", "replace")))
-        return MappingProxyType({key: _ESCAPE.sub(_unescape, raw) for key, raw in labels.items()})
+        return MappingProxyType(
+            {key: plain_name(_ESCAPE.sub(_unescape, raw)) for key, raw in labels.items()}
+        )
     return _NO_LABELS
 
 

@@ -15,6 +15,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.core.plain import plain
+
 LONGEST = 32 << 20
 MOST_LINKS = 40
 """As Linux itself has it (MAXSYMLINKS)."""
@@ -87,7 +89,7 @@ def read_regular(real: Path, most: int = LONGEST) -> bytes:
 
 def shown(name: object) -> str:
     """Return a name for a person: foreign ones may hold anything, and be of any length."""
-    text = "".join(c if c.isprintable() else "?" for c in str(name)[: SHOWN + 1])
+    text = plain(str(name), SHOWN + 1)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

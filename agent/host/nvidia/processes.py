@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.core.gpu.reading import GpuProcess
+from agent.core.plain import plain
 from agent.host.machine.unit_of_process import CONTAINERS, unit_of_groups
 
 LONGEST_NAME: Final = 15
@@ -20,6 +21,6 @@ def process_of(
     """Return what /proc says of a process; name and unit are "" once it has ended."""
     name = unit = ""
     with contextlib.suppress(OSError):
-        name = (proc / str(pid) / "comm").read_text(errors="replace").strip()[:LONGEST_NAME]
+        name = plain((proc / str(pid) / "comm").read_text(errors="replace").strip(), LONGEST_NAME)
         unit = unit_of_groups((proc / str(pid) / "cgroup").read_text(errors="replace"), containers)
     return GpuProcess(pid, name, used_bytes, unit)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.core.doctor.host import EngineProcess, HostMemory, Listener
+from agent.core.plain import plain
 from agent.host.machine.figures import read_memory
 from agent.host.machine.unit_of_process import unit_of_groups
 
@@ -47,7 +48,7 @@ def unit_of(pid: int) -> str:
 def name_of(pid: int) -> str:
     """Return the short name of a process, "" when it is gone."""
     try:
-        return (PROC / str(pid) / "comm").read_text().strip()
+        return plain((PROC / str(pid) / "comm").read_text(errors="replace").strip())
     except OSError:
         return ""
 

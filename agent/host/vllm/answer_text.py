@@ -7,6 +7,8 @@ import json
 
 import requests
 
+from agent.core.plain import plain, plain_name
+
 BLOCK_BYTES = 64 << 10
 
 
@@ -17,7 +19,7 @@ def read_body(response: requests.Response, cap: int) -> bytes | None:
     """
     packing = response.headers.get("Content-Encoding", "identity").strip().lower()
     if packing not in ("", "identity"):
-        raise ValueError(f"the answer is packed ({packing[:40]}), which was not asked for")
+        raise ValueError(f"the answer is packed ({plain(packing, 40)}), which was not asked for")
     body = bytearray()
     while chunk := response.raw.read(BLOCK_BYTES, decode_content=False):
         body += chunk
@@ -30,9 +32,9 @@ def error_message(document: object) -> str | None:
     """Return what a JSON document says is wrong, None when it says nothing of the kind."""
     match document:
         case {"error": {"message": message}} | {"object": "error", "message": message}:
-            return str(message)[:300]
+            return plain_name(str(message))
         case {"error": other} if other is not None:
-            return str(other)[:300]
+            return plain_name(str(other))
         case _:
             return None
 
@@ -48,4 +50,4 @@ def message_of(body: bytes) -> str:
 
 def start_of(body: bytes) -> str:
     """Return the beginning of a body, for a person."""
-    return body[:200].decode("utf-8", "replace").strip() or "(empty)"
+    return plain_name(body[:200].decode("utf-8", "replace").strip()) or "(empty)"

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
+from agent.core.plain import plain_name
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
 from agent.host.vllm.answer_text import error_message, message_of, read_body, start_of
 from agent.host.vllm.bounded_http import Allowance, BoundedAdapter
@@ -24,7 +25,6 @@ METRICS_BYTES = 8 << 20
 ANSWER_BYTES = 1 << 20
 HEAD_BYTES = 128 << 10
 MOST_MODELS = 64
-LONGEST_ID = 300
 LARGEST_LENGTH = 1 << 40
 RANK_HEADER = "X-data-parallel-rank"
 
@@ -124,7 +124,7 @@ class VllmApi:
             case ApiFailure() as failure:
                 return failure
             case {"version": str(version)}:
-                return version[:LONGEST_ID]
+                return plain_name(version)
             case _:
                 return ApiFailure(FailureKind.GARBAGE, "/version has no `version`")
 
@@ -275,7 +275,7 @@ def _model(entry: dict[str, object]) -> ServedModel:
     name, root, length = entry.get("id"), entry.get("root"), entry.get("max_model_len")
     possible = isinstance(length, int) and 0 < length < LARGEST_LENGTH
     return ServedModel(
-        id=name[:LONGEST_ID] if isinstance(name, str) else "",
-        root=root[:LONGEST_ID] if isinstance(root, str) else None,
+        id=plain_name(name) if isinstance(name, str) else "",
+        root=plain_name(root) if isinstance(root, str) else None,
         max_model_len=length if isinstance(length, int) and possible else None,
     )

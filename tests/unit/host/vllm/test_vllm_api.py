@@ -219,3 +219,22 @@ def test_no_answer_whatever_its_bytes_raises(server: FakeServer, api: VllmApi, d
 )
 def test_a_server_on_a_wildcard_address_is_reached_by_loopback(host: str, url: str) -> None:
     assert service_url(host, 8000) == url
+
+
+def test_names_and_words_of_a_stranger_are_plain_and_short(
+    server: FakeServer, api: VllmApi
+) -> None:
+    evil = "m\x1b[2J\x07\r\n<2>x\x00\x9b\u202e" + "y" * 5000
+    server.replies["GET /v1/models"] = says(json.dumps({"data": [{"id": evil, "root": evil}]}))
+    server.replies["GET /version"] = says(json.dumps({"version": evil}))
+    server.replies["GET /openapi.json"] = says(json.dumps({"error": {"message": evil}}), 500)
+    server.replies["GET /metrics"] = says(
+        'vllm:num_requests_running 0\nvllm:cache_config_info{cache_dtype="a\x1b\\nb"} 1\n'
+    )
+    models, version, counters = api.models(), api.version(), api.counters()
+    assert not isinstance(models, ApiFailure)
+    assert not isinstance(counters, ApiFailure)
+    texts = [models[0].id, str(models[0].root), str(version)]
+    assert str(api.routes()).isprintable()
+    assert all(text.isprintable() and len(text) <= 300 for text in texts)
+    assert counters.cache_config["cache_dtype"] == "a? b"
