@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the values of secrets out of a text that others may read; what they were stays named."""
+"""Takes what is not for everybody out of a text that others may read: secrets, and quotations.
+
+What a secret was stays named. A quotation is what an engine says of a request: an exception of a
+tokenizer, a parser or a scheduler may hold the prompt itself, in quotes, behind its name or as ids.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +30,21 @@ def without_secrets(text: str) -> str:
         return text
     text = _BEARER.sub(GONE, _TOKEN.sub(GONE, text))
     return _NAMED.sub(rf"\1{GONE}", _OF_A_URL.sub(GONE, text))
+
+
+QUOTATION = "[...]"
+
+_QUOTED = re.compile(r"(?<!\w)(['\"`])(?![\w.:/@+=-]{0,80}\1)(?:\\.|(?!\1)[^\\])*+\1?")
+"""Text in quotes that is no name: of a file, a key, a setting or a type there is one word."""
+
+_OF_A_REQUEST = re.compile(
+    r"(?i)\b((?:prompts?|messages|content|inputs?|query|queries|documents?|conversation)"
+    r"(?:_text)?(?:\[\d{1,9}\])?['\"]?(?: is| was)?[ ]?[:=] ?)(?!None\b|\d|\[\.)\S.*+"
+)
+_IDS = re.compile(r"\d{1,9}(?:, ?\d{1,9}){5}(?:, ?\d{1,9})*+")
+
+
+def without_quotations(text: str) -> str:
+    """Return the text with QUOTATION for what a client may have written and an engine repeats."""
+    text = _OF_A_REQUEST.sub(rf"\1{QUOTATION}", _QUOTED.sub(QUOTATION, text))
+    return _IDS.sub(QUOTATION, text)

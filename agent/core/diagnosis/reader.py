@@ -19,8 +19,10 @@ from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of, transient
+from agent.core.secrets import without_quotations
 
 TAIL_LINES = 20
+OF_A_CLIENT = "(here the log quotes a client)"
 TAIL_CHARACTERS = 500
 
 WRAP = range(60, 240)
@@ -121,7 +123,7 @@ class LogReader:
 
     @property
     def tail(self) -> tuple[str, ...]:
-        """The last lines, clean and shortened."""
+        """The last lines, clean and shortened, without quotations of clients."""
         return tuple(self._tail)
 
     @property
@@ -159,8 +161,8 @@ class LogReader:
         if not line.text or line.text.isspace():
             self._wrapped = ""
             return
-        self._tail.append(line.shown.strip()[:TAIL_CHARACTERS])
         writer = self._provenance.writer(line, ready=self._run.ready)
+        self._keep(line, writer)
         if writer is Writer.ENGINE:
             self._take_of_the_engine(line)
             return
@@ -169,6 +171,13 @@ class LogReader:
             matches = self._signatures.find_in_access_line(line.text)
             if matches:
                 self._run.take(line, matches)
+
+    def _keep(self, line: Line, writer: Writer) -> None:
+        """Keep the line for who looks at the last ones, without what a client said."""
+        if writer is not Writer.CLIENT:
+            self._tail.append(without_quotations(line.shown.strip())[:TAIL_CHARACTERS])
+        elif not self._tail or self._tail[-1] != OF_A_CLIENT:
+            self._tail.append(OF_A_CLIENT)
 
     def _take_of_the_engine(self, line: Line) -> None:
         matches = self._signatures.find(line.text)

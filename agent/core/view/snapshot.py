@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frozen view that status.json, `llmagent status` and the exporter show; holds no secret."""
+"""The frozen view that status.json, `llmagent status` and the exporter show, for everybody.
+
+It holds states, settings, numbers, and lines of an engine's log only as the evidence of a failure
+or of a setting. From those the values of tokens, keys, signatures and passwords are taken when the
+line is read, and what quotes a client (see `agent.core.secrets`) before a failure is remembered;
+a line that a client can have written is never evidence (see `agent.core.diagnosis.provenance`).
+Whole lines are in the journal and in the history, which are root's.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from agent.core.judges.turn import Turn
 from agent.core.remedy import propose as remedies
 from agent.core.remedy.backoff import backoff_seconds, end_of_budget
 from agent.core.remedy.case import Change, Hold, Refetch, Retry, StartOver, Wait
+from agent.core.secrets import without_quotations
 from agent.core.settings.switches import is_switch
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Override
@@ -191,6 +192,7 @@ def _note(
     phase = diagnosis.phase if diagnosis is not None else s.live.engine_phase
     place = diagnosis.place if diagnosis is not None else ""
     lines = diagnosis.evidence if diagnosis is not None else evidence
+    lines = tuple(map(without_quotations, lines))
     shown = shortened(lines[0]) if lines else "no line of the log says why"
     settings = turn.policy_of(s).settings
     numbers = diagnosis.numbers if diagnosis is not None else Numbers()
