@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every border at which foreign bytes come in, but the log's: how the agent reads them there."""
+"""Every border at which foreign bytes come in: how the agent reads them there."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from agent.host.probes.model import model_files
 from agent.host.vllm.api import VllmApi
 from agent.host.web.config_file import read_web_config
 from tests.fuzz.driver import Border
+from tests.fuzz.log import log
 from tests.rig.paths import REPO
 
 METRICS = b"""\
@@ -210,7 +211,7 @@ def state() -> Border:
 def borders() -> Iterator[dict[str, Border]]:
     """Return all borders that need no library of the rig, by name."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, http() as web:
-        plain: tuple[Callable[[], Border], ...] = (metrics, config_json, agent_toml, state)
+        plain: tuple[Callable[[], Border], ...] = (metrics, config_json, agent_toml, state, log)
         every = [make() for make in plain]
         every += [web, checkpoint(Path(one)), web_config(Path(two))]
         yield {border.name: border for border in every}

@@ -13,7 +13,10 @@ from agent.host.journal.position import Position
 from agent.host.journal.reader import RawReader
 
 KERNEL: Final = "_TRANSPORT=kernel"
-"""What makes a line the kernel's: journald sets the field itself, so nobody can write it."""
+"""What makes a line the kernel's: journald sets the field itself, so no program of the host can.
+
+A program can have the kernel quote it, though: what counts is how a line begins.
+"""
 
 
 @dataclass(frozen=True, slots=True)

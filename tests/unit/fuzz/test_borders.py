@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gc
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 
 from tests.fuzz.borders import borders
 from tests.fuzz.driver import Border, fuzz, kept, tell
+from tests.fuzz.log import log
 from tests.fuzz.nvml import nvml
 
 SECONDS = 1.5
 SEED = 20261128
-NAMES = ("metrics", "http", "config.json", "checkpoint", "agent.toml", "web-config", "state")
+NAMES = ("metrics", "http", "config.json", "checkpoint", "agent.toml", "web-config", "state", "log")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,19 @@ def holds(border: Border) -> None:
 def test_no_input_breaks_a_border(every: dict[str, Border], name: str) -> None:
     assert set(every) == set(NAMES)
     holds(every[name])
+
+
+def test_lines_without_end_leave_no_memory_taken() -> None:
+    border = log()
+    assert fuzz(border, SEED, 2.0)[1] is None
+    before = resident_kib()
+    assert fuzz(border, SEED + 1, 3.0)[1] is None
+    assert resident_kib() - before < 20 << 10
+
+
+def resident_kib() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * (resource.getpagesize() >> 10)
 
 
 def test_no_answer_of_nvml_ends_the_one_who_reads_it(tmp_path: Path) -> None:
