@@ -124,6 +124,11 @@ class LogReader:
     @property
     def tail(self) -> tuple[str, ...]:
         """The last lines, clean and shortened, without quotations of clients."""
+        return tuple(map(without_quotations, self.kept))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The last lines as they are read, cheap to ask for: not to be shown."""
         return tuple(self._tail)
 
     @property
@@ -175,7 +180,7 @@ class LogReader:
     def _keep(self, line: Line, writer: Writer) -> None:
         """Keep the line for who looks at the last ones, without what a client said."""
         if writer is not Writer.CLIENT:
-            self._tail.append(without_quotations(line.shown.strip())[:TAIL_CHARACTERS])
+            self._tail.append(line.shown.strip()[:TAIL_CHARACTERS])
         elif not self._tail or self._tail[-1] != OF_A_CLIENT:
             self._tail.append(OF_A_CLIENT)
 

@@ -8,6 +8,7 @@ import time
 
 from agent.core.diagnosis.reader import LogReader
 from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.secrets import without_quotations
 from agent.core.state.observations import LogConcluded, LogProgress
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit, LineCount
@@ -48,7 +49,7 @@ class JournalSource:
         self._invocation_id = invocation_id
         self.cursor = cursor
         self.lines = LineCount()
-        self.last_lines: tuple[str, ...] = ()
+        self._kept: tuple[str, ...] = ()
         self._signatures = signatures
         self._emit = emit
         self._clock = clock
@@ -62,6 +63,11 @@ class JournalSource:
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
         self._untold = False
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines of the present run, without quotations of clients. For any thread."""
+        return tuple(map(without_quotations, self._kept))
 
     def conclude(self, invocation_id: str) -> None:
         """Ask for the conclusion of a dead run. From any thread."""
@@ -131,7 +137,7 @@ class JournalSource:
             if entries:
                 self.cursor = entries[-1].cursor
                 self.lines.read += sum(not entry.from_manager for entry in entries)
-                self.last_lines = self._reader.tail
+                self._kept = self._reader.kept
             self.lines.suppressed = follower.suppressed
             if len(entries) < BATCH:
                 return
