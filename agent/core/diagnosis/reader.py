@@ -124,7 +124,7 @@ class LogReader:
     @property
     def tail(self) -> tuple[str, ...]:
         """The last lines, clean and shortened, without quotations of clients."""
-        return tuple(map(without_quotations, self.kept))
+        return shown(self.kept)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -243,6 +243,11 @@ class LogReader:
             offset = {"engine-core-failed": 0, "engine-core-fatal": 2}.get(match.signature.id)
             if offset is not None:
                 self._run.version = self._signatures.versions.get(number - offset)
+
+
+def shown(kept: tuple[str, ...]) -> tuple[str, ...]:
+    """Return kept lines as others may see them: without quotations, none longer than before."""
+    return tuple(without_quotations(line)[:TAIL_CHARACTERS] for line in kept)
 
 
 def _transient(verdict: Conclusion) -> bool | None:

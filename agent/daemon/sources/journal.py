@@ -6,9 +6,8 @@ from __future__ import annotations
 import queue
 import time
 
-from agent.core.diagnosis.reader import LogReader
+from agent.core.diagnosis.reader import LogReader, shown
 from agent.core.diagnosis.signatures import SignatureSet
-from agent.core.secrets import without_quotations
 from agent.core.state.observations import LogConcluded, LogProgress
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit, LineCount
@@ -67,7 +66,7 @@ class JournalSource:
     @property
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of the present run, without quotations of clients. For any thread."""
-        return tuple(map(without_quotations, self._kept))
+        return shown(self._kept)
 
     def conclude(self, invocation_id: str) -> None:
         """Ask for the conclusion of a dead run. From any thread."""
