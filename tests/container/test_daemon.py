@@ -304,6 +304,8 @@ def test_without_the_agent_systemd_alone_brings_vllm_back(agent: Agent) -> None:
     agent.box.wait_for(lambda: agent.pid("vllm") not in (0, before), 60, "systemd's own restart")
     agent.box.run(["rm", quick])
     agent.box.run(["systemctl", "start", "llmagent"])
+    # At first it only knows what it remembers, and no process.
+    agent.box.wait_for(lambda: agent.status().get("main_pid"), 20, "a look at the unit")
     assert agent.wait("serving")["main_pid"] not in (0, before)
 
 

@@ -111,13 +111,13 @@ def test_a_lane_that_does_not_come_back_is_replaced_and_told() -> None:
     def failed(action: int, why: str) -> Observation:
         return ActionDone(0.0, "vllm", action, succeeded=False, detail=why)
 
-    lane = Lane("unit:vllm", make, failed, told.put, seconds=lambda _action: 0.05)
+    lane = Lane("unit:vllm", make, failed, told.put, seconds=lambda _action: 0.5)
     lane.submit(1)
     lane.submit(2)
     assert entered.wait(SECONDS)
     lane.replace_if_hung()
     assert told.empty()
-    time.sleep(0.1)
+    time.sleep(0.6)
     lane.replace_if_hung()
     first, second = told.get(timeout=SECONDS), told.get(timeout=SECONDS)
     assert isinstance(first, ActionDone)

@@ -76,11 +76,11 @@ def test_a_damaged_package_is_told_in_one_sentence(tmp_path: Path, damage: str |
     table.unlink()
     if damage is not None:
         table.write_text(damage)
-    code = "import sys; from agent.cli.main import main; sys.exit(main(['status']))"
+    code = "import sys; from agent.cli.main import main; sys.exit(main(['diagnose', '-']))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 4
-    assert done.stderr.startswith("llmagent status: agent/failures/classes.toml: ")
+    assert done.stderr.startswith("llmagent diagnose: agent/failures/classes.toml: ")
     assert done.stderr.endswith("reinstall the package\n")
     assert len(done.stderr.splitlines()) == 1
