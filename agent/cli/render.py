@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Render and print; raises ConfigError, UsageError, and HostLacksError without a vLLM."""
     config = load(args.config)
     units = [_rendered(settings) for settings in _chosen(config, args.service)]
+    if not units:
+        print(f"{args.config}: no service is configured, so there is no unit", file=sys.stderr)
     if args.format == "json":
         print(_json(units))
     elif args.diff:
