@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from typing import Any
 
 from agent.cli import status
 from agent.cli.screen.options import add_config, add_format
+from agent.cli.screen.terminal import coloured, cut
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import LogReader
 from agent.core.engine.command_line import FLAGS
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(as_json(reports))
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        colour = coloured()
         told = [as_text(report, colour=colour) for report in reports]
         print("\n\n".join(told) or "not verified: no service is configured")
     return 0 if reports and all(report.verified for report in reports) else 1
@@ -206,7 +206,7 @@ def render_table(checks: Sequence[Check], *, colour: bool) -> str:
         lines.append(text)
         indent = " " * (widths[0] + 2)
         if check.evidence:
-            lines.append(f"{indent}| {plain(_shortened(check.evidence))}")
+            lines.append(f"{indent}| {plain(cut(' '.join(check.evidence.split()), WIDEST))}")
         if check.note:
             lines.append(f"{indent}{plain(check.note)}")
     return "\n".join(lines)
@@ -215,8 +215,3 @@ def render_table(checks: Sequence[Check], *, colour: bool) -> str:
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     *padded, last = cells
     return "  ".join([*(f"{cell:<{w}}" for cell, w in zip(padded, widths, strict=True)), last])
-
-
-def _shortened(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= WIDEST else f"{one_line[: WIDEST - 3]}..."
