@@ -19,7 +19,6 @@ OPENS = frozenset({"died", "kill"})
 
 ENDS = frozenset({"serving", "held", "stopped", "forgotten"})
 
-CAUSES = frozenset({"failure", "died", "kill"})
 CURES = frozenset({"learned", "rolled-back", "probed", "fetch", "port", "reap"})
 """Kinds of rows that tell what was changed on the way back."""
 

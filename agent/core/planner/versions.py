@@ -17,7 +17,6 @@ FEWER_BUFFERS = (0, 27)
 """From here NCCL and its like take 1.5 GiB on every kind of card."""
 
 V1 = (0, 8)
-CHECKS_FREE_MEMORY = (0, 9)
 HYBRID_WINDOWS = (0, 9)
 """From here layers with a sliding window keep no more than it (0.9.1); before, every token."""
 
