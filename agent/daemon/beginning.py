@@ -10,17 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import structlog
-
 from agent.config import agent_toml
 from agent.core.settings.config import Config
+from agent.daemon.log import log
 from agent.daemon.recorder import Recorder
 from agent.errors import ConfigError
 from agent.host.store.file import StoreError
 from agent.host.store.salvage import journals_of, stored_rows
 from agent.host.store.store import Store
-
-log = structlog.get_logger()
 
 STORE = "llmagent.db"
 COPY = "llmagent.db.copy"

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from agent.config.agent_toml import load
 from agent.core.guard import Guard, as_shown, guarded, place_of, set_aside
 from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
@@ -30,14 +28,13 @@ from agent.core.state.observations import (
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.daemon.clock import Clock
+from agent.daemon.log import about, log
 from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.daemon.recorder import Recorder
 from agent.daemon.refusal import take_refusal
 from agent.errors import ConfigError
 from agent.host.machine.reading_mark import ReadingMark
 from agent.host.systemd import notify
-
-log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
 CURSOR_SECONDS = 30.0
@@ -153,7 +150,7 @@ class Loop:
         self._recorder.record(old, decision.state, decision.news, time.time())
         for line in decision.news:
             say = log.warning if line.kind in LOUD else log.info
-            say(line.message, service=line.service, kind=line.kind)
+            say(line.message, extra=about(line.service, kind=line.kind))
         if not self._watching or old.services.keys() != self._state.services.keys():
             self._watching = True
             self._watch(self._state)

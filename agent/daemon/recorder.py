@@ -10,18 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import structlog
-
 from agent.core.codec import encode
 from agent.core.state.host import HostState, News
 from agent.core.state.rows.stored import CHECKUP, GPU, HOST, SERVICE, state_of
 from agent.core.state.service import Live
+from agent.daemon.log import log
 from agent.daemon.sources.thread import SourceHealth
 from agent.host.store.file import StoreError
 from agent.host.store.keys import LAST_GOOD_CONFIG
 from agent.host.store.store import Event, Store
-
-log = structlog.get_logger()
 
 CURSOR = "cursor:"
 STOPPED = "stopped"

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.settings.config import Config
 from agent.core.state.actions import (
@@ -37,6 +35,7 @@ from agent.daemon.effectors.unit import UnitEffector, longest
 from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.host_threads import watch_host
+from agent.daemon.log import log
 from agent.daemon.loop import Loop, Message, Quit, Reload
 from agent.daemon.places import Places
 from agent.daemon.publisher import Publisher, Unshown
@@ -57,8 +56,6 @@ from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
-
-log = structlog.get_logger()
 
 JOIN_SECONDS = 0.3
 

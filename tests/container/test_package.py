@@ -146,7 +146,8 @@ def test_the_agents_code_is_compiled_and_shadowed_by_nothing(installed: Containe
         ["python3", "-c", "import sys; print(sys.version_info.minor)"]
     ).stdout.strip()
     evil = "raise SystemExit('shadowed')"
-    installed.write(f"/usr/local/lib/python3.{minor}/dist-packages/structlog/__init__.py", evil)
+    local = f"/usr/local/lib/python3.{minor}/dist-packages"
+    installed.write(f"{local}/prometheus_client/__init__.py", evil)
     installed.write("/srv/argparse.py", evil)
     installed.write("/srv/agent/__init__.py", evil)
     here = ["env", "--chdir=/srv", "PYTHONPATH=/srv", "PYTHONHOME=/srv", "llmagent", "check"]

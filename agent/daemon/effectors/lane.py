@@ -16,11 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import structlog
-
 from agent.core.state.observations import Observation
-
-log = structlog.get_logger()
+from agent.daemon.log import log
 
 A = TypeVar("A")
 CLOSE_SECONDS = 0.5

@@ -9,18 +9,16 @@ from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
-import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain
+from agent.daemon.log import log
 from agent.daemon.metrics.collector import SnapshotCollector
 from agent.host.web.access import WebAccess
 from agent.host.web.passwords import BusyError
-
-log = structlog.get_logger()
 
 _GZIP_LEVEL = 1
 _LANDING = b"""\

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
 from agent.core.state.observations import Observation
 from agent.daemon.clock import Clock
+from agent.daemon.log import about, log
 
 Emit = Callable[[Observation], None]
 
-log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -120,5 +118,5 @@ class SourceThread:
         if self.health.detail != sentence:
             where = traceback.extract_tb(error.__traceback__)[-1]
             at = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
-            log.warning(f"source {self.source.name} failed: {sentence}", at=at)
+            log.warning(f"source {self.source.name} failed: {sentence}", extra=about(at=at))
         self.health.up, self.health.detail = False, sentence
