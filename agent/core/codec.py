@@ -22,13 +22,18 @@ def encode(value: object, leave_out: frozenset[str] = frozenset()) -> Any:
     kind: Any = type(value)
     if kind in PLAIN:
         return value
-    names = _names_of(kind)
-    if names is not None:
+    # What is plain is most of what there is: it is not worth a call, every second for every card.
+    if (names := _names_of(kind)) is not None:
         return {
-            name: encode(getattr(value, name), leave_out) for name in names if name not in leave_out
+            name: item if type(item := getattr(value, name)) in PLAIN else encode(item, leave_out)
+            for name in names
+            if name not in leave_out
         }
     if isinstance(value, Mapping):
-        return {str(key): encode(item, leave_out) for key, item in value.items()}
+        return {
+            str(key): item if type(item) in PLAIN else encode(item, leave_out)
+            for key, item in value.items()
+        }
     if isinstance(value, (tuple, list, frozenset)):
         return [encode(item, leave_out) for item in value]
     if isinstance(value, Enum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from agent.core.codec import encode
@@ -83,9 +84,10 @@ def _given(gpu: Gpu, services: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]
     return tuple(name for name, asked in services.items() if not names.isdisjoint(asked))
 
 
-def names_of(events: ClockEvents) -> list[str]:
+@lru_cache(maxsize=64)
+def names_of(events: ClockEvents) -> tuple[str, ...]:
     """Return the reasons that are set, by NVML's names in lower case, bit 0 first."""
-    return [name for name, bit in REASONS if events & bit]
+    return tuple(name for name, bit in REASONS if events & bit)
 
 
 REASONS = tuple((bit.name.lower(), bit) for bit in ClockEvents if bit.name)
@@ -110,7 +112,7 @@ def _card(view: GpuView) -> dict[str, Any]:
     document["ecc_errors"] = _nested(gpu.ecc_errors)
     for name in ("clock_events", "clock_events_supported"):
         events: ClockEvents | None = getattr(gpu, name)
-        document[name] = None if events is None else names_of(events)
+        document[name] = None if events is None else [*names_of(events)]
     document["services"] = list(view.services)
     document["power_limit"] = {
         "state": card.cap.state.value,

@@ -8,8 +8,7 @@ began anew (a reset or a reload), and when the operator reloads the agent or sta
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.sentences import named, tell
@@ -68,7 +67,7 @@ def ail(turn: Turn, card: Card, failure: FailureClass, cure: Cure, why: str, *, 
     if known is not None and known.failure in AT_ONCE and failure not in AT_ONCE:
         failure = known.failure  # what it computes may be wrong still
     energy = _energy(turn, card)
-    return replace(card, ailment=Ailment(failure, cure, turn.at, why, do, seen, energy))
+    return changed(card, ailment=Ailment(failure, cure, turn.at, why, do, seen, energy))
 
 
 def _energy(turn: Turn, card: Card) -> float | None:
@@ -113,7 +112,7 @@ def recovered(turn: Turn, card: Card, why: str) -> Card:
     lasted = turn.at - card.ailment.since
     said = f"{named(card)} is well again after {lasted:.0f} s: {why}"
     tell(turn, card, "gpu-well", said)
-    return replace(card, ailment=None)
+    return changed(card, ailment=None)
 
 
 def forgiven(turn: Turn, card: Card, why: str) -> Card:

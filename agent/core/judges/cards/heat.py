@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.gpu.reading import Gpu
 from agent.core.gpu.temperature import (
     above_critical,
@@ -30,14 +29,14 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     heat, thermal = card.heat, turn.policy.thermal
     seen = _level(turn, card, gpu)
     if seen is heat.level:
-        return replace(card, heat=replace(heat, next_level=seen, next_since=0.0))
+        return changed(card, heat=changed(heat, next_level=seen, next_since=0.0))
     if seen is not heat.next_level or not heat.next_since:
-        return replace(card, heat=replace(heat, next_level=seen, next_since=turn.at))
+        return changed(card, heat=changed(heat, next_level=seen, next_since=turn.at))
     if turn.at - heat.next_since < thermal.after_seconds:
         return card
     _tell(turn, card, gpu, seen)
-    entered = replace(heat, level=seen, since=turn.at, next_level=seen, next_since=0.0)
-    return replace(card, heat=entered)
+    entered = changed(heat, level=seen, since=turn.at, next_level=seen, next_since=0.0)
+    return changed(card, heat=entered)
 
 
 def _level(turn: Turn, card: Card, gpu: Gpu) -> HeatLevel:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.judges.cards import ailments, heat, lower_power, throttle, xids
 from agent.core.judges.cards.levers import power
@@ -41,7 +40,7 @@ def on_gpus(turn: Turn, seen: GpusSeen) -> None:
 
 
 def _known_as(card: Card, gpu: Gpu) -> Card:
-    return replace(
+    return changed(
         card,
         index=gpu.index,
         name=gpu.name or card.name,
@@ -50,7 +49,7 @@ def _known_as(card: Card, gpu: Gpu) -> Card:
 
 
 def _upset(turn: Turn, card: Card, cause: Cause) -> Card:
-    return replace(card, live=replace(card.live, upset=cause, upset_at=turn.at))
+    return changed(card, live=changed(card.live, upset=cause, upset_at=turn.at))
 
 
 def _presence(turn: Turn, card: Card, gpus: Gpus) -> Card:
@@ -59,10 +58,10 @@ def _presence(turn: Turn, card: Card, gpus: Gpus) -> Card:
         lasted = turn.at - card.lost_since
         tell(turn, card, "gpu-back", f"{named(card)} is back after {lasted:.0f} s")
         card = ailments.recovered(turn, card, "it is back")
-        return _upset(turn, replace(card, lost_since=0.0), Cause.RESET)
+        return _upset(turn, changed(card, lost_since=0.0), Cause.RESET)
     if not there and not card.lost_since:
         tell(turn, card, "gpu-lost", f"{named(card)} is lost: NVML does not reach it any more")
-        return replace(card, lost_since=turn.at)
+        return changed(card, lost_since=turn.at)
     return card
 
 
@@ -109,13 +108,13 @@ def on_agent_started(turn: Turn, *, rebooted: bool) -> None:
     for card in tuple(turn.cards.values()):
         if rebooted:
             card = ailments.recovered(turn, card, "the host was rebooted")
-            card = replace(card, heat=Heat(), throttle=None)
+            card = changed(card, heat=Heat(), throttle=None)
         turn.put_card(_upset(turn, _from_the_beginning(card), Cause.START))
 
 
 def _from_the_beginning(card: Card) -> Card:
     """Return the card with nothing under way: who had asked for it is gone."""
-    card = replace(card, live=CardLive())
+    card = changed(card, live=CardLive())
     for lever in LEVERS:
         card = lever.begin_anew(card)
     return _again(card)

@@ -8,8 +8,7 @@ its effect, and a limit that was too hot is not tried again for a long while: it
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.gpu.clock_reasons import hardware_heat
 from agent.core.gpu.reading import ClockEvents, Gpu
 from agent.core.gpu.temperature import above_warning
@@ -66,10 +65,10 @@ def _cooling(turn: Turn, card: Card, gpu: Gpu, *, hot: bool) -> Card:
     warm = above is not None and above > -turn.policy.thermal.hysteresis_celsius
     software = bool(gpu.clock_events and gpu.clock_events & ClockEvents.SW_THERMAL_SLOWDOWN)
     if hot or warm or software:
-        return replace(card, live=replace(card.live, cool_since=0.0))
+        return changed(card, live=changed(card.live, cool_since=0.0))
     if card.live.cool_since:
         return card
-    return replace(card, live=replace(card.live, cool_since=turn.at))
+    return changed(card, live=changed(card.live, cool_since=turn.at))
 
 
 def _down(turn: Turn, card: Card, gpu: Gpu, ceiling: float, *, slowed: bool) -> Card:
@@ -85,14 +84,14 @@ def _down(turn: Turn, card: Card, gpu: Gpu, ceiling: float, *, slowed: bool) -> 
     what = f"power limit {now:g} -> {lower:g} W{floor_note}: {why}{at}"
     tell(turn, card, "power-lowered", f"{named(card)}: {what}", watts=lower)
     known = heat.too_hot_watts if turn.at < heat.too_hot_until else None
-    lowered = replace(
+    lowered = changed(
         heat,
         lowered_to_watts=lower,
         stepped_at=turn.at,
         too_hot_watts=now if known is None else min(known, now),
         too_hot_until=turn.at + turn.policy.thermal.retry_seconds,
     )
-    return replace(card, heat=lowered)
+    return changed(card, heat=lowered)
 
 
 def _up(turn: Turn, card: Card, ceiling: float) -> Card:
@@ -112,9 +111,9 @@ def _up(turn: Turn, card: Card, ceiling: float) -> Card:
     )
     what = f"{change}: it has been cool for {cool_seconds:.0f} s"
     tell(turn, card, "power-raised", f"{named(card)}: {what}", watts=higher)
-    return replace(card, heat=replace(heat, lowered_to_watts=lowered, stepped_at=turn.at))
+    return changed(card, heat=changed(heat, lowered_to_watts=lowered, stepped_at=turn.at))
 
 
 def _give_all_back(turn: Turn, card: Card) -> Card:
     tell(turn, card, "power-raised", f"{named(card)}: heat takes nothing off its power any more")
-    return replace(card, heat=replace(card.heat, lowered_to_watts=None, stepped_at=turn.at))
+    return changed(card, heat=changed(card.heat, lowered_to_watts=None, stepped_at=turn.at))

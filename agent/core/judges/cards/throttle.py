@@ -8,9 +8,9 @@ generates tokens, its rate against its own usual one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+from agent.core.changed import changed
 from agent.core.engine.metrics import Counters
 from agent.core.engine.token_rate import rate, usual
 from agent.core.gpu import clock_reasons
@@ -52,7 +52,7 @@ def _umbrella(turn: Turn, card: Card, gpu: Gpu) -> tuple[Card, tuple[str, ...]]:
     if clock_reasons.umbrella_alone(gpu) and not since:
         since = turn.at
     lasting = bool(since) and turn.at - since >= TOLD_AFTER_SECONDS
-    card = replace(card, live=replace(card.live, umbrella_since=since))
+    card = changed(card, live=changed(card.live, umbrella_since=since))
     return card, ("HW_SLOWDOWN",) if lasting else ()
 
 
@@ -60,18 +60,18 @@ def _throttled(turn: Turn, card: Card, gpu: Gpu, reasons: tuple[str, ...]) -> Ca
     episode = card.throttle
     if episode is None:
         episode = Throttle(reasons, turn.at)
-        card = replace(card, live=_without_costs(card.live))
+        card = changed(card, live=_without_costs(card.live))
     merged = episode.reasons + tuple(name for name in reasons if name not in episode.reasons)
     live = _with_costs(turn, card, gpu)
-    card = replace(card, live=live)
+    card = changed(card, live=live)
     if not episode.told and turn.at - episode.since >= TOLD_AFTER_SECONDS:
         _tell_begin(turn, card, gpu, merged)
-        episode = replace(episode, told=True)
-    return replace(card, throttle=replace(episode, reasons=merged))
+        episode = changed(episode, told=True)
+    return changed(card, throttle=changed(episode, reasons=merged))
 
 
 def _without_costs(live: CardLive) -> CardLive:
-    return replace(
+    return changed(
         live, worst_celsius=None, worst_clock_ratio=None, worst_tokens_ratio=None, throttled_at=0.0
     )
 
@@ -81,7 +81,7 @@ def _with_costs(turn: Turn, card: Card, gpu: Gpu) -> CardLive:
     busy = (gpu.utilization_ratio or 0.0) > 0.0 or gpu.utilization_ratio is None
     clock = clock_reasons.clock_ratio(gpu, locked[-1] if locked else None) if busy else None
     rates = [rate for _, rate in _rates(turn, card)]
-    return replace(
+    return changed(
         live,
         throttled_at=turn.at,
         worst_celsius=_most(live.worst_celsius, gpu.temperature_celsius),
@@ -175,7 +175,7 @@ def _over(turn: Turn, card: Card) -> Card:
         what = f"is no longer slowed down ({' and '.join(episode.reasons)}) after {lasted:.0f} s"
         worst = f": {', '.join(costs)}" if costs else ""
         tell(turn, card, "throttle-over", f"{named(card)} {what}{worst}", seconds=lasted)
-    return replace(card, throttle=None, live=_without_costs(live))
+    return changed(card, throttle=None, live=_without_costs(live))
 
 
 def _held_back(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -188,19 +188,19 @@ def _held_back(turn: Turn, card: Card, gpu: Gpu) -> Card:
     if not why:
         return _held_back_no_more(turn, card)
     since = card.live.held_back_since or turn.at
-    card = replace(card, live=replace(card.live, held_back_since=since))
+    card = changed(card, live=changed(card.live, held_back_since=since))
     if card.hidden_throttle_since or turn.at - since < LASTING_SECONDS:
         return card
     ratio = clock_reasons.clock_ratio(gpu)
     clock = f"its SM clock is at {ratio:.0%}" if ratio is not None else "its clock is low"
     tell(turn, card, "throttled", f"{named(card)} is busy and {clock}, but {why}")
-    return replace(card, hidden_throttle_since=since)
+    return changed(card, hidden_throttle_since=since)
 
 
 def _held_back_no_more(turn: Turn, card: Card) -> Card:
     if card.hidden_throttle_since:
         tell(turn, card, "throttle-over", f"{named(card)} is no longer held back")
-    return replace(card, hidden_throttle_since=0.0, live=replace(card.live, held_back_since=0.0))
+    return changed(card, hidden_throttle_since=0.0, live=changed(card.live, held_back_since=0.0))
 
 
 def _unexplained(card: Card, gpu: Gpu) -> str:

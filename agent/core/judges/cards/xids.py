@@ -8,8 +8,7 @@ which takes the Xid as its class. What would hold a service waits until NVML say
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.failures.classes import Kind
 from agent.core.failures.meaning import kind_of
 from agent.core.failures.xids import XidAction, of_xid, xid_action
@@ -86,7 +85,7 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
         if seen.from_nvml:
             _bear_out(turn, card, seen)
         else:
-            _remember(turn, card, seen, replace(before, unlogged=before.unlogged - 1))
+            _remember(turn, card, seen, changed(before, unlogged=before.unlogged - 1))
         return
     begins = abs(seen.logged_at - before.last_at) > STORM_SECONDS
     card = _remember(turn, card, seen, counted(before, seen, is_new=begins))
@@ -95,7 +94,7 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
 
 
 def _remember(turn: Turn, card: Card, seen: XidSeen, record: XidRecord) -> Card:
-    card = replace(card, xids={**card.xids, seen.code: record})
+    card = changed(card, xids={**card.xids, seen.code: record})
     turn.put_card(card)
     return card
 
@@ -139,7 +138,7 @@ def _is_dumb(turn: Turn) -> bool:
 
 
 def _put_live(turn: Turn, card: Card, unconfirmed: tuple[XidSeen, ...]) -> Card:
-    card = replace(card, live=replace(card.live, unconfirmed=unconfirmed))
+    card = changed(card, live=changed(card.live, unconfirmed=unconfirmed))
     turn.put_card(card)
     return card
 
@@ -283,13 +282,13 @@ def _suspect(turn: Turn, s: ServiceState, seen: XidSeen) -> ServiceState:
     failure = of_xid(seen.code)
     if blamed(s, seen.logged_at) and s.live.xid and kind_of(s.live.xid) is Kind.HUMAN:
         failure = s.live.xid  # the lesser error follows from the worse
-    live = replace(s.live, xid=failure, xid_at=seen.logged_at, suspect=True)
+    live = changed(s.live, xid=failure, xid_at=seen.logged_at, suspect=True)
     may_ask = s.phase is Phase.SERVING and s.asked is None and s.name in turn.policy.services
     if not may_ask or s.running is None or live.canary_pending:
-        return replace(s, live=live)
+        return changed(s, live=live)
     deadline = turn.policy_of(s).recovery.canary_seconds
     turn.do(Canary(s.name, s.invocation_id, s.running, deadline))
-    return replace(s, live=replace(live, canary_pending=True, canary_at=turn.at))
+    return changed(s, live=changed(live, canary_pending=True, canary_at=turn.at))
 
 
 def blamed(s: ServiceState, died_at: float) -> bool:

@@ -7,8 +7,7 @@ remembered, set again after whatever may have undone it, and told by clocks abov
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.levers import lever
 from agent.core.judges.cards.sentences import named, tell
@@ -32,11 +31,11 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     asked = turn.policy.power.limits_of(card.uuid, gpu.index, gpu.name).lock_clocks_mhz
     lock = card.lock
     if asked is None and lock.target_mhz is None:
-        return card if lock == ClockLock() else replace(card, lock=ClockLock())
+        return card if lock == ClockLock() else changed(card, lock=ClockLock())
     if lever.is_under_way(turn, lock.attempt):
         return card
     if asked != lock.target_mhz:
-        return _set(turn, replace(card, lock=replace(lock, attempt=Attempt())), asked)
+        return _set(turn, changed(card, lock=changed(lock, attempt=Attempt())), asked)
     if lock.state is LeverState.BLOCKED or turn.at < lock.attempt.retry_at:
         return card
     if lock.state is LeverState.IN_FORCE:
@@ -50,9 +49,9 @@ def _set(turn: Turn, card: Card, mhz: tuple[int, int] | None) -> Card:
     attempt = lever.begin(turn, card.lock.attempt, action_id, "")
     state = LeverState.DEGRADED if card.lock.state is LeverState.DEGRADED else LeverState.SETTING
     if mhz is None:
-        return replace(card, lock=replace(card.lock, state=state, attempt=attempt))
+        return changed(card, lock=changed(card.lock, state=state, attempt=attempt))
     told = card.lock.told and card.lock.target_mhz == mhz
-    return replace(card, lock=ClockLock(state, "", attempt, mhz, told))
+    return changed(card, lock=ClockLock(state, "", attempt, mhz, told))
 
 
 def _watch(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -61,14 +60,14 @@ def _watch(turn: Turn, card: Card, gpu: Gpu) -> Card:
     undone = card.live.upset is not None and card.live.upset_at > lock.attempt.set_at
     above = clock is not None and clock / 1e6 > lock.target_mhz[-1] + STEP_MHZ
     looks = card.live.above_lock + 1 if above else 0
-    card = replace(card, live=replace(card.live, above_lock=looks))
+    card = changed(card, live=changed(card.live, above_lock=looks))
     if not undone and looks < LOOKS:
         return card
     if looks >= LOOKS:
         what = f"the SM clock is above the locked {_range(lock)}; it is locked again"
         tell(turn, card, "power-drift", f"{named(card)}: {what}")
-    card = replace(card, live=replace(card.live, above_lock=0))
-    return _set(turn, replace(card, lock=replace(lock, attempt=Attempt())), _pair(lock))
+    card = changed(card, live=changed(card.live, above_lock=0))
+    return _set(turn, changed(card, lock=changed(lock, attempt=Attempt())), _pair(lock))
 
 
 def _pair(lock: ClockLock) -> tuple[int, int] | None:
@@ -84,25 +83,25 @@ def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
         return _not_taken(turn, card, done.detail)
     why = lever.why_refused(done)
     blocked = lever.refused(turn, card, card.lock, why, "clocks are not locked")
-    return replace(card, lock=replace(blocked, target_mhz=asked, told=False))
+    return changed(card, lock=changed(blocked, target_mhz=asked, told=False))
 
 
 def _done(turn: Turn, card: Card, *, released: bool) -> Card:
     lock = card.lock
     if released:
         tell(turn, card, "power", f"{named(card)}: clocks are no longer locked")
-        return replace(card, lock=ClockLock())
+        return changed(card, lock=ClockLock())
     if not lock.told:
         tell(turn, card, "power", f"{named(card)}: clocks are locked to {_range(lock)}")
     attempt = Attempt(set_at=turn.at, retry_at=turn.at + RELOCK_SECONDS if lock.told else 0.0)
-    in_force = replace(lock, state=LeverState.IN_FORCE, why="", attempt=attempt, told=True)
-    return replace(card, lock=in_force)
+    in_force = changed(lock, state=LeverState.IN_FORCE, why="", attempt=attempt, told=True)
+    return changed(card, lock=in_force)
 
 
 def _not_taken(turn: Turn, card: Card, why: str) -> Card:
     what = f"clocks are not locked after {card.lock.attempt.tries} tries: {why}"
     said = f"{what}; tried once an hour from now on"
-    return replace(card, lock=lever.not_taken(turn, card, card.lock, why, said))
+    return changed(card, lock=lever.not_taken(turn, card, card.lock, why, said))
 
 
 def _range(lock: ClockLock) -> str:
@@ -113,8 +112,8 @@ def _range(lock: ClockLock) -> str:
 def again(card: Card) -> Card:
     """Return the card with what was given up before due for another try."""
     if card.lock.state in (LeverState.BLOCKED, LeverState.DEGRADED):
-        fresh = replace(card.lock, state=LeverState.SETTING, attempt=Attempt())
-        return replace(card, lock=fresh)
+        fresh = changed(card.lock, state=LeverState.SETTING, attempt=Attempt())
+        return changed(card, lock=fresh)
     return card
 
 
@@ -125,4 +124,4 @@ def setting(card: Card) -> ClockLock:
 
 def begin_anew(card: Card) -> Card:
     """Return the card with nothing under way."""
-    return replace(card, lock=replace(card.lock, attempt=Attempt()))
+    return changed(card, lock=changed(card.lock, attempt=Attempt()))

@@ -7,10 +7,10 @@ once an hour; what the card or the driver refuses for good is left until they ch
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol, TypeVar
 
+from agent.core.changed import changed
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.sentences import named, tell
 from agent.core.judges.turn import Turn
@@ -111,7 +111,7 @@ def begin(turn: Turn, attempt: Attempt, action_id: int, why: str) -> Attempt:
 
 def record_success(turn: Turn, attempt: Attempt) -> Attempt:
     """Return the attempt once nvidia-smi ended well; only a reading shows whether it took."""
-    return replace(attempt, action_id=0, set_at=turn.at)
+    return changed(attempt, action_id=0, set_at=turn.at)
 
 
 def is_under_way(turn: Turn, attempt: Attempt) -> bool:
@@ -125,17 +125,17 @@ def not_taken(turn: Turn, card: Card, setting: S, why: str, said: str) -> S:
     wait = FIRST_WAIT_SECONDS * 2 ** (tries - 1) if tries < TRIES else HOUR_SECONDS
     attempt = Attempt(tries=tries, retry_at=turn.at + wait, why=setting.attempt.why)
     if tries < TRIES:
-        return replace(setting, attempt=attempt)
+        return changed(setting, attempt=attempt)
     if setting.state is not LeverState.DEGRADED:
         tell(turn, card, "power-degraded", f"{named(card)}: {said}")
-    return replace(setting, state=LeverState.DEGRADED, why=why, attempt=attempt)
+    return changed(setting, state=LeverState.DEGRADED, why=why, attempt=attempt)
 
 
 def refused(turn: Turn, card: Card, setting: S, why: str, said: str) -> S:
     """Return the setting that another try cannot bring about; `said` is told when that is new."""
     if setting.state is not LeverState.BLOCKED or setting.why != why:
         tell(turn, card, "power-blocked", f"{named(card)}: {said}: {why}")
-    return replace(setting, state=LeverState.BLOCKED, why=why, attempt=Attempt())
+    return changed(setting, state=LeverState.BLOCKED, why=why, attempt=Attempt())
 
 
 def why_refused(done: GpuActionDone) -> str:

@@ -6,8 +6,7 @@ Without it the driver lets go of a card once its last program ends, and limits a
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.gpu.reading import Gpu
 from agent.core.judges.cards.levers import lever
 from agent.core.judges.cards.levers.lever import Stage
@@ -31,7 +30,7 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
         return card
     if gpu.persistence_mode:
         state = LeverState.IN_FORCE if turn.policy.power.persistence_mode else LeverState.OFF
-        return replace(card, persistence=Persistence(state))
+        return changed(card, persistence=Persistence(state))
     if not turn.policy.power.persistence_mode:
         return _say(turn, card, gpu)
     match lever.stage(turn, mode, reached=False, patience=PATIENCE_SECONDS):
@@ -47,7 +46,7 @@ def _set(turn: Turn, card: Card) -> Card:
     mode, action_id = card.persistence, turn.take_id()
     turn.do(SetPersistenceMode(card.uuid, action_id))
     attempt = lever.begin(turn, mode.attempt, action_id, "")
-    return replace(card, persistence=replace(mode, attempt=attempt))
+    return changed(card, persistence=changed(mode, attempt=attempt))
 
 
 def _say(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -58,7 +57,7 @@ def _say(turn: Turn, card: Card, gpu: Gpu) -> Card:
     why = "persistence mode is off: what [power] sets is lost when the card's last program ends"
     do = "`persistence_mode = true` in [power] turns it on"
     tell(turn, card, "power", f"{named(card)}: {why}; {do}")
-    return replace(card, persistence=replace(card.persistence, off_told=True))
+    return changed(card, persistence=changed(card.persistence, off_told=True))
 
 
 def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
@@ -67,18 +66,18 @@ def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
     match done.outcome:
         case GpuOutcome.DONE:
             attempt = lever.record_success(turn, mode.attempt)
-            return replace(card, persistence=replace(mode, attempt=attempt))
+            return changed(card, persistence=changed(mode, attempt=attempt))
         case GpuOutcome.FAILED:
             return _not_taken(turn, card, done.detail)
         case outcome:
             why, said = lever.TELLING[outcome], "persistence mode stays off"
-            return replace(card, persistence=lever.refused(turn, card, mode, why, said))
+            return changed(card, persistence=lever.refused(turn, card, mode, why, said))
 
 
 def _not_taken(turn: Turn, card: Card, why: str) -> Card:
     said = f"persistence mode stays off: {why}"
     mode = lever.not_taken(turn, card, card.persistence, why, said)
-    return replace(card, persistence=mode)
+    return changed(card, persistence=mode)
 
 
 def setting(card: Card) -> Persistence:
@@ -88,11 +87,11 @@ def setting(card: Card) -> Persistence:
 
 def begin_anew(card: Card) -> Card:
     """Return the card with nothing under way."""
-    return replace(card, persistence=replace(card.persistence, attempt=Attempt()))
+    return changed(card, persistence=changed(card.persistence, attempt=Attempt()))
 
 
 def again(card: Card) -> Card:
     """Return the card with what was given up before due for another try."""
     if card.persistence.state in (LeverState.BLOCKED, LeverState.DEGRADED):
-        return replace(card, persistence=Persistence(attempt=Attempt()))
+        return changed(card, persistence=Persistence(attempt=Attempt()))
     return card

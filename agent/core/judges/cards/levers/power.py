@@ -9,8 +9,7 @@ nearer to what was asked than one without any.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from agent.core.changed import changed
 from agent.core.gpu.reading import Gpu, PowerLimits
 from agent.core.judges.cards.levers import lever
 from agent.core.judges.cards.levers.lever import Stage
@@ -43,22 +42,22 @@ def on_gpu(turn: Turn, card: Card, gpu: Gpu) -> Card:
     """Judge a reading of the card against what is asked of it."""
     limits = turn.policy.power.limits_of(card.uuid, gpu.index, gpu.name)
     if limits.caps_power and gpu.power_limits.requested_watts is None:
-        return replace(card, cap=_no_limit(turn, card, limits))
+        return changed(card, cap=_no_limit(turn, card, limits))
     asked = _asked(limits, gpu.power_limits)
     cap = card.cap
     if asked != cap.asked_watts:
         cap = _asked_anew(turn, card, gpu, asked)
     target = _target(card, cap, gpu)
     if target is None:
-        return replace(card, cap=Cap(reasserts=cap.reasserts))
+        return changed(card, cap=Cap(reasserts=cap.reasserts))
     if gpu.power_limits.requested_watts is None:
         return card
     if target != cap.target_watts:
         over = cap.state in (LeverState.IN_FORCE, LeverState.BLOCKED)
         state = LeverState.SETTING if over else cap.state
         attempt = Attempt(why=cap.attempt.why)
-        cap = replace(cap, target_watts=target, state=state, attempt=attempt)
-    return _compare(turn, replace(card, cap=cap), gpu)
+        cap = changed(cap, target_watts=target, state=state, attempt=attempt)
+    return _compare(turn, changed(card, cap=cap), gpu)
 
 
 def _asked(limits: CardLimits, known: PowerLimits) -> float | None:
@@ -71,16 +70,16 @@ def _asked(limits: CardLimits, known: PowerLimits) -> float | None:
 
 def _asked_anew(turn: Turn, card: Card, gpu: Gpu, asked: float | None) -> Cap:
     limits = gpu.power_limits
-    cap = replace(card.cap, asked_watts=asked, target_watts=None, why="", foreign_at=())
+    cap = changed(card.cap, asked_watts=asked, target_watts=None, why="", foreign_at=())
     if asked is None:
-        return replace(cap, attempt=Attempt(why="agent.toml asks for no limit any more"))
+        return changed(cap, attempt=Attempt(why="agent.toml asks for no limit any more"))
     within = _within(asked, limits)
     before = f", {limits.requested_watts:g} W before" if limits.requested_watts else ""
     if within != asked and limits.requested_watts is not None:
         span = f"{limits.min_watts:g} to {limits.max_watts:g} W"
         why = f"agent.toml asks for {asked:g} W, the card takes {span}: {within:g} W it is"
         tell(turn, card, "power", f"{named(card)}: {why}")
-    return replace(
+    return changed(
         cap, attempt=Attempt(why=f"as agent.toml asks{before}"), state=LeverState.SETTING
     )
 
@@ -102,7 +101,7 @@ def _target(card: Card, cap: Cap, gpu: Gpu) -> float | None:
 
 def _no_limit(turn: Turn, card: Card, limits: CardLimits) -> Cap:
     other = "" if limits.lock_clocks_mhz else "; `lock_clocks_mhz` can hold it instead"
-    forgotten = replace(card.cap, asked_watts=None, target_watts=None)
+    forgotten = changed(card.cap, asked_watts=None, target_watts=None)
     why = f"the card has none that can be set{other}"
     return lever.refused(turn, card, forgotten, why, "no power limit")
 
@@ -138,7 +137,7 @@ def _set(turn: Turn, card: Card, gpu: Gpu, why: str) -> Card:
         found = gpu.power_limits.requested_watts
     attempt = lever.begin(turn, cap.attempt, action_id, why)
     setting = cap.state if cap.state is LeverState.DEGRADED else LeverState.SETTING
-    return replace(card, cap=replace(cap, state=setting, found_watts=found, attempt=attempt))
+    return changed(card, cap=changed(cap, state=setting, found_watts=found, attempt=attempt))
 
 
 def _in_force(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -146,12 +145,12 @@ def _in_force(turn: Turn, card: Card, gpu: Gpu) -> Card:
     watts = f"{cap.target_watts:g} W"
     if cap.asked_watts is None and card.heat.lowered_to_watts is None:
         tell(turn, card, "power", f"{named(card)}: power limit is back at {watts}, as it was found")
-        return replace(card, cap=Cap(reasserts=cap.reasserts))
+        return changed(card, cap=Cap(reasserts=cap.reasserts))
     if cap.state is not LeverState.IN_FORCE and cap.attempt.why:
         why = f"power limit {watts} is in force, {cap.attempt.why}"
         tell(turn, card, "power", f"{named(card)}: {why}", watts=cap.target_watts)
-    cap = replace(cap, state=LeverState.IN_FORCE, why="", attempt=Attempt())
-    return replace(card, cap=_held_lower(turn, card, cap, gpu))
+    cap = changed(cap, state=LeverState.IN_FORCE, why="", attempt=Attempt())
+    return changed(card, cap=_held_lower(turn, card, cap, gpu))
 
 
 def _held_lower(turn: Turn, card: Card, cap: Cap, gpu: Gpu) -> Cap:
@@ -159,11 +158,11 @@ def _held_lower(turn: Turn, card: Card, cap: Cap, gpu: Gpu) -> Cap:
     enforced, target = gpu.power_limits.enforced_watts, cap.target_watts
     assert target is not None
     if enforced is None or enforced >= target - TOLERANCE_WATTS:
-        return replace(cap, held_lower_watts=None)
+        return changed(cap, held_lower_watts=None)
     if cap.held_lower_watts is None:
         why = f"{enforced:g} W are enforced, below the {target:g} W asked: the board or a BMC does"
         tell(turn, card, "power", f"{named(card)}: {why}", watts=enforced)
-    return replace(cap, held_lower_watts=enforced)
+    return changed(cap, held_lower_watts=enforced)
 
 
 def _drifted(turn: Turn, card: Card, gpu: Gpu) -> Card:
@@ -173,16 +172,16 @@ def _drifted(turn: Turn, card: Card, gpu: Gpu) -> Card:
     if cause is Cause.FOREIGN:
         recent = (*recent, turn.at)
     what = f"power limit is {requested:g} W, not {cap.target_watts:g} W: changed {CAUSES[cause]}"
-    cap = replace(cap, foreign_at=recent)
+    cap = changed(cap, foreign_at=recent)
     if len(recent) > FOREIGN_PER_HOUR:
         why = f"{what} for the {len(recent)}th time within an hour, so it is left alone for an hour"
         tell(turn, card, "power-yielded", f"{named(card)}: {why}", cause=cause.value)
         later = Attempt(retry_at=turn.at + HOUR_SECONDS, why="after an hour of leaving it")
-        cap = replace(cap, state=LeverState.YIELDED, why=why, attempt=later, foreign_at=())
-        return replace(card, cap=cap)
+        cap = changed(cap, state=LeverState.YIELDED, why=why, attempt=later, foreign_at=())
+        return changed(card, cap=cap)
     tell(turn, card, "power-drift", f"{named(card)}: {what}; it is set again", cause=cause.value)
     reasserts = {**cap.reasserts, cause: cap.reasserts.get(cause, 0) + 1}
-    return _set(turn, replace(card, cap=replace(cap, reasserts=reasserts)), gpu, "set again")
+    return _set(turn, changed(card, cap=changed(cap, reasserts=reasserts)), gpu, "set again")
 
 
 def _cause(turn: Turn, card: Card) -> Cause:
@@ -195,18 +194,18 @@ def _not_taken(turn: Turn, card: Card, why: str) -> Card:
     cap = card.cap
     what = f"power limit {cap.target_watts:g} W is not in force after {cap.attempt.tries} tries"
     said = f"{what}: {why}; it is tried once an hour from now on"
-    return replace(card, cap=lever.not_taken(turn, card, cap, why, said))
+    return changed(card, cap=lever.not_taken(turn, card, cap, why, said))
 
 
 def on_done(turn: Turn, card: Card, done: GpuActionDone) -> Card:
     """Take note of how nvidia-smi ended."""
     cap = card.cap
     if done.outcome is GpuOutcome.DONE:
-        return replace(card, cap=replace(cap, attempt=lever.record_success(turn, cap.attempt)))
+        return changed(card, cap=changed(cap, attempt=lever.record_success(turn, cap.attempt)))
     if done.outcome is GpuOutcome.FAILED:
         return _not_taken(turn, card, done.detail)
     why = lever.why_refused(done)
-    return replace(card, cap=lever.refused(turn, card, cap, why, "no power limit"))
+    return changed(card, cap=lever.refused(turn, card, cap, why, "no power limit"))
 
 
 def setting(card: Card) -> Cap:
@@ -216,13 +215,13 @@ def setting(card: Card) -> Cap:
 
 def begin_anew(card: Card) -> Card:
     """Return the card with nothing under way; what it is set for is told all the same."""
-    return replace(card, cap=replace(card.cap, attempt=Attempt(why=card.cap.attempt.why)))
+    return changed(card, cap=changed(card.cap, attempt=Attempt(why=card.cap.attempt.why)))
 
 
 def again(card: Card) -> Card:
     """Return the card with what was given up before due for another try."""
     cap = card.cap
     if cap.state in (LeverState.BLOCKED, LeverState.DEGRADED, LeverState.YIELDED):
-        fresh = replace(cap, asked_watts=None, target_watts=None, state=LeverState.SETTING)
-        return replace(card, cap=replace(fresh, attempt=Attempt()))
+        fresh = changed(cap, asked_watts=None, target_watts=None, state=LeverState.SETTING)
+        return changed(card, cap=changed(fresh, attempt=Attempt()))
     return card
