@@ -18,6 +18,7 @@ from agent.core.engine.runtimes.every import runtime_of
 from agent.core.settings.engine import GpuAccess
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.environment import cache_directory, environment_of, state_directory
+from agent.core.unit.quiet import OFFLINE
 
 LABEL = "llmagent.service"
 """Its value is the service's name; a container that has it is ours."""
@@ -27,7 +28,6 @@ RUNTIME_DIRECTORY = "llmagent-containers"
 
 OOM_SCORE_ADJUST = 500
 DRAIN_MARGIN_SECONDS = 7
-OFFLINE = "HF_HUB_OFFLINE"
 SHARED_MEMORY = "16g"
 
 _NOT_INSIDE = frozenset({"PATH", "CUDA_VISIBLE_DEVICES"})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.openings import gpus_of, reaches_out
+from agent.core.unit.quiet import quiet_environment
 
 SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -50,7 +51,6 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
         "PATH": f"{settings.python.rpartition('/')[0]}:{SYSTEM_PATH}",
         "HOME": state,
         "HF_HOME": f"{state}/huggingface",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
         "XDG_CACHE_HOME": cache,
         "XDG_CONFIG_HOME": f"{cache}/config",
         "VLLM_CACHE_ROOT": f"{cache}/vllm",
@@ -60,7 +60,7 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
         "CUDA_CACHE_PATH": f"{cache}/nv",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "NO_COLOR": "1",
-        "VLLM_NO_USAGE_STATS": "1",
+        **quiet_environment(settings),
     }
     if settings.gpus != ("all",):
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)

@@ -24,6 +24,7 @@ from agent.core.unit.environment import (
     socket_directory,
     state_directory,
 )
+from agent.core.unit.quiet import OFFLINE, quiet_said
 from agent.core.unit.quoting import argument, assignment, comment, value
 from agent.core.unit.sandbox import sandbox_lines
 
@@ -107,14 +108,17 @@ def _service_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
         # Loads nvidia-uvm and makes its device nodes, before systemd looks up what to allow.
         yield "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c 0"
     # A hub that is away, at night, would keep a model that is complete from starting again.
-    offline = {"HF_HUB_OFFLINE": "1"} if host.needs_no_hub else {}
+    offline = {OFFLINE: "1"} if host.needs_no_hub else {}
+    said = [f"# {line}" for line in quiet_said(settings, needs_no_hub=host.needs_no_hub)]
     if settings.engine.in_container:
         yield from container_lines(settings, exec_start(settings, engine), RESTART_SECONDS)
         yield from _credential(settings, CREDENTIALS)
+        yield from said
         yield from (f"Environment={assignment(*item)}" for item in offline.items())
         return
     environment = offline | dict(environment_of(settings))
     yield from _process_lines(settings, engine, host)
+    yield from said
     yield from (f"Environment={assignment(*item)}" for item in environment.items())
     yield from sandbox_lines(settings, host.read_paths, loopback_only=loopback_only(settings))
 
