@@ -34,6 +34,10 @@ _OWNED_VARIABLES = {
     "CUDA_DEVICE_ORDER": "it is always PCI_BUS_ID, the order of nvidia-smi",
     "HF_TOKEN_PATH": "use hf_token_file",
     "VLLM_API_KEY": "use api_key_file",
+    # RUN 0.32: its fingerprint leaves gpu_memory_utilization out, and graphs are counted twice.
+    "VLLM_ENABLE_STARTUP_PLAN": "with it vLLM takes the KV cache's size of an earlier start, "
+    "whatever gpu_memory_utilization says, so that no remedy for want of memory takes effect; "
+    "use recovery.reuse_profile",
 }
 
 

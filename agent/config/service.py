@@ -118,6 +118,7 @@ RECOVERY: Keys = {
     "allow_switches": boolean,
     "roll_back": boolean,
     "try_anyway": boolean,
+    "reuse_profile": boolean,
     "probe_window": window,
 }
 

@@ -29,6 +29,12 @@ class Facts:
     flash_attention_version: int | None = None
     weights_gib: float | None = None
     available_kv_gib: float | None = None
+    least_kv_gib: float | None = None
+    """The least of all `available_kv_gib` that were printed: each GPU's process prints its own."""
+
+    reserved_kv_gib: float | None = None
+    """Said to be reserved for the KV cache as specified, not as measured."""
+
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None
     max_model_len: int | None = None

@@ -170,6 +170,10 @@ class Run:
                 self.book.learn(name, found.group(1), proof, weak=signature.weak)
         for name, value in signature.fixed.items():
             self.book.learn(name, value, shorten(line.text), weak=signature.weak)
+        if (printed := to_float(match.captures.get("available_kv_gib") or "")) is not None:
+            least = to_float(str(self.book.get("least_kv_gib")))
+            lower = printed if least is None else min(printed, least)
+            self.book.learn("least_kv_gib", f"{lower}", shorten(line.text), weak=False)
         if (blocks := match.captures.get("blocks")) is not None:
             tokens = str(int(blocks) * 16)
             self.book.learn("kv_cache_tokens", tokens, shorten(line.text), weak=True)

@@ -106,5 +106,8 @@ class Recovery:
     try_anyway: bool = False
     """Whether a service is started although its plan says that it cannot fit."""
 
+    reuse_profile: bool = False
+    """Whether a start takes the size of the KV cache that an earlier one measured."""
+
     probe_window: Window | None = None
     """When a learned setting may be tried a step nearer to what was asked; None: never."""

@@ -21,6 +21,8 @@ class Override:
     running: Tunable
     since: float
     why: str
+    measured: bool = False
+    """A good start printed the value, no failure taught it; it says what is so, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,16 @@ class Learned:
     attempts: int = 0
     """Starts without a change since the service last settled."""
 
+    profile_refused: str = ""
+    """Why a measured size of the KV cache is not used again; "" while it may be."""
+
     refetch: str = ""
     """Why the model's files must be mended before the next start; "" when they need not."""
+
+    def unmeasured(self, settings: Settings) -> Settings:
+        """Return what runs without what a good start has measured, so that vLLM measures it."""
+        asked = {name: o.asked for name, o in self.overrides.items() if o.measured}
+        return replace(settings, **asked) if asked else settings  # type: ignore[arg-type]
 
     def with_spent(self, failure: FailureClass) -> Learned:
         """Return it with one more change made for the class."""
@@ -134,6 +144,9 @@ class Proven:
     settings: Settings
     weights_gib: float | None = None
     available_kv_gib: float | None = None
+    least_kv_gib: float | None = None
+    """The same of the GPU that had least."""
+
     cuda_graph_gib: float | None = None
     version: str | None = None
     gpu_name: str = ""

@@ -12,6 +12,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
 from agent.core.engine.names import same_kv_dtype, same_quantization
 from agent.core.engine.work import COMPLETION
+from agent.core.measures import GIB
 from agent.core.settings.service import Expectations, Settings
 from agent.core.verify.check import Check, Statement, Verdict, Wanted, as_item, compare, unknown
 from agent.core.verify.kernel import linear_kernel
@@ -21,6 +22,9 @@ from agent.core.verify.model_shape import ModelShape
 T = TypeVar("T")
 
 NO_QUANTIZATION = "none"
+
+PRINTED_BYTES = int(0.006 * GIB)
+"""vLLM prints the size that it reserves in GiB with two decimals."""
 
 
 def verify(
@@ -93,6 +97,14 @@ def _checks(
         lambda one, other: math.isclose(one, other, abs_tol=1e-6),
         "/metrics does not tell it",
     )
+    if running.kv_cache_memory_bytes is not None:
+        yield compare(
+            "kv_cache_memory_bytes",
+            _wanted("kv_cache_memory_bytes", None, settings, running),
+            _reserved(log),
+            lambda one, other: abs(one - other) <= PRINTED_BYTES,
+            "the log does not say that the size was taken as specified",
+        )
     yield compare(
         "prefix_caching",
         Wanted(_first(expect.enable_prefix_caching, settings.enable_prefix_caching)),
@@ -186,6 +198,14 @@ def _utilization(log: Facts, api: ApiFacts) -> list[Statement[float]]:
             continue
     # What the log has is only what was asked of vLLM.
     return seen or _taken(log, "gpu_memory_utilization", log.gpu_memory_utilization)
+
+
+def _reserved(log: Facts) -> list[Statement[int]]:
+    """Return the size that vLLM says it took as specified; what it measured itself is no proof."""
+    return [
+        Statement(int(seen.value * GIB), seen.evidence)
+        for seen in _said(log, "reserved_kv_gib", log.reserved_kv_gib)
+    ]
 
 
 def _served_length(api: ApiFacts) -> list[Statement[int]]:

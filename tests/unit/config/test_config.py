@@ -184,6 +184,7 @@ def test_an_option_of_vllm_without_a_key_is_sent_to_extra_args() -> None:
         ('environment = { "A B" = "1" }', "is not the name of an environment variable"),
         ('environment = { HF_HOME = "models" }', "is not an absolute path"),
         ('environment = { CUDA_VISIBLE_DEVICES = "0" }', "use gpus"),
+        ('environment = { VLLM_ENABLE_STARTUP_PLAN = "1" }', "use recovery.reuse_profile"),
         ('sandbox = "stric"', "did you mean strict?"),
     ],
 )

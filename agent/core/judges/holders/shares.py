@@ -37,7 +37,7 @@ def _sharers(turn: Turn, s: ServiceState) -> Iterator[Sharer]:
     for other in turn.services.values():
         if other.name == s.name or other.name not in turn.policy.services:
             continue
-        theirs = turn.effective(other)
+        theirs = other.learned.unmeasured(turn.effective(other))
         if theirs.kv_cache_memory_bytes is None:
             default = default_utilization(turn.policy.engines[other.name].version)
             share = theirs.gpu_memory_utilization

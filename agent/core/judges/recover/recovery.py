@@ -13,7 +13,7 @@ from agent.core.failures.meaning import group_of
 from agent.core.failures.shown import shortened
 from agent.core.judges.cards import fitness, xids
 from agent.core.judges.holders import processes as ground
-from agent.core.judges.recover import port, rollback
+from agent.core.judges.recover import port, reuse, rollback
 from agent.core.judges.recover import trials as probing
 from agent.core.judges.recover.case_of import case_of, faults_with
 from agent.core.judges.turn import Turn
@@ -117,6 +117,9 @@ def _recover(
     unfit = fitness.unfit(turn, s)
     if unfit is not None:
         return _hold(turn, s, unfit)
+    without_profile = reuse.after_failure(turn, s, failure)
+    if without_profile is not None:
+        return _wait(turn, without_profile, failure, 0.0, without_profile.learned.profile_refused)
     remedy = remedies.propose(case)
     s = replace(s, learned=replace(s.learned, bounds=remedies.bounds_after(case)))
     if isinstance(remedy, Wait):  # says nothing against a trial that is under way

@@ -47,7 +47,7 @@ def remember(turn: Turn, s: ServiceState) -> ServiceState:
         return s
     facts = s.live.facts
     kv_gib = facts.available_kv_gib if facts is not None else None
-    good = LastGood(configured, s.running, turn.policy_of(s).expect, kv_gib)
+    good = LastGood(configured, s.learned.unmeasured(s.running), turn.policy_of(s).expect, kv_gib)
     return replace(s, last_good=good)
 
 

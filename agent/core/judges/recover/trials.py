@@ -49,6 +49,8 @@ def on_tick(turn: Turn, s: ServiceState, local_seconds: float | None) -> Service
     if any(turn.at - probe.at < NIGHT_SECONDS for probe in s.learned.probes.values()):
         return s
     for setting, learned in s.learned.overrides.items():
+        if learned.measured:
+            continue  # no failure taught it: there is nothing to win
         refused = s.learned.probes.get(setting)
         if refused is not None and turn.at < refused.not_before:
             continue

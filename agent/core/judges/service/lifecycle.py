@@ -16,7 +16,7 @@ from agent.core.engine.command_line import command_line
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.cards.looks import A_LOOK
-from agent.core.judges.recover import recovery
+from agent.core.judges.recover import recovery, reuse
 from agent.core.judges.service import operator
 from agent.core.judges.start import fetching, gates, planning
 from agent.core.judges.turn import Turn
@@ -224,7 +224,7 @@ def start_what_may(turn: Turn) -> None:
         if not fetching.model_is_here(turn, s):
             continue
         why = next(filter(None, (gate(turn, s) for gate in GATES)), "")
-        turn.put(_waits(turn, s, why) if why else turn.start(s, s.reason))
+        turn.put(_waits(turn, s, why) if why else turn.start(reuse.with_profile(turn, s), s.reason))
 
 
 def _waits(turn: Turn, s: ServiceState, why: str) -> ServiceState:

@@ -72,7 +72,7 @@ def _judge(turn: Turn, s: ServiceState) -> ServiceState:
 
 
 def _is_proven(turn: Turn, s: ServiceState) -> bool:
-    return s.proven is not None and s.proven.settings == turn.effective(s)
+    return s.proven is not None and s.proven.settings == s.learned.unmeasured(turn.effective(s))
 
 
 def _before_start(turn: Turn, s: ServiceState) -> ServiceState:
@@ -103,12 +103,14 @@ def _remember(turn: Turn, s: ServiceState) -> ServiceState:
     facts, running = s.live.facts, s.running
     if facts is None or running is None or facts.available_kv_gib is None:
         return s
+    running = s.learned.unmeasured(running)
     if s.proven is not None and s.proven.settings == running:
         return s
     proven = Proven(
         settings=running,
         weights_gib=facts.weights_gib,
         available_kv_gib=facts.available_kv_gib,
+        least_kv_gib=facts.least_kv_gib,
         cuda_graph_gib=facts.cuda_graph_gib,
         version=turn.policy.engines[s.name].version,
         gpu_name=next((card.name for card in _cards(turn, running)), ""),

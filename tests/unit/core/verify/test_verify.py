@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.facts import Facts
+from agent.core.diagnosis.reader import LogReader
 from agent.core.engine.answers import ApiFacts, Completion, NoAnswer, PrefixProbe, ServedModel
 from agent.core.settings.service import Expectations, Settings
 from agent.core.verify.check import Check, Verdict
 from agent.core.verify.items import verify
 from agent.core.verify.model_shape import ModelShape
+from agent.host.data.signatures import load_signatures
 
 ASKED = Settings(
     name="vllm",
@@ -264,6 +266,30 @@ def test_a_learned_setting_is_judged_by_what_runs_and_shown_with_what_was_asked(
     assert found is not None
     assert found.verdict is Verdict.PROVEN
     assert found.note == "asked 0.95, running 0.5: learned"
+
+
+@pytest.mark.parametrize(
+    ("line", "size", "expected"),
+    [
+        (
+            "Initial free memory 93.04 GiB, reserved 9.31 GiB memory for KV Cache as specified by "
+            "kv_cache_memory_bytes config and skipped memory profiling.",
+            9536 << 20,
+            Verdict.PROVEN,
+        ),
+        ("Explicitly set (1.0/23.54) GiB for KV cache on node 0.", 1 << 30, Verdict.PROVEN),
+        ("Explicitly set (2.0/23.54) GiB for KV cache on node 0.", 1 << 30, Verdict.CONTRADICTED),
+        ("Available KV cache memory: 1.0 GiB", 1 << 30, Verdict.UNKNOWN),
+        ("Auto set (1.0/4.0) GiB for KV cache on node 0, with 2.4 GiB", 1 << 30, Verdict.UNKNOWN),
+    ],
+)
+def test_a_size_of_the_kv_cache_is_proven_by_the_engine_saying_that_it_took_it_as_specified(
+    line: str, size: int, expected: Verdict
+) -> None:
+    reader = LogReader(load_signatures())
+    reader.feed(f"(EngineCore pid=7) INFO 11-21 03:05:45 [gpu_worker.py:450] {line}")
+    running = replace(ASKED, kv_cache_memory_bytes=size)
+    assert verdict("kv_cache_memory_bytes", log=reader.facts, running=running) is expected
 
 
 def test_what_expect_names_must_be_true_of_learned_settings_too() -> None:
