@@ -28,8 +28,12 @@ COMMANDS = (
     "events",
     "diagnose",
     "bench",
+    "import",
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
+
+_MODULES = MappingProxyType({"import": "beginning.take_in"})
+"""Where a command's module stands, if not under its own name."""
 
 ELSEWHERE = MappingProxyType(
     {
@@ -54,7 +58,7 @@ NEXT_STEP = "Next: `llmagent why`, `llmagent events --since yesterday`, `llmagen
 
 def modules_of(names: Iterable[str]) -> tuple[ModuleType, ...]:
     """Return the modules of these commands."""
-    return tuple(importlib.import_module(f"agent.cli.{name}") for name in names)
+    return tuple(importlib.import_module(f"agent.cli.{_MODULES.get(name, name)}") for name in names)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

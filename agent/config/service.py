@@ -167,6 +167,13 @@ def read_services(raw: object, mistakes: list[Mistake]) -> Mapping[str, ServiceP
     return MappingProxyType(services)
 
 
+def is_free_name(name: str) -> bool:
+    """Tell whether a service may be called so."""
+    mistakes: list[Mistake] = []
+    _check_name(name, ("service", name), mistakes)
+    return not mistakes
+
+
 def _check_name(name: str, path: tuple[str, ...], mistakes: list[Mistake]) -> None:
     if not _NAME.fullmatch(name):
         text = "becomes the name of a unit: only letters, digits, - and _, at most 63"

@@ -21,14 +21,9 @@ from agent.host.models.config import read_model_config
 from agent.host.models.files import read_config, weights_gib
 from agent.host.models.known import known_config, what_it_is
 from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
+from agent.host.systemd.unit_text import unit_text
 from agent.host.vllm.config_file import read_options_file
 
-UNIT_DIRECTORIES = (
-    Path("/etc/systemd/system"),
-    Path("/run/systemd/system"),
-    Path("/usr/local/lib/systemd/system"),
-    Path("/usr/lib/systemd/system"),
-)
 YAML = (".yaml", ".yml")
 
 
@@ -109,7 +104,7 @@ def _base(
         from agent.host.vllm.install import install_of  # a third of the time of a model's plan
 
         return picture_of(settings, content), settings, install_of(settings).version, ()
-    unit = _unit(name)
+    unit = unit_text(name)
     if unit is not None:
         from agent.core.command.unit_file import unit_command  # with shlex: only where needed
 
@@ -157,39 +152,6 @@ def _services(config: Path) -> Mapping[str, ServicePolicy]:
     from agent.config.agent_toml import load  # a third of the time of a model's plan
 
     return load(config).services
-
-
-def _unit(name: str) -> str | None:
-    """Return the text of a unit and of its drop-ins; None where there is no such unit.
-
-    A path is that unit, with the drop-ins beside it.
-    """
-    whole = name if name.endswith(".service") else f"{name}.service"
-    if "/" in name:
-        if not name.endswith(".service"):
-            return None
-        directories: tuple[Path, ...] = (Path(whole).parent,)
-        whole = Path(whole).name
-    else:
-        directories = UNIT_DIRECTORIES
-    found = [directory / whole for directory in directories if (directory / whole).exists()]
-    if not found:
-        return None
-    drop_ins = {
-        file.name: file
-        for directory in reversed(directories)
-        for file in (directory / f"{whole}.d").glob("*.conf")
-    }
-    return "\n".join(
-        _text(file) for file in (found[0], *(drop_ins[key] for key in sorted(drop_ins)))
-    )
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _nothing_named(name: str, config: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from agent.core.command.options import Kind
@@ -40,13 +40,15 @@ class Place(StrEnum):
 class Given:
     """One option under vLLM's own name, its value, and the word that gave it.
 
-    The value is None where the word behind the option is none that it takes.
+    The value is None where the word behind the option is none that it takes. `words` are all that
+    gave it, as they stood there: ("-tp", "2").
     """
 
     name: str
     value: Value
     spelled: str
     place: Place = Place.COMMAND_LINE
+    words: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,24 @@ class Arguments:
 
 
 @dataclass(slots=True)
+class _Table:
+    """The keys of one option that were given apart, and the words that gave them."""
+
+    spelled: str
+    keys: Mapping[str, object] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Reading:
     words: list[str]
     place: Place
     at: int = 0
+    begin: int = 0
     model: str | None = None
     config_file: str | None = None
     options: list[Given] = field(default_factory=list)
-    tables: dict[str, tuple[str, Mapping[str, object]]] = field(default_factory=dict)
+    tables: dict[str, _Table] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -93,14 +105,21 @@ def read_words(words: Sequence[str], place: Place = Place.COMMAND_LINE) -> Argum
     reading = _Reading(list(words), place)
     while reading.at < len(reading.words):
         word = reading.words[reading.at]
+        reading.begin = reading.at
         reading.at += 1
         if _is_option(word):
+            known = len(reading.options)
             _option(reading, word)
+            own = tuple(reading.words[reading.begin : reading.at])
+            reading.options[known:] = (replace(new, words=own) for new in reading.options[known:])
         elif reading.model is None:
             reading.model = word
         else:
             reading.wrong(f"{_short(word)} stands where no argument is taken")
-    apart = [Given(name, table, at, place) for name, (at, table) in reading.tables.items()]
+    apart = [
+        Given(name, table.keys, table.spelled, place, tuple(table.words))
+        for name, table in reading.tables.items()
+    ]
     return Arguments(
         model=reading.model,
         options=(*reading.options, *apart),
@@ -155,8 +174,9 @@ def _apart(reading: _Reading, flag: str, explicit: str | None) -> None:
     except WrongWordError as wrong:
         reading.wrong(f"{flag}: {wrong}")
         return
-    spelled, old = reading.tables.get(named.name, (flag, {}))
-    reading.tables[named.name] = (spelled, merged(old, new))
+    table = reading.tables.setdefault(named.name, _Table(flag))
+    table.keys = merged(table.keys, new)
+    table.words += reading.words[reading.begin : reading.at]
 
 
 def _config(reading: _Reading, flag: str, explicit: str | None) -> None:

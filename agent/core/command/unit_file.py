@@ -26,7 +26,7 @@ def unit_command(text: str) -> UnitCommand:
     An empty ExecStart= forgets those before it; of several the last counts.
     """
     found = UnitCommand()
-    for key, value in _assignments(text):
+    for key, value in assignments(text):
         match key:
             case "ExecStart":
                 found.words = _words(_PREFIX.sub("", value, count=1))
@@ -42,7 +42,8 @@ def unit_command(text: str) -> UnitCommand:
     return found
 
 
-def _assignments(text: str) -> Iterator[tuple[str, str]]:
+def assignments(text: str) -> Iterator[tuple[str, str]]:
+    """Yield key and value of each line KEY=VALUE, lines that end with a backslash joined."""
     joined = re.sub(r"\\\n(?:[#;].*\n)*", " ", text)
     for line in joined.splitlines():
         stripped = line.strip()

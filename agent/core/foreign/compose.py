@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compose file: each of its services that runs vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agent.core.foreign.docker_line import RunLine, published, volume
+from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError, Port
+from agent.core.foreign.of_container import engine_in
+from agent.core.foreign.variables import expanded, variables_in
+from agent.core.foreign.words import split
+
+ReadText = Callable[[str], str | None]
+
+OURS = frozenset(
+    {
+        *("container_name", "restart", "ipc", "shm_size", "ulimits", "runtime", "healthcheck"),
+        *("labels", "logging", "init", "tty", "stdin_open", "stop_grace_period", "stop_signal"),
+        *("hostname", "network_mode", "pull_policy", "platform", "working_dir", "scale"),
+        *("security_opt", "oom_score_adj", "expose", "profiles", "gpus", "deploy", "version"),
+    }
+)
+"""Keys that the unit answers by itself, or of which what matters was read."""
+
+READ = frozenset(
+    {"image", "command", "entrypoint", "environment", "env_file", "ports", "volumes", "user"}
+)
+_WHY = {
+    "build": "llmagent starts a finished image: build it, and give its name as engine.image",
+    "depends_on": "llmagent starts the service when its GPUs and its model are ready",
+    "networks": "the service listens on the host: others reach it at the host's address",
+    "secrets": "name the file with hf_token_file or api_key_file",
+    "privileged": 'vLLM needs no such rights; if it does: sandbox = "off"',
+    "extends": "what the other file says is not read: name that file",
+}
+
+
+def engines_of_compose(
+    content: Mapping[str, Any], base: Found, runtime: str, read: ReadText
+) -> tuple[Found, ...]:
+    """Return the vLLM services of a compose file, in its order; raises NoEngineError for none.
+
+    `base` has the directory and the home of relative paths, and as its environment the variables
+    of the file .env; `read` gets what env_file names.
+    """
+    variables, base = base.environment, replace(base, environment={})
+    services = content.get("services")
+    if not isinstance(services, dict):
+        raise NoEngineError("it has no `services:`, so it is no compose file")
+    found, reasons = [], []
+    for name, service in services.items():
+        if not isinstance(service, dict):
+            continue
+        missing: list[str] = []
+        own = _put_in(service, variables, missing)
+        try:
+            engine = _engine(str(name), own, (base, runtime, missing), read)
+        except NoEngineError as error:
+            reasons.append(f"{name}: {error}")
+            continue
+        found.append(engine)
+    if not found:
+        raise NoEngineError("; ".join(reasons[:4]) or "it has no service")
+    return tuple(found)
+
+
+def _put_in(value: Any, variables: Mapping[str, str], missing: list[str]) -> Any:
+    """Put variables into the strings of a service, two levels of keys and lists deep."""
+    match value:
+        case str():
+            return expanded(value, variables, missing)
+        case list():
+            return [_put_in(item, variables, missing) for item in value[:1000]]
+        case dict():
+            return {str(key): _put_in(item, variables, missing) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _engine(
+    name: str, service: Mapping[str, Any], ground: tuple[Found, str, list[str]], read: ReadText
+) -> Found:
+    base, runtime, missing = ground
+    left = [Left(f"${{{one}}}", "nothing sets it") for one in dict.fromkeys(missing)]
+    image = str(service.get("image", ""))
+    environment = dict(_environment(service, left, read))
+    box = Container(
+        runtime,
+        image or "built-here/vllm",
+        mounts=tuple(_mounts(service)),
+        ports=tuple(_ports(service)),
+        host_network=service.get("network_mode") == "host",
+    )
+    line = RunLine(
+        box,
+        str(service.get("container_name") or name),
+        command=_words(service.get("command")),
+        entrypoint=_words(service.get("entrypoint")),
+        environment=tuple(environment.items()),
+        gpus=tuple(_gpus(service)),
+        user=str(service.get("user", "")),
+    )
+    left += [
+        Left(f"{key}:", _WHY.get(key, "no key of agent.toml is like it"))
+        for key in sorted(service.keys() - OURS - READ)
+    ]
+    return engine_in(replace(base, name=name, left=tuple(left)), line)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return split(value)
+    return tuple(str(word) for word in _scalars(value))
+
+
+def _scalars(value: object) -> Iterator[object]:
+    for item in value if isinstance(value, Sequence) and not isinstance(value, str) else ():
+        if isinstance(item, str | int | float):
+            yield item
+
+
+def _environment(
+    service: Mapping[str, Any], left: list[Left], read: ReadText
+) -> Iterator[tuple[str, str]]:
+    files = service.get("env_file")
+    for file in [files] if isinstance(files, str) else _paths(files):
+        text = read(file)
+        if text is None:
+            left.append(Left(f"env_file: {file}", "it cannot be read"))
+        else:
+            yield from variables_in(text).items()
+    given = service.get("environment")
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if isinstance(value, str | int | float):
+                yield name, "true" if value is True else str(value)
+            else:
+                left.append(Left(f"environment: {name}", "its value is that of the shell"))
+    for item in _scalars(given):
+        name, equals, value = str(item).partition("=")
+        if equals:
+            yield name, value
+        else:
+            left.append(Left(f"environment: {name}", "its value is that of the shell"))
+
+
+def _paths(files: object) -> Iterator[str]:
+    for item in files if isinstance(files, list) else ():
+        path = item.get("path") if isinstance(item, dict) else item
+        if isinstance(path, str):
+            yield path
+
+
+def _mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
+    for item in service.get("volumes") or ():
+        if isinstance(item, str):
+            yield volume(item)
+        elif isinstance(item, dict) and isinstance(item.get("target"), str):
+            yield Mount(str(item.get("source", "")), item["target"])
+
+
+def _ports(service: Mapping[str, Any]) -> Iterator[Port]:
+    for item in service.get("ports") or ():
+        if isinstance(item, dict):
+            item = f"{item.get('host_ip', '')}:{item.get('published')}:{item.get('target')}".lstrip(
+                ":"
+            )
+        if isinstance(item, str | int) and (port := published(str(item))) is not None:
+            yield port
+
+
+def _gpus(service: Mapping[str, Any]) -> Iterator[str]:
+    place: Any = service.get("deploy")
+    for key in ("resources", "reservations", "devices"):
+        place = place.get(key) if isinstance(place, dict) else None
+    asked = service.get("gpus")
+    requests = (*(place if isinstance(place, list) else ()), *_requests(asked))
+    for request in requests:
+        if not isinstance(request, dict):
+            continue
+        ids, count = request.get("device_ids"), request.get("count")
+        if isinstance(ids, list):
+            yield from map(str, _scalars(ids))
+        elif isinstance(count, int) and count > 0:
+            yield from map(str, range(count))
+
+
+def _requests(asked: object) -> Sequence[object]:
+    return asked if isinstance(asked, list) else ()

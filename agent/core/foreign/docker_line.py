@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`docker run ...` and `podman run ...`, word by word."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from agent.core.foreign.found import Container, Left, Mount, NoEngineError, Port
+
+RUNTIMES = ("docker", "podman")
+VOLUME_WORDS = ("-v", "--volume", "--mount")
+_SWITCHES = frozenset(
+    {
+        *("--rm", "-d", "--detach", "-i", "--interactive", "-t", "--tty", "--init", "--privileged"),
+        *("-P", "--publish-all", "--read-only", "--no-healthcheck", "--oom-kill-disable", "-q"),
+        *("--replace", "--quiet", "--sig-proxy", "--help", "--disable-content-trust"),
+    }
+)
+_CLUSTER = re.compile(r"-[ditPq]+")
+_SHORT = re.compile(r"(-[vpelwumh])([^-=].*)")
+_OURS = frozenset(
+    {
+        *("--rm", "-d", "--detach", "-i", "--interactive", "-t", "--tty", "--init", "--replace"),
+        *("--name", "--restart", "--ipc", "--shm-size", "--ulimit", "--pull", "--label", "-l"),
+        *("--log-driver", "--log-opt", "--network", "--net", "--runtime", "--cidfile", "-w"),
+        *("--workdir", "--stop-timeout", "--stop-signal", "--cgroups", "--sdnotify", "-q"),
+        *("--oom-score-adj", "--security-opt", "--pids-limit", "--hostname", "-h", "--quiet"),
+        *("--health-cmd", "--health-interval", "--health-retries", "--health-timeout"),
+        *("--health-start-period", "--no-healthcheck", "--platform", "--entrypoint"),
+    }
+)
+"""What the unit gives by itself, or what has no meaning in it."""
+
+
+@dataclass(slots=True)
+class _Read:
+    given: list[tuple[str, str]] = field(default_factory=list)
+    switches: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A container as a line starts it: `command` stands behind the image."""
+
+    container: Container
+    name: str = ""
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    environment_files: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    user: str = ""
+
+
+def starts_container(words: Sequence[str]) -> bool:
+    """Tell whether the line is one of docker's or podman's that runs an image."""
+    names = [word.rsplit("/", 1)[-1] for word in words]
+    return any(
+        name in RUNTIMES and "run" in names[at + 1 : at + 3] for at, name in enumerate(names)
+    )
+
+
+def container_of_line(words: Sequence[str]) -> tuple[tuple[Left, ...], RunLine]:
+    """Read the line; raises NoEngineError where no image stands in it."""
+    names = [word.rsplit("/", 1)[-1] for word in words]
+    at = next(at for at, name in enumerate(names) if name in RUNTIMES)
+    runtime = names[at]
+    left: list[Left] = []
+    read, rest = _divided(list(words[names.index("run", at) + 1 :]))
+    if not rest:
+        raise NoEngineError(f"no image stands in the {runtime} line")
+    line = RunLine(Container(runtime, rest[0]), command=tuple(rest[1:]))
+    for flag, value in read.given:
+        line = _with(line, flag, value, left)
+    left += [
+        Left(flag, "no option of the unit is like it; see [service.NAME.engine] in agent.toml(5)")
+        for flag in read.switches
+        if flag not in _OURS and flag != "--privileged"
+    ]
+    if "--privileged" in read.switches:
+        left.append(Left("--privileged", 'vLLM needs no such rights; if it does: sandbox = "off"'))
+    return tuple(left), line
+
+
+def _divided(words: list[str]) -> tuple[_Read, list[str]]:
+    read = _Read()
+    while words and words[0].startswith("-"):
+        word = words.pop(0)
+        if word in _SWITCHES:
+            read.switches.append(word)
+        elif _CLUSTER.fullmatch(word):
+            read.switches += [f"-{letter}" for letter in word[1:]]
+        elif "=" in word and word.startswith("--"):
+            flag, _, value = word.partition("=")
+            read.given.append((flag, value))
+        elif short := _SHORT.fullmatch(word):
+            read.given.append((short[1], short[2]))
+        elif words:
+            read.given.append((word, words.pop(0)))
+    return read, words
+
+
+def _with(line: RunLine, flag: str, value: str, left: list[Left]) -> RunLine:
+    box = line.container
+    match flag:
+        case "-e" | "--env":
+            name, equals, given = value.partition("=")
+            if not equals:
+                left.append(Left(f"-e {name}", "its value is that of the shell: write it itself"))
+                return line
+            return replace(line, environment=(*line.environment, (name, given)))
+        case "--env-file":
+            return replace(line, environment_files=(*line.environment_files, value))
+        case "-v" | "--volume":
+            return replace(line, container=replace(box, mounts=(*box.mounts, volume(value))))
+        case "--mount":
+            mounts = tuple(_mount(value))
+            return replace(line, container=replace(box, mounts=(*box.mounts, *mounts)))
+        case "-p" | "--publish":
+            ports = tuple(port for word in (value,) if (port := published(word)) is not None)
+            return replace(line, container=replace(box, ports=(*box.ports, *ports)))
+        case "--network" | "--net" if value == "host":
+            return replace(line, container=replace(box, host_network=True))
+        case "--gpus":
+            return replace(line, gpus=gpus_of(value))
+        case "--device" if value.startswith("nvidia.com/gpu="):
+            one = value.removeprefix("nvidia.com/gpu=")
+            return replace(line, gpus=(*line.gpus, one) if one != "all" else ())
+        case "--name":
+            return replace(line, name=value)
+        case "--entrypoint":
+            return replace(line, entrypoint=(value,))
+        case "-u" | "--user":
+            return replace(line, user=value)
+        case _ if flag in _OURS:
+            return line
+        case _:
+            return replace(line, container=replace(box, options=(*box.options, f"{flag}={value}")))
+
+
+def volume(text: str) -> Mount:
+    """Read "SOURCE:TARGET[:MODE]", or a volume without a name."""
+    source, _, rest = text.partition(":")
+    target = rest.split(":")[0]
+    return Mount(source, target) if target else Mount("", source)
+
+
+def _mount(text: str) -> Iterator[Mount]:
+    fields = dict(pair.partition("=")[::2] for pair in next(csv.reader([text])))
+    target = fields.get("target") or fields.get("destination") or fields.get("dst")
+    if target and fields.get("type", "volume") in ("bind", "volume"):
+        yield Mount(fields.get("source") or fields.get("src", ""), target)
+
+
+def published(text: str) -> Port | None:
+    """Read "[IP:]HOST:CONTAINER[/tcp]"; None for a range, UDP, or a port that the host chooses."""
+    whole, _, protocol = text.partition("/")
+    host, _, both = whole.rpartition(":")[0].rpartition(":")
+    inside = whole.rpartition(":")[2]
+    if protocol not in ("", "tcp") or not inside.isdigit() or not both.isdigit():
+        return None
+    return Port(int(inside), int(both), host.strip("[]")) if host else Port(int(inside), int(both))
+
+
+def gpus_of(text: str) -> tuple[str, ...]:
+    """Read the value of --gpus: "all", a count, or "device=0,2"; () is every card."""
+    cleaned = text.strip("\"'")
+    if "device=" in cleaned:
+        return tuple(one for one in cleaned.partition("device=")[2].strip("\"'").split(",") if one)
+    if cleaned.isdigit() and int(cleaned) > 0:
+        return tuple(map(str, range(int(cleaned))))
+    return ()

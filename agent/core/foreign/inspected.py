@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `docker inspect` or `podman inspect` says of a container that runs vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agent.core.foreign.docker_line import RunLine
+from agent.core.foreign.found import Container, Found, Left, Mount, Port
+from agent.core.foreign.of_container import engine_in
+
+
+def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runtime: str) -> Found:
+    """Return the engine in a container; `said` and `image` are one object of `inspect` each.
+
+    Variables, entry point and command that the image itself has are not the operator's. Raises
+    NoEngineError.
+    """
+    config, host = _table(said, "Config"), _table(said, "HostConfig")
+    own = _table(image, "Config")
+    of_image = dict(_environment(own))
+    environment = {k: v for k, v in _environment(config) if of_image.get(k) != v}
+    name = str(said.get("Name", "")).lstrip("/")
+    network = str(host.get("NetworkMode", ""))
+    box = Container(
+        runtime,
+        str(config.get("Image") or said.get("ImageName") or ""),
+        mounts=tuple(_mounts(said)),
+        ports=tuple(_ports(host)),
+        host_network=network == "host",
+    )
+    entrypoint = _words(config.get("Entrypoint"))
+    line = RunLine(
+        box,
+        name,
+        command=_words(config.get("Cmd")),
+        entrypoint=() if entrypoint == _words(own.get("Entrypoint")) else entrypoint,
+        environment=tuple(environment.items()),
+        gpus=tuple(_gpus(host)),
+    )
+    left = []
+    if host.get("Privileged"):
+        told = 'vLLM needs no such rights; if it does: sandbox = "off"'
+        left.append(Left("--privileged", told))
+    return engine_in(Found(name, (), left=tuple(left)), line)
+
+
+def _table(of: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = of.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _environment(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for pair in _words(config.get("Env")):
+        name, equals, value = pair.partition("=")
+        if equals:
+            yield name, value
+
+
+def _mounts(said: Mapping[str, Any]) -> Iterator[Mount]:
+    for mount in said.get("Mounts") or ():
+        if isinstance(mount, dict) and mount.get("Type") in ("bind", "volume", None):
+            volume = mount.get("Type") == "volume"
+            source = str((mount.get("Name") if volume else mount.get("Source")) or "")
+            yield Mount(source, str(mount.get("Destination", "")))
+
+
+def _ports(host: Mapping[str, Any]) -> Iterator[Port]:
+    for inside, places in _table(host, "PortBindings").items():
+        number, _, protocol = inside.partition("/")
+        for place in places if isinstance(places, list) else ():
+            outside = str(place.get("HostPort", ""))
+            if protocol in ("", "tcp") and number.isdigit() and outside.isdigit():
+                address = place.get("HostIp") or Port(0, 0).host
+                yield Port(int(number), int(outside), str(address))
+
+
+def _gpus(host: Mapping[str, Any]) -> Iterator[str]:
+    for request in host.get("DeviceRequests") or ():
+        ids, count = request.get("DeviceIDs"), request.get("Count")
+        if ids:
+            for one in ids:
+                name = str(one).rpartition("=")[2]
+                if name != "all":
+                    yield name
+        elif isinstance(count, int) and count > 0:
+            yield from map(str, range(count))

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container that runs vLLM, as the table of a service whose paths and ports are the host's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agent.core.command.line import NotVllmError, vllm_line
+from agent.core.foreign.docker_line import RunLine
+from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError
+
+DEFAULT_PORT = 8000
+HUB = "/root/.cache/huggingface"
+_HOMES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE")
+_SHELL = ("-c", "-lc", "-ec", "-exc")
+
+
+def engine_in(base: Found, line: RunLine) -> Found:
+    """Return the engine in a container; raises NoEngineError where the image starts another."""
+    mounts = tuple(Mount(base.placed(m.source), m.target) for m in line.container.mounts)
+    line = replace(line, container=replace(line.container, mounts=mounts))
+    words, environment = _words(line)
+    left = list(base.left)
+    environment = {**base.environment, **dict(line.environment), **environment}
+    if line.user and line.user.split(":")[0] not in ("0", "root"):
+        left.append(Left(f"user {line.user}", "the engine in llmagent's container is its root"))
+    environment = _hub_outside(line.container, environment, left)
+    return replace(
+        base,
+        name=line.name or base.name,
+        words=_outside(words, line.container),
+        environment=environment,
+        program="",
+        user="",
+        container=line.container,
+        gpus=line.gpus or base.gpus,
+        left=tuple(left),
+    )
+
+
+def _words(line: RunLine) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return vLLM's own words, and the variables that a shell sets before it."""
+    whole = (*line.entrypoint, *line.command)
+    try:
+        found = vllm_line(whole)
+    except NotVllmError as error:
+        if "vllm" not in line.container.image and not line.entrypoint:
+            raise NoEngineError(f"{line.container.image} is no image of vLLM's") from error
+        if any(word in _SHELL for word in whole):
+            raise NoEngineError(str(error)) from error
+        rest = line.command[1:] if line.command[:1] == ("serve",) else line.command
+        return rest, {}
+    return found.words, found.environment
+
+
+def _hub_outside(box: Container, environment: dict[str, str], left: list[Left]) -> dict[str, str]:
+    """Put the host's path for the container's in the variables of the hub's cache."""
+    given = {name: environment[name] for name in _HOMES if name in environment}
+    result = dict(environment)
+    for name, value in given.items():
+        real = _place(value, box)
+        if real is None:
+            del result[name]
+        else:
+            result[name] = real
+    if given:
+        return result
+    for mount in box.mounts:
+        if not HUB.startswith(mount.target.rstrip("/")) and not mount.target.startswith(HUB):
+            continue
+        if mount.is_volume:
+            told = "its files stay in the runtime's volume: copy them, or the model is fetched anew"
+            left.append(Left(f"volume {mount.source}:{mount.target}", told))
+        elif mount.target.rstrip("/") == f"{HUB}/hub":
+            result["HF_HUB_CACHE"] = mount.source
+        elif (real := mount.outside(HUB)) is not None:
+            result["HF_HOME"] = real
+    return result
+
+
+def _place(path: str, box: Container) -> str | None:
+    """Return where a path lies on the host, None where it lies in the container alone."""
+    best = None
+    for mount in box.mounts:
+        real = None if mount.is_volume else mount.outside(path)
+        if real is not None and (best is None or len(mount.target) > len(best[0])):
+            best = (mount.target, real)
+    return best[1] if best else None
+
+
+def _outside(words: tuple[str, ...], box: Container) -> tuple[str, ...]:
+    """Put the host's paths for the container's, wherever one stands in a word."""
+    mounts = [m for m in box.mounts if not m.is_volume and m.target.rstrip("/")]
+    places = {m.target.rstrip("/"): m.source.rstrip("/") for m in mounts}
+    if not places:
+        return words
+    longest_first = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
+    path = re.compile(rf"(?:(?<=^)|(?<=[=\"':,]))(?:{longest_first})(?=$|[/\"',])")
+    return tuple(path.sub(lambda found: places[found.group()], word) for word in words)

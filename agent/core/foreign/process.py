@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that runs: its command line, and of its environment what is vLLM's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from agent.core.command.line import NotVllmError, vllm_line
+from agent.core.foreign.found import Found, NoEngineError
+
+MATTERS = re.compile(
+    r"(?:VLLM|HF|HUGGING_FACE|HUGGINGFACE|CUDA|NCCL|TORCH|PYTORCH|TRITON|FLASHINFER|TRANSFORMERS"
+    r"|GLOO|OMP|MKL|RAY|NVIDIA|TIKTOKEN|SAFETENSORS|LMCACHE|UCX|NVSHMEM|OTEL|MOONCAKE|NIXL"
+    r"|TILELANG|CUTLASS|DG|TORCHINDUCTOR)_.*"
+    r"|(?:https?|no|all)_proxy|LD_LIBRARY_PATH|LD_PRELOAD|TZ",
+    re.IGNORECASE,
+)
+"""Variables that libraries of an engine read; the rest of a process's is its shell's."""
+
+
+def engine_of_process(
+    words: tuple[str, ...], environment: Mapping[str, str], user: str, directory: str
+) -> Found:
+    """Return the engine that runs as a process on the host; raises NoEngineError."""
+    try:
+        line = vllm_line(words)
+    except NotVllmError as error:
+        raise NoEngineError(str(error)) from error
+    program = line.program
+    if words and words[0].startswith("/") and "python" in words[0].rsplit("/", 1)[-1]:
+        program = words[0]
+    return Found(
+        "vllm",
+        line.words,
+        {name: value for name, value in environment.items() if MATTERS.fullmatch(name)},
+        program=program,
+        user=user,
+        directory=directory,
+    )

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A systemd unit that starts vLLM: its command line, and what of it has no place in ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from agent.core.command.line import NotVllmError, VllmLine, vllm_line
+from agent.core.command.unit_file import assignments, unit_command
+from agent.core.foreign.docker_line import container_of_line, starts_container
+from agent.core.foreign.found import Found, Left, NoEngineError
+from agent.core.foreign.of_container import engine_in
+from agent.core.foreign.process import MATTERS
+from agent.core.foreign.script import activated_in, read_script
+from agent.core.foreign.variables import expanded_words, variables_in, variables_of
+
+ReadText = Callable[[str], str | None]
+"""Takes the path of a file; returns its text, None where it cannot be read."""
+
+OURS = frozenset(
+    {
+        *("Type", "Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec", "KillMode"),
+        *("KillSignal", "TimeoutStartSec", "TimeoutStopSec", "TimeoutSec", "SyslogIdentifier"),
+        *("StandardOutput", "StandardError", "LimitNOFILE", "LimitMEMLOCK", "LimitCORE"),
+        *("TasksMax", "OOMPolicy", "OOMScoreAdjust", "StartLimitIntervalSec", "StartLimitBurst"),
+        *("StateDirectory", "CacheDirectory", "RuntimeDirectory", "SendSIGKILL", "RemainAfterExit"),
+        *("ProtectSystem", "ProtectHome", "PrivateTmp", "NoNewPrivileges", "SupplementaryGroups"),
+        *("StateDirectoryMode", "CacheDirectoryMode", "RuntimeDirectoryMode", "UMask", "Group"),
+    }
+)
+"""What llmagent's unit has of its own (agent.core.unit)."""
+
+READ = frozenset({"ExecStart", "Environment", "EnvironmentFile", "User", "WorkingDirectory"})
+_SILENT = frozenset({"Description", "Documentation", "WantedBy", "Alias"})
+_USUAL = frozenset(
+    {"network.target", "network-online.target", "nvidia-persistenced.service", "multi-user.target"}
+)
+_ORDER = ("After", "Wants", "Requires", "BindsTo", "PartOf", "Before")
+_CLEARING = frozenset({"ExecStartPre", "ExecStop", "ExecStopPost"})
+_SPECIFIER = re.compile(r"%([%A-Za-z])")
+_TIDIES = re.compile(r"\b(docker|podman)\b.*\b(rm|stop|kill|pull)\b")
+
+
+def engine_of_unit(name: str, text: str, read: ReadText) -> Found:
+    """Read a unit and its drop-ins, as `systemctl cat` prints them; raises NoEngineError.
+
+    `read` gets the files of EnvironmentFile= and a script that ExecStart= names.
+    """
+    text = _SPECIFIER.sub(lambda found: _specified(name, found), text)
+    command = unit_command(text)
+    left = list(_left(text))
+    environment = dict(command.environment)
+    for file in command.files:
+        content = read(file)
+        if content is None:
+            left.append(Left(f"EnvironmentFile={file}", "it cannot be read: run it as root"))
+        else:
+            environment |= variables_in(content)
+    missing: list[str] = []
+    words = expanded_words(command.words, environment, missing)
+    left += [Left(f"${name}", "nothing sets it: write its value itself") for name in missing]
+    for used in variables_of(command.words):
+        if not MATTERS.fullmatch(used):
+            environment.pop(used, None)
+    single = _single(text)
+    base = Found(
+        name.removesuffix(".service"),
+        (),
+        environment,
+        user=single.get("User", "root"),
+        directory=single.get("WorkingDirectory", "").lstrip("-"),
+        left=tuple(left),
+    )
+    return engine_of_words(base, words, read)
+
+
+def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Found:
+    """Return the engine that a whole command line starts, with what `base` knows of it.
+
+    A script among the first words is read. Raises NoEngineError.
+    """
+    if starts_container(words):
+        own, container = container_of_line(words)
+        return engine_in(replace(base, left=(*base.left, *own)), container)
+    try:
+        line, exported = vllm_line(words), {}
+        venv = activated_in(words)
+        if venv and "/" not in line.program:
+            line = VllmLine(line.words, line.environment, f"{venv}/bin/{line.program or 'vllm'}")
+    except NotVllmError as error:
+        script = _script(words, read)
+        if script is None:
+            raise NoEngineError(str(error)) from error
+        found = read_script(script, base.environment)
+        line, exported = found.line, dict(found.exported)
+        base = replace(base, left=(*base.left, *found.left))
+        if starts_container(line.words):
+            raise NoEngineError("the script starts a container: name the container") from error
+    return replace(
+        base,
+        words=line.words,
+        program=line.program,
+        environment={**base.environment, **exported, **line.environment},
+    )
+
+
+def _script(words: tuple[str, ...], read: ReadText) -> str | None:
+    for word in words[:3]:
+        path = word if word.startswith("/") else ""
+        text = read(path) if path else None
+        if text is not None and (text.startswith("#!") or path.endswith(".sh")) and "vllm" in text:
+            return text
+    return None
+
+
+def _specified(name: str, found: re.Match[str]) -> str:
+    """Return what a specifier of systemd.unit(5) stands for in the unit `name`."""
+    whole = name.removesuffix(".service")
+    prefix, _, instance = whole.partition("@")
+    values = {"i": instance, "I": instance, "p": prefix, "P": prefix, "N": whole}
+    values |= {
+        "n": f"{whole}.service",
+        "h": "/root",
+        "t": "/run",
+        "S": "/var/lib",
+        "C": "/var/cache",
+    }
+    return values.get(found[1], found[0])
+
+
+def _single(text: str) -> dict[str, str]:
+    """Return the last value of each key."""
+    return {key: value for key, value in assignments(text) if value}
+
+
+def _left(text: str) -> list[Left]:
+    ours, left = [], []
+    for key, value in assignments(text):
+        if key in READ or key in _SILENT or not value:
+            continue
+        if key in OURS:
+            ours.append(key)
+        elif key in _ORDER:
+            other = " ".join(unit for unit in value.split() if unit not in _USUAL)
+            if other:
+                left.append(Left(f"{key}={other}", _drop_in("Unit")))
+        elif key in _CLEARING and _TIDIES.search(value):
+            ours.append(key)
+        elif key in ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload"):
+            left.append(Left(f"{key}={value}", f"it is a program of its own; {_drop_in()}"))
+        else:
+            left.append(Left(f"{key}={value}", _drop_in()))
+    if ours:
+        keys = ", ".join(f"{key}=" for key in dict.fromkeys(ours))
+        left.append(Left(keys, "llmagent's unit has its own"))
+    return left
+
+
+def _drop_in(section: str = "Service") -> str:
+    return f"put it under [{section}] of a drop-in (`systemctl edit`), which llmagent keeps"

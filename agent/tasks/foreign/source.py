@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `llmagent import` is given, looked up here: a unit, a file, a process, a container."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from agent.core.command.given import read_words
+from agent.core.foreign.compose import engines_of_compose
+from agent.core.foreign.docker_line import RUNTIMES
+from agent.core.foreign.found import Found, Left, NoEngineError
+from agent.core.foreign.inspected import engine_of_container
+from agent.core.foreign.process import engine_of_process
+from agent.core.foreign.table import Imported, table_of
+from agent.core.foreign.unit import engine_of_unit, engine_of_words
+from agent.core.foreign.variables import variables_in
+from agent.errors import HostLacksError, UsageError
+from agent.host.files.foreign import open_regular
+from agent.host.probes.command import output_of
+from agent.host.probes.process import home_of, process
+from agent.host.systemd.unit_text import unit_text
+from agent.host.vllm.config_file import read_options_file
+
+MOST_BYTES = 256 * 1024
+YAML = (".yml", ".yaml")
+NOT_NAMED = "name a unit, a compose file, a PID, a container, or a command line: -- vllm serve ..."
+
+
+class Kind(StrEnum):
+    """What starts the engine now, so that it can be ended in the same way."""
+
+    UNIT = "unit"
+    CONTAINER = "container"
+    PROCESS = "process"
+    LINE = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What starts the engines: `name` is the unit's, the container's, or the process's number."""
+
+    kind: Kind
+    name: str
+    engines: tuple[Found, ...]
+    runtime: str = ""
+
+
+def source_of(what: str | None, line: tuple[str, ...] | None) -> Source:
+    """Return what is meant; raises UsageError and HostLacksError with what was looked for."""
+    try:
+        if line is not None:
+            base = Found("vllm", (), directory=str(Path.cwd()), home=str(Path.home()))
+            words = tuple(os.path.expanduser(word) for word in line)  # noqa: PTH111 - any word
+            return Source(Kind.LINE, "", (engine_of_words(base, words, read_text),))
+        if what is None:
+            raise UsageError(NOT_NAMED)
+        return _named(what)
+    except NoEngineError as error:
+        raise UsageError(f"{what or 'the command line'}: {error}") from error
+
+
+def imported(found: Found, name: str | None) -> Imported:
+    """Return the table of an engine, with the file of its --config read and its Python found."""
+    file = read_words(found.words).config_file
+    content = None
+    if file is not None:
+        try:
+            content = read_options_file(found.placed(file))
+        except UsageError:
+            content = None
+    if found.container is None and "/" not in found.program:
+        found = replace(found, program=_program(found))
+    return table_of(found, content, name)
+
+
+def _program(found: Found) -> str:
+    """Look for a bare `vllm` or `python` where the engine's own PATH leads, or else ours."""
+    path = found.environment.get("PATH", os.defpath + os.pathsep + os.environ.get("PATH", ""))
+    return shutil.which(found.program or "vllm", path=path) or found.program
+
+
+def _named(what: str) -> Source:
+    if what.isdigit():
+        return _process(int(what))
+    path = Path(what)
+    if path.suffix in YAML or (path.is_file() and path.suffix != ".service"):
+        return _file(path)
+    text = unit_text(what)
+    if text is not None:
+        name = f"{path.name.removesuffix('.service')}.service"
+        found = engine_of_unit(name, text, read_text)
+        return Source(Kind.UNIT, name, (replace(found, home=home_of(found.user)),))
+    return _container(what)
+
+
+def _process(pid: int) -> Source:
+    """Look at a process, or at that one above it that was started with vLLM's words."""
+    said = ""
+    at = pid
+    try:
+        while at > 1 and (seen := process(at)) is not None:
+            try:
+                directory, home = seen.directory, home_of(seen.user)
+                found = engine_of_process(seen.words, seen.environment, seen.user, directory)
+            except NoEngineError as error:
+                said = said or str(error)
+                at = seen.parent
+                continue
+            return Source(Kind.PROCESS, str(at), (replace(found, home=home),))
+    except PermissionError as error:
+        raise HostLacksError(f"{pid}: only root may look at it; type it with sudo") from error
+    raise UsageError(f"{pid}: {said or 'there is no such process'}")
+
+
+def _file(path: Path) -> Source:
+    if path.suffix not in YAML:
+        base = Found(path.stem, (), directory=str(path.absolute().parent), home=str(Path.home()))
+        return Source(Kind.LINE, "", (engine_of_words(base, (str(path.absolute()),), read_text),))
+    content = _yaml(path)
+    variables = {**variables_in(read_text(str(path.parent / ".env")) or ""), **os.environ}
+    base = Found("", (), variables, directory=str(path.absolute().parent), home=str(Path.home()))
+
+    def read(name: str) -> str | None:
+        return read_text(str(path.parent / name))
+
+    runtime = "podman" if shutil.which("podman") and not shutil.which("docker") else "docker"
+    engines = engines_of_compose(content, base, runtime, read)
+    return Source(Kind.CONTAINER, "", engines, runtime)
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    import yaml  # only where such a file is used: it takes 2 MiB
+
+    text = read_text(str(path))
+    if text is None:
+        raise UsageError(f"{path} cannot be read, or is larger than {MOST_BYTES >> 10} KiB")
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds no keys, so it is no compose file")
+    return content
+
+
+def _container(name: str) -> Source:
+    tried = [runtime for runtime in RUNTIMES if shutil.which(runtime)]
+    for runtime in tried:
+        said = _inspect(runtime, "container", name)
+        if said:
+            image = _inspect(runtime, "image", str(said.get("Image", "")))
+            found = engine_of_container(said, image, runtime)
+            if not image:
+                told = "the image cannot be asked for its own variables: some here may be its"
+                found = replace(found, left=(*found.left, Left("environment", told)))
+            return Source(Kind.CONTAINER, name, (found,), runtime)
+    looked = f"no container of {' or '.join(tried)}" if tried else "neither docker nor podman here"
+    raise UsageError(f"{name}: no such file, no unit {name}.service, {looked}; {NOT_NAMED}")
+
+
+def _inspect(runtime: str, kind: str, name: str) -> Mapping[str, Any]:
+    said = output_of(runtime, kind, "inspect", name)
+    try:
+        answer = json.loads(said or "[]")
+    except ValueError:
+        return {}
+    return answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], dict) else {}
+
+
+def read_text(file: str) -> str | None:
+    """Return the text of a small regular file, None for anything else."""
+    try:
+        with open_regular(Path(file).resolve()) as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except OSError:
+        return None
+    return None if len(content) > MOST_BYTES else content.decode(errors="replace")

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docker run, compose and inspect become a table with the host's paths and ports."""
+
+import shlex
+from typing import Any
+
+import pytest
+import yaml
+
+from agent.core.foreign.compose import engines_of_compose
+from agent.core.foreign.found import Found, NoEngineError
+from agent.core.foreign.inspected import engine_of_container
+from agent.core.foreign.table import Imported, table_of
+from agent.core.foreign.unit import engine_of_unit, engine_of_words
+
+BASE = Found("box", (), directory="/srv/app", home="/home/me")
+
+
+def unread(_file: str) -> None:
+    """Return nothing: no file is there to be read."""
+
+
+def docker(line: str) -> Imported:
+    return table_of(engine_of_words(BASE, tuple(shlex.split(line)), unread))
+
+
+def compose(text: str, **variables: str) -> list[Imported]:
+    base = Found("", (), variables, directory="/srv/app", home="/home/me")
+    found = engines_of_compose(yaml.safe_load(text), base, "docker", unread)
+    return [table_of(one) for one in found]
+
+
+def why(taken: Imported, what: str) -> str:
+    return next(left.why for left in taken.left if left.what.startswith(what))
+
+
+def test_a_docker_line_has_the_hosts_paths_and_the_published_port() -> None:
+    taken = docker(
+        "docker run -d --name chat --gpus '\"device=0,1\"' --ipc=host -p 127.0.0.1:8080:8000 "
+        "-v ~/.cache/huggingface:/root/.cache/huggingface -v /data/models:/models:ro "
+        "-v /data/t:/templates -e HF_TOKEN=hf_aaaaaaaaaaaa --restart unless-stopped "
+        "--cap-add SYS_NICE vllm/vllm-openai:v0.10.2 --model /models/llama "
+        "--chat-template /templates/x.jinja --lora-modules a=/models/lora --enable-lora"
+    )
+    assert taken.name == "chat"
+    assert taken.table == {
+        "model": "/data/models/llama",
+        "host": "127.0.0.1",
+        "port": 8080,
+        "chat_template": "/data/t/x.jinja",
+        "hf_token_file": "/etc/llmagent/hf_token",
+        "gpus": [0, 1],
+        "extra_args": ["--lora-modules", "a=/data/models/lora", "--enable-lora"],
+        "environment": {"HF_HOME": "/home/me/.cache/huggingface"},
+        "engine": {
+            "runtime": "docker",
+            "image": "vllm/vllm-openai:v0.10.2",
+            "extra_options": ["--cap-add=SYS_NICE"],
+        },
+    }
+    assert taken.left == []
+
+
+def test_what_only_an_argument_names_is_mounted() -> None:
+    taken = docker(
+        "podman run --device nvidia.com/gpu=all --network=host -v /data/lora:/lora -v /x:/y "
+        "docker.io/vllm/vllm-openai:v0.10.2 org/m --enable-lora --lora-modules a=/lora/a"
+    )
+    assert taken.table["engine"] == {
+        "runtime": "podman",
+        "image": "docker.io/vllm/vllm-openai:v0.10.2",
+        "mounts": ["/data/lora"],
+    }
+    assert taken.table["extra_args"][-1] == "a=/data/lora/a"
+    assert "gpus" not in taken.table
+    assert taken.table["host"] == "0.0.0.0"
+    assert "engine.mounts" in why(taken, "volume /x:/y")
+
+
+def test_a_container_that_publishes_nothing_is_told_where_it_is_reached_now() -> None:
+    taken = docker("docker run --privileged -e A vllm/vllm-openai:v0.10.2 org/m --port 9000")
+    assert (taken.table["host"], taken.table["port"]) == ("127.0.0.1", 9000)
+    assert "address" in why(taken, "the container's own network")
+    assert "rights" in why(taken, "--privileged")
+    assert "shell" in why(taken, "-e A")
+
+
+def test_a_unit_around_docker_is_read_through() -> None:
+    text = (
+        "[Service]\nExecStartPre=-/usr/bin/docker rm -f llm\nRestart=always\n"
+        "ExecStart=/usr/bin/docker run --rm --name llm --gpus all -p 8000:8000 "
+        "vllm/vllm-openai:v0.10.2 --model org/m\nExecStop=/usr/bin/docker stop llm\n"
+    )
+    taken = table_of(engine_of_unit("docker-vllm.service", text, unread))
+    assert taken.table["engine"]["image"] == "vllm/vllm-openai:v0.10.2"
+    assert taken.table["model"] == "org/m"
+    assert [left.what for left in taken.left] == ["ExecStartPre=, Restart=, ExecStop="]
+
+
+COMPOSE = """
+x-common: &common
+  restart: unless-stopped
+  ipc: host
+services:
+  vllm:
+    <<: *common
+    image: vllm/vllm-openai:${TAG:-v0.10.2}
+    container_name: vllm-chat
+    command: >
+      --model ${MODEL} --max-model-len 8192
+      --gpu-memory-utilization 0.9
+    ports: ["8000:8000", "9400:9400"]
+    volumes: ["hf:/root/.cache/huggingface", "./templates:/t"]
+    environment:
+      - HUGGING_FACE_HUB_TOKEN=${TOKEN}
+      - VLLM_LOGGING_LEVEL=DEBUG
+    deploy: {resources: {reservations: {devices: [{count: 2, capabilities: [gpu]}]}}}
+    depends_on: [redis]
+  embed:
+    image: vllm/vllm-openai:v0.10.2
+    entrypoint: ["/bin/bash", "-c"]
+    command: ["pip install x && vllm serve org/e --task embed --port 8001"]
+    network_mode: host
+    gpus: all
+  webui:
+    image: ghcr.io/open-webui/open-webui
+"""
+
+
+def test_each_vllm_of_a_compose_file_is_a_table() -> None:
+    chat, embed = compose(COMPOSE, MODEL="org/m", TOKEN="hf_zzzzzzzzzz")
+    assert chat.name == "vllm-chat"
+    assert chat.table == {
+        "model": "org/m",
+        "host": "0.0.0.0",
+        "port": 8000,
+        "max_model_len": 8192,
+        "gpu_memory_utilization": 0.9,
+        "hf_token_file": "/etc/llmagent/hf_token",
+        "gpus": [0, 1],
+        "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
+        "engine": {"runtime": "docker", "image": "vllm/vllm-openai:v0.10.2"},
+    }
+    assert "fetched anew" in why(chat, "volume hf:")
+    assert "engine.mounts" in why(chat, "volume /srv/app/templates:/t")
+    assert "only that is served" in why(chat, "port 9400:9400")
+    assert why(chat, "depends_on:")
+    assert embed.table["port"] == 8001
+    assert embed.table["model"] == "org/e"
+    assert embed.table["extra_args"] == ["--task", "embed"]
+
+
+def test_a_variable_that_nothing_sets_is_named() -> None:
+    chat, _ = compose(COMPOSE)
+    assert why(chat, "${MODEL}") == "nothing sets it"
+    assert why(chat, "${TOKEN}") == "nothing sets it"
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "services: []", "services: {a: 3}", "services: {web: {image: nginx}}"]
+)
+def test_a_file_without_an_engine_is_told(text: str) -> None:
+    with pytest.raises(NoEngineError):
+        compose(text)
+
+
+def inspected(**more: Any) -> Imported:
+    said = {
+        "Name": "/llm",
+        "Config": {
+            "Image": "vllm/vllm-openai:v0.10.2",
+            "Entrypoint": ["vllm", "serve"],
+            "Cmd": ["--model", "/models/m", "--port", "8000"],
+            "Env": ["PATH=/usr/bin", "NCCL_VERSION=2.2", "NVIDIA_VISIBLE_DEVICES=all", "VLLM_X=1"],
+        },
+        "HostConfig": {
+            "PortBindings": {"8000/tcp": [{"HostIp": "", "HostPort": "8080"}]},
+            "DeviceRequests": [{"Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]]}],
+        },
+        "Mounts": [{"Type": "bind", "Source": "/data", "Destination": "/models"}],
+        **more,
+    }
+    image = {
+        "Config": {"Entrypoint": ["vllm", "serve"], "Env": ["PATH=/usr/bin", "NCCL_VERSION=2.2"]}
+    }
+    return table_of(engine_of_container(said, image, "docker"))
+
+
+def test_a_container_that_runs_is_read_without_what_its_image_brings() -> None:
+    taken = inspected()
+    assert taken.name == "llm"
+    assert taken.table == {
+        "model": "/data/m",
+        "host": "0.0.0.0",
+        "port": 8080,
+        "environment": {"VLLM_X": "1"},
+        "engine": {"runtime": "docker", "image": "vllm/vllm-openai:v0.10.2"},
+    }
+
+
+def test_a_containers_cards_are_its_own() -> None:
+    host = {"NetworkMode": "host", "DeviceRequests": [{"Count": 0, "DeviceIDs": ["GPU-1a", "2"]}]}
+    assert inspected(HostConfig=host).table["gpus"] == ["GPU-1a", 2]
