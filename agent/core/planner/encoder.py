@@ -42,7 +42,8 @@ def encoder_parameters(config: Mapping[str, Any], hidden: int) -> int:
     """Return about how many parameters the encoders have; `hidden` is the language model's."""
     owner = _owner(config)
     vision = next((table for name in VISION if (table := part(owner, name))), None)
-    seen = _vision(vision, hidden) if vision is not None else 0
+    gated = kind_of(config).startswith("gemma4")
+    seen = _vision(vision, hidden, gated=gated) if vision is not None else 0
     return seen + _audio(part(owner, "audio_config"), hidden)
 
 
@@ -95,7 +96,7 @@ def encoder_of(config: Mapping[str, Any], hidden: int) -> Encoder | None:
     )
 
 
-def _vision(vision: Mapping[str, Any], hidden: int) -> int:
+def _vision(vision: Mapping[str, Any], hidden: int, *, gated: bool = False) -> int:
     if "mobilenet" in str(vision.get("architecture") or ""):
         return MOBILENET
     width = number(vision, "embed_dim", "hidden_size", "width") or 1024
@@ -107,7 +108,7 @@ def _vision(vision: Mapping[str, Any], hidden: int) -> int:
     if inner > 8 * width:
         # GLM-4.1V and later: that is the projector's, the blocks have the output's width.
         inner = number(vision, "out_hidden_size") or usual
-    matrices = 3 if vision.get("hidden_act") == "silu" else 2
+    matrices = 3 if gated or vision.get("hidden_act") == "silu" else 2
     merged = width * (number(vision, "spatial_merge_size") or 1) ** 2
     bridges = 1 + len(vision.get("deepstack_visual_indexes") or ())
     bridge = bridges * (merged * merged + merged * hidden)

@@ -18,13 +18,19 @@ from agent.core.planner.asked.apply import (
 )
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
-from agent.core.planner.overheads import Term, cuda_graphs, host_share, non_torch
+from agent.core.planner.overheads import (
+    Term,
+    cuda_graphs,
+    host_share,
+    left_behind,
+    non_torch,
+)
 from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import doubt_of, refusal_of
 from agent.core.planner.terms.activation import activation
 from agent.core.planner.terms.kernels import kernels_of
-from agent.core.planner.terms.runner import has_states, runs_new_runner
+from agent.core.planner.terms.runner import has_states, runs_new_runner, steps_in_flight
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -59,7 +65,10 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         new_runner=runs_new_runner(model, version),
         enforce_eager=request.enforce_eager or model.encoder_only,
     )
-    kv = as_cached(kv_of(with_drafter(model, asked), request, batch.tokens), asked)
+    steps = steps_in_flight(
+        model, version, request.pipeline_parallel_size, overlapped=asked.overlapped
+    )
+    kv = as_cached(kv_of(with_drafter(model, asked), request, steps * batch.tokens), asked)
     budget = request.utilization * request.gpu_memory_gib
     inside = graphs.gib if version.graphs_inside else 0.0
     states = kv.state_bytes * batch.sequences / GIB
@@ -118,12 +127,13 @@ def _dtype_bytes(model: Model, request: PlanRequest) -> int:
 def _contexts(request: PlanRequest) -> Term:
     """Return what lies beside PyTorch's allocator; unified memory adds the host's share."""
     tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
-    own = non_torch(tp, pp, request.gpu_memory_gib, request.version)
-    shared = host_share(request.device)
-    if shared is None:
-        return own
-    error = _root(own, shared)
-    return Term(own.gib + shared.gib, error, f"{own.how}; {shared.gib:g} GiB: {shared.how}")
+    own = non_torch(tp, pp, request.device, request.version)
+    left = left_behind(request.version, enforce_eager=request.enforce_eager)
+    for more in (left, host_share(request.device)):
+        if more is not None:
+            how = f"{own.how}; {more.gib:g} GiB: {more.how}"
+            own = Term(own.gib + more.gib, _root(own, more), how)
+    return own
 
 
 def _measured(gib: float | None, when: str) -> Term | None:

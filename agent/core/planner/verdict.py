@@ -20,6 +20,9 @@ DRIVER_GIB = 0.45
 HOST_GIB = 8.0
 """What the host itself holds of unified memory before a start."""
 
+SHARED_UTILIZATION = 0.5
+"""Up to this share of a card is asked for where others hold the rest."""
+
 Verdict = tuple[Fit, str]
 
 
@@ -152,6 +155,18 @@ def _beyond_the_model(plan: Plan) -> Verdict | None:
     )
 
 
+def _others_count(plan: Plan) -> Verdict | None:
+    """A small share is asked for where a card is shared; this V1 takes others' memory out of it."""
+    request = plan.request
+    small = request.utilization <= SHARED_UTILIZATION and request.free_gib is None
+    if not small or not request.version.counts_others:
+        return None
+    return Fit.TIGHT, (
+        f"this vLLM counts what other processes hold of the card within its {plan.budget_gib:.2f} "
+        f"GiB: tell what is free with --free-gib, or take 0.9.2 or later"
+    )
+
+
 def _not_free(plan: Plan) -> Verdict | None:
     if plan.budget_gib <= free_gib(plan):
         return None
@@ -185,6 +200,7 @@ def _graphs_on_top(plan: Plan) -> Verdict | None:
 RULES: tuple[Callable[[Plan], Verdict | None], ...] = (
     *(_refused, _above_one, _not_known, _never_measured, _weights_too_heavy),
     *(_too_many_states, _encoder_too_heavy, _no_room, _request_too_long),
-    *(_doubtful, _beyond_the_model, _not_free, _within_the_errors, _graphs_on_top),
+    *(_doubtful, _beyond_the_model, _others_count, _not_free, _within_the_errors),
+    _graphs_on_top,
 )
 """In this order: what no memory helps against first, then what does not fit, then what is tight."""

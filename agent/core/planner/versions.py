@@ -32,6 +32,22 @@ KV_AS_CHECKPOINT = (0, 12)
 HYBRID_POOL = (0, 11)
 """From here recurrent states live in the blocks of the KV pool; before, beside it."""
 
+IN_FLIGHT_STEPS = (0, 26)
+"""From here windows and chunks keep what every step under way may add (max_in_flight_tokens of
+config/vllm.py); before, one step's tokens. Steps overlap by default."""
+
+COUNTS_OTHERS_BELOW = (0, 9, 2)
+"""Before it V1 counted what other processes hold of a card as its own (read in 0.8.5; 0.11 and
+later take the difference from the start)."""
+
+COMPILES_MORE = (0, 19)
+"""From here a first start's torch.compile leaves memory behind that later starts do not have."""
+
+PINNED_SEGMENTS = (0, 27, 1)
+UNPINNED_SEGMENTS = (0, 30)
+"""Between these all that the device misses is counted, with blocks of the allocator that a small
+tensor keeps from being released (memory_profiling of 0.27.1 and 0.28; 0.32 splits none of them)."""
+
 DERIVED_TOKENS = (0, 20, 1)
 """From here the printed tokens are concurrency times max_model_len."""
 
@@ -71,6 +87,11 @@ class Version:
     def derived_tokens(self) -> bool:
         """Whether the printed tokens are concurrency times max_model_len."""
         return self.release >= DERIVED_TOKENS
+
+    @property
+    def counts_others(self) -> bool:
+        """Whether what other processes hold of the card counts within gpu_memory_utilization."""
+        return V1 <= self.release < COUNTS_OTHERS_BELOW
 
     @property
     def states_apart(self) -> bool:

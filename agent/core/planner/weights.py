@@ -84,8 +84,7 @@ def _parts(
         for layer in layers
     )
     dense = sum(
-        _dense(model, layer)
-        * _mixed(linear, plain, chosen.plain.shared if _is_shared(layer) else chosen.plain.mlp)
+        _dense(model, layer) * _mixed(linear, plain, _plain_dense(model, layer, chosen))
         for layer in layers
     )
     experts = sum(_expert_layer(model, layer, chosen, hidden_step) for layer in layers)
@@ -122,8 +121,10 @@ def _plain_share(layer: Layer, chosen: Format) -> float:
     return chosen.plain.states if layer.keeps is Keeps.STATE else chosen.plain.attention
 
 
-def _is_shared(layer: Layer) -> bool:
-    return layer.feed is Feed.EXPERTS
+def _plain_dense(model: Model, layer: Layer, chosen: Format) -> float:
+    """Gemma 4 calls the MLP beside its experts `mlp`, as others call that of a dense layer."""
+    shared = layer.feed is Feed.EXPERTS and not model.architecture.startswith("Gemma4")
+    return chosen.plain.shared if shared else chosen.plain.mlp
 
 
 def _mixer(model: Model, layer: Layer, tp: int) -> float:

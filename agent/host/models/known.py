@@ -93,10 +93,32 @@ _BLOCKWISE = ("qwen/", "deepseek-ai/", "minimaxai/", "zai-org/glm-5", "xiaomimim
 for a tensor or a channel."""
 
 
-def _as_published(name: str, quantization: Mapping[str, Any]) -> Mapping[str, Any]:
-    if quantization == {"quant_method": "fp8"} and name.lower().startswith(_BLOCKWISE):
+_ALL_LINEAR = (
+    *("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM"),
+    *("Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "Phi3ForCausalLM", "Glm4MoeForCausalLM"),
+)
+"""Architectures of 2023 to 2025 whose NVFP4 copies have all linear layers in it but the output head
+(ModelOpt's and llm-compressor's usual recipe; Llama-3.1-8B prints 5.65 GiB, GLM-4.7 188.4)."""
+
+_PLAIN_ATTENTION = (("nvidia/", "Gemma4ForConditionalGeneration"),)
+"""Publishers and architectures whose NVFP4 copies keep the attention in 16 bits, and the MLP beside
+experts (Gemma-4-31B prints 31.04 GiB, Gemma-4-26B-A4B 17.89)."""
+
+
+def _as_published(
+    name: str, quantization: Mapping[str, Any], table: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the format of a name's ending with what its publisher is known to leave plain."""
+    method, publisher = quantization["quant_method"], name.lower()
+    if quantization == {"quant_method": "fp8"} and publisher.startswith(_BLOCKWISE):
         return {**quantization, "weight_block_size": [128, 128]}
-    return quantization
+    if method != "modelopt_fp4":
+        return quantization
+    named = str((table.get("architectures") or [""])[0])
+    if any(publisher.startswith(owner) and named == kind for owner, kind in _PLAIN_ATTENTION):
+        experts = table.get("text_config", {}).get("num_experts")
+        return {**quantization, "ignore": ["*self_attn*", *(["*.mlp.*"] if experts else [])]}
+    return {**quantization, "ignore": ["lm_head"]} if named in _ALL_LINEAR else quantization
 
 
 _NO_LANGUAGE_MODELS = (
@@ -139,5 +161,5 @@ def known_config(name: str) -> Mapping[str, Any] | None:
         known = by_name.get(found[1]) if found else None
         if known is not None:
             table = known_models()[known]
-            return {**table, "quantization_config": _as_published(name, quantization)}
+            return {**table, "quantization_config": _as_published(name, quantization, table)}
     return None

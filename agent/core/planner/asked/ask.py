@@ -36,6 +36,9 @@ class Asked:
     """The draft layers are the model's own (MTP) and counted as one of its layers."""
 
     draft_tokens: int = 0
+    overlapped: bool = True
+    """The next step is scheduled while one runs (--async-scheduling)."""
+
     beside: tuple[Beside, ...] = ()
     """Terms of one GPU."""
 

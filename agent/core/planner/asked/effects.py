@@ -33,7 +33,7 @@ READ = frozenset(
         *("spec_tokens", "enable_lora", "max_loras", "max_lora_rank", "fully_sharded_loras"),
         *("lora_dtype", "max_cpu_loras", "language_model_only", "limit_mm_per_prompt"),
         *("cpu_offload_gb", "kv_offloading_size", "enable_sleep_mode", "mm_ipc_gpu_memory_gb"),
-        "compilation_config",
+        *("compilation_config", "async_scheduling"),
     }
 )
 """Options that the plan reads itself."""

@@ -112,6 +112,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         cpu_offload_gib=picture.real("cpu_offload_gb") or 0.0,
         block_tokens=picture.whole("block_size"),
         gpu_blocks=picture.whole("num_gpu_blocks_override"),
+        overlapped=picture.switch("async_scheduling") is not False,
         beside=(*_beside(picture, model, request), *small_moves(picture)),
         host=tuple(_host(picture, split.gpus)),
         not_known=(*wrong, *not_reckoned(picture, model)),

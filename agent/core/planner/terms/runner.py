@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
-from agent.core.planner.versions import Version
+from agent.core.planner.versions import IN_FLIGHT_STEPS, Version
 
 _FIRST = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
 _MORE = ("DeepseekV2ForCausalLM", "GraniteMoeForCausalLM", "Qwen2MoeForCausalLM")
@@ -39,3 +39,15 @@ def runs_new_runner(model: Model, version: Version) -> bool:
         and model.experts is None
         and not model.quantization_config
     )
+
+
+def steps_in_flight(model: Model, version: Version, stages: int, *, overlapped: bool) -> int:
+    """Return how many steps may be under way at once (max_concurrent_batches, 0.26..0.32).
+
+    `overlapped`: --async-scheduling is on, as it is unasked.
+    """
+    if version.release < IN_FLIGHT_STEPS or not overlapped:
+        return stages if version.release >= IN_FLIGHT_STEPS else 1
+    if runs_new_runner(model, version):
+        return stages + 1
+    return 2 if stages <= 1 else stages

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one release of vLLM counts otherwise than another, with what public starts printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent.core.planner.asked.ask import Asked
+from agent.core.planner.model import Model, model_of
+from agent.core.planner.plan import make_plan
+from agent.core.planner.question import Fit, Plan, PlanRequest
+from agent.core.planner.versions import version_of
+from agent.core.planner.weights import counted
+from agent.host.models.known import known_config
+
+
+def model(name: str) -> Model:
+    config = known_config(name)
+    assert config is not None, name
+    return model_of(config)
+
+
+def plan(name: str, gib: float, version: str, **asked: Any) -> Plan:
+    return make_plan(model(name), PlanRequest(gib, version=version_of(version), **asked))
+
+
+def test_a_window_keeps_what_two_steps_under_way_add_since_0_26() -> None:
+    """Two H200: 609,100 tokens at 9.29 requests of 65,536 tokens."""
+    asked: dict[str, Any] = {
+        "gpu_memory_utilization": 0.85,
+        "max_model_len": 65536,
+        "tensor_parallel_size": 2,
+    }
+    after = plan("google/gemma-4-31B-it", 139.8, "0.26.0", **asked)
+    assert after.kv_tokens == pytest.approx(609_100, rel=0.05)
+    before = plan("google/gemma-4-31B-it", 139.8, "0.24.0", **asked)
+    alone = Asked(overlapped=False)
+    one_by_one = plan("google/gemma-4-31B-it", 139.8, "0.26.0", **asked, asked=alone)
+    assert before.kv.in_flight_tokens == one_by_one.kv.in_flight_tokens == 8192
+    assert after.kv.in_flight_tokens == 16384
+
+
+def test_a_pipeline_has_as_many_steps_under_way_as_stages_and_one_with_the_new_runner() -> None:
+    asked: dict[str, Any] = {"pipeline_parallel_size": 4, "max_num_batched_tokens": 2048}
+    newest = plan("google/gemma-2-9b-it", 79.18, "0.32.0", **asked)
+    assert newest.kv.in_flight_tokens == 5 * 2048
+
+
+def test_a_small_share_of_a_shared_card_is_a_doubt_where_v1_counts_the_others() -> None:
+    """A800 and A100 at 0.4 and 0.3: both ended without memory (vllm#17431, vllm#18124)."""
+    shared = plan("Qwen/Qwen3-8B", 79.15, "0.8.5", gpu_memory_utilization=0.4)
+    assert shared.verdict is Fit.TIGHT
+    assert "counts what other processes hold" in shared.reason
+    told = plan("Qwen/Qwen3-8B", 79.15, "0.8.5", gpu_memory_utilization=0.4, free_gib=78.0)
+    later = plan("Qwen/Qwen3-8B", 79.15, "0.11.0", gpu_memory_utilization=0.4)
+    v0 = plan("Qwen/Qwen3-8B", 79.15, "0.7.3", gpu_memory_utilization=0.4)
+    assert "other processes" not in told.reason + later.reason + v0.reason
+
+
+def test_compiling_leaves_something_behind_and_an_eager_start_nothing() -> None:
+    compiled = plan("Qwen/Qwen3-8B", 31.36, "0.24.0").non_torch
+    eager = plan("Qwen/Qwen3-8B", 31.36, "0.24.0", enforce_eager=True).non_torch
+    assert compiled.gib > eager.gib
+    assert compiled.error_gib > eager.error_gib
+    assert "compiling" in compiled.how
+    assert "compiling" not in eager.how
+
+
+def test_the_releases_that_count_pinned_segments_are_given_more_room() -> None:
+    """One card and one model: 10,576 tokens with 0.29, 19,744 with 0.30."""
+    asked: dict[str, Any] = {"gpu_memory_utilization": 0.7, "max_model_len": 8192}
+    before = plan("Qwen/Qwen3-4B", 15.93, "0.29.0", **asked)
+    after = plan("Qwen/Qwen3-4B", 15.93, "0.30.0", **asked)
+    assert before.available_kv_gib < after.available_kv_gib
+    assert after.kv_tokens == pytest.approx(19_744, rel=0.1)
+    assert before.low_gib < 1.45 < before.high_gib
+
+
+def test_cards_without_symmetric_buffers_give_less_to_nccl() -> None:
+    gpus: dict[str, Any] = {"tensor_parallel_size": 2}
+    h200 = plan("Qwen/Qwen3-32B", 139.8, "0.20.0", gpu_name="NVIDIA H200", **gpus)
+    pro = plan("Qwen/Qwen3-32B", 94.97, "0.20.0", gpu_name="NVIDIA RTX PRO 6000", **gpus)
+    a100 = plan("Qwen/Qwen3-32B", 79.15, "0.20.0", gpu_name="NVIDIA A100-SXM4-80GB", **gpus)
+    assert pro.non_torch.gib == a100.non_torch.gib < h200.non_torch.gib
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "printed"),
+    [
+        ("nvidia/Llama-3.1-8B-Instruct-NVFP4", 1, 5.6473),
+        ("zai-org/GLM-4.7-NVFP4", 4, 47.11),
+        ("nvidia/Gemma-4-31B-IT-NVFP4", 1, 31.04),
+        ("nvidia/Gemma-4-26B-A4B-NVFP4", 1, 17.89),
+    ],
+)
+def test_what_a_publisher_leaves_plain_in_nvfp4_is_known_by_name(
+    name: str, gpus: int, printed: float
+) -> None:
+    found = counted(model(name), None, gpus, 1)
+    assert found.gib == pytest.approx(printed, rel=0.03)
+
+
+def test_what_nobody_knows_of_a_name_stays_a_span() -> None:
+    """Two publishers' copies print 17.62 and 24.04 GiB."""
+    found = counted(model("somebody/Qwen3.8-27B-NVFP4"), None, 1, 1)
+    assert found.gib - found.error_gib < 17.7
+    assert found.gib + found.error_gib > 24.0
+
+
+def test_llama_3_70b_ends_at_its_own_length() -> None:
+    assert model("TechxGenus/Meta-Llama-3-70B-Instruct-AWQ").max_position == 8192
