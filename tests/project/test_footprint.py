@@ -14,8 +14,8 @@ from tests.rig.paths import REPO
 LOADED: Final = """\
 import sys
 from agent.cli.main import modules_of
-[command] = modules_of(["run"])
-command.imported_daemon()
+modules_of(["run"])
+import agent.daemon.wiring
 print(*sys.modules)
 """
 
@@ -37,10 +37,11 @@ def test_the_daemon_holds_no_other_commands_code(loaded: frozenset[str]) -> None
 @pytest.mark.parametrize(
     "module",
     [
-        "chardet",  # guesses the charset of text that names none
+        "asyncio",  # 3 MiB; everything here is threads
         "bcrypt",  # only with a web config file that has users
         "difflib",  # only for who has made a mistake
         "lxml",  # pystemd's introspection
+        "requests",  # urllib3 does, without its guesses of charsets and its jar of cookies
         "pynvml",  # only where there is a driver
         "statistics",  # only for `llmagent bench`
         "tomli_w",  # only for who writes a profile

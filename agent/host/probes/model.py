@@ -8,9 +8,10 @@ import os
 import re
 import stat
 import time
+from http.client import HTTPException
 from pathlib import Path
-
-import requests
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from agent.core.doctor.model import Access, ModelFiles, Room, Token
 from agent.errors import AgentError
@@ -166,17 +167,33 @@ def access(model: str, revision: str | None, token_file: str | None, endpoint: s
             headers["Authorization"] = f"Bearer {Path(token_file).read_text().strip()}"
         except OSError as error:
             raise AgentError(f"{token_file}: {error.strerror}") from error
-    try:
-        answer = requests.head(
-            url, headers=headers, timeout=DEADLINE_SECONDS, allow_redirects=False
-        )
-    except requests.RequestException:
+    if not url.startswith(("https://", "http://")):
         return Access.UNREACHABLE
-    code = answer.headers.get("X-Error-Code", "")
-    if answer.status_code < 400:
+    asked = Request(url, headers=headers, method="HEAD")  # noqa: S310 - as the line above says
+    try:
+        with _OPENER.open(asked, timeout=DEADLINE_SECONDS):
+            return Access.GRANTED
+    except HTTPError as answer:
+        return _access_by(answer.code, answer.headers.get("X-Error-Code", ""))
+    except (OSError, HTTPException, ValueError):
+        return Access.UNREACHABLE
+
+
+def _access_by(status: int, code: str) -> Access:
+    if status < 400:
         return Access.GRANTED
-    if code == "GatedRepo" or answer.status_code == 403:
+    if code == "GatedRepo" or status == 403:
         return Access.GATED
-    if answer.status_code == 404 or code in {"RepoNotFound", "RevisionNotFound"}:
+    if status == 404 or code in {"RepoNotFound", "RevisionNotFound"}:
         return Access.MISSING
-    return Access.REFUSED if answer.status_code == 401 else Access.UNREACHABLE
+    return Access.REFUSED if status == 401 else Access.UNREACHABLE
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A token goes to the hub and not to whom it points at; a redirect says yes by itself."""
+
+    def redirect_request(self, *_args: object) -> None:
+        return None
+
+
+_OPENER = build_opener(_NoRedirect)

@@ -49,7 +49,7 @@ class Access:
 
 
 def root_of(error: BaseException) -> BaseException:
-    """Return what requests and urllib3 have wrapped, one in the other."""
+    """Return what urllib3 has wrapped, one in the other."""
     for _ in range(8):
         inner = getattr(error, "reason", None) or next(iter(error.args), None)
         inner = inner if isinstance(inner, BaseException) else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 
-import requests
+from urllib3 import HTTPResponse
 
 from agent.core.plain import plain, plain_name
 
 BLOCK_BYTES = 64 << 10
 
 
-def read_body(response: requests.Response, cap: int) -> bytes | None:
+def read_body(response: HTTPResponse, cap: int) -> bytes | None:
     """Return the body as it was sent, None when it is longer than `cap`.
 
     Raises ValueError for one that is packed: it was not asked for, and 2 KB may become 2 GB.
@@ -21,7 +21,7 @@ def read_body(response: requests.Response, cap: int) -> bytes | None:
     if packing not in ("", "identity"):
         raise ValueError(f"the answer is packed ({plain(packing, 40)}), which was not asked for")
     body = bytearray()
-    while chunk := response.raw.read(BLOCK_BYTES, decode_content=False):
+    while chunk := response.read(BLOCK_BYTES, decode_content=False):
         body += chunk
         if len(body) > cap:
             return None

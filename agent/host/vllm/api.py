@@ -7,19 +7,23 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 
-import requests
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import TimeoutError as UrllibTimeoutError
+from urllib3.filepost import encode_multipart_formdata
+from urllib3.util import Timeout, parse_url
 
 from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
 from agent.core.plain import plain_name
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
 from agent.host.vllm.answer_text import error_message, message_of, read_body, start_of
-from agent.host.vllm.bounded_http import Allowance, BoundedAdapter
+from agent.host.vllm.bounded_http import Allowance, bounded_pool
 from agent.host.vllm.failure import ApiFailure, FailureKind
+from agent.version import VERSION
 
 METRICS_BYTES = 8 << 20
 ANSWER_BYTES = 1 << 20
@@ -27,6 +31,12 @@ HEAD_BYTES = 128 << 10
 MOST_MODELS = 64
 LARGEST_LENGTH = 1 << 40
 RANK_HEADER = "X-data-parallel-rank"
+HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": f"llmagent/{VERSION}",
+}
 
 
 class HealthStatus(StrEnum):
@@ -72,14 +82,11 @@ class VllmApi:
         read_seconds: float = 5.0,
     ) -> None:
         self._base = base_url.rstrip("/")
+        self._prefix = parse_url(self._base).path or ""
         self.access = access
         self._connect = connect_seconds
         self._read = read_seconds
         self._allowance = Allowance()
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.headers.update({"Connection": "close", "Accept-Encoding": "identity"})
-        self._session.mount("http://", BoundedAdapter(self._allowance, access))
 
     def again(self) -> VllmApi:
         """Return another client of the same server, for another thread."""
@@ -224,30 +231,32 @@ class VllmApi:
     ) -> bytes | ApiFailure:
         """Return the body of a 200 answer of at most `cap` bytes."""
         allowed = self._connect + self._read if seconds is None else seconds
+        content, kind = _content_of(asked, sound)
         self._allowance.start(allowed, HEAD_BYTES)
+        pool: Any = bounded_pool(self._base, self._allowance, self.access)
         try:
-            with self._session.request(
+            with pool.urlopen(
                 method,
-                self._base + path,
-                json=asked if sound is None else None,
-                data=None if sound is None else asked,
-                files=None if sound is None else {"file": ("silence.wav", sound, "audio/wav")},
-                headers={**self._key_for(path), **(headers or {})},
-                stream=True,
-                allow_redirects=False,
-                timeout=(min(self._connect, allowed), allowed),
+                self._prefix + path,
+                content,
+                {**HEADERS, **kind, **self._key_for(path), **(headers or {})},
+                retries=False,
+                redirect=False,
+                timeout=Timeout(connect=min(self._connect, allowed), read=allowed),
+                preload_content=False,
+                decode_content=False,
             ) as response:
                 # Chunks cost up to six bytes each; vLLM's own are as long as what it sends.
                 self._allowance.more(2 * cap)
                 body = read_body(response, cap)
-                status = response.status_code
-        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+                status = response.status
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             return self._failure(path, error, allowed)
         finally:
-            self._session.close()
+            pool.close()
         if body is None:
             return ApiFailure(FailureKind.GARBAGE, f"{path} is over {cap} bytes", status)
-        if status != requests.codes.ok:
+        if status != HTTPStatus.OK:
             return ApiFailure(FailureKind.HTTP_STATUS, f"{path}: {message_of(body)}", status)
         return body
 
@@ -259,16 +268,29 @@ class VllmApi:
     def _failure(self, path: str, error: Exception, allowed: float) -> ApiFailure:
         if self._allowance.overrun():
             return ApiFailure(FailureKind.GARBAGE, f"{path} is longer than any that vLLM gives")
-        if self._allowance.passed() or isinstance(error, requests.Timeout | TimeoutError):
+        # To urllib3 a connection that is refused is a kind of timeout.
+        refused = isinstance(error, NewConnectionError)
+        late = isinstance(error, TimeoutError | UrllibTimeoutError) and not refused
+        if self._allowance.passed() or late:
             return ApiFailure(FailureKind.TIMEOUT, f"{path} within {allowed:g} s")
-        inner = error.args[0] if error.args else None
         if isinstance(root_of(error), UntrustedError):
             return ApiFailure(FailureKind.UNTRUSTED, str(root_of(error)))
-        if isinstance(getattr(inner, "reason", inner), NewConnectionError):
+        if refused:
             return ApiFailure(FailureKind.REFUSED, self._base)
-        if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-            return ApiFailure(FailureKind.BROKEN, f"{path}: {start_of(str(inner).encode())}")
+        if isinstance(error, ProtocolError):
+            return ApiFailure(FailureKind.BROKEN, f"{path}: {start_of(str(error).encode())}")
         return ApiFailure(FailureKind.GARBAGE, f"{path}: {start_of(str(error).encode())}")
+
+
+def _content_of(asked: Any, sound: bytes | None) -> tuple[bytes | None, Mapping[str, str]]:
+    """Return the body of a request, and the header that names its kind."""
+    if sound is not None:
+        fields = [*asked.items(), ("file", ("silence.wav", sound, "audio/wav"))]
+        content, kind = encode_multipart_formdata(fields)
+        return content, {"Content-Type": kind}
+    if asked is None:
+        return None, {}
+    return json.dumps(asked).encode(), {"Content-Type": "application/json"}
 
 
 def _model(entry: dict[str, object]) -> ServedModel:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP for requests with one deadline and one bound of bytes over a whole call.
+"""HTTP by urllib3 with one deadline and one bound of bytes over a whole call.
 
-The timeouts of requests hold for each socket operation, so a server that sends a byte now and then
+The timeouts of urllib3 hold for each socket operation, so a server that sends a byte now and then
 keeps a caller for ever: one header, a byte each 4 s, holds it for 30 days. And nothing bounds what
 is received: urllib3 (1.26, 2.x) reads the line of a chunk's size to its end, wherever that is.
 Here every receive gets what is left of the call's time and bytes.
@@ -13,10 +13,9 @@ import socket
 import time
 from typing import Any
 
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.poolmanager import PoolManager
+from urllib3.util import parse_url
 
 from agent.host.vllm.access import OPEN, Access
 from agent.host.vllm.encrypted import secured
@@ -86,33 +85,13 @@ class _BoundedSocket(socket.socket):
         super().sendall(data, flags)
 
 
-class BoundedAdapter(HTTPAdapter):
-    """Serves `http://` of a requests session, without retries, within the given allowance.
+def bounded_pool(base_url: str, allowance: Allowance, access: Access = OPEN) -> HTTPConnectionPool:
+    """Return urllib3's pool of one connection to that server, within the given allowance.
 
-    `access` says whether that goes by a Unix socket or through TLS.
+    `access` says whether it goes by a Unix socket or through TLS. Use it with `retries=False`:
+    then a call is tried once, follows no redirect, and raises what happened as it is.
     """
 
-    def __init__(self, allowance: Allowance, access: Access = OPEN) -> None:
-        self._pool_class = _pool_class(allowance, access)
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-
-    def build_response(self, req: Any, resp: Any) -> Any:
-        """Make requests' response, without cookies: a session would keep what a stranger sets."""
-        original = getattr(resp, "_original_response", None)
-        for name in ("Set-Cookie", "Set-Cookie2"):
-            if original is not None:
-                del original.msg[name]
-        parent: Any = super()
-        return parent.build_response(req, resp)
-
-    def init_poolmanager(self, *_args: Any, **_kwargs: Any) -> None:
-        """Make requests open our connections in place of its own."""
-        manager: Any = PoolManager(num_pools=1, maxsize=1)
-        manager.pool_classes_by_scheme = {"http": self._pool_class}
-        self.poolmanager = manager
-
-
-def _pool_class(allowance: Allowance, access: Access) -> type[HTTPConnectionPool]:
     class Connection(HTTPConnection):
         def _new_conn(self) -> Any:
             if access.uds is not None:
@@ -129,7 +108,8 @@ def _pool_class(allowance: Allowance, access: Access) -> type[HTTPConnectionPool
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
 
-    return Pool
+    address = parse_url(base_url)
+    return Pool(address.host or "", address.port, maxsize=1)
 
 
 def _unix(path: str, allowance: Allowance) -> socket.socket:

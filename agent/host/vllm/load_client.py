@@ -12,15 +12,18 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 
-import requests
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
 
 from agent.core.bench.measure import Load, Point
 from agent.core.settings.service import Settings
-from agent.host.vllm.access import Access, access_of
+from agent.host.vllm.access import access_of
 from agent.host.vllm.api import service_url
-from agent.host.vllm.bounded_http import Allowance, BoundedAdapter
+from agent.host.vllm.bounded_http import Allowance, bounded_pool
 
 FIRST_ID = 1000
 IDS = 20_000
@@ -42,19 +45,23 @@ def measure(settings: Settings, model: str, load: Load, deadline_seconds: float)
     """Send the load and return what came of it; what fails or is late counts as failed."""
     end = time.monotonic() + deadline_seconds
     url, access = service_url(settings.host, settings.port), access_of(settings)
+    headers = {"Content-Type": "application/json"}
+    if access.key is not None:
+        headers["Authorization"] = f"Bearer {access.key}"
     answers = [_Answer(failed=True) for _ in range(load.requests)]
     numbers = iter(range(load.requests))
     lock = threading.Lock()
 
     def work() -> None:
-        with requests.Session() as session:
-            _prepare(session, access, end)
+        allowance = Allowance()
+        allowance.start(max(0.1, end - time.monotonic()), MOST_BYTES)
+        with bounded_pool(url, allowance, access) as pool:
             while True:
                 with lock:
                     number = next(numbers, None)
                 if number is None or time.monotonic() >= end:
                     return
-                answers[number] = _ask(session, url, _body(model, load, number), end)
+                answers[number] = _ask(pool, _body(model, load, number), headers, end)
 
     started = time.monotonic()
     threads = [threading.Thread(target=work, daemon=True) for _ in range(load.batch)]
@@ -64,16 +71,6 @@ def measure(settings: Settings, model: str, load: Load, deadline_seconds: float)
         thread.join(max(0.0, end - time.monotonic()) + 1.0)
     seconds = time.monotonic() - started
     return _point(load, answers, seconds)
-
-
-def _prepare(session: requests.Session, access: Access, end: float) -> None:
-    """Let the session reach the service, until `end` at the latest."""
-    allowance = Allowance()
-    allowance.start(max(0.1, end - time.monotonic()), MOST_BYTES)
-    session.trust_env = False
-    session.mount("http://", BoundedAdapter(allowance, access))
-    if access.key is not None:
-        session.headers["Authorization"] = f"Bearer {access.key}"
 
 
 def _body(model: str, load: Load, number: int) -> dict[str, Any]:
@@ -90,23 +87,29 @@ def _body(model: str, load: Load, number: int) -> dict[str, Any]:
     }
 
 
-def _ask(session: requests.Session, url: str, body: dict[str, Any], end: float) -> _Answer:
+def _ask(pool: Any, body: dict[str, Any], headers: dict[str, str], end: float) -> _Answer:
     answer = _Answer()
     sent = last = time.monotonic()
     left = max(0.1, end - sent)
     try:
-        with session.post(
-            f"{url}/v1/completions", json=body, stream=True, timeout=(5.0, left)
+        with pool.urlopen(
+            "POST",
+            "/v1/completions",
+            json.dumps(body).encode(),
+            headers,
+            retries=False,
+            redirect=False,
+            timeout=Timeout(connect=5.0, read=left),
+            preload_content=False,
         ) as response:
-            response.raise_for_status()
-            for line in response.iter_lines():
+            for line in response if response.status == HTTPStatus.OK else ():
                 now = time.monotonic()
                 if now >= end:
                     answer.failed = True
                     break
-                if _take(answer, line, now - sent, now - last):
+                if _take(answer, line.strip(), now - sent, now - last):
                     last = now
-    except (requests.RequestException, ValueError, KeyError, TypeError):
+    except (HTTPError, HTTPException, OSError, ValueError, KeyError, TypeError):
         answer.failed = True
     if answer.tokens == 0:
         answer.failed = True

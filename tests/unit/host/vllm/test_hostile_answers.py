@@ -80,12 +80,3 @@ def test_a_forged_size_gives_no_prompt_beyond_4096_tokens(name: str) -> None:
         facts = collect(api, Settings(name="vllm", model="m", max_model_len=10**15), seconds=5)
     prefix = facts.prefix
     assert isinstance(prefix, NoAnswer) or prefix.prompt_tokens <= 4096
-
-
-def test_cookies_of_a_stranger_are_not_kept() -> None:
-    answers = corpus()
-    with answering(answers) as base:
-        api = VllmApi(f"{base}/{2 * list(answers).index('cookies')}")
-        for _ in range(3):
-            api.health()
-        assert len(api._session.cookies) == 0
