@@ -22,6 +22,9 @@ STORE_FILE: Final = STATE_DIRECTORY / "llmagent.db"
 BENCHMARK_DIRECTORY: Final = STATE_DIRECTORY / "bench"
 ENGINE_HELP_DIRECTORY: Final = STATE_DIRECTORY / "engine-help"
 
+MODELS_DIRECTORY: Final = Path("/var/lib/vllm/huggingface")
+"""HF_HOME of a service that names neither a user nor another place."""
+
 RUNTIME_DIRECTORY: Final = Path("/run/llmagent")
 """RuntimeDirectory= of llmagent.service; a reboot empties it."""
 

@@ -93,24 +93,82 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         nargs="?",
         help="a service of agent.toml, a systemd unit, or a model's name or directory",
     )
-    parser.add_argument("--config-json", metavar="FILE", type=Path, help="a model's config.json")
-    parser.add_argument("--model", metavar="DIR|NAME", help="a model's directory, or a known name")
-    parser.add_argument("--gpu", metavar="NAME", help='a card by name, as "RTX 4090" or L40S')
     parser.add_argument(
-        "--gpu-memory-gib", metavar="GIB", help="of one card; default: the smallest here"
+        "--config-json",
+        metavar="FILE",
+        type=Path,
+        help="plan the model of this config.json; default: the one found by the model's name",
     )
-    parser.add_argument("--gpu-name", metavar="NAME", help="the card's name beside its memory")
-    parser.add_argument("--free-gib", metavar="GIB", help="what neighbours leave of the card")
-    parser.add_argument("--weights-gib", metavar="GIB", help="on one GPU, when known")
-    parser.add_argument("--vllm-version", metavar="VERSION", help="default: the newest known")
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, default=CONFIG_FILE, help="agent.toml, or a .yaml"
+        "--model",
+        metavar="DIR|NAME",
+        help="the model's directory, or its name on the hub; default: what WHAT or -- names",
     )
-    parser.add_argument("--cards", action="store_true", help="a table of cards and counts")
-    parser.add_argument("--prices", metavar="FILE", type=Path, help="prices of cards, for --cards")
-    parser.add_argument("--formats", action="store_true", help="a table of weight and KV formats")
-    parser.add_argument("--sweep", action="store_true", help="a table of contexts and users")
-    parser.add_argument("--format", choices=("human", "json"), default="human")
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME",
+        help='plan for this card, as "RTX 4090" or L40S; default: the smallest card here',
+    )
+    parser.add_argument(
+        "--gpu-memory-gib",
+        metavar="GIB",
+        help="memory of one card in GiB, as its driver shows it; default: that of --gpu",
+    )
+    parser.add_argument(
+        "--gpu-name",
+        metavar="NAME",
+        help="the card's name where --gpu-memory-gib gives its memory; default: not known",
+    )
+    parser.add_argument(
+        "--free-gib",
+        metavar="GIB",
+        help="GiB of a card that its neighbours leave free; default: all but the driver's share",
+    )
+    parser.add_argument(
+        "--weights-gib",
+        metavar="GIB",
+        help="GiB of weights on one GPU, as vLLM printed them; default: counted",
+    )
+    parser.add_argument(
+        "--vllm-version",
+        metavar="VERSION",
+        help="the release that shall run, as 0.28.0; default: the installed, else the newest known",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=CONFIG_FILE,
+        help=f"agent.toml that WHAT is looked up in, or a .yaml of vLLM's own --config; "
+        f"default: {CONFIG_FILE}",
+    )
+    parser.add_argument(
+        "--cards",
+        action="store_true",
+        help="print a table of cards instead: the fewest of each that hold the model",
+    )
+    parser.add_argument(
+        "--prices",
+        metavar="FILE",
+        type=Path,
+        help='with --cards: a TOML file with lines like "RTX 4090" = 0.35 under [prices]',
+    )
+    parser.add_argument(
+        "--formats",
+        action="store_true",
+        help="print a table of weight and KV cache formats instead",
+    )
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="print tables of context lengths and of requests at once instead",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("human", "json"),
+        default="human",
+        help="how the plan is printed; default: human",
+    )
     parser.add_argument("--status", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run, words=Divided(()))
 

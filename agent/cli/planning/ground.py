@@ -36,7 +36,7 @@ SAME_MODEL = frozenset(
 )
 """Options of vLLM that leave the weights as they are."""
 
-_RELEASE = re.compile(r"v?\d+\.\d+(\.\d+)?([a-z.+-].*)?")
+_RELEASE = r"v?\d+\.\d+(\.\d+)?([a-z.+-].*)?"
 
 
 def ground_of(args: argparse.Namespace, subject: Subject) -> tuple[Ground, CardFacts | None]:
@@ -74,7 +74,7 @@ def _release(text: str | None) -> str | None:
     if text is None:
         return None
     newest = ".".join(map(str, NEWEST[:2]))
-    if not _RELEASE.fullmatch(text):
+    if not re.fullmatch(_RELEASE, text):
         raise UsageError(f"--vllm-version {text} is no release; write it as {newest}")
     if version_of(text).release[:2] > NEWEST[:2]:
         raise UsageError(f"--vllm-version {text}: the newest release known here is {newest}")

@@ -8,21 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.cli.planning.words import Divided
 from agent.core.command.given import read_words
 from agent.core.command.picture import Picture, file_arguments, picture_of, picture_of_line
 from agent.core.planner.asked.reading import mistakes_in, overridden
-from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.unit.environment import environment_of
 from agent.errors import UsageError
 from agent.host.models.config import read_model_config
 from agent.host.models.files import read_config, weights_gib
 from agent.host.models.known import known_config, what_it_is
 from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
-from agent.host.systemd.unit_text import unit_text
 from agent.host.vllm.config_file import read_options_file
+from agent.places import MODELS_DIRECTORY
+
+if TYPE_CHECKING:
+    from agent.core.settings.service import ServicePolicy, Settings
 
 YAML = (".yaml", ".yml")
 
@@ -61,8 +62,7 @@ def subject_of(args: argparse.Namespace, words: Divided) -> Subject:
     mistakes = mistakes_in(picture)
     if mistakes:
         raise UsageError("; ".join(mistakes))
-    whose = settings or Settings("vllm", "", environment=picture.environment)
-    home = environment_of(whose)["HF_HOME"]
+    home = _home(settings, picture)
     name = args.model or picture.text("model")
     config, files_gib = _model(name, args.config_json, picture.text("revision"), home)
     return Subject(
@@ -75,6 +75,14 @@ def subject_of(args: argparse.Namespace, words: Divided) -> Subject:
         version=version,
         notes=notes,
     )
+
+
+def _home(settings: Settings | None, picture: Picture) -> str:
+    if settings is None:
+        return picture.environment.get("HF_HOME", str(MODELS_DIRECTORY))
+    from agent.core.unit.environment import environment_of  # with all settings: for a service only
+
+    return environment_of(settings)["HF_HOME"]
 
 
 def _laid_over(base: Picture, more: Picture) -> Picture:
@@ -104,7 +112,7 @@ def _base(
         from agent.host.vllm.install import install_of  # a third of the time of a model's plan
 
         return picture_of(settings, content), settings, install_of(settings).version, ()
-    unit = unit_text(name)
+    unit = _unit(name)
     if unit is not None:
         from agent.core.command.unit_file import unit_command  # with shlex: only where needed
 
@@ -114,6 +122,14 @@ def _base(
     if "/" in name or Path(name).exists() or known_config(name) is not None:
         return picture_of_line((name,)), None, None, ()
     raise UsageError(_nothing_named(name, args.config))
+
+
+def _unit(name: str) -> str | None:
+    if "/" in name and not name.endswith(".service"):
+        return None
+    from agent.host.systemd.unit_text import unit_text  # with D-Bus: not for a model's name
+
+    return unit_text(name)
 
 
 def _line(

@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.core.command.given import Arguments, Given, Place, read_words
 from agent.core.command.options import KINDS, Kind
-from agent.core.engine.command_line import FLAGS
-from agent.core.settings.service import Settings
+
+if TYPE_CHECKING:
+    from agent.core.settings.service import Settings
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -143,6 +144,8 @@ def _name(key: object) -> str:
 
 
 def _keys(settings: Settings) -> Iterable[Given]:
+    from agent.core.engine.command_line import FLAGS  # with all settings: not for a command line
+
     for name in FLAGS:
         value = getattr(settings, name)
         if value is not None:

@@ -21,7 +21,7 @@ from agent.core.planner.versions import (
     Version,
 )
 
-UNLINKED = re.compile(r"\ba100|\ba800|rtx pro|pcie", re.IGNORECASE)
+UNLINKED = r"(?i)\ba[18]00|rtx pro|pcie"
 """Large cards without symmetric buffers: Ampere, and those that hang on PCI Express alone."""
 
 COMPILED_GIB, COMPILED_ERROR_GIB = 0.2, 0.45
@@ -58,7 +58,7 @@ def _collectives(device: Device, version: Version) -> tuple[float, float]:
 
     Cards with NVLink and a capability of 9.0 or more keep symmetric buffers for all-reduce.
     """
-    linked = device.memory_gib >= LARGE_GIB and UNLINKED.search(device.name) is None
+    linked = device.memory_gib >= LARGE_GIB and re.search(UNLINKED, device.name) is None
     if version.release >= LEAN_SAMPLER:
         if linked:
             return (1.5 if version.release >= FEWER_BUFFERS else 2.1), 0.8

@@ -6,19 +6,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from agent.core.gpu.catalogue import CardFacts, card_named, nearest_cards
 from agent.errors import HostLacksError, UsageError
+from agent.host.files.packaged import packaged
 
 
 @cache
 def known_cards() -> Mapping[str, CardFacts]:
     """Return the cards of this package by name; raises HostLacksError when its data is damaged."""
-    file = resources.files("agent.cards") / "cards.toml"
+    file = packaged("cards", "cards.toml")
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
         return MappingProxyType({name: _card(name, table) for name, table in tables.items()})

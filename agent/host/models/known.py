@@ -7,10 +7,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from agent.errors import HostLacksError
+from agent.host.files.packaged import packaged
 
 _AWQ: Mapping[str, Any] = {"quant_method": "awq", "by_name": True}
 _GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
@@ -78,7 +78,7 @@ def known_models() -> Mapping[str, Mapping[str, Any]]:
 
     Raises HostLacksError when the package's data cannot be read, as do its values.
     """
-    file = resources.files("agent.models") / "known.toml"
+    file = packaged("models", "known.toml")
     try:
         known = _Known(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.core.command.given import read_words
-from agent.core.settings.service import Settings
 from agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.core.settings.service import Settings
 
 MOST_BYTES = 256 * 1024
 

@@ -56,7 +56,7 @@ def test_without_a_command_the_status_is_shown_and_the_next_step(
     assert "llmagent help" in text
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "plan"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_says_what_it_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert modules_of([command])
     with pytest.raises(SystemExit):

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from agent.core.planner.versions import Version
 
-HOPPER = re.compile(r"\b(?:g?h[128]00|h20|h800)\b", re.IGNORECASE)
-OLDER = re.compile(
-    r"\b(?:a100|a800|a10g?|a16|a2|a30|a40|a\d{4}|l4|l40s?|v100|t4|[34]0[5-9]0|rtx 6000 ada)\b",
-    re.IGNORECASE,
+HOPPER = r"(?i)\b(?:g?h[128]00|h20|h800)\b"
+OLDER = (
+    r"(?i)\b(?:a100|a800|a10g?|a16|a2|a30|a40|a\d{4}|l4|l40s?|v100|t4|[34]0[5-9]0|rtx 6000 ada)\b"
 )
 """Cards before Hopper, and Ada: their 4-bit floats run on Marlin."""
 
@@ -39,6 +38,6 @@ ANY_KERNELS = Kernels()
 
 def kernels_of(version: Version, gpu_name: str) -> Kernels:
     """Return the kernels of this release on this card."""
-    if version.release < TRITON_MXFP4 or OLDER.search(gpu_name):
+    if version.release < TRITON_MXFP4 or re.search(OLDER, gpu_name):
         return Kernels(MARLIN_STEP, unsure=False)
-    return Kernels(PLAIN_STEP, unsure=HOPPER.search(gpu_name) is None)
+    return Kernels(PLAIN_STEP, unsure=re.search(HOPPER, gpu_name) is None)

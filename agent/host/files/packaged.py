@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds data files of this package without importlib.resources, which loads zip, bz2 and lzma."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import agent
+
+
+def packaged(room: str, name: str) -> Path:
+    """Return the path of a data file: `room` is its folder below agent/, which lies on a disk."""
+    return Path(agent.__path__[0]) / room / name
