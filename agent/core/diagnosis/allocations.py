@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.core.diagnosis.facts import Facts
-from agent.core.diagnosis.failure_lines import FailureLine
+from agent.core.diagnosis.failure_lines import FRAME_OF_MEDIA, FailureLine
 from agent.core.failures.classes import FailureClass as F
 
 CONTEXT_GIB = 0.5
@@ -31,7 +31,7 @@ _IN_THE_LOOP = "EngineCore encountered a fatal error"
 
 _DIED_AT_START = ("failed to start", "initialization failed")
 _START_PEAKS = frozenset({F.OOM_PROFILE, F.OOM_SAMPLER_WARMUP})
-_COMPUTING, _MEDIA = "frame-computing", "frame-multimodal"
+_COMPUTING = "frame-computing"
 
 UNIFIED = (
     "This GPU shares the host's memory, of which gpu_memory_utilization is no bound: page cache "
@@ -46,7 +46,7 @@ GUESSED = (
 MEDIA = (
     "The peak is that of images, video or audio: give --limit-mm-per-prompt (fewer or smaller "
     'items, such as \'{"image": 1, "video": 0}\') or fewer pixels with --mm-processor-kwargs; '
-    "fewer sequences do not help."
+    "fewer sequences help the V0 engine only."
 )
 
 
@@ -74,7 +74,7 @@ def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> S
     if failure in _START_PEAKS:
         if (advice := _no_room_for_peaks(cause.numbers, facts)) != "":
             return Settled(F.OOM_WEIGHTS_LOAD, advice=advice)
-        if _MEDIA in cause.frames:
+        if FRAME_OF_MEDIA in cause.frames:
             return Settled(failure, advice=MEDIA, beyond_settings=True)
     return Settled(failure)
 
@@ -87,7 +87,7 @@ def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
     if any(word in line for line in wrappers for word in _DIED_AT_WORK):
         return F.OOM_RUNTIME, False
     graphs = cause.numbers.get("private_gib", 0.0) > 0
-    computing = bool(cause.frames & {_COMPUTING, _MEDIA})
+    computing = bool(cause.frames & {_COMPUTING, FRAME_OF_MEDIA})
     if not graphs and not computing:
         return cause.failure, True
     if any(word in line for line in wrappers for word in _DIED_AT_START):

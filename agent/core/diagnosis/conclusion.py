@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.allocations import Settled, settle
 from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, FailureLine
@@ -111,6 +111,8 @@ def _killed_without_a_word(run: Run) -> Conclusion:
 
 def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     cause = _hub_was_away(findings) or findings[0]
+    if run.in_container and cause.in_container is not None:
+        cause = replace(cause, failure=cause.in_container, advice="")
     also = _others(cause.failure, [f.failure for f in findings] + list(run.fallbacks))
     evidence = [cause.line]
     if cause.weight >= WRAPPER_WEIGHT and run.tracebacks.deadly is not None:

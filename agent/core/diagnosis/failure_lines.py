@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import read_numbers
+from agent.core.diagnosis.placement.frames import is_of_a_model, is_of_media
 from agent.core.diagnosis.placement.places import Placed
 from agent.core.diagnosis.signatures import Match, Rank, Signature
 from agent.core.diagnosis.tracebacks import Traceback
@@ -49,6 +50,7 @@ _XID_RANKS = {
     XidAction.RESTART: 2.0,
     XidAction.NOTE: NOTE_WEIGHT,
 }
+FRAME_OF_MEDIA = "frame-multimodal"
 _FOLLOWS_ANOTHER_XID = 154
 _SOFT_LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})
 _EXPLAINS_LATER = frozenset({Group.HOST_SOFTWARE})
@@ -88,6 +90,9 @@ class FailureLine:
     switches: tuple[str, ...] = ()
     frames: frozenset[str] = frozenset()
     """Ids of known frames of its traceback."""
+
+    in_container: FailureClass | None = None
+    """The class where vLLM runs as process 1, which a later line may show; None: the same."""
 
     @property
     def ends(self) -> bool:
@@ -175,7 +180,6 @@ def finding_of(
     phase: EnginePhase | None,
     *,
     caught: bool = False,
-    in_container: bool = False,
 ) -> FailureLine | None:
     """Return what a failure line means in this run; `phase` is None when no line has shown it.
 
@@ -183,8 +187,6 @@ def finding_of(
     """
     signature = match.signature
     failure = _class_of(match, trace, phase)
-    if in_container and signature.in_container is not None:
-        failure = signature.in_container
     if failure is None:
         return None
     code = trace.open and line.text.startswith(" ")
@@ -204,15 +206,27 @@ def finding_of(
         soft,
         advice=signature.advice,
         switches=signature.switches,
-        frames=frozenset(trace.frames) if signature.by_phase else frozenset(),
+        frames=_frames(trace) if signature.by_phase else frozenset(),
+        in_container=signature.in_container,
     )
 
 
-def place_tells_more(placed: Placed, finding: FailureLine) -> bool:
-    """Tell whether an exception's place names its class better than a signature did."""
+def _frames(trace: Traceback) -> frozenset[str]:
+    """Return the ids of its known frames; the innermost model tells whether media were read."""
+    model = next((frame for frame in reversed(trace.path) if is_of_a_model(frame)), "")
+    media = {FRAME_OF_MEDIA} if is_of_media(model) else set()
+    return frozenset(trace.frames | media)
+
+
+def place_tells_more(placed: Placed, finding: FailureLine, *, refusal: bool = False) -> bool:
+    """Tell whether an exception's place names its class better than a signature did.
+
+    Of a `refusal` of pydantic, which stands for any exception, its words do where a rule has them.
+    """
+    least = SYMPTOM_WEIGHT if refusal and placed.by_words else HEADLINE_WEIGHT
     return (
         placed.failure is not None
-        and HEADLINE_WEIGHT <= finding.weight < WRAPPER_WEIGHT
+        and least <= finding.weight < WRAPPER_WEIGHT
         and _weight_of_place(placed) < finding.weight
     )
 

@@ -107,7 +107,8 @@ class Run:
         if SignatureKind.FALLBACK not in kinds:
             failing = [match for match in matches if match.signature.kind in _FAILING]
             soft = caught or SignatureKind.CAUGHT in kinds
-            if not self._fail(line, failing, placed, caught=soft):
+            refusal = thrown is not None and thrown.refusal
+            if not self._fail(line, failing, placed, caught=soft, refusal=refusal):
                 self._add_by_place(line, thrown, placed)
         moved = False
         for match in matches:
@@ -204,7 +205,13 @@ class Run:
             self.findings.add(finding_by_place(line, thrown.text, placed, self.lines))
 
     def _fail(
-        self, line: Line, matches: list[Match], placed: Placed | None, *, caught: bool
+        self,
+        line: Line,
+        matches: list[Match],
+        placed: Placed | None,
+        *,
+        caught: bool,
+        refusal: bool = False,
     ) -> bool:
         """Add what one line tells: of several classes only the one that is nearest to the root."""
         if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
@@ -212,20 +219,15 @@ class Run:
         shown = self.phase if self.phase_line else None
         trace = self.tracebacks.of(line.process)
         serves = self.ready or of_a_request(line)
-        boxed = self.in_container
         found = [
             one
             for match in matches
             if not (match.signature.when is When.START and serves)
-            and (
-                one := finding_of(
-                    line, match, self.lines, trace, shown, caught=caught, in_container=boxed
-                )
-            )
+            and (one := finding_of(line, match, self.lines, trace, shown, caught=caught))
         ]
         if found:
             nearest = min(found, key=lambda finding: finding.weight)
-            if placed is not None and place_tells_more(placed, nearest):
+            if placed is not None and place_tells_more(placed, nearest, refusal=refusal):
                 return False
             for finding in found:
                 if finding.failure is nearest.failure:

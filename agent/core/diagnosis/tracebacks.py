@@ -33,6 +33,16 @@ _NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
 _INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line \d+, in ')
 """What only stands within a traceback, whose head may be cut off."""
 
+_QUOTED = re.compile(
+    r"Worker failed with error ['\"](.{1,1000}?)['\"], please check|"
+    r"^\w*(?:Error|Exception): Call to \w{1,60} method failed: (.{1,1000})$|"
+    r"^\w*Error\(['\"]Error in model execution: (.{1,1000}?)['\"]\)$"
+)
+"""A process that says what another one died of: the other's words count, not the place of these."""
+
+_REASON = re.compile(r"\s{0,8}(?:Value error|Assertion failed), (.{1,1200}?)(?: \[type=|$)")
+"""Why a setting was refused: pydantic's line below "1 validation error for ModelConfig"."""
+
 _OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*|chat_utils)\.py:")
 """Modules of vLLM that log what was wrong with one request."""
 
@@ -63,18 +73,22 @@ class Traceback:
     open: bool = False
     harmless: bool = False
     fatal: bool = False
+    refused: bool = False
+    """The line before was pydantic's headline, whose reason comes next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thrown:
     """An exception that may have ended a process: its line, with the failed code where it is bare.
 
-    `frames` are those of its traceback, outermost first; `instead` as in Traceback.
+    `frames` are those of its traceback, outermost first; `instead` as in Traceback. `refusal` is
+    true for the reason that pydantic prints below its headline.
     """
 
     text: str
     frames: tuple[str, ...]
     instead: bool
+    refusal: bool = False
 
 
 @dataclass(slots=True)
@@ -100,10 +114,15 @@ class Tracebacks:
     def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> Thrown | None:
         """Follow one line; before `ready` every uncaught exception ends the run, and is given."""
         text = line.text
+        trace = self.of(line.process)
         if self._unfinished and self.deadly is not None:
             self.deadly = f"{self.deadly} {text.strip()}"[:MAX_TEXT]
             self._unfinished = False
-        trace = self.of(line.process)
+        if trace.refused and (reason := _REASON.match(text)) is not None:
+            trace.refused = False
+            said = f"ValueError: {reason.group(1)}"[:MAX_TEXT]
+            return Thrown(said, tuple(trace.path), instead=False, refusal=True)
+        trace.refused = not ready and "validation error" in text
         if text.startswith(_HARMLESS):
             trace.harmless = True
         if "Traceback (most" in text:
@@ -174,6 +193,8 @@ class Tracebacks:
         if self.deadly is None or self._process == line.process:
             self.deadly, self._process = line.text.strip()[:MAX_TEXT], line.process
             self._unfinished = "validation error" in line.text
+        if (quoted := _QUOTED.search(text)) is not None:
+            return Thrown(f"RuntimeError: {quoted[quoted.lastindex or 0]}", (), instead)
         return Thrown(text[:MAX_TEXT], tuple(trace.path), instead)
 
     def survived(self) -> None:

@@ -8,6 +8,14 @@ import re
 _FRAME = re.compile(r'^ *File "([^"]{1,400})", line \d+, in ([\w.<>]{1,120})')
 _INSTALLED = re.compile(r".*/(?:site|dist)-packages/")
 _STDLIB = re.compile(r".*/python3\.\d+/")
+_MODELS = ("vllm/model_executor/models/", "vllm/models/")
+_PART = re.compile(r"[a-z]+")
+_MEDIA = frozenset(
+    {"vl", "vision", "visual", "vit", "siglip", "clip", "pixtral", "llava", "internvl", "ocr"}
+    | {"audio", "whisper", "omni", "video", "moonvit", "mm", "voxtral", "ultravox", "ovis"}
+)
+"""Parts of the names of models' files in which the towers for images, video and sound are."""
+
 _SOURCE_TREE = re.compile(r".*/(?=(?:vllm|flashinfer|deep_gemm|triton|torch)/)")
 
 _EXCEPTION = re.compile(
@@ -30,8 +38,20 @@ def frame_of(text: str) -> str | None:
     return f"{module_path(path)}:{function}"
 
 
+def is_of_media(frame: str) -> bool:
+    """Tell whether a frame is in a model's file that reads images, video or sound."""
+    module = frame.partition(":")[0]
+    return module.startswith(_MODELS) and bool(_MEDIA.intersection(_PART.findall(module)))
+
+
+def is_of_a_model(frame: str) -> bool:
+    """Tell whether a frame is in the file of a model."""
+    return frame.startswith(_MODELS)
+
+
 def module_path(path: str) -> str:
     """Return the path below the directory that Python imports from."""
+    path = path.replace("\\", "/")
     for root in (_INSTALLED, _STDLIB, _SOURCE_TREE):
         if (under := root.match(path)) is not None:
             return path[under.end() :]

@@ -6,6 +6,10 @@ A rule of places.toml claims exceptions by their `words`, by the `names` of thei
 modules from any frame of the traceback; with a `thrower`, the frame that threw, it tells no more
 than that frame does. Rules with words are tried first, in the order of the files, then those with
 names, then modules from the innermost frame out.
+
+What an engine that serves dies of is no fault of its files, with which it came up, nor of its
+settings where only a frame says so: such a class is `engine-bug` then, unless the rule names one
+for serving in `by_phase`.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.placement.frames import exception_name
-from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass, Group
+from agent.core.failures.meaning import group_of
 from agent.core.patterns import compile_pattern
 
 MAX_WORDS = 2_000
@@ -29,6 +34,12 @@ _ANYWHERE = 500
 """So does a part of a path ("*/ops/") more than where the path begins."""
 
 _MORE = {":": _A_FUNCTION, "*": _ANYWHERE}
+
+_AT_THIS_TIME = 0.5
+"""A rule for the phase at hand is taken before one for any phase, the modules being equal."""
+
+_FILES = frozenset({Group.FILES})
+_PROVED_BY_SERVING = _FILES | {Group.CONFIGURATION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,9 @@ class PlaceRule:
     """The class by the exception's own name; it goes before `by_phase`."""
 
     by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
+    phases: tuple[EnginePhase, ...] = ()
+    """The phases in which the rule counts; (): in all."""
+
     transparent: bool = False
     """It only looks through the frame."""
 
@@ -108,7 +122,7 @@ class Places:
         A frame is "module/path.py:function". None where nothing is known of it.
         """
         name = exception_name(text)
-        thrown = self._thrown_from(frames)
+        thrown = self._thrown_from(frames, phase)
         innermost = thrown or (frames[-1] if frames else "")
         for rule in (*self._worded, *self._named):
             if rule.words is not None and rule.words.search(text, 0, MAX_WORDS) is None:
@@ -119,13 +133,15 @@ class Places:
                 continue
             if rule.thrower and not any(_is_in(innermost, module) for module in rule.thrower):
                 continue
+            if rule.phases and phase not in rule.phases:
+                continue
             failure = _class_of(rule, name, phase)
             if failure is not None:
                 by_words = rule.words is not None and not rule.thrower
                 return _placed(rule, failure, name, innermost, by_words=by_words)
         known: Placed | None = None
         for frame in reversed(frames):
-            rule_of_frame = self._rule_of(frame)
+            rule_of_frame = self._rule_of(frame, phase)
             if rule_of_frame is None or rule_of_frame.transparent:
                 continue
             failure = _class_of(rule_of_frame, name, phase)
@@ -135,20 +151,23 @@ class Places:
             known = known or found
         return known
 
-    def _thrown_from(self, frames: Sequence[str]) -> str:
+    def _thrown_from(self, frames: Sequence[str], phase: EnginePhase | None) -> str:
         """Return the innermost frame of a known place: deeper ones are the language's own."""
         for frame in reversed(frames):
-            rule = self._rule_of(frame)
+            rule = self._rule_of(frame, phase)
             if rule is not None and not rule.transparent:
                 return frame
         return ""
 
-    def _rule_of(self, frame: str) -> PlaceRule | None:
+    def _rule_of(self, frame: str, phase: EnginePhase | None) -> PlaceRule | None:
         """Return the rule with the longest module that the frame is in."""
-        longest, best = 0, None
+        longest, best = 0.0, None
         for rule in self._framed:
+            if rule.phases and phase not in rule.phases:
+                continue
             for module in rule.modules:
-                length = len(module) + _MORE.get(module[0], 0)
+                length: float = len(module) + _MORE.get(module[0], 0)
+                length += _AT_THIS_TIME if rule.phases else 0.0
                 if length > longest and _is_in(frame, module):
                     longest, best = length, rule
         return best
@@ -166,10 +185,16 @@ def _is_in(frame: str, module: str) -> bool:
 def _class_of(rule: PlaceRule, name: str, phase: EnginePhase | None) -> FailureClass | None:
     last = name.rpartition(".")[2]
     if last in rule.by_exception:
-        return rule.by_exception[last]
-    if phase is not None and phase in rule.by_phase:
-        return rule.by_phase[phase]
-    return rule.failure
+        failure: FailureClass | None = rule.by_exception[last]
+    elif phase is not None and phase in rule.by_phase:
+        failure = rule.by_phase[phase]
+    else:
+        failure = rule.failure
+    serves = phase is EnginePhase.SERVING and phase not in rule.by_phase
+    if failure is None or not serves:
+        return failure
+    proved = _FILES if rule.words is not None else _PROVED_BY_SERVING
+    return FailureClass.ENGINE_BUG if group_of(failure) in proved else failure
 
 
 def _placed(
@@ -184,7 +209,7 @@ class PlaceError(ValueError):
 
 _KEYS = frozenset(
     {"id", "what", "class", "modules", "thrower", "names", "words", "by_exception", "by_phase"}
-    | {"transparent", "advice", "switches", "example"}
+    | {"phases", "transparent", "advice", "switches", "example"}
 )
 
 
@@ -218,6 +243,7 @@ def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object
                 EnginePhase(k): FailureClass(str(v))
                 for k, v in _table(table.get("by_phase", {})).items()
             },
+            phases=tuple(EnginePhase(name) for name in _texts(table, "phases")),
             transparent=table.get("transparent") is True,
             advice=str(table.get("advice", "")),
             switches=_texts(table, "switches"),
