@@ -34,6 +34,9 @@ KNOWN = (
 )
 
 
+NEW_KINDS = ("qwen4", "glm5", "deepseek_v4", "gemma4_assist", "minimax_m3")
+"""Families whose cache was held against no start: sparse indexers, compressed caches, n-grams."""
+
 ENCODERS = (
     *("bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "distilbert", "mpnet"),
     *("deberta", "electra", "camembert", "gte", "new", "eurobert", "neobert", "jina_bert"),
@@ -57,7 +60,7 @@ def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     if text.get("compress_ratios"):
         # DeepSeek-V4 keeps a compressed cache beside a window.
         return False
-    if kind_of(text).startswith(("qwen4", "glm5", "deepseek_v4", "gemma4_assist")):
+    if kind_of(text).startswith(NEW_KINDS):
         return False
     if is_encoder_only(config, text):
         return True

@@ -77,7 +77,7 @@ _WINDOWS = {"sliding_attention", "sliding", "local", "local_attention", "sliding
 _STATES = {"linear_attention", "mamba", "mamba2", "recurrent", "conv", "ssm", "short_conv"}
 _LATENT_KINDS = (
     *("deepseek", "kimi", "longcat", "glm_moe_dsa", "glm4_moe_lite", "glm5", "pangu_ultra"),
-    *("mistral_large", "mistral3", "bailing_hybrid", "axk1", "hy_v4"),
+    *("mistral_large", "mistral3", "mistral4", "bailing_hybrid", "axk1", "hy_v4"),
 )
 """Families whose latent vLLM caches; others with a kv_lora_rank cache keys and values."""
 

@@ -138,7 +138,8 @@ def _read(config: Mapping[str, Any]) -> Model:
 def _intermediate(text: Mapping[str, Any], hidden: int) -> int:
     wide = number(
         text,
-        *("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+        *("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size"),
+        *("n_inner", "ffn_dim", "ffn_hidden_size"),
     )
     if kind_of(text).startswith("granitemoehybrid") and not number(text, "num_local_experts"):
         wide = number(text, "shared_intermediate_size") or wide

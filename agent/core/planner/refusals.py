@@ -32,17 +32,17 @@ def refusal_of(model: Model, request: PlanRequest, batch: Batch) -> str:
         _format(model, asked)
         or _batch(request, batch)
         or _split(model, request)
-        or ("" if _is_by_name(model) else torn_scales(model, request))
+        or ("" if _is_guessed(model) else torn_scales(model, request))
     )
 
 
 def doubt_of(model: Model, request: PlanRequest) -> str:
-    """Return why vLLM may refuse: what nothing but the name of a checkpoint tells."""
-    return torn_scales(model, request) if _is_by_name(model) else ""
+    """Return why vLLM may refuse: what only a name tells, or a family that nobody measured."""
+    return torn_scales(model, request) if _is_guessed(model) else ""
 
 
-def _is_by_name(model: Model) -> bool:
-    return bool(model.quantization_config.get("by_name"))
+def _is_guessed(model: Model) -> bool:
+    return bool(model.quantization_config.get("by_name")) or not model.known
 
 
 def _format(model: Model, asked: str) -> str:
@@ -93,4 +93,5 @@ def torn_scales(model: Model, request: PlanRequest) -> str:
         stored = format_of(model, request.quantization)
     except UnknownQuantizationError:
         return ""
-    return torn_scale(model, stored, request.tensor_parallel_size)
+    tp, whole = request.tensor_parallel_size, request.asked.whole_experts
+    return torn_scale(model, stored, tp, whole_experts=whole)

@@ -24,6 +24,9 @@ class Asked:
     data_parallel: int = 1
     """Replicas, each on its own GPUs."""
 
+    whole_experts: bool = False
+    """Experts are spread over the GPUs, none is split (--enable-expert-parallel)."""
+
     decode_context: int = 1
     text_only: bool = False
     cpu_offload_gib: float = 0.0

@@ -107,6 +107,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
     wrong = mistakes_in(picture)
     asked = Asked(
         data_parallel=split.data,
+        whole_experts=split.experts,
         decode_context=split.decode_context,
         text_only=_is_text_only(picture, model, request),
         cpu_offload_gib=picture.real("cpu_offload_gb") or 0.0,

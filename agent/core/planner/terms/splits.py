@@ -14,14 +14,17 @@ from agent.core.planner.model import Model
 from agent.core.planner.terms.formats import Format
 
 
-def torn_scale(model: Model, stored: Format, gpus: int) -> str:
+def torn_scale(model: Model, stored: Format, gpus: int, *, whole_experts: bool = False) -> str:
     """Return why the format cannot be split over so many GPUs, "" where it can.
+
+    `whole_experts`: each GPU has some of the experts (--enable-expert-parallel), none is split.
 
     Experts in AWQ and GPTQ are left out: where Marlin's kernel refuses their split, another one
     with smaller groups takes them.
     """
     if stored.block:
-        for what, width in (*_rows(model, gpus), *_blocks_only(model, gpus)):
+        experts = () if whole_experts else _blocks_only(model, gpus)
+        for what, width in (*_rows(model, gpus), *experts):
             if width % stored.block:
                 return (
                     f"block-FP8 scales {stored.block} x {stored.block} numbers, which does not "

@@ -77,6 +77,7 @@ def bytes_per_token(config: dict[str, Any], version: str = "0.19", **asked: Any)
         ("ibm-granite/granite-3.1-1b-a400m-instruct", 1.33),
         ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 31.6),
         ("nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16", 120.7),
+        ("MiniMaxAI/MiniMax-M3", 428),
         ("BAAI/bge-m3", 0.568),
         ("BAAI/bge-base-en-v1.5", 0.109),
     ],

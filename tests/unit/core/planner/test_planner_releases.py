@@ -111,3 +111,25 @@ def test_what_nobody_knows_of_a_name_stays_a_span() -> None:
 
 def test_llama_3_70b_ends_at_its_own_length() -> None:
     assert model("TechxGenus/Meta-Llama-3-70B-Instruct-AWQ").max_position == 8192
+
+
+def test_experts_that_are_spread_whole_tear_no_scale() -> None:
+    """The cure that vLLM names for Qwen3-235B-A22B-FP8 on eight GPUs (vllm#17569)."""
+    gpus: dict[str, Any] = {"tensor_parallel_size": 8}
+    torn = plan("Qwen/Qwen3-235B-A22B-FP8", 79.18, "0.19.0", **gpus)
+    spread = Asked(whole_experts=True)
+    served = plan("Qwen/Qwen3-235B-A22B-FP8", 79.18, "0.19.0", **gpus, asked=spread)
+    assert torn.verdict is Fit.DOES_NOT_FIT
+    assert served.verdict is Fit.FITS
+
+
+def test_a_family_that_was_never_measured_is_not_refused_for_a_guess() -> None:
+    eight = plan("Qwen/Qwen3.8-Flash-Next-FP8", 44.39, "0.28.0", tensor_parallel_size=8)
+    assert eight.verdict is Fit.TIGHT
+    assert "never measured" in eight.reason
+
+
+def test_a_latent_of_mistral_small_4_is_what_vllm_printed() -> None:
+    """22.5 GiB for 1,048,576 tokens (kaito-project/kaito#2132)."""
+    found = plan("mistralai/Mistral-Small-4-119B-2603", 93.1, "0.20.1", tensor_parallel_size=2)
+    assert found.needed_kv_gib == pytest.approx(22.5, rel=0.001)
