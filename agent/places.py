@@ -29,5 +29,8 @@ RUNTIME_DIRECTORY: Final = Path("/run/llmagent")
 """RuntimeDirectory= of llmagent.service; a reboot empties it."""
 
 STATUS_FILE: Final = RUNTIME_DIRECTORY / "status.json"
+CONTROL_SOCKET: Final = RUNTIME_DIRECTORY / "control.sock"
+"""Where root and the group llmagent ask the daemon for something."""
+
 REFUSAL_FILE: Final = RUNTIME_DIRECTORY / "refused.json"
 """What was wrong with the agent.toml that a reload has refused."""

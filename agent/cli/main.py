@@ -25,6 +25,10 @@ COMMANDS = (
     "status",
     "why",
     "verify",
+    "pause",
+    "resume",
+    "restart",
+    "drain",
     "events",
     "diagnose",
     "bench",
@@ -32,14 +36,16 @@ COMMANDS = (
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
 
-_MODULES = MappingProxyType({"import": "beginning.take_in"})
+STEERING = ("pause", "resume", "restart", "drain")
+_MODULES = MappingProxyType(
+    {"import": "beginning.take_in", **{name: f"steering.{name}" for name in STEERING}}
+)
 """Where a command's module stands, if not under its own name."""
 
 ELSEWHERE = MappingProxyType(
     {
         "start": "systemctl start {}",
         "stop": "systemctl stop {}",
-        "restart": "systemctl restart {}",
         "enable": "systemctl start {}",
         "disable": "systemctl stop {}",
         "reload": "systemctl reload llmagent",

@@ -34,6 +34,9 @@ order is part of the meaning:
 What a decision asks of the world (a start, a stop, a fetch) is part of the state that it returns,
 under a number. The loop records that state and the reason before it carries the actions out; after
 a crash the same passes find what was asked and never seen to happen, and ask again.
+
+A service that an operator has paused is looked at like any other and told of; each pass that would
+act on it leaves it alone, and finds the same to do once the pause is over.
 """
 
 from __future__ import annotations
@@ -49,7 +52,15 @@ from agent.core.judges.holders import processes as ground
 from agent.core.judges.recover import forgetting as learning
 from agent.core.judges.recover import port, recovery
 from agent.core.judges.recover import trials as probing
-from agent.core.judges.service import checkup, configuration, evidence, holds, lifecycle
+from agent.core.judges.service import (
+    checkup,
+    configuration,
+    evidence,
+    holds,
+    lifecycle,
+    steering,
+    wishes,
+)
 from agent.core.judges.start import fetching, leftovers, planning
 from agent.core.judges.turn import Turn
 from agent.core.state.host import Decision, HostState
@@ -78,6 +89,7 @@ from agent.core.state.observations import (
 from agent.core.state.policy import HostPolicy
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
+from agent.core.state.steering.requests import OperatorAsked
 
 
 def decide(state: HostState, observation: Observation, policy: HostPolicy) -> Decision:
@@ -86,6 +98,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
     match observation:
         case Tick():
             xids.on_tick(turn)
+            wishes.on_tick(turn, observation.local_seconds)
             for s in tuple(turn.services.values()):
                 s = liveness.on_tick(turn, lifecycle.on_tick(turn, s))
                 turn.put(probing.on_tick(turn, s, observation.local_seconds))
@@ -104,6 +117,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             cards.on_done(turn, observation)
         case XidSeen():
             xids.on_xid(turn, observation)
+        case OperatorAsked():
+            steering.on_asked(turn, observation)
         case HostExamined():
             checkup.on_examined(turn, observation)
         case _:

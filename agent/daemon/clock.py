@@ -6,7 +6,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from agent.core.measures import HOUR_SECONDS
+
 Clock = Callable[[], float]
+
+
+def seconds_since_midnight() -> float:
+    """Return the local time of day."""
+    now = time.localtime()
+    return now.tm_hour * HOUR_SECONDS + now.tm_min * 60.0 + now.tm_sec
 
 
 def wall_clock_is_ahead_by(clock: Clock) -> float:

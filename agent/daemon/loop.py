@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.config.agent_toml import load
 from agent.core.guard import Guard, as_shown, guarded, place_of, set_aside
-from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
+from agent.core.measures import DAY_SECONDS
 from agent.core.settings.changes import changes
 from agent.core.settings.config import Config
 from agent.core.state.actions import Action
@@ -27,7 +27,7 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
-from agent.daemon.clock import Clock
+from agent.daemon.clock import Clock, seconds_since_midnight
 from agent.daemon.log import about, log
 from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.daemon.recorder import Recorder
@@ -139,7 +139,7 @@ class Loop:
         if left > 0:
             with contextlib.suppress(queue.Empty):
                 return self._messages.get(timeout=left)
-        return Tick(self._clock(), _seconds_since_midnight())
+        return Tick(self._clock(), seconds_since_midnight())
 
     def _handle(self, observation: Observation) -> None:
         decision, self._guard = guarded(self._state, observation, self._policy, self._guard)
@@ -221,11 +221,6 @@ def _load_unless_refused(file: Path) -> Config:
     if refused := take_refusal():
         raise ConfigError(str(file), refused)
     return load(file)
-
-
-def _seconds_since_midnight() -> float:
-    now = time.localtime()
-    return now.tm_hour * HOUR_SECONDS + now.tm_min * 60.0 + now.tm_sec
 
 
 def _starts_soon(state: HostState, at: float) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from agent.core.engine.command_line import FLAGS
@@ -18,13 +19,16 @@ from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
+from agent.core.state.steering.wishes import Pause
 from agent.core.view.gpus import GpusView, view_of_gpus
 from agent.core.view.host import HostView
 from agent.core.view.snapshot import (
+    AskedView,
     FailureView,
     FetchView,
     HeldView,
     OverrideView,
+    PauseView,
     PlanView,
     ProgressView,
     ProvenView,
@@ -110,18 +114,24 @@ class Publisher:
             phases=PHASES,
             config_valid=not self._mistakes,
             config_error="; ".join(self._mistakes),
-            services=tuple(self._shown(s, policy, ahead) for s in state.services.values()),
+            services=tuple(
+                self._shown(s, policy, ahead, _paused((s.pause, state.pause), now, ahead))
+                for s in state.services.values()
+            ),
             sources=tuple(_source(h, now, ahead) for h in self._health),
             last_decision_seconds=_wall(self._decided_at, ahead),
             findings=state.findings,
             gpus=_gpus(state, now, ahead),
             host=self._host(now),
+            paused=_paused((state.pause,), now, ahead),
         )
 
-    def _shown(self, s: ServiceState, policy: HostPolicy, ahead: float) -> ServiceView:
+    def _shown(
+        self, s: ServiceState, policy: HostPolicy, ahead: float, paused: PauseView | None
+    ) -> ServiceView:
         lines = self._lines.get(s.name, NO_LINES)
         try:
-            view = _service(s, policy, lines, ahead)
+            view = replace(_service(s, policy, lines, ahead), paused=paused)
         # One service that cannot be shown must not hide the others.
         except Exception as error:  # noqa: BLE001
             self.unshown = {**self.unshown, s.name: place_of(error)}
@@ -204,7 +214,30 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         journal_suppressed_lines=lines.suppressed,
         api=live.counters if s.phase in (Phase.SERVING, Phase.VERIFYING) else None,
         hang_detection_off=live.unjudged,
+        planned_restart=_planned_restart(s, ahead),
+        drain=_drain(s, ahead),
     )
+
+
+def _paused(pauses: tuple[Pause | None, ...], now: float, ahead: float) -> PauseView | None:
+    in_force = [pause for pause in pauses if pause is not None and now < pause.until]
+    last = max(in_force, key=lambda pause: pause.until, default=None)
+    if last is None:
+        return None
+    return PauseView(_wall(last.since, ahead), _wall(last.until, ahead), last.by)
+
+
+def _planned_restart(s: ServiceState, ahead: float) -> AskedView | None:
+    plan = s.planned_restart
+    return None if plan is None else AskedView(str(plan), plan.by, _wall(plan.not_before, ahead))
+
+
+def _drain(s: ServiceState, ahead: float) -> AskedView | None:
+    drain = s.drain
+    if drain is None:
+        return None
+    what = "stopped once no request runs or waits"
+    return AskedView(what, drain.by, _wall(drain.not_after, ahead))
 
 
 def _progress(s: ServiceState) -> ProgressView | None:

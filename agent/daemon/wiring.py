@@ -26,6 +26,7 @@ from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
+from agent.core.state.steering.requests import Answer
 from agent.daemon.beginning import load_config, open_store, reexecute, removal
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.effectors.api import ApiEffector
@@ -43,6 +44,7 @@ from agent.daemon.recorder import Recorder
 from agent.daemon.service_threads import ServiceThreads
 from agent.daemon.sources.api import ApiSource, Watched
 from agent.daemon.sources.checkup import CheckupSource
+from agent.daemon.sources.control import ControlSource
 from agent.daemon.sources.gpus import GpuSource
 from agent.daemon.sources.journal import JournalSource
 from agent.daemon.sources.kernel import CURSOR_NAME, KernelSource
@@ -56,6 +58,7 @@ from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
+from agent.places import CONTROL_SOCKET
 
 JOIN_SECONDS = 0.3
 
@@ -78,6 +81,7 @@ class Daemon:
     fetches: Fetches = field(init=False)
     gpu_source: GpuSource = field(init=False)
     gpu_thread: SourceThread = field(init=False)
+    control: ControlSource = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,6 +100,7 @@ class Daemon:
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
+        self.control = ControlSource(self.places.runtime / CONTROL_SOCKET.name, emit, self.clock)
         files = DriverFiles(self.places.driver)
         self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
         self.gpu_thread = SourceThread(self.gpu_source, self.clock)
@@ -134,6 +139,10 @@ class Daemon:
         """Hand an action to who carries it out."""
         if isinstance(action, Reexecute):
             self.messages.put(Quit(again=True))
+            return
+        if isinstance(action, Answer):
+            store = self.recorder.health
+            self.control.answered(action, "" if store.up else store.detail)
             return
         if isinstance(action, GpuAction):
             self.gpu_lane.submit(action)
@@ -239,7 +248,9 @@ def _run(
     host = watch_host(publisher, clock) if config.metrics.host else ()
     checkup = SourceThread(CheckupSource(lambda: publisher.latest, messages.put, clock), clock)
     publisher.watch_health(checkup.health)
-    beside = (exporter, checkup, *host)
+    control = SourceThread(daemon.control, clock)
+    publisher.watch_health(control.health)
+    beside = (exporter, checkup, control, *host)
     loop = Loop(
         messages,
         recorder,

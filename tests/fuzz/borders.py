@@ -21,6 +21,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.state.rows.stored import state_of
+from agent.core.state.steering.requests import BadRequestError, request_of
 from agent.errors import ConfigError, UsageError
 from agent.host.models.files import weights_gib
 from agent.host.models.json_file import parse as parse_json
@@ -192,7 +193,9 @@ def state() -> Border:
 
     def take(content: bytes) -> None:
         text = content.decode("utf-8", "replace")
-        found, _ = state_of(dict.fromkeys(("host", "service:x", "gpu:x", "checkup", ""), text))
+        found, _ = state_of(
+            dict.fromkeys(("host", "service:x", "gpu:x", "checkup", "pause", ""), text)
+        )
         assert "x" in found.services or not found.services
 
     seeds = [text.encode() for text in rows.values()]
@@ -207,11 +210,31 @@ def state() -> Border:
     return Border("state", take, seeds, words)
 
 
+def control() -> Border:
+    """Return the border of the control socket's requests."""
+
+    def take(content: bytes) -> None:
+        with contextlib.suppress(BadRequestError):
+            _none(request_of(content.decode("utf-8", "replace")))
+
+    seeds = (
+        b'{"do": "pause", "service": "vllm", "seconds": 7200}',
+        b'{"do": "resume"}',
+        b'{"do": "restart", "service": "vllm", "time_of_day": 10800, "every_day": true}',
+        b'{"do": "drain", "service": "vllm", "seconds": 600}',
+    )
+    words = (b'"do": ', b'"seconds": ', b'"when_idle": ', b'"cancel": ', b"true", b"null")
+    return Border("control", take, seeds, words)
+
+
 @contextmanager
 def borders() -> Iterator[dict[str, Border]]:
     """Return all borders that need no library of the rig, by name."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, http() as web:
-        plain: tuple[Callable[[], Border], ...] = (metrics, config_json, agent_toml, state, log)
+        plain: tuple[Callable[[], Border], ...] = (
+            *(metrics, config_json, agent_toml, state, log),
+            control,
+        )
         every = [make() for make in plain]
         every += [web, checkpoint(Path(one)), web_config(Path(two))]
         yield {border.name: border for border in every}

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from agent.core.doctor.finding import fail
 from agent.core.engine.metrics import Counters
-from agent.core.view.snapshot import FailureView, Snapshot
+from agent.core.view.snapshot import AskedView, FailureView, Snapshot
 from agent.daemon.metrics.collector import SnapshotCollector
 from tests.given.some_gpus import GB10, H200, RTX4090, some_gpus
 from tests.given.some_host import HOST
@@ -22,6 +22,7 @@ from tests.given.some_snapshot import HELD, SERVING, SNAPSHOT
 BUSY = replace(
     SERVING,
     failure=FailureView("start-stalled", (), "start again", 990.0),
+    planned_restart=AskedView("at 03:00", "root", 2000.0),
     api=Counters(
         running=3,
         waiting=1,

@@ -7,6 +7,7 @@ now and then anyway: a limit that is not known here is met late by no more than 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from agent.core.judges.alive import start_progress as startup
@@ -32,8 +33,10 @@ def next_tick(
 
     Of the `busy` services each poll would show new tokens, so that none are ever missed.
     """
+    pauses = [p.until for p in (state.pause, *(s.pause for s in state.services.values())) if p]
+    soonest = min((until for until in pauses if until > now), default=math.inf)
     quiet = all(_is_quiet(s, now) for s in state.services.values())
-    soonest = now + (QUIET_SECONDS if quiet else RESTLESS_SECONDS)
+    soonest = min(soonest, now + (QUIET_SECONDS if quiet else RESTLESS_SECONDS))
     for s in state.services.values():
         policy = policies.get(s.name)
         if policy is not None:
@@ -45,11 +48,14 @@ def next_tick(
 
 def _is_quiet(s: ServiceState, now: float) -> bool:
     waits = s.phase is Phase.WAITING and s.retry_at > now
-    return s.asked is None and (s.phase in QUIET or waits)
+    steered = s.planned_restart is not None and s.planned_restart.not_before <= now
+    return s.asked is None and not steered and (s.phase in QUIET or waits)
 
 
 def _due(s: ServiceState, policy: ServicePolicy, *, busy: bool) -> Iterator[float]:
     recovery, live = policy.recovery, s.live
+    if s.planned_restart is not None:
+        yield s.planned_restart.not_before
     if s.asked is not None:
         patience = recovery.stop_seconds + policy.settings.shutdown_timeout + GRACE_SECONDS
         yield s.asked.at + patience

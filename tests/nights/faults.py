@@ -47,6 +47,13 @@ class What(StrEnum):
     ACTION_LOST = "an action is lost"
     JOURNAL_GONE = "the journal is gone"
     STALE_NEWS = "stale news"
+    PAUSED = "the operator has llmagent leave it alone"
+    PLANNED = "the operator asks llmagent for a restart"
+
+
+STEERED = frozenset({What.PAUSED, What.PLANNED})
+"""Drawn only for nights that an operator steers: the others stay as they are."""
+DRAWN = tuple(what for what in What if what not in STEERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ def of_class(failure: FailureClass, rng: random.Random, at: float, service: str)
 def anything(rng: random.Random, at: float, service: str) -> Fault:
     """Return one thing that is no failure class of its own, or a random class."""
     lasting = rng.choice([5 * 60.0, 20 * 60.0, HOUR])
-    match rng.choice(list(What)):
+    match rng.choice(DRAWN):
         case What.BUSY:
             how = rng.choice(BUSY)
             seconds = {"long prefill": 100.0, "overloaded front end": 240.0}.get(how, lasting)
@@ -165,6 +172,21 @@ def anything(rng: random.Random, at: float, service: str) -> Fault:
             return Fault(at, for_a_while, service, seconds=lasting)
         case _:
             return of_class(rng.choice(list(FailureClass)), rng, at, service)
+
+
+def steering(rng: random.Random, services: tuple[str, ...]) -> tuple[Fault, ...]:
+    """Return what an operator asks of llmagent in a night: up to four things."""
+    asked = []
+    for _ in range(rng.randint(1, 4)):
+        at, service = rng.uniform(0, 10 * HOUR), rng.choice(services)
+        if rng.random() < 0.6:
+            seconds = rng.choice([20 * 60.0, HOUR, 3 * HOUR])
+            how = rng.choice(["service", "host"])
+            asked.append(Fault(at, What.PAUSED, service, seconds=seconds, how=how))
+        else:
+            how = rng.choice(["now", "when idle", "later"])
+            asked.append(Fault(at, What.PLANNED, service, how=how))
+    return tuple(asked)
 
 
 def plan(rng: random.Random, failure: FailureClass, services: tuple[str, ...]) -> tuple[Fault, ...]:

@@ -9,6 +9,7 @@ from typing import Protocol, assert_never
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.state.steering.requests import AskPause, AskRestart, Request
 from tests.nights.dooms import AT_LOAD, doom_of, numbers_of
 from tests.nights.engine import BROKEN_FLAG, Doom, Run
 from tests.nights.faults import Fault, What
@@ -34,6 +35,7 @@ class AgentTroubles(Protocol):
     def stale_news(self, *, on: bool) -> None: ...
     def refused_edit(self) -> None: ...
     def mismatch(self, service: str, *, on: bool) -> None: ...
+    def operator_asks(self, request: Request) -> None: ...
 
 
 class Happenings:
@@ -152,6 +154,14 @@ class Happenings:
                 agent.mismatch(fault.service, on=True)
                 self._dies(fault)
                 self._until(fault)
+            case What.PAUSED:
+                service = fault.service if fault.how == "service" else ""
+                agent.operator_asks(AskPause(service, fault.seconds))
+                self._until(fault)
+            case What.PLANNED:
+                later = 12 * 3600.0 if fault.how == "later" else None
+                when_idle = fault.how == "when idle"
+                agent.operator_asks(AskRestart(fault.service, later, when_idle=when_idle))
             case What.AGENT_KILLED:
                 agent.killed(acting=False)
             case What.AGENT_KILLED_ACTING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tests.nights.ledger import Ledger
@@ -41,6 +41,15 @@ def broken_in(seed: int) -> str:
     return ""
 
 
+def broken_when_steered(seed: int) -> str:
+    """Live through a night in which an operator steers; returns what was broken, "" for nothing."""
+    try:
+        under_llmagent(Night.steered(seed))
+    except BrokenPromiseError as broken:
+        return str(broken)
+    return ""
+
+
 def compared(seed: int) -> Compared:
     """Live through the night of a seed under llmagent, and one in EVERY under the others too."""
     night = Night.of(seed)
@@ -54,10 +63,12 @@ def compared(seed: int) -> Compared:
         return Compared(seed, str(broken), ())
 
 
-def all_broken(seeds: Iterable[int]) -> list[str]:
+def all_broken(
+    seeds: Iterable[int], lived: Callable[[int], str] = broken_in, chunk: int = 20
+) -> list[str]:
     """Live through many nights; returns what was broken."""
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        return [broken for broken in pool.imap_unordered(broken_in, seeds, 20) if broken]
+        return [broken for broken in pool.imap_unordered(lived, seeds, chunk) if broken]
 
 
 def all_compared(seeds: Iterable[int]) -> Iterator[Compared]:

@@ -13,7 +13,7 @@ from agent.core.settings.service import ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import Needs
-from tests.nights.faults import NIGHT, Fault, plan
+from tests.nights.faults import NIGHT, Fault, plan, steering
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
 from tests.nights.promises import BrokenPromiseError, Named
@@ -38,6 +38,14 @@ class Night:
         rng = random.Random(seed)
         failure = CLASSES[seed % len(CLASSES)]
         return Night(seed, plan(rng, failure, tuple(_policies(seed))))
+
+    @staticmethod
+    def steered(seed: int) -> Night:
+        """Draw a night in which an operator steers llmagent besides."""
+        rng = random.Random(seed + 3_000_000_000)
+        asked = steering(rng, tuple(_policies(seed)))
+        both = sorted((*Night.of(seed).faults, *asked), key=lambda fault: fault.at)
+        return Night(seed, tuple(both))
 
     def smallest(self, breaks: Callable[[Night], bool]) -> Night:
         """Return the night with as few faults as still break what it broke."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.core.settings.service import TUNABLES, Settings, Tunable
-from agent.core.state.actions import Start, Stop
+from agent.core.state.actions import Fetch, Reap, Start, Stop
 from agent.core.state.host import Decision, HostState
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
+from agent.core.state.steering.requests import Answer, AskPause, AskRestart, Request
 from agent.core.state.unit import UnitFacts
 from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
 from tests.nights.world import World
@@ -33,6 +34,10 @@ class Watcher:
         self._failed: dict[str, dict[Tried, float]] = {}
         self._last: dict[str, Tried] = {}
         self._judged: dict[str, str] = {}
+        self.asked: dict[int, Request] = {}
+        """What an operator has asked of the agent, by the number of the request."""
+        self._paused: dict[str, tuple[float, float]] = {}
+        """When the last pause that was asked for begins and ends, by service; "" is the host."""
         self._worse_since: dict[str, float] = {}
 
     # --- what the agent knows ---
@@ -80,6 +85,10 @@ class Watcher:
                     self._start(before.services.get(action.service), now, action)
                 case Stop():
                     self._stop(before.services.get(action.service), action)
+                case Reap() | Fetch():
+                    self._is_not_paused(action.service, "cleaned up or fetched for")
+                case Answer() if action.done:
+                    self._acknowledged(self.asked[action.number])
                 case _:
                     pass
         for name, s in decision.state.services.items():
@@ -87,9 +96,32 @@ class Watcher:
             if s.phase is Phase.HELD and (was is None or was.phase is not Phase.HELD):
                 self._held(s)
 
+    def _acknowledged(self, request: Request) -> None:
+        now = self._world.clock.now
+        match request:
+            case AskPause():
+                self._paused[request.service] = (now, now + request.seconds)
+            case AskRestart() if request.time_of_day is None or request.when_idle:
+                self._world.unwanted.discard(request.service)
+                self._known_off.discard(request.service)
+                self.edited(request.service)
+            case AskRestart():
+                self.edited(request.service)
+            case _:
+                pass
+
+    def _is_paused(self, service: str) -> bool:
+        pauses = (self._paused.get(name, (0.0, 0.0)) for name in (service, ""))
+        return any(since < self._world.clock.now < until for since, until in pauses)
+
+    def _is_not_paused(self, service: str, how: str) -> None:
+        if self._is_paused(service):
+            raise BrokenPromiseError(f"paused: {service} was {how} in its pause")
+
     def _start(self, before: ServiceState | None, now: ServiceState, action: Start) -> None:
         service, world = action.service, self._world
         self._keeps_its_hands_off(service, "started")
+        self._is_not_paused(service, "started")
         if service in self._known_off:
             raise BrokenPromiseError(f"operator: {service} was started after the operator's stop")
         run = world.runs.get(service)
@@ -123,6 +155,8 @@ class Watcher:
         run = self._world.runs.get(service)
         known = before is not None and run is not None and before.invocation_id == run.invocation
         again = before is not None and before.asked is not None
+        if not again:
+            self._is_not_paused(service, "stopped")
         if self._agent.is_blind:
             return  # a start whose log cannot be read shows no progress
         if action.kill and known and run is not None and run.moves and not again:
@@ -155,6 +189,8 @@ class Watcher:
             if world.clock.now - last_happening <= bound:
                 continue
             s, run = agent.state.services[service], world.runs.get(service)
+            if self._is_paused(service):
+                continue
             if s.foreign or service in world.unwanted:
                 continue
             if s.phase is Phase.HELD and world.may_be_held(service):

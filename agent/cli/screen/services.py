@@ -33,6 +33,7 @@ def detail_lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[
     since = s["since_seconds"]
     yield f"{s['unit']}  {phase} since {local(since)} ({duration(now - since)})"
     yield f"  reason    {s['reason']}"
+    yield from steering_lines(s)
     if s["held"]:
         yield f"  to do     {s['held']['what_to_do']}"
     if s["phase"] == "starting":
@@ -58,6 +59,20 @@ def detail_lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[
         yield f"  drop-in   {path}"
 
 
+def steering_lines(s: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an operator has asked for and what is so until it is over."""
+    if pause := s.get("paused"):
+        until = f"until {local(pause['until_seconds'], '%H:%M on %Y-%m-%d')}"
+        end = f"`llmagent resume {s['name']}` ends it"
+        yield f"  paused    {until}, by {pause['by']}: watched, told of, and left alone; {end}"
+    if planned := s.get("planned_restart"):
+        due = local(planned["due_seconds"], "%Y-%m-%d %H:%M")
+        yield f"  restart   {planned['what']} (from {due} on), asked for by {planned['by']}"
+    if drain := s.get("drain"):
+        due = local(drain["due_seconds"], "%H:%M:%S")
+        yield f"  drain     {drain['what']}, at {due} at the latest, asked for by {drain['by']}"
+
+
 def contradicted(s: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the checks of the present run that show something else than was asked."""
     return [check for check in s["verification"] if check["verdict"] == "contradicted"]
@@ -80,6 +95,7 @@ def _requests(api: Mapping[str, Any]) -> str:
 
 
 def _remarks(s: Mapping[str, Any], width: int, *, colour: bool) -> Iterator[str]:
+    yield from (cut(line, width) for line in steering_lines(s))
     if s["held"]:
         yield f"  to do     {s['held']['what_to_do']}"
     for check in contradicted(s):

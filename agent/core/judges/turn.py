@@ -16,6 +16,7 @@ from agent.core.state.host import Decision, HostState, News
 from agent.core.state.phases import Phase, Then
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import Asked, Live, ServiceState
+from agent.core.state.steering.wishes import Pause
 from agent.core.unit.text import override_note
 
 AGENT = ""
@@ -36,6 +37,7 @@ class Turn:
         self.started_at = state.started_at
         self.findings = state.findings
         self.strangers = state.strangers
+        self.pause = state.pause
         self._actions: list[Action] = []
         self._news: list[News] = []
 
@@ -68,6 +70,21 @@ class Turn:
     def drop(self, name: str) -> None:
         """Forget a service that is no longer configured."""
         del self._services[name]
+
+    def pause_of(self, s: ServiceState) -> Pause | None:
+        """Return the pause that the service is in, its own or the host's, None where it is in none.
+
+        Of two the one that ends later counts.
+        """
+        pauses = [p for p in (s.pause, self.pause) if p is not None and self.at < p.until]
+        return max(pauses, key=lambda p: p.until, default=None)
+
+    def leave_alone(self, s: ServiceState, what: str, why: str) -> ServiceState:
+        """Tell, once, what would be done to a service that is paused; `what` names it."""
+        if s.live.left_alone == what:
+            return s
+        self.tell(s.name, "left-alone", f"paused, so it is left alone: {why}")
+        return replace(s, live=replace(s.live, left_alone=what))
 
     def boot(self, boot_id: str) -> None:
         """Remember which boot of the host this is."""
@@ -103,6 +120,7 @@ class Turn:
             self.started_at,
             self.findings,
             self.strangers,
+            self.pause,
         )
         return Decision(state, tuple(self._actions), tuple(self._news))
 

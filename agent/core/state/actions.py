@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.install import Engine
 from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.steering.requests import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +193,4 @@ ServiceAction = (
     | FetchAction
 )
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
-Action = ServiceAction | GpuAction | Reexecute
+Action = ServiceAction | GpuAction | Reexecute | Answer

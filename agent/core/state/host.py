@@ -11,6 +11,7 @@ from agent.core.gpu.reading import Gpus
 from agent.core.state.actions import Action
 from agent.core.state.card import Card, Strangers
 from agent.core.state.service import ServiceState
+from agent.core.state.steering.wishes import Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class HostState:
     """The state of everything the agent looks after; `cards` are the GPUs by UUID.
 
     `findings` are what the last check of the host found wrong. `gpus` is only the last look and
-    `started_at` the start of this process: neither is stored, nor is `strangers`.
+    `started_at` the start of this process: neither is stored, nor is `strangers`. `pause` is one of
+    the whole host.
     """
 
     boot_id: str = ""
@@ -29,6 +31,7 @@ class HostState:
     started_at: float = 0.0
     findings: tuple[Finding, ...] = ()
     strangers: Strangers = field(default_factory=Strangers)
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)

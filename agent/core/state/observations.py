@@ -24,6 +24,7 @@ from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
 from agent.core.state.golden import Answer
 from agent.core.state.process import EvidenceTaken
+from agent.core.state.steering.requests import OperatorAsked
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 
@@ -271,6 +272,7 @@ HostObservation = (
     | GpusSeen
     | GpuActionDone
     | XidSeen
+    | OperatorAsked
 )
 ServiceObservation = (
     UnitSeen

@@ -26,6 +26,7 @@ class Then(StrEnum):
     WAIT = "wait"
     HOLD = "hold"
     RECOVER = "recover"
+    STAY_DOWN = "stay-down"
 
 
 RUNS = frozenset({Phase.STARTING, Phase.VERIFYING, Phase.SERVING})

@@ -18,6 +18,7 @@ from agent.core.state.golden import Answer, Golden
 from agent.core.state.held import Held
 from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
 from agent.core.state.phases import Phase, Then
+from agent.core.state.steering.wishes import Drain, Pause, PlannedRestart
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
 
@@ -138,6 +139,9 @@ class Live:
     unjudged: str = ""
     """Why no request can show whether the engine lives; "" while one can."""
 
+    left_alone: str = ""
+    """What would have been done to the service in its pause, as it was told; "" for nothing."""
+
     doubted_answer: Answer | None = None
     """One that is not as before, until it was given twice."""
 
@@ -203,6 +207,11 @@ class ServiceState:
     restart_wanted: str = ""
     """Why it is to be restarted as soon as a start can succeed; "" when it is not."""
 
+    pause: Pause | None = None
+    """An operator wants it left alone for a while."""
+
+    planned_restart: PlannedRestart | None = None
+    drain: Drain | None = None
     golden: Golden | None = None
     """How the model answers a fixed question."""
 

@@ -87,6 +87,27 @@ class HeldView:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseView:
+    """Since when, until when and by whom llmagent is told to watch and not to act."""
+
+    since_seconds: float
+    until_seconds: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedView:
+    """A restart or a drain that an operator asked for: in words, by whom, and its time.
+
+    `due_seconds` is the earliest of a restart, the latest of a drain.
+    """
+
+    what: str
+    by: str
+    due_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RolledBackView:
     """Since when and why the last known good settings run in place of those of agent.toml."""
 
@@ -195,6 +216,11 @@ class ServiceView:
     api: Counters | None = None
     """The counters of vLLM's /metrics; None while it was not read."""
 
+    paused: PauseView | None = None
+    """Its own pause or the host's, whichever ends later; None while llmagent acts."""
+
+    planned_restart: AskedView | None = None
+    drain: AskedView | None = None
     hang_detection_off: str = ""
     """Why a hang of the engine could not be seen now, "" while it could."""
 
@@ -229,6 +255,9 @@ class Snapshot:
 
     host: HostView | None = None
     """None where [metrics] host is off."""
+
+    paused: PauseView | None = None
+    """A pause of the whole host."""
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:

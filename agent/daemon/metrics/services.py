@@ -108,6 +108,16 @@ SERVICE: tuple[Row[ServiceView], ...] = (
         lambda s: s.held is not None,
     ),
     gauge(
+        "llmagent_service_paused",
+        "Whether an operator has told llmagent to watch a service and not to act.",
+        lambda s: s.paused is not None,
+    ),
+    gauge(
+        "llmagent_service_planned_restart_timestamp_seconds",
+        "When a restart that an operator has planned is due at the earliest.",
+        lambda s: None if s.planned_restart is None else s.planned_restart.due_seconds,
+    ),
+    gauge(
         "llmagent_service_rolled_back",
         "Whether the last known good settings run in place of those of agent.toml.",
         lambda s: s.rolled_back is not None,

@@ -17,7 +17,10 @@ from tests.fuzz.nvml import nvml
 
 SECONDS = 1.5
 SEED = 20261128
-NAMES = ("metrics", "http", "config.json", "checkpoint", "agent.toml", "web-config", "state", "log")
+NAMES = (
+    *("metrics", "http", "config.json", "checkpoint", "agent.toml"),
+    *("web-config", "state", "log", "control"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
 from tests.nights.faults import What, of_class
 from tests.nights.ledger import Ledger
-from tests.nights.many import all_broken
+from tests.nights.many import all_broken, broken_when_steered
 from tests.nights.night import (
     CLASSES,
     Night,
@@ -39,12 +39,18 @@ from tests.nights.promises import (
     check_repeated,
 )
 
+STEERED = 80
 NIGHTS = 2 * len(CLASSES)
 """Each failure class has its turn twice, among whatever else happens."""
 
 
 def test_the_promises_hold_in_every_night() -> None:
     broken = all_broken(range(NIGHTS))
+    assert not broken, "\n".join(broken[:10])
+
+
+def test_the_promises_hold_though_an_operator_pauses_and_plans_restarts() -> None:
+    broken = all_broken(range(STEERED), broken_when_steered)
     assert not broken, "\n".join(broken[:10])
 
 

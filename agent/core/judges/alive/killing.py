@@ -14,7 +14,9 @@ from agent.core.state.service import Asked, ServiceState
 
 
 def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
-    """End the run for this reason; it is started again."""
+    """End the run for this reason; it is started again. In a pause it is only told of."""
+    if turn.pause_of(s) is not None:
+        return turn.leave_alone(s, failure.value, f"{failure.value}: {why}")
     s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
     settings = s.running or turn.policy_of(s).settings
     dumps = picture_of(settings).table("watchdog_config").get("dump_dir")

@@ -73,6 +73,10 @@ def _not_answered(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
 
 def _stop_for_mismatch(turn: Turn, s: ServiceState, wrong: list[Check]) -> ServiceState:
     why = "; ".join(mismatch_sentence(check) for check in wrong)
+    pause = turn.pause_of(s)
+    if pause is not None:
+        s = turn.leave_alone(s, "mismatch", f"on_mismatch says to stop it: {why}")
+        return replace(s, live=replace(s.live, verify_at=pause.until))
     s = turn.stop(s, why, then=Then.HOLD)
     do = f'Correct [service.{s.name}] in agent.toml, or set expect.on_mismatch = "alert".'
     s = turn.enter(s, Phase.STOPPING, "mismatch", f"stopped, as on_mismatch says: {why}")

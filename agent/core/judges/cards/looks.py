@@ -74,9 +74,10 @@ def _judge(turn: Turn, card: Card, gpu: Gpu, before: Gpus | None) -> Card:
     if _began_anew(gpu, then):
         card = _upset(turn, card, Cause.DRIVER_RELOAD)
     card = heat.on_gpu(turn, card, gpu)
-    card = lower_power.on_gpu(turn, card, gpu, then)
-    for lever in LEVERS:
-        card = lever.on_gpu(turn, card, gpu)
+    if turn.pause is None or turn.at >= turn.pause.until:
+        card = lower_power.on_gpu(turn, card, gpu, then)
+        for lever in LEVERS:
+            card = lever.on_gpu(turn, card, gpu)
     return throttle.on_gpu(turn, card, gpu, then, seconds)
 
 

@@ -53,6 +53,8 @@ def restart_what_waited(turn: Turn) -> None:
         return
     for s in tuple(turn.services.values()):
         mine = s.name in turn.policy.services and not s.foreign
+        if turn.pause_of(s) is not None:
+            continue
         if mine and s.restart_wanted and s.phase in RUNS:
             s = turn.enter(s, Phase.WAITING, "reload", s.restart_wanted)
             turn.put(replace(s, restart_wanted="", retry_at=turn.at, asked=None))

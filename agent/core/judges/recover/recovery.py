@@ -114,6 +114,9 @@ def _recover(
     """Note the failure, then answer it: by its card, by the trial it ended, or by its remedy."""
     case = case_of(turn, s, failure, diagnosis)
     s = _note(turn, s, failure, diagnosis, evidence)
+    pause = turn.pause_of(s)
+    if pause is not None:
+        return _left_alone(turn, s, failure, pause.by)
     unfit = fitness.unfit(turn, s)
     if unfit is not None:
         return _hold(turn, s, unfit)
@@ -128,6 +131,13 @@ def _recover(
     if without_trial is not None:
         return _wait(turn, without_trial, failure, 0.0, "with what was learned before")
     return _apply(turn, s, failure, remedy)
+
+
+def _left_alone(turn: Turn, s: ServiceState, failure: FailureClass, by: str) -> ServiceState:
+    """Spend no remedy in a pause, in which none can be tried: systemd may start it as it was."""
+    why = f"{failure.value}: paused by {by}, so nothing is done about it"
+    s = turn.enter(s, Phase.WAITING, "left-alone", why)
+    return replace(_remedied(s, why), retry_at=turn.at, asked=None, held=None)
 
 
 def _apply(

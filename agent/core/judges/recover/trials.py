@@ -66,6 +66,7 @@ def _is_idle(turn: Turn, s: ServiceState) -> bool:
         s.phase is Phase.SERVING
         and s.settled
         and s.asked is None
+        and turn.pause_of(s) is None
         and unit is not None
         and not unit.foreign
         and counters is not None

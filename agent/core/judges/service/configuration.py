@@ -30,6 +30,8 @@ HAD_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
 def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None:
     """Go on where the last process of the agent stopped, or start over after a reboot."""
     turn.boot(started.boot_id)
+    if turn.pause is not None:
+        turn.pause = in_the_past(turn.pause, turn.at)
     rebooted = bool(known_boot) and known_boot != started.boot_id
     went_down = "the host was rebooted"
     if not started.orderly:
@@ -147,9 +149,13 @@ def _as_it_is(s: ServiceState) -> ServiceState:
 def _restart(turn: Turn, s: ServiceState, what: str) -> ServiceState:
     """Start with the new settings, but never stop a service that could not come up again."""
     why = mismatch(turn.gpus)
-    if not why:
+    if turn.pause_of(s) is not None:
+        waits = "the end of the pause"
+    elif why:
+        waits = f"a reboot: {why}"
+    else:
         return _start_anew(turn, s, what)
-    turn.tell(s.name, "reload", f"the restart that {what} needs waits for a reboot: {why}")
+    turn.tell(s.name, "reload", f"the restart that {what} needs waits for {waits}")
     return replace(s, restart_wanted=f"start with the new settings: {what}")
 
 

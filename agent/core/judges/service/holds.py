@@ -30,9 +30,20 @@ def hold_and_free(turn: Turn) -> None:
     """Hold each service that may not run, and let those go that may again."""
     for by, hold in HOLDS:
         for s in tuple(turn.services.values()):
-            if s.name in turn.policy.services and not s.foreign:
+            if s.name not in turn.policy.services or s.foreign:
+                continue
+            if turn.pause_of(s) is not None:
+                turn.put(_only_told(turn, s, by, hold(turn, s)))
+            else:
                 s = _started_by_hand(turn, s)
                 turn.put(_judge(turn, s, by, hold(turn, s)))
+
+
+def _only_told(turn: Turn, s: ServiceState, by: HeldBy, held: Held | None) -> ServiceState:
+    """Leave a paused service as it is: held or not is judged again when the pause is over."""
+    if held is None or not held.at_once or s.phase not in RUNS:
+        return s
+    return turn.leave_alone(s, by.value, held.why)
 
 
 def _started_by_hand(turn: Turn, s: ServiceState) -> ServiceState:

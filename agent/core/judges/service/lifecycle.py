@@ -17,7 +17,7 @@ from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.recover import recovery, reuse
-from agent.core.judges.service import operator
+from agent.core.judges.service import operator, wishes
 from agent.core.judges.start import fetching, gates, planning
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import FollowLog, ReadLog
@@ -129,7 +129,9 @@ def _on_down(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
             return operator.stopped_by_operator(turn, s)
         case Phase.STOPPING:
             return _after_our_stop(turn, s)
-        case Phase.WAITING | Phase.FETCHING | Phase.HELD if not unit.pending_restart:
+        case Phase.WAITING | Phase.FETCHING | Phase.HELD | Phase.STOPPED if (
+            not unit.pending_restart
+        ):
             return s if s.asked is None else replace(s, asked=None)
         case _:
             return s
@@ -148,6 +150,8 @@ def _died(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         # systemd forgets the result with the unit, and cannot restart what it has no file of.
         how, result = "its unit was removed, by `systemctl disable` or with the package", UNIT_GONE
     died = Died(turn.at, s.phase, result, unit.exec_main_code, unit.exec_main_status)
+    if s.drain is not None:
+        return wishes.died_in_its_drain(turn, s, died)
     s = turn.enter(s, Phase.EXAMINING, "died", f"{s.name}.service ended unasked ({how})")
     turn.do(ReadLog(s.name, s.invocation_id))
     return replace(s, died=died, asked=None)
@@ -162,6 +166,8 @@ def _after_our_stop(turn: Turn, s: ServiceState) -> ServiceState:
     if asked is not None and asked.then is Then.HOLD:
         s = turn.enter(s, Phase.HELD, "held", s.reason)
         return replace(s, asked=None, last_down_at=turn.at)
+    if asked is not None and asked.then is Then.STAY_DOWN:
+        return wishes.drained(turn, s)
     failure = asked.failure if asked is not None else None
     return recovery.recover_from_kill(turn, replace(s, asked=None), failure)
 
@@ -221,6 +227,10 @@ def start_what_may(turn: Turn) -> None:
             continue
         if s.name not in turn.policy.services or turn.at < s.retry_at:
             continue
+        pause = turn.pause_of(s)
+        if pause is not None:
+            turn.put(_waits(turn, s, f"paused by {pause.by}: it is not started"))
+            continue
         if not fetching.model_is_here(turn, s):
             continue
         why = next(filter(None, (gate(turn, s) for gate in GATES)), "")
@@ -255,6 +265,8 @@ def stop_what_must_not_come_back(turn: Turn) -> None:
     for s in tuple(turn.services.values()):
         unit = s.live.unit
         if s.phase not in STAYS_DOWN or s.asked is not None or unit is None:
+            continue
+        if turn.pause_of(s) is not None:
             continue
         if fetching.is_looking(turn, s):
             continue  # a start supersedes systemd's own without a stop before it

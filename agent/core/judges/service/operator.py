@@ -14,7 +14,7 @@ from agent.core.state.unit import UnitFacts
 
 def put_the_link_back(turn: Turn, s: ServiceState) -> None:
     """Link the unit again: `systemctl disable` removes what systemd needs to restart a service."""
-    if s.phase in RUNS and s.asked is None:
+    if s.phase in RUNS and s.asked is None and turn.pause_of(s) is None:
         turn.write_unit(s)
         why = f"the link of {s.name}.service was removed (systemctl disable?): it is put back"
         turn.tell(s.name, "linked", why)

@@ -61,7 +61,8 @@ def go_on(turn: Turn) -> None:
 
 
 def _is_due(turn: Turn, s: ServiceState) -> bool:
-    return s.asked is None and s.live.unit is not None and turn.at >= s.retry_at
+    due = s.asked is None and s.live.unit is not None and turn.at >= s.retry_at
+    return due and turn.pause_of(s) is None
 
 
 def _looked_long_ago(turn: Turn, s: ServiceState) -> bool:

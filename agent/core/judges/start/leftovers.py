@@ -48,7 +48,8 @@ def _has_gpu_memory(turn: Turn, s: ServiceState, leftovers: tuple[Leftover, ...]
 def reap(turn: Turn) -> None:
     """Kill what is left of a service that is to start; at the longest back-off once it is vain."""
     for s in tuple(turn.services.values()):
-        if s.name in turn.policy.services and s.phase is Phase.WAITING and not s.foreign:
+        mine = s.name in turn.policy.services and not s.foreign
+        if mine and s.phase is Phase.WAITING and turn.pause_of(s) is None:
             turn.put(_reap(turn, s))
 
 

@@ -23,11 +23,14 @@ from agent.core.state.learned import Override
 from agent.core.state.migrations import service_row
 from agent.core.state.phases import Phase
 from agent.core.state.service import Asked, ServiceState
+from agent.core.state.steering.wishes import Pause
 
 HOST: Final = "host"
 SERVICE: Final = "service:"
 GPU: Final = "gpu:"
 CHECKUP: Final = "checkup"
+PAUSE: Final = "pause"
+"""The pause of the whole host; null when there is none."""
 
 LONGEST_ROW: Final = 4 << 20
 """A service's row has a few KiB."""
@@ -47,6 +50,7 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
     services: dict[str, ServiceState] = {}
     cards: dict[str, Card] = {}
     findings: tuple[Finding, ...] = ()
+    pause: Pause | None = None
     boot_id, next_action_id = "", 1
     problems: list[str] = []
     for key, text in rows.items():
@@ -62,6 +66,8 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
                 cards[uuid] = decode(Card, {**_table(_parsed(text)), "uuid": uuid}, lost, WHOLE)
             elif key == CHECKUP:
                 findings = decode(_Checkup, {"findings": _parsed(text)}, lost).findings
+            elif key == PAUSE and (document := _parsed(text)) is not None:
+                pause = decode(Pause, document)
         except WRONG as error:
             why = str(error)[:200] or type(error).__name__
             problems.append(f"what was remembered as {key} cannot be read ({why}): forgotten")
@@ -69,7 +75,9 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
             more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
             parts = "; ".join(lost[:SHOWN])
             problems.append(f"of what was remembered as {key} this was left out: {parts}{more}")
-    state = HostState(boot_id, next_action_id, services, cards=cards, findings=findings)
+    state = HostState(
+        boot_id, next_action_id, services, cards=cards, findings=findings, pause=pause
+    )
     return state, tuple(problems)
 
 
