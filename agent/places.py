@@ -29,7 +29,7 @@ RUNTIME_DIRECTORY: Final = Path("/run/llmagent")
 """RuntimeDirectory= of llmagent.service; a reboot empties it."""
 
 STATUS_FILE: Final = RUNTIME_DIRECTORY / "status.json"
-CONTROL_SOCKET: Final = RUNTIME_DIRECTORY / "control.sock"
+CONTROL_SOCKET: Final = RUNTIME_DIRECTORY / "control" / "socket"
 """Where root and the group llmagent ask the daemon for something."""
 
 REFUSAL_FILE: Final = RUNTIME_DIRECTORY / "refused.json"

@@ -58,7 +58,7 @@ from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
-from agent.places import CONTROL_SOCKET
+from agent.places import CONTROL_SOCKET, RUNTIME_DIRECTORY
 
 JOIN_SECONDS = 0.3
 
@@ -100,7 +100,8 @@ class Daemon:
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
-        self.control = ControlSource(self.places.runtime / CONTROL_SOCKET.name, emit, self.clock)
+        socket = self.places.runtime / CONTROL_SOCKET.relative_to(RUNTIME_DIRECTORY)
+        self.control = ControlSource(socket, emit, self.clock)
         files = DriverFiles(self.places.driver)
         self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
         self.gpu_thread = SourceThread(self.gpu_source, self.clock)

@@ -44,7 +44,7 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.requests import Answer, OperatorAsked, Request
+from agent.core.state.steering.requests import Answer
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check, Verdict
 from tests.given.simulated_engine import diagnosis_of
@@ -67,7 +67,6 @@ class LlmAgent(Senses):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.watcher = Watcher(world, self)
-        self._asked = 0
 
     def begin(self) -> None:
         """A new agent process: only what was recorded is left of the old one."""
@@ -182,9 +181,7 @@ class LlmAgent(Senses):
                 self._verify(action)
             case Canary():
                 self._ask_for_one_token(action)
-            case Answer():
-                pass  # the watcher heard it when it was decided
-            case Reap() | SetPowerLimit() | LockClocks() | SetPersistenceMode():
+            case Answer() | Reap() | SetPowerLimit() | LockClocks() | SetPersistenceMode():
                 pass  # nothing is left over, and nothing of the card is asked for
 
     def _job_ended(self, action: Start | Stop, *, ran: bool) -> None:
@@ -259,13 +256,6 @@ class LlmAgent(Senses):
             self.policies = dict(self.world.policies)
             self.watcher.edited(service)
             self.observe(ConfigLoaded(self.clock.now, reload=True))
-
-    def operator_asks(self, request: Request) -> None:
-        if self.up:
-            self._asked += 1
-            self.watcher.asked[self._asked] = request
-            at = self.clock.now
-            self.observe(OperatorAsked(at, self._asked, request, "root", at % 86400.0))
 
     def refused_edit(self) -> None:
         self.observe(ConfigRefused(self.clock.now, ("service.vllm.port: no such port",)))

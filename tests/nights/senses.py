@@ -23,6 +23,7 @@ from agent.core.state.observations import (
     UnitSeen,
 )
 from agent.core.state.policy import HostPolicy
+from agent.core.state.steering.requests import OperatorAsked, Request
 from agent.core.state.unit import UnitFacts
 from tests.nights.engine import Run
 from tests.nights.ground import ENGINE
@@ -57,6 +58,8 @@ class Senses:
         self._news: deque[tuple[Observation, bool]] = deque(maxlen=12)
         """What may be told again, and whether it led to actions."""
         self._gpus_due = False
+        self.asked: dict[int, Request] = {}
+        """What an operator has asked for, by the number of the request."""
 
     def decided(self, before: HostState, decision: Decision) -> None:
         """Hear of each decision that does or says something."""
@@ -89,6 +92,13 @@ class Senses:
             self._news.append((observation, bool(decision.actions)))
         if decision.news or decision.actions:
             self.decided(before, decision)
+
+    def operator_asks(self, request: Request) -> None:
+        if self.up:
+            number = len(self.asked) + 1
+            self.asked[number] = request
+            at = self.clock.now
+            self.observe(OperatorAsked(at, number, request, "root", at % 86400.0))
 
     def _tell(self, observation: Observation, decision: Decision) -> None:
         for line in decision.news:

@@ -34,8 +34,6 @@ class Watcher:
         self._failed: dict[str, dict[Tried, float]] = {}
         self._last: dict[str, Tried] = {}
         self._judged: dict[str, str] = {}
-        self.asked: dict[int, Request] = {}
-        """What an operator has asked of the agent, by the number of the request."""
         self._paused: dict[str, tuple[float, float]] = {}
         """When the last pause that was asked for begins and ends, by service; "" is the host."""
         self._worse_since: dict[str, float] = {}
@@ -88,7 +86,7 @@ class Watcher:
                 case Reap() | Fetch():
                     self._is_not_paused(action.service, "cleaned up or fetched for")
                 case Answer() if action.done:
-                    self._acknowledged(self.asked[action.number])
+                    self._acknowledged(self._agent.asked[action.number])
                 case _:
                     pass
         for name, s in decision.state.services.items():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's end of the control socket: one line of JSON in, one line of JSON out.
 
-Only root and members of the group llmagent can connect (the file's mode), and the kernel tells who
-did (SO_PEERCRED, unix(7)): that is asked besides, for a mode can be changed by hand. One client is
-served at a time, for at most a few seconds, and no more is read than a request may have.
+Only root and members of the group llmagent can connect (by the modes of the file and its directory,
+which llmagent.service makes as that group's). The kernel tells who did (SO_PEERCRED, unix(7)), which
+is asked besides, for a mode can be changed by hand. One client is served at a time, for at most a
+few seconds, and no more is read than a request may have.
 """
 
 from __future__ import annotations
@@ -56,13 +57,11 @@ class Listener:
         self._woken, self._wake = socket.socketpair()
         self._gid = _gid()
         try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             path.unlink(missing_ok=True)  # of an earlier process: the instance lock is ours
             self._socket.bind(str(path))
-            path.chmod(0o600)
-            if self._gid is not None:
-                with contextlib.suppress(PermissionError):
-                    os.chown(path, -1, self._gid)
-                    path.chmod(0o660)
+            ours = path.stat().st_gid == self._gid  # as the directory's set-group-ID bit made it
+            path.chmod(0o660 if ours else 0o600)
             self._socket.listen(BACKLOG)  # nobody could connect before
         except OSError:
             self.close()

@@ -23,8 +23,8 @@ from agent.core.state.steering.requests import (
     Request,
 )
 from agent.core.view.snapshot import AskedView, PauseView, Snapshot, to_json
-from tests.given.control_socket import Answering
 from tests.given.some_snapshot import SERVING, SNAPSHOT
+from tests.given.steering.control_socket import Answering
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from agent.core.state.steering.requests import LONGEST_REQUEST, AskPause
 from agent.errors import DaemonAwayError
 from agent.host.control.client import Said, ask
-from tests.given.control_socket import Answering
+from tests.given.steering.control_socket import Answering
 
 PAUSE = {"do": "pause", "service": "vllm", "seconds": 60}
 
