@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's end of the control socket: one line of JSON in, one line of JSON out.
 
-Only root and members of the group llmagent can connect (by the modes of the file and its directory,
-which llmagent.service makes as that group's). The kernel tells who did (SO_PEERCRED, unix(7)), which
-is asked besides, for a mode can be changed by hand. One client is served at a time, for at most a
-few seconds, and no more is read than a request may have.
+Only root and members of the group llmagent can connect, by the modes of the file and its directory,
+which llmagent.service makes as that group's. As a mode can be changed by hand, the kernel is asked
+besides who did (SO_PEERCRED, unix(7)). One client is served at a time, for at most a few seconds,
+and no more is read than a request may have.
 """
 
 from __future__ import annotations
