@@ -2,7 +2,9 @@
 """`llmagent diagnose [FILE|SERVICE|-]`: what a vLLM log shows, whoever wrote, carried or cut it.
 
 Of a service every run in its journal is told, failures first; as JSON the first of them has a key
-"runs": [{"at_seconds", "outcome", "class"}] besides.
+"runs": [{"at_seconds", "outcome", "class"}] besides. A log that several services wrote is told
+service by service, the one that failed first before the others; as JSON that one has a key
+"services": [{"name", "outcome", "class"}] besides.
 
 --format json prints {"vllm_version", "outcome", "class", "phase", "evidence": [line], "remedy":
 {"action", "why", ...}, "transient": true | false | null, "also": [class], "numbers": {name:
@@ -16,13 +18,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent.cli.screen.options import add_format
 from agent.cli.screen.terminal import local
-from agent.core.diagnosis.reader import Diagnosis, LogReader
+from agent.core.diagnosis.carried.services import ServicesReader
+from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
 from agent.core.plain import plain, plain_values
@@ -52,8 +54,6 @@ _NOTHING = {
 
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}(?:\.service)?")
 
-_CARRIERS = (b'"MESSAGE"', b'"log"', b'"message"')
-
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `llmagent`."""
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     file = args.file or ("vllm" if sys.stdin.isatty() else "-")
     if _SERVICE.fullmatch(file) and not Path(file).exists():
         return _of_the_journal(f"{file.removesuffix('.service')}.service", args.format)
-    reader = LogReader(load_signatures())
+    reader = ServicesReader(load_signatures())
     if file == "-":
         _read(sys.stdin.buffer, reader)
     else:
@@ -88,9 +88,25 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             message = f"{file}: {error.strerror or error}; name a readable log, or - for a pipe"
             raise UsageError(message) from error
-    diagnosis = reader.diagnosis()
-    print(json_of(diagnosis) if args.format == "json" else human(diagnosis))
-    return _status_of(diagnosis)
+    return _print(reader, args.format)
+
+
+def _print(reader: ServicesReader, form: str) -> int:
+    """Print what the log shows: of several services in it each, the one that failed first."""
+    services = reader.services()
+    first = services[0].diagnosis if services else reader.diagnosis()
+    if form == "json":
+        told = [
+            {"name": plain(s.name), "outcome": s.diagnosis.outcome, "class": s.diagnosis.failure}
+            for s in services
+        ]
+        shape = {**json.loads(json_of(first)), **({"services": told} if told else {})}
+        print(json.dumps(shape, indent=2, ensure_ascii=False))
+    elif services:
+        print("\n\n".join(f"{plain(s.name)}\n{human(s.diagnosis)}" for s in services))
+    else:
+        print(human(first))
+    return _status_of(first)
 
 
 def _status_of(diagnosis: Diagnosis) -> int:
@@ -120,28 +136,9 @@ def _of_the_journal(unit: str, form: str) -> int:
     return _status_of(first)
 
 
-def _read(stream: BinaryIO, reader: LogReader) -> None:
+def _read(stream: BinaryIO, reader: ServicesReader) -> None:
     while chunk := stream.readline(CHUNK):
-        for line in _unpack(chunk):
-            reader.feed(line)
-
-
-def _unpack(chunk: bytes) -> Iterator[str]:
-    """Give the text of a line; `journalctl -o json` and docker's json-file carry it as JSON."""
-    if chunk.startswith(b"{") and any(key in chunk for key in _CARRIERS):
-        try:
-            record = json.loads(chunk)
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            message = record.get("MESSAGE", record.get("log", record.get("message")))
-            if isinstance(message, str):
-                yield from message.splitlines()
-                return
-            if isinstance(message, list) and all(isinstance(byte, int) for byte in message):
-                yield from bytes(b & 255 for b in message).decode(errors="replace").split("\n")
-                return
-    yield chunk.decode(errors="replace").rstrip("\n")
+        reader.feed(chunk.decode(errors="replace").rstrip("\n"))
 
 
 def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:

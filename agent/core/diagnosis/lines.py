@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.core.diagnosis.records import text_of
+from agent.core.diagnosis.carried.records import text_of
 from agent.core.secrets import without_secrets
 
 MAX_LINE = 32_768

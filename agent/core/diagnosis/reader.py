@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.allocations import ours
-from agent.core.diagnosis.carriers import Carriers
+from agent.core.diagnosis.carried.carriers import Carriers
 from agent.core.diagnosis.conclusion import Conclusion, judge, phase_shown
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT

@@ -196,3 +196,19 @@ def test_fifty_times_the_lines_cost_no_more_memory(
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 500_000
+
+
+def test_of_two_services_in_one_file_each_is_told_the_one_that_failed_first(
+    capsys: pytest.CaptureFixture[str], log: Path
+) -> None:
+    serves = [f"chat-1  | {line}" for line in SERVING.strip().split("\n")]
+    failed = f"embed-1  | {v1(FREE_MEMORY, level='ERROR')}"
+    log.write_text("\n".join([*serves[:3], failed, *serves[3:]]))
+    told = shape(capsys, log)
+    assert told["class"] == "oom-free-mem-startup"
+    assert told["services"] == [
+        {"name": "embed-1", "outcome": "failed", "class": "oom-free-mem-startup"},
+        {"name": "chat-1", "outcome": "ready", "class": None},
+    ]
+    _, out = run(capsys, str(log))
+    assert out.index("embed-1\n") < out.index("oom-free-mem-startup") < out.index("chat-1\n")

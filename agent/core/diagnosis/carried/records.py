@@ -9,6 +9,25 @@ import re
 _FIELDS = ("log", "MESSAGE", "message", "msg", "line", "textPayload")
 """Where the text is: Docker's json-file, journalctl -o json, and log shippers."""
 
+_ORIGINS = (
+    ("UNIT",),
+    ("CONTAINER_NAME",),
+    ("_SYSTEMD_UNIT",),
+    ("kubernetes", "pod_name"),
+    ("kubernetes", "pod", "name"),
+    ("resource", "labels", "pod_name"),
+    ("container_name",),
+    ("attrs", "tag"),
+    ("pod",),
+    ("service",),
+)
+"""Where the writer is named: journald (systemd's own lines say whom they mean), docker's journald
+and json-file drivers, Fluent Bit, Filebeat, Google Cloud."""
+
+_SYSTEMD_ITSELF = "init.scope"
+_UNFIT = re.compile(r"[^\w.-]")
+LONGEST_NAME = 100
+
 _LOGFMT = re.compile(r'time="?[^" ]+"? level=\w+ msg="((?:[^"\\]|\\.)*)"')
 """The text form of logrus, in which Docker's and Kubernetes' own tools write."""
 
@@ -19,7 +38,9 @@ MAX_RECORD = 262_144
 def text_of(raw: str) -> str:
     """Return the text in a JSON or logfmt record, or the line itself where it is none.
 
-    journald gives bytes that are no plain text, such as progress bars, as a list of numbers.
+    A record that names its service has it before the text, as docker compose prints it:
+    "vllm.service | text". journald gives bytes that are no plain text, such as progress bars, as a
+    list of numbers.
     """
     if not raw.startswith(("{", "time=")) or len(raw) > MAX_RECORD:
         return raw
@@ -34,12 +55,23 @@ def text_of(raw: str) -> str:
     for field in _FIELDS:
         match fields.get(field):
             case str() as text:
-                return text
+                return f"{_origin(fields)}{text}"
             case [*numbers] if numbers and all(_is_byte(n) for n in numbers):
-                return bytes(numbers).decode("utf-8", "replace")
+                return f"{_origin(fields)}{bytes(numbers).decode('utf-8', 'replace')}"
             case _:
                 pass
     return raw
+
+
+def _origin(fields: dict[str, object]) -> str:
+    """Return "NAME | " where the record names the unit, container or pod that wrote it."""
+    for path in _ORIGINS:
+        value: object = fields
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, str) and value and value != _SYSTEMD_ITSELF:
+            return f"{_UNFIT.sub('-', value)[:LONGEST_NAME]} | "
+    return ""
 
 
 def _is_byte(value: object) -> bool:

@@ -19,6 +19,10 @@ LONGEST_PREFIX = 200
 
 _NUMBERS = re.compile(r"\d+")
 _ORIGIN = re.compile(r"([\w.-]+) +\| |\[pod/([^\]]+)\] |([\w.@/()-]+)\[\d+\]: ")
+_OF_SYSLOG = re.compile(r"([\w.@/()-]{1,120}\[\d{1,9}\]): ")
+_OF_THE_HOST = re.compile(
+    r"\b(?:kernel|systemd|systemd-oomd|dockerd|containerd|kubelet)(?:\[\d+\])?: "
+)
 _UNIT = re.compile(r"([\w@.-]{1,200})\.service: ")
 _OURS = re.compile(r"(?:Start(?:ed|ing) )?[\w@.-]{0,100}vllm[\w@.-]{0,100}\.service\b")
 _CONTAINER = re.compile(r"([\w.-]{1,200}) exited with code \d")
@@ -83,6 +87,18 @@ class Carriers:
         if len(carrier) <= LONGEST_PREFIX:
             parts = (re.escape(part) for part in _NUMBERS.split(carrier))
             self._prefixes[shape] = re.compile(r"\d{1,20}".join(parts))
+
+
+def origin_of(carrier: str) -> str:
+    """Return whose lines have such a prefix; a program of syslog is told with its process."""
+    found = _OF_SYSLOG.search(carrier, 0, LONGEST_PREFIX)
+    named = _origin_of(carrier)
+    return found.group(1) if found is not None and found.group(1).startswith(f"{named}[") else named
+
+
+def is_of_the_host(carrier: str) -> bool:
+    """Tell whether the prefix is that of the kernel, of systemd or of a container runtime."""
+    return _OF_THE_HOST.search(carrier, 0, LONGEST_PREFIX) is not None
 
 
 def _origin_of(carrier: str) -> str:

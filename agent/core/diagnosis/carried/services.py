@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A log into which several services wrote: `docker compose logs`, a journal of two units.
+
+Lines are told apart by what their carrier names: a container, a pod, a unit, a program of syslog
+with its process, or the heading that `tail` prints. Each service that wrote in vLLM's own form is
+read for itself, as if it had a file of its own; others are not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from agent.core.diagnosis.carried.carriers import is_of_the_host, origin_of
+from agent.core.diagnosis.lines import clean_lines
+from agent.core.diagnosis.reader import Diagnosis, LogReader
+from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.failures.classes import FailureClass, Group, Outcome
+from agent.core.failures.meaning import group_of
+
+MAX_SERVICES = 16
+"""Services that are read for themselves; the lines of more than these are read as one log."""
+
+_HEADING = re.compile(r"==> (\S.{0,200}) <==$")
+_OF_A_PROCESS = re.compile(r"\[\d{1,9}\]$")
+_UNIT = re.compile(r"(?:(?:Start|Stopp)(?:ed|ing) )?([\w@.\\-]{1,120})\.service\b")
+_GONE = re.compile(r"([\w.-]{1,200}) exited with code \d")
+_ORDER = (Outcome.FAILED, Outcome.DEGRADED, Outcome.STOPPED, Outcome.RUNNING, Outcome.READY)
+_LATER = frozenset(
+    {FailureClass.ENGINE_DEAD, FailureClass.WORKER_DIED, FailureClass.PEER_LOST}
+    | {FailureClass.NCCL_ERROR, FailureClass.NCCL_TIMEOUT, FailureClass.UNKNOWN}
+)
+"""What a service says when another one took it along: the other's word counts first."""
+
+
+@dataclass(slots=True)
+class _Service:
+    """One origin of lines: the first and the last that it wrote, and its own reader."""
+
+    reader: LogReader
+    first: int
+    last: int
+    ours: bool = False
+    """It wrote in vLLM's own form."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFound:
+    """A service that wrote into the log, and what its lines show."""
+
+    name: str
+    diagnosis: Diagnosis
+
+
+@dataclass(slots=True)
+class ServicesReader:
+    """Reads a log of one service or of several: `feed` it, then ask for `diagnosis`."""
+
+    signatures: SignatureSet
+    _whole: LogReader = field(init=False)
+    _services: dict[str, _Service] = field(default_factory=dict)
+    _heading: str = ""
+    _lines: int = 0
+
+    def __post_init__(self) -> None:
+        self._whole = LogReader(self.signatures)
+
+    def feed(self, raw: str) -> None:
+        """Take one raw line, whatever carried it; never raises for its content."""
+        self._lines += 1
+        self._whole.feed(raw)
+        line = next(clean_lines(raw), None)
+        if line is None:
+            return
+        if (heading := _HEADING.match(line.text)) is not None:
+            self._heading = heading.group(1)
+            return
+        origin = origin_of(line.carrier) or self._heading
+        if is_of_the_host(line.carrier):
+            self._tell(raw, line.text)
+        elif origin:
+            self._take(origin, raw, ours=bool(line.process or (line.level and line.source)))
+        elif self._services:
+            self._tell(raw, line.text)
+
+    def _take(self, origin: str, raw: str, *, ours: bool) -> None:
+        service = self._services.get(origin)
+        if service is None:
+            if len(self._services) >= MAX_SERVICES:
+                return
+            service = _Service(LogReader(self.signatures), self._lines, self._lines)
+            self._services[origin] = service
+        service.last = self._lines
+        service.ours = service.ours or ours
+        service.reader.feed(raw)
+
+    def _tell(self, raw: str, text: str) -> None:
+        """Give a line of the host to whom it names, or to all."""
+        named = _UNIT.search(text) or _GONE.match(text)
+        name = named.group(1).removesuffix(".service") if named is not None else ""
+        known = [o for o in self._services if name and _name_of(o) == name]
+        for origin in known or self._services:
+            self._services[origin].reader.feed(raw)
+
+    def services(self) -> tuple[ServiceFound, ...]:
+        """Return what each service's lines show, the one that counts first; () of one alone."""
+        ours = {name: service for name, service in self._services.items() if service.ours}
+        if len(ours) < 2 or _one_after_another(ours):
+            return ()
+        found = [ServiceFound(_shown(n, ours), s.reader.diagnosis()) for n, s in ours.items()]
+        return tuple(sorted(found, key=lambda service: _rank(service.diagnosis)))
+
+    def diagnosis(self) -> Diagnosis:
+        """Return what the log shows: of several services, of the one that failed first."""
+        found = self.services()
+        return found[0].diagnosis if found else self._whole.diagnosis()
+
+
+def _name_of(origin: str) -> str:
+    return _OF_A_PROCESS.sub("", origin).removesuffix(".service")
+
+
+def _shown(origin: str, among: dict[str, _Service]) -> str:
+    """Return the name without its process, where that is enough to tell them apart."""
+    name = _name_of(origin)
+    return name if sum(_name_of(other) == name for other in among) == 1 else origin
+
+
+def _one_after_another(services: dict[str, _Service]) -> bool:
+    """Tell whether they are processes of one name that never wrote at the same time: its runs."""
+    if len({_name_of(name) for name in services}) > 1:
+        return False
+    spans = sorted((service.first, service.last) for service in services.values())
+    return all(before[1] < after[0] for before, after in pairwise(spans))
+
+
+def _rank(found: Diagnosis) -> tuple[int, bool]:
+    order = _ORDER.index(found.outcome) if found.outcome in _ORDER else len(_ORDER)
+    follows = found.failure in _LATER or (
+        found.failure is not None and group_of(found.failure) is Group.SHUTDOWN
+    )
+    return order, follows
