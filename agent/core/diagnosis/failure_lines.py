@@ -218,12 +218,12 @@ def _frames(trace: Traceback) -> frozenset[str]:
     return frozenset(trace.frames | media)
 
 
-def place_tells_more(placed: Placed, finding: FailureLine, *, refusal: bool = False) -> bool:
+def place_tells_more(placed: Placed, finding: FailureLine) -> bool:
     """Tell whether an exception's place names its class better than a signature did.
 
-    Of a `refusal` of pydantic, which stands for any exception, its words do where a rule has them.
+    Of a refusal of pydantic, which stands for any exception, its words do where a rule has them.
     """
-    least = SYMPTOM_WEIGHT if refusal and placed.by_words else HEADLINE_WEIGHT
+    least = SYMPTOM_WEIGHT if placed.refusal and placed.by_words else HEADLINE_WEIGHT
     return (
         placed.failure is not None
         and least <= finding.weight < WRAPPER_WEIGHT

@@ -107,8 +107,7 @@ class Run:
         if SignatureKind.FALLBACK not in kinds:
             failing = [match for match in matches if match.signature.kind in _FAILING]
             soft = caught or SignatureKind.CAUGHT in kinds
-            refusal = thrown is not None and thrown.refusal
-            if not self._fail(line, failing, placed, caught=soft, refusal=refusal):
+            if not self._fail(line, failing, placed, caught=soft):
                 self._add_by_place(line, thrown, placed)
         moved = False
         for match in matches:
@@ -198,20 +197,15 @@ class Run:
         if thrown.instead:
             self.findings.replaced()
         phase = self.tracebacks.of(line.process).phase or (self.phase if self.phase_line else None)
-        return self.places.place(thrown.text, thrown.frames, phase)
+        placed = self.places.place(thrown.text, thrown.frames, phase)
+        return placed and replace(placed, refusal=thrown.refusal)
 
     def _add_by_place(self, line: Line, thrown: Thrown | None, placed: Placed | None) -> None:
         if thrown is not None and placed is not None:
             self.findings.add(finding_by_place(line, thrown.text, placed, self.lines))
 
     def _fail(
-        self,
-        line: Line,
-        matches: list[Match],
-        placed: Placed | None,
-        *,
-        caught: bool,
-        refusal: bool = False,
+        self, line: Line, matches: list[Match], placed: Placed | None, *, caught: bool
     ) -> bool:
         """Add what one line tells: of several classes only the one that is nearest to the root."""
         if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
@@ -227,7 +221,7 @@ class Run:
         ]
         if found:
             nearest = min(found, key=lambda finding: finding.weight)
-            if placed is not None and place_tells_more(placed, nearest, refusal=refusal):
+            if placed is not None and place_tells_more(placed, nearest):
                 return False
             for finding in found:
                 if finding.failure is nearest.failure:

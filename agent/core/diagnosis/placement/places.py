@@ -92,6 +92,8 @@ class Placed:
     by_words: bool
     advice: str
     switches: tuple[str, ...]
+    refusal: bool = False
+    """It is the reason that pydantic prints below its headline."""
 
     @property
     def sentence(self) -> str:
