@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli import status
 from agent.cli.screen.options import add_config, add_format
+from agent.cli.screen.terminal import coloured
 from agent.core.doctor.engine import ONLY_ROOT
 from agent.core.doctor.finding import Finding, Result, fail, unknown
 from agent.core.plain import plain
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json_of(findings))
     else:
-        print(human(findings, colour=sys.stdout.isatty(), everything=args.all))
+        print(human(findings, colour=coloured(), everything=args.all))
     return 0 if is_well(findings) else 1
 
 

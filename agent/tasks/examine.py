@@ -92,7 +92,8 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     gpus = patient.gpus
     units = {policy.settings.unit for policy in patient.config.services.values()}
     # What was rendered before is ours too, whatever agent.toml says by now.
-    own = frozenset(units | {file.name for file in UNIT_DIRECTORY.glob("*.service")})
+    rendered = units | {file.name for file in UNIT_DIRECTORY.glob("*.service")}
+    own = frozenset(unit for unit in rendered if not services.foreign_unit_file(unit))
     yield "gpu", lambda: [_gpus(patient), card.judge_identity(gpus)]
     yield "driver", lambda: [driver.judge_mismatch(gpus)]
     yield "unattended-upgrades", lambda: [driver.judge_upgrades(packages.upgrades())]

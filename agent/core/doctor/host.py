@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agent.core.command.parallel import parallel_of
@@ -14,6 +15,8 @@ from agent.core.settings.service import Settings
 MIB = 1024**2
 SHM_BYTES_A_RANK = 160 * MIB
 """What vLLM 0.32 asks of /dev/shm for the queue to its workers."""
+
+_CONTAINER = re.compile(r"(?:docker|libpod)-([0-9a-f]{12})[0-9a-f]*\.scope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,19 @@ def judge_engines(processes: tuple[EngineProcess, ...]) -> Finding:
     told = ", ".join(
         f"{p.name} (pid {p.pid}{f', {p.unit}' if p.unit else ''})" for p in processes[:4]
     )
-    return warning(check, told, "End them if they are left over: they hold memory and ports.")
+    mains = [p for p in processes if not p.name.startswith("VLLM::")] or list(processes)
+    names = dict.fromkeys(_import_name(process) for process in mains)
+    lines = ", ".join(f"`llmagent import {name}`" for name in list(names)[:3])
+    fix = f"To have llmagent keep what serves: {lines}. End what is left over: it holds memory."
+    return warning(check, told, fix)
+
+
+def _import_name(process: EngineProcess) -> str:
+    """Return what `llmagent import` is to be given: the unit, the container, or the process."""
+    if box := _CONTAINER.fullmatch(process.unit):
+        return box[1]
+    is_unit = process.unit.endswith(".service") and not process.unit.startswith("user@")
+    return process.unit if is_unit else str(process.pid)
 
 
 def judge_needrestart(*, installed: bool, excluded: bool) -> Finding:

@@ -24,7 +24,9 @@ def judge_rivals(rivals: tuple[Rival, ...], own_ports: frozenset[int]) -> Findin
     if not rivals:
         return ok(check, "no other enabled unit starts an engine")
     told = ", ".join(f"{rival.unit} ({rival.engine})" for rival in rivals[:4])
-    fix = f"systemctl disable --now {' '.join(rival.unit for rival in rivals[:4])}"
+    ours = [f"`llmagent import {r.unit}`" for r in rivals if r.engine == "vllm"][:3]
+    fix = f"{', '.join(ours)} makes it llmagent's; or " if ours else ""
+    fix += f"systemctl disable --now {' '.join(rival.unit for rival in rivals[:4])}"
     taken = sorted(port for rival in rivals for port in rival.ports & own_ports)
     if taken:
         words = f"at boot {told} may take port {taken[0]} first"
@@ -38,8 +40,11 @@ def judge_unit_file(service: str, unit: str, foreign: str) -> Finding:
     check = "unit-file"
     if not foreign:
         return ok(check, f"nothing stands in the way of {unit}", service)
-    fix = f"Move {foreign} away after taking its options into agent.toml, then systemctl "
-    return warning(check, f"{foreign} is not the agent's", f"{fix}daemon-reload.", service)
+    fix = (
+        f"Take its options over (`llmagent import {unit} --name other` prints them), move "
+        f"{foreign} away when it suits you, then systemctl daemon-reload."
+    )
+    return warning(check, f"{foreign} is not the agent's", fix, service)
 
 
 def judge_power_setters(units: tuple[str, ...], asked: Power) -> Finding:

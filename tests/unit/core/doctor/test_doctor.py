@@ -491,6 +491,23 @@ def test_what_fails_comes_first_with_its_cure_below() -> None:
     ]
 
 
+def test_an_engine_of_somebody_else_comes_with_the_line_that_takes_it_in() -> None:
+    box = "4f" * 32
+    finding = host.judge_engines(
+        (
+            host.EngineProcess(7, "VLLM::EngineCore", "old.service"),
+            host.EngineProcess(6, "python3", "old.service"),
+            host.EngineProcess(8, "python3", f"docker-{box}.scope"),
+            host.EngineProcess(9, "python3", "session-3.scope"),
+        )
+    )
+    for name in ("old.service", box[:12], "9"):
+        assert f"`llmagent import {name}`" in finding.fix
+    assert finding.fix.count("llmagent import") == 3
+    rival = judge_rivals((Rival("my-vllm.service", "vllm"),), frozenset())
+    assert "`llmagent import my-vllm.service`" in rival.fix
+
+
 def test_a_rival_for_the_port_makes_the_next_boot_fail_and_another_engine_only_warns() -> None:
     mine = frozenset({8000})
     on_port = Rival("my-vllm.service", "vllm", frozenset({8000}))
