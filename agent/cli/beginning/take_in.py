@@ -3,8 +3,8 @@
 
 --format json prints {"from": kind, "services": {NAME: table}, "left_out": [{"what", "why"}],
 "files": [path], "mistakes": [sentence], "findings": [{"path", "severity", "text"}], "written":
-bool}. Exit status 0, or 1 when what came of it is not fit to run; 2 for what cannot be read as an
-engine; 4 where only root may look.
+bool, "taken_over": bool}. Exit status 0, or 1 when what came of it is not fit to run or did not
+come up; 2 for what cannot be read as an engine; 4 where only root may look.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agent.cli.beginning.replace import replace_engine
 from agent.cli.planning.words import Divided
 from agent.cli.screen.consent import agreed
 from agent.cli.screen.options import add_config, add_format
@@ -39,6 +40,7 @@ examples:
   llmagent import run-vllm.sh               a script that starts vLLM
   llmagent import -- vllm serve MODEL -tp 2 a command line, docker run too
   sudo llmagent import old-vllm.service --write
+  sudo llmagent import old-vllm.service --take-over --at 03:00
 """
 
 
@@ -64,6 +66,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--name", metavar="NAME", help="of the table and of the unit NAME.service")
     parser.add_argument("--write", action="store_true", help="add it to agent.toml, after asking")
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="stop the old one, start the service, and go back if it does not come up",
+    )
+    parser.add_argument("--at", metavar="HH:MM", help="when to take over; default: in 10 seconds")
     parser.add_argument("--yes", action="store_true", help="agree beforehand; for scripts")
     add_config(parser)
     add_format(parser)
@@ -75,16 +83,20 @@ def run(args: argparse.Namespace) -> int:
     line = args.words.line
     if args.what is not None and line is not None:
         raise UsageError(f"{args.what} and a command line behind -- are two things to import")
+    if args.at is not None and not args.take_over:
+        raise UsageError("--at is for --take-over")
     source = source_of(args.what, line)
     taken = _taken(source, args)
     added = addition(taken, args.config)
     if args.format != "json":
         print(plain_lines(added.text), end="", flush=True)
         _tell(taken, added)
-    written = args.write and _write(args, taken, added)
+    taken_over = args.take_over and _take_over(args, source, taken, added)
+    written = taken_over or (args.write and not args.take_over and _write(args, taken, added))
     if args.format == "json":
-        print(_json(source, taken, added, written=written))
-    elif written:
+        shown = _document(source, taken, added)
+        print(json.dumps({**shown, "written": written, "taken_over": taken_over}, indent=2))
+    elif written and not taken_over:
         _next(source, taken)
     return 0 if added.is_well else 1
 
@@ -103,6 +115,15 @@ def _taken(source: Source, args: argparse.Namespace) -> list[Imported]:
         say_where_models_lie(one, found)
         taken.append(one)
     return taken
+
+
+def _take_over(
+    args: argparse.Namespace, source: Source, taken: list[Imported], added: Addition
+) -> bool:
+    if not added.is_well:
+        print("nothing is taken over: what is named above comes first", file=sys.stderr)
+        return False
+    return replace_engine(source, taken, added, at=args.at, yes=args.yes)
 
 
 def _write(args: argparse.Namespace, taken: list[Imported], added: Addition) -> bool:
@@ -144,8 +165,8 @@ def _next(source: Source, taken: list[Imported]) -> None:
     print(f"written. Next: {first}`systemctl reload llmagent` starts {units}.", file=sys.stderr)
 
 
-def _json(source: Source, taken: list[Imported], added: Addition, *, written: bool) -> str:
-    shown = {
+def _document(source: Source, taken: list[Imported], added: Addition) -> dict[str, object]:
+    return {
         "from": source.kind,
         "services": {one.name: plain_of(one.table) for one in taken},
         "left_out": [
@@ -156,6 +177,4 @@ def _json(source: Source, taken: list[Imported], added: Addition, *, written: bo
         "findings": [
             {"path": f.path, "severity": f.severity, "text": f.text} for f in added.findings
         ],
-        "written": written,
     }
-    return json.dumps(shown, indent=2)

@@ -15,6 +15,7 @@ from agent.core.command.given import read_words
 from agent.core.command.picture import Picture, file_arguments, picture_of, picture_of_line
 from agent.core.planner.asked.reading import mistakes_in, overridden
 from agent.errors import UsageError
+from agent.host.files.unit_text import unit_text
 from agent.host.models.config import read_model_config
 from agent.host.models.files import read_config, weights_gib
 from agent.host.models.known import known_config, what_it_is
@@ -112,7 +113,7 @@ def _base(
         from agent.host.vllm.install import install_of  # a third of the time of a model's plan
 
         return picture_of(settings, content), settings, install_of(settings).version, ()
-    unit = _unit(name)
+    unit = unit_text(name)
     if unit is not None:
         from agent.core.command.unit_file import unit_command  # with shlex: only where needed
 
@@ -122,14 +123,6 @@ def _base(
     if "/" in name or Path(name).exists() or known_config(name) is not None:
         return picture_of_line((name,)), None, None, ()
     raise UsageError(_nothing_named(name, args.config))
-
-
-def _unit(name: str) -> str | None:
-    if "/" in name and not name.endswith(".service"):
-        return None
-    from agent.host.systemd.unit_text import unit_text  # with D-Bus: not for a model's name
-
-    return unit_text(name)
 
 
 def _line(

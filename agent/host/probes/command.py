@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one short command that only reads."""
+"""Runs one short command."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 DEADLINE_SECONDS = 2.0
 
 
-def output_of(*argv: str) -> str | None:
-    """Return what the command prints; None when it is missing, fails, or takes over 2 seconds."""
+def output_of(*argv: str, seconds: float = DEADLINE_SECONDS) -> str | None:
+    """Return what the command prints; None when it is missing, fails, or takes longer."""
     program = shutil.which(argv[0])
     if program is None:
         return None
@@ -20,7 +20,7 @@ def output_of(*argv: str) -> str | None:
             check=False,
             capture_output=True,
             text=True,
-            timeout=DEADLINE_SECONDS,
+            timeout=seconds,
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):

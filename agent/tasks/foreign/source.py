@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,14 +24,16 @@ from agent.core.foreign.unit import engine_of_unit, engine_of_words
 from agent.core.foreign.variables import variables_in
 from agent.errors import HostLacksError, UsageError
 from agent.host.files.foreign import open_regular
+from agent.host.files.unit_text import unit_text
 from agent.host.probes.command import output_of
 from agent.host.probes.process import home_of, process
-from agent.host.systemd.unit_text import unit_text
 from agent.host.vllm.config_file import read_options_file
 
 MOST_BYTES = 256 * 1024
 YAML = (".yml", ".yaml")
 NOT_NAMED = "name a unit, a compose file, a PID, a container, or a command line: -- vllm serve ..."
+
+_CONTAINER = re.compile(r"(?:docker|libpod|cri-containerd)-([0-9a-f]{12,64})\.scope")
 
 
 class Kind(StrEnum):
@@ -44,12 +47,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What starts the engines: `name` is the unit's, the container's, or the process's number."""
+    """What starts the engines: `name` is the unit's, the container's, or the process's number.
+
+    `unit` is the one that a process belongs to, "" for none.
+    """
 
     kind: Kind
     name: str
     engines: tuple[Found, ...]
     runtime: str = ""
+    unit: str = ""
 
 
 def source_of(what: str | None, line: tuple[str, ...] | None) -> Source:
@@ -113,7 +120,9 @@ def _process(pid: int) -> Source:
                 said = said or str(error)
                 at = seen.parent
                 continue
-            return Source(Kind.PROCESS, str(at), (replace(found, home=home),))
+            if box := _CONTAINER.search(seen.unit):
+                raise UsageError(f"{at} runs in a container: llmagent import {box[1][:12]}")
+            return Source(Kind.PROCESS, str(at), (replace(found, home=home),), unit=seen.unit)
     except PermissionError as error:
         raise HostLacksError(f"{pid}: only root may look at it; type it with sudo") from error
     raise UsageError(f"{pid}: {said or 'there is no such process'}")
