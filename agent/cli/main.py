@@ -32,13 +32,18 @@ COMMANDS = (
     "events",
     "diagnose",
     "bench",
+    "init",
     "import",
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
 
 STEERING = ("pause", "resume", "restart", "drain")
 _MODULES = MappingProxyType(
-    {"import": "beginning.take_in", **{name: f"steering.{name}" for name in STEERING}}
+    {
+        "import": "beginning.take_in",
+        "init": "beginning.init",
+        **{name: f"steering.{name}" for name in STEERING},
+    }
 )
 """Where a command's module stands, if not under its own name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from agent.config.service import is_free_name
@@ -19,10 +19,20 @@ from agent.host.probes.process import home_of
 
 def names_in(file: Path) -> frozenset[str]:
     """Return the services that agent.toml has, none where it cannot be read."""
+    return frozenset(_services(file))
+
+
+def ports_in(file: Path) -> frozenset[int]:
+    """Return the ports that its services have."""
+    tables = [table for table in _services(file).values() if isinstance(table, dict)]
+    return frozenset(port for t in tables if isinstance(port := t.get("port", 8000), int))
+
+
+def _services(file: Path) -> Mapping[str, object]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         services = tomllib.loads(file.read_text()).get("service", {})
-        return frozenset(services) if isinstance(services, dict) else frozenset()
-    return frozenset()
+        return services if isinstance(services, dict) else {}
+    return {}
 
 
 def name_for(found: Found, taken: Collection[str]) -> str:

@@ -45,12 +45,26 @@ class DockerProbe:
             return Image(None)
         return Image(status == 200, cuda_of(answer.get("Config")))
 
+    def images(self, root: Path = Path("/")) -> tuple[str, ...]:
+        """Ask docker's daemon for the names of its images."""
+        try:
+            _, answer = _ask(_socket(root), "/images/json")
+        except (OSError, HTTPException, ValueError):
+            return ()
+        rows = [row for row in answer if isinstance(row, dict)] if isinstance(answer, list) else []
+        return tuple(str(name) for row in rows for name in row.get("RepoTags") or ())
+
 
 def _socket(root: Path) -> Path:
     return root / SOCKET.relative_to("/")
 
 
 def _get(at: Path, path: str) -> tuple[int, Mapping[str, Any]]:
+    status, said = _ask(at, path)
+    return status, said if isinstance(said, dict) else {}
+
+
+def _ask(at: Path, path: str) -> tuple[int, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(SECONDS)
         client.connect(str(at))
@@ -59,4 +73,4 @@ def _get(at: Path, path: str) -> tuple[int, Mapping[str, Any]]:
         connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
         said = json.loads(answer.read())
-    return answer.status, said if isinstance(said, dict) else {}
+    return answer.status, said

@@ -34,6 +34,18 @@ class PodmanProbe:
                     return Image(there=True, cuda=_cuda_of(index.parent, str(found["id"])))
         return Image(there=False)
 
+    def images(self, root: Path = Path("/")) -> tuple[str, ...]:
+        """Return the names in root's storage."""
+        try:
+            found = [
+                row
+                for index in _graph_root(root).glob("*-images/images.json")
+                for row in json.loads(index.read_text())
+            ]
+        except (OSError, ValueError):
+            return ()
+        return tuple(str(name) for row in found for name in row.get("names") or ())
+
 
 def _graph_root(root: Path) -> Path:
     file = root / STORAGE_CONF.relative_to("/")

@@ -21,6 +21,9 @@ class RuntimeProbe(Protocol):
     def image(self, name: str, root: Path = Path("/")) -> Image:
         """Look for an image that root's containers can have; OSError where it is closed."""
 
+    def images(self, root: Path = Path("/")) -> tuple[str, ...]:
+        """Return the names of all images, none where they cannot be listed."""
+
 
 def cuda_of(configuration: object) -> str | None:
     """Return the release of CUDA that an image's configuration tells, as "12.8"."""
