@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cli.planning.ground import ground_of, notes_on_memory
+from agent.cli.planning.ground import earlier_start, ground_of, notes_on_memory
 from agent.cli.planning.print_tables import (
     CARDS,
     FORMATS,
@@ -189,7 +189,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.cards:
         return _print_cards(args, subject, model)
     ground, card = ground_of(args, subject)
-    question = Question(model, subject.picture, ground, card)
+    earlier = earlier_start(args, subject, model, ground)
+    question = Question(model, subject.picture, ground, card, earlier)
     if args.formats:
         rows = formats_table(question)
         _print(args, {"formats": rows}, table(rows, FORMATS))
@@ -203,7 +204,7 @@ def _run(args: argparse.Namespace) -> int:
     shown = replace(
         shown,
         advice=advice_for(model, shown.plan),
-        notes=(*subject.notes, *notes_on_memory(args), *_notes(subject, shown)),
+        notes=(*subject.notes, *notes_on_memory(args, ground), *_notes(subject, shown)),
         host=_host(subject, shown),
     )
     print(json_of(shown) if args.format == "json" else human(shown))

@@ -43,6 +43,9 @@ class Subject:
     files_gib: float | None
     home: str
     settings: Settings | None = None
+    before: Picture | None = None
+    """What the service's settings ask, without what stands on plan's command line."""
+
     version: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -50,8 +53,8 @@ class Subject:
 def subject_of(args: argparse.Namespace, words: Divided) -> Subject:
     """Return what the command line names; raises UsageError with every mistake in it."""
     given = read_words(words.vllm)
-    picture, settings, version, notes = _base(args, words)
-    picture = _laid_over(picture, picture_of_line(words.vllm))
+    before, settings, version, notes = _base(args, words)
+    picture = _laid_over(before, picture_of_line(words.vllm))
     if str(args.config).endswith(YAML):
         content = read_options_file(str(args.config))
         inside = file_arguments(content)
@@ -73,6 +76,7 @@ def subject_of(args: argparse.Namespace, words: Divided) -> Subject:
         files_gib=files_gib,
         home=home,
         settings=settings,
+        before=None if settings is None else before,
         version=version,
         notes=notes,
     )

@@ -13,8 +13,8 @@ from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import Picture
 from agent.core.gpu.catalogue import CardFacts
 from agent.core.planner.asked.reading import Ground, request_of
+from agent.core.planner.earlier.start import EarlierStart, plan_after
 from agent.core.planner.model import Model
-from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Measured
 
 COUNTS = (1, 2, 4, 8)
@@ -41,6 +41,8 @@ class Question:
     picture: Picture
     ground: Ground
     card: CardFacts | None = None
+    earlier: EarlierStart | None = None
+    """A start of other settings of this model that served here."""
 
     def with_options(self, **options: object) -> Question:
         """Return the same question with other values of options."""
@@ -50,7 +52,8 @@ class Question:
 
     def answer(self) -> Shown:
         """Return the plan; raises UnknownQuantizationError when the weights cannot be counted."""
-        plan = make_plan(self.model, request_of(self.picture, self.model, self.ground))
+        request = request_of(self.picture, self.model, self.ground)
+        plan = plan_after(self.model, request, self.earlier)
         return Shown(self.model, plan, parallel_of(self.picture), (), card=self.card)
 
 
@@ -114,7 +117,7 @@ def formats_table(question: Question) -> list[Row]:
     for name, words, ground in formats:
         model = replace(question.model, quantization_config=words)
         for cache in ("auto", "fp8"):
-            asked = replace(question, model=model, ground=ground)
+            asked = replace(question, model=model, ground=ground, earlier=None)
             asked = asked.with_options(quantization=None, kv_cache_dtype=cache)
             rows.append({"format": name, "kv_cache_dtype": cache, **_row(asked.answer())})
     return rows
