@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import time
 from collections.abc import Callable, Mapping
@@ -96,7 +97,9 @@ class Loop:
         self._guard = Guard()
         self._failing = ""
         self._config_mistakes: tuple[str, ...] = ()
-        self._cursors_at = self._prune_at = 0.0
+        self._cursors_at = self._prune_at = self._alive_at = 0.0
+        # Four times within what systemd waits: often enough, and a message each second is not free.
+        self._alive_seconds = (notify.watchdog_interval_seconds() or math.inf) / 4
         self._told_status = ""
         self._watching = False
 
@@ -127,7 +130,7 @@ class Loop:
                         self._look_at_engines()
                     self._handle(message)
                     self._keep_house(message.at)
-                    notify.watchdog()
+                    self._show_life()
                 case _:
                     if isinstance(message, LogConcluded):
                         self._look_at_engines()
@@ -203,6 +206,12 @@ class Loop:
     def _status(self) -> str:
         services = self._state.services.values()
         return ", ".join(f"{s.name}: {s.phase.value}" for s in services) or "no service configured"
+
+    def _show_life(self) -> None:
+        now = time.monotonic()
+        if now >= self._alive_at:
+            self._alive_at = now + self._alive_seconds
+            notify.watchdog()
 
     def _keep_house(self, now: float) -> None:
         status = self._status()
