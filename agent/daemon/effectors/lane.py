@@ -74,14 +74,15 @@ class Lane(Generic[A]):
             return
         self._left_behind += 1
         self._now = self._begin()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._now.queue.put(hung.queue.get_nowait())
-        hung.queue.put(None)
         what = type(action).__name__
         sentence = f"{what} did not come back within {seconds:.0f} s: another thread goes on"
         log.error(f"{self.name}: {sentence}")
         self._emit(self._failed(action, sentence))
+        # Only now, so that what became of the later actions is told after that of this one.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._now.queue.put(hung.queue.get_nowait())
+        hung.queue.put(None)
 
     def close(self) -> None:
         """Let the lane end; an action that hangs is left behind (it is a daemon thread)."""
