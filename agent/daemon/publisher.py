@@ -14,6 +14,7 @@ from agent.core.engine.command_line import FLAGS
 from agent.core.guard import WHAT_TO_DO, place_of
 from agent.core.settings.changes import restart_needed
 from agent.core.settings.service import Settings
+from agent.core.stages.told import in_order
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
@@ -39,6 +40,7 @@ from agent.core.view.snapshot import (
     SourceView,
     to_json,
 )
+from agent.core.view.starting import stage_of
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.sources.thread import LineCount, SourceHealth
 from agent.host.vllm.reach import address_of
@@ -207,6 +209,8 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         plan=_plan(s),
         proven=_proven(s),
         start_seconds=s.start_seconds,
+        stage=stage_of(s, ahead),
+        start_stage_seconds=in_order(s.start_stage_seconds),
         phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
         drop_ins=unit.drop_ins if unit is not None else (),
         pending_restart=_pending(s, policy),
@@ -241,10 +245,9 @@ def _drain(s: ServiceState, ahead: float) -> AskedView | None:
 
 
 def _progress(s: ServiceState) -> ProgressView | None:
-    fetched = s.live.fetch.progress
+    fetched, progress = s.live.fetch.progress, s.live.progress
     if s.phase is Phase.FETCHING and fetched is not None:
         return ProgressView("downloading", fetched.share, str(fetched))
-    progress = s.live.progress
     if progress is None or s.phase is not Phase.STARTING:
         return None
     return ProgressView(progress.what, progress.done, progress.detail)

@@ -22,7 +22,7 @@ def service_lines(
     phases = max((len(s["phase"]) for s in services.values()), default=0)
     for name, s in services.items():
         head = f"{name:<{names}}  {s['phase']:<{phases}}  {duration(now - s['since_seconds']):<10}"
-        line = cut(f"{head}  {_now(s)}".rstrip(), width)
+        line = cut(f"{head}  {_now(s, now)}".rstrip(), width)
         yield line.replace(s["phase"], paint(s["phase"], s["phase"], colour=colour), 1)
         yield from _remarks(s, width, colour=colour)
 
@@ -37,7 +37,7 @@ def detail_lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[
     if s["held"]:
         yield f"  to do     {s['held']['what_to_do']}"
     if s["phase"] == "starting":
-        yield f"  start     {_progress(s)}"
+        yield f"  start     {_start(s, now)}"
     if s["phase"] == "fetching" and s["progress"]:
         p = s["progress"]
         yield f"  fetch     {p['what']} {p['done']:.0%}: {p['detail']}"
@@ -78,11 +78,11 @@ def contradicted(s: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [check for check in s["verification"] if check["verdict"] == "contradicted"]
 
 
-def _now(s: Mapping[str, Any]) -> str:
+def _now(s: Mapping[str, Any], now: float) -> str:
     if s["phase"] == "serving":
         return _requests(s["api"]) if s["api"] else str(s["reason"])
     if s["phase"] == "starting":
-        return _progress(s)
+        return _start(s, now)
     if s["phase"] == "fetching" and s["progress"]:
         return f"{s['progress']['what']} {s['progress']['done']:.0%}: {s['progress']['detail']}"
     return str(s["reason"])
@@ -127,11 +127,15 @@ def _not_as_asked(s: Mapping[str, Any]) -> Iterator[str]:
         yield f"  pending   {names}: in force at the next start (`systemctl reload llmagent`)"
 
 
-def _progress(s: Mapping[str, Any]) -> str:
-    p = s["progress"]
-    if not p:
-        return str(s["engine_phase"])
-    done = "" if p["done"] is None else f" {p['done']:.0%}"
-    return " ".join(
-        part for part in (f"{s['engine_phase']}: {p['what']}{done}", p["detail"]) if part
-    )
+def _start(s: Mapping[str, Any], now: float) -> str:
+    """Return "compiling, 12 s of usually 8", with the progress that vLLM shows, if it shows any."""
+    stage, p = s.get("stage"), s["progress"]
+    doing = stage["doing"] if stage else str(s["engine_phase"])
+    if p:
+        done = "" if p["done"] is None else f" {p['done']:.0%}"
+        doing = " ".join(part for part in (f"{doing}: {p['what']}{done}", p["detail"]) if part)
+    if not stage:
+        return doing
+    usual = stage["usual_seconds"]
+    of = "" if usual is None else f" of usually {usual:.0f}"
+    return f"{doing}, {max(0.0, now - stage['since_seconds']):.0f} s{of}"

@@ -46,12 +46,15 @@ class _Incident:
     cause: Event
     cures: list[str] = field(default_factory=list)
     starts: int = 0
+    stages: str = ""
 
     def take(self, event: Event) -> None:
         if event.kind == "failure" and self.cause.kind != "failure":
             self.cause = event
         elif event.kind in CURES and event.message not in self.cures:
             self.cures.append(event.message)
+        elif event.kind == "back":
+            self.stages = event.message
         self.starts += event.kind == "start"
 
     def entry(self, end: Event | None) -> Entry:
@@ -63,6 +66,7 @@ class _Incident:
         without = f"after {duration(entry.down_seconds)} without service"
         if end.kind == "serving":
             entry.lines.append(f"back at {clock(end.at_seconds)} {without} ({_times(self.starts)})")
+            entry.lines += [self.stages] if self.stages else []
         else:
             entry.lines.append(f"{end.message} ({clock(end.at_seconds)}, {without})")
         return entry

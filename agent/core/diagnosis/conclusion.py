@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from agent.core.diagnosis.allocations import Settled, settle
+from agent.core.diagnosis.allocations import Settled, ours, settle
+from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, FailureLine
 from agent.core.diagnosis.lines import seconds_between
+from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.run import Run
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
@@ -240,3 +242,26 @@ def _others(failure: FailureClass, failures: list[FailureClass]) -> tuple[Failur
 def phase_shown(run: Run) -> EnginePhase:
     """Return the phase to show: that of the cause while failing, else how far the run came."""
     return EnginePhase.STOPPING if run.ready and run.stopping else run.phase
+
+
+def numbers_of(verdict: Conclusion, facts: Facts) -> Numbers:
+    """Return the numbers of the cause, with what the engine said of itself where they lack it."""
+    printed = dict(ours(verdict.finding.numbers)) if verdict.finding is not None else {}
+    if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
+        return Numbers(**printed)  # type: ignore[arg-type]
+    if (kv_tokens := printed.get("kv_tokens")) is not None:
+        printed.setdefault("estimated_max_model_len", kv_tokens)
+    said = {
+        "available_kv_gib": facts.available_kv_gib,
+        "utilization": facts.gpu_memory_utilization,
+        "total_gib": facts.total_gib,
+        "max_model_len": facts.max_model_len,
+        "max_num_seqs": facts.max_num_seqs,
+        "max_num_batched_tokens": facts.max_num_batched_tokens,
+        "cuda_graph_estimate_gib": facts.cuda_graph_estimate_gib,
+        "equivalent_utilization": facts.equivalent_utilization,
+    }
+    for name, value in said.items():
+        if value is not None:
+            printed.setdefault(name, value)
+    return Numbers(**printed)  # type: ignore[arg-type]

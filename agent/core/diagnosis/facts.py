@@ -73,6 +73,20 @@ class Facts:
     ignored_environment: str | None = None
     """Names of variables that this vLLM does not read, joined by ", "."""
 
+    aot_artifact: str | None = None
+    """Of what torch.compile stored as a whole: "loaded", or "could not be loaded"."""
+
+    aot_refused: str | None = None
+    """Why it could not, as torch says it."""
+
+    compiled_graphs: str | None = None
+    """"from the cache" for all of them, "compiled" for one or more."""
+
+    startup_plan: str | None = None
+    """vLLM's own: "applied", which the agent did not ask for, or "not applied"."""
+
+    weights_from: str | None = None
+    kernel_tuning: str | None = None
     address: str | None = None
     download_seconds: float | None = None
     load_seconds: float | None = None

@@ -168,13 +168,14 @@ def _after_transport(piece: str) -> int:
 def seconds_between(earlier: str, later: str) -> float:
     """Return the seconds from one "MM-DD HH:MM:SS" stamp to another; infinite when unknown."""
     try:
-        first, second = (_seconds(stamp) for stamp in (earlier, later))
+        first, second = (seconds_of(stamp) for stamp in (earlier, later))
     except ValueError:
         return float("inf")
     return second - first if second >= first else float("inf")
 
 
-def _seconds(stamp: str) -> int:
+def seconds_of(stamp: str) -> int:
+    """Return the second of the month of a "MM-DD HH:MM:SS" stamp; ValueError for another text."""
     day, clock = stamp.split(" ")
     hours, minutes, seconds = (int(part) for part in f"{clock}:0".split(":")[:3])
     return int(day[3:5]) * 86400 + hours * 3600 + minutes * 60 + seconds

@@ -7,9 +7,8 @@ import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from agent.core.diagnosis.allocations import ours
 from agent.core.diagnosis.carried.carriers import Carriers
-from agent.core.diagnosis.conclusion import Conclusion, judge, phase_shown
+from agent.core.diagnosis.conclusion import Conclusion, judge, numbers_of, phase_shown
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT
 from agent.core.diagnosis.lines import Line, clean_lines
@@ -17,9 +16,11 @@ from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
-from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
-from agent.core.failures.meaning import advice_for_class, group_of, transient
+from agent.core.diagnosis.stage_marks import mark
+from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
+from agent.core.failures.meaning import advice_for_class, transient
 from agent.core.secrets import without_quotations
+from agent.core.stages.book import StageBook, StagesSeen
 
 TAIL_LINES = 20
 OF_A_CLIENT = "(here the log quotes a client)"
@@ -95,9 +96,15 @@ class LogReader:
         self._wrapped = ""
         self._progress: Progress | None = None
         self._activity = 0
+        self._at: float | None = None
+        self._stages = StageBook()
 
-    def feed(self, line: str) -> None:
-        """Take one raw line, whatever carried it; never raises for its content."""
+    def feed(self, line: str, at: float | None = None) -> None:
+        """Take one raw line, whatever carried it; never raises for its content.
+
+        `at` is when it was written, in seconds of any clock; without it vLLM's own stamps count.
+        """
+        self._at = at
         for clean in clean_lines(line):
             self._take(self._carriers.take(clean))
 
@@ -105,6 +112,15 @@ class LogReader:
     def phase(self) -> EnginePhase:
         """How far the engine has come."""
         return phase_shown(self._run)
+
+    def began(self, at: float) -> None:
+        """Take note of when the process was started, by the clock of `feed`."""
+        self._stages.begin(at)
+
+    @property
+    def stages(self) -> StagesSeen:
+        """Where the seconds of the start went so far."""
+        return self._stages.seen
 
     @property
     def progress(self) -> Progress | None:
@@ -155,7 +171,7 @@ class LogReader:
             switches=verdict.finding.switches if verdict.finding is not None else (),
             place=_place(verdict),
             transient=_transient(verdict),
-            numbers=_numbers(verdict, facts),
+            numbers=numbers_of(verdict, facts),
             facts=facts,
             also=verdict.also,
             vllm_version=run.version,
@@ -198,6 +214,8 @@ class LogReader:
             self._start_anew()
         of_a_trace = line.text.startswith(_OF_A_TRACE)
         of_a_trace = of_a_trace or self._run.tracebacks.within(line.process)
+        if matches and not self._stages.over:
+            mark(self._stages, matches, self._at, line.stamp or self._run.stamp)
         if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
             if self._run.take(line, matches):
                 self._activity += 1
@@ -225,6 +243,7 @@ class LogReader:
             self._before = None
         self._run = Run(old.places, findings=old.findings.warnings_after_the_end())
         self._progress = None
+        self._stages = StageBook()
 
     def _note_progress(self, matches: tuple[Match, ...]) -> None:
         for match in matches:
@@ -274,25 +293,3 @@ def _advice(verdict: Conclusion) -> str:
 def _place(verdict: Conclusion) -> str:
     finding = verdict.finding
     return finding.placed.fingerprint if finding is not None and finding.placed is not None else ""
-
-
-def _numbers(verdict: Conclusion, facts: Facts) -> Numbers:
-    printed = dict(ours(verdict.finding.numbers)) if verdict.finding is not None else {}
-    if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
-        return Numbers(**printed)  # type: ignore[arg-type]
-    if (kv_tokens := printed.get("kv_tokens")) is not None:
-        printed.setdefault("estimated_max_model_len", kv_tokens)
-    said = {
-        "available_kv_gib": facts.available_kv_gib,
-        "utilization": facts.gpu_memory_utilization,
-        "total_gib": facts.total_gib,
-        "max_model_len": facts.max_model_len,
-        "max_num_seqs": facts.max_num_seqs,
-        "max_num_batched_tokens": facts.max_num_batched_tokens,
-        "cuda_graph_estimate_gib": facts.cuda_graph_estimate_gib,
-        "equivalent_utilization": facts.equivalent_utilization,
-    }
-    for name, value in said.items():
-        if value is not None:
-            printed.setdefault(name, value)
-    return Numbers(**printed)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from agent.core.diagnosis.placement.places import Places
 from agent.core.diagnosis.provenance import Writers
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.patterns import compile_pattern
+from agent.core.stages.stage import Stage
 
 _WORD = re.compile(r"\w+")
 
@@ -89,7 +90,7 @@ class Signature:
     about this line where the class says too little, `switches` ("NAME=VALUE" or "--flag VALUE")
     turn off what failed. `fields` are patterns for single facts, tried on the line once the
     signature matched; `values` replaces a captured text by the project's own word; `fixed` are
-    facts that the line itself is.
+    facts that the line itself is. `ends` and `begins` are stages of a start.
     """
 
     id: str
@@ -110,6 +111,8 @@ class Signature:
     fields: tuple[tuple[str, re.Pattern[str]], ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
+    ends: Stage | None = None
+    begins: Stage | None = None
     advice: str = ""
     switches: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
@@ -214,7 +217,7 @@ def _rarity(word: re.Match[str], literal: str) -> int:
 _KEYS = frozenset(
     {"id", "kind", "class", "by_phase", "by_frame", "rank", "when", "phase", "what", "weak"}
     | {"literal", "pattern", "since", "until", "fields", "values", "fixed", "example"}
-    | {"advice", "switches", "in_container"}
+    | {"advice", "switches", "in_container", "ends", "begins"}
 )
 
 
@@ -238,6 +241,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
         raise SignatureError(f"captures {stray} are neither facts nor numbers")
     failure = table.get("class")
     phase, within = table.get("phase"), table.get("in_container")
+    ends, begins = table.get("ends"), table.get("begins")
     return Signature(
         id=name,
         kind=SignatureKind(str(table["kind"])),
@@ -259,6 +263,8 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
         fields=tuple((k, compile_pattern(v)) for k, v in _strings(table.get("fields")).items()),
         values=_strings(table.get("values")),
         fixed=_strings(table.get("fixed")),
+        ends=None if ends is None else Stage(str(ends)),
+        begins=None if begins is None else Stage(str(begins)),
         advice=str(table.get("advice", "")),
         switches=_texts(table.get("switches", ())),
         examples=_texts(table.get("example", ())),

@@ -11,6 +11,7 @@ from agent.core.failures.classes import FailureClass
 from agent.core.planner.question import Fit
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import Expectations, Settings, Tunable
+from agent.core.stages.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class Learned:
 
     attempts: int = 0
     """Starts without a change since the service last settled."""
+
+    start_stage_seconds: tuple[Mapping[Stage, float], ...] = ()
+    """The last starts that ended well, in seconds by stage, oldest first."""
 
     profile_refused: str = ""
     """Why a measured size of the KV cache is not used again; "" while it may be."""

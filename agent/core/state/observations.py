@@ -22,6 +22,7 @@ from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
+from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.state.golden import Answer
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.steering.requests import OperatorAsked
@@ -91,6 +92,7 @@ class LogProgress:
     activity: int
     progress: Progress | None
     facts: Facts
+    stages: StagesSeen = NONE_SEEN
 
 
 @dataclass(frozen=True, slots=True)

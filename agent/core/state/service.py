@@ -13,10 +13,13 @@ from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.stages.book import NONE_SEEN, StagesSeen
+from agent.core.stages.stage import Stage
 from agent.core.state.engine_life import EngineLife
 from agent.core.state.golden import Answer, Golden
 from agent.core.state.held import Held
 from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
+from agent.core.state.outage import Outage, after_phase
 from agent.core.state.phases import Phase, Then
 from agent.core.state.steering.wishes import Drain, Pause, PlannedRestart
 from agent.core.state.unit import UnitFacts
@@ -115,6 +118,9 @@ class Live:
     blocked_by: str = ""
     """What a start that is due waits for."""
 
+    clears: bool = False
+    """It waited for what the last run had left."""
+
     gpu_pids: frozenset[int] = frozenset()
     """The run's processes on its cards."""
 
@@ -129,6 +135,12 @@ class Live:
 
     log_tells_ready: bool = False
     """The log was read up to the server's "ready", so `facts` are all there."""
+
+    stages: StagesSeen = NONE_SEEN
+    """Where the seconds of the start went, by its log."""
+
+    stage_at: float = 0.0
+    """When its present stage was first seen."""
 
     cpu_seconds: float | None = None
     cpu_at: float = 0.0
@@ -219,6 +231,12 @@ class ServiceState:
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)
     started_at: float = 0.0
     start_seconds: float | None = None
+    start_stage_seconds: Mapping[Stage, float] = field(default_factory=dict)
+    """The seconds of each stage of the last start that ended well."""
+
+    outage: Outage | None = None
+    """The time without service that goes on; None while it serves or is not to."""
+
     phase_seconds: Mapping[Phase, float] = field(default_factory=dict)
     last_down_at: float = 0.0
     fetch: FetchState = NO_FETCH
@@ -240,4 +258,7 @@ class ServiceState:
         """Return the state in another phase, the time in the old one accounted for."""
         spent = max(0.0, at - self.since) if self.since else 0.0
         seconds = {**self.phase_seconds, self.phase: self.phase_seconds.get(self.phase, 0) + spent}
-        return replace(self, phase=phase, since=at, reason=reason, phase_seconds=seconds)
+        clears = self.live.clears
+        outage = after_phase(self.outage, self.phase, phase, spent, at, cleared=clears)
+        entered = replace(self, phase=phase, since=at, reason=reason, phase_seconds=seconds)
+        return entered if outage is self.outage else replace(entered, outage=outage)

@@ -20,6 +20,7 @@ from agent.core.engine.metrics import Counters
 from agent.core.verify.check import Check
 from agent.core.view.gpus import GpusView, gpus_to_json
 from agent.core.view.host import HostView
+from agent.core.view.starting import StageView
 
 FORMAT = 1
 """Raised when a key of status.json changes its meaning or goes; new keys do not raise it."""
@@ -197,6 +198,12 @@ class ServiceView:
 
     start_seconds: float | None = None
     """How long the last start took until the service was ready."""
+
+    stage: StageView | None = None
+    """What the start that is under way is about; None while none is."""
+
+    start_stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """The seconds of each stage of the last start that ended well."""
 
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     """The total time in each phase up to `since_seconds`."""

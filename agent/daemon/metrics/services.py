@@ -139,6 +139,12 @@ SERVICE: tuple[Row[ServiceView], ...] = (
         lambda s: s.start_seconds,
     ),
     gauges(
+        "llmagent_service_start_stage_seconds",
+        "How long each stage of the last start took that ended well.",
+        ("stage",),
+        lambda s: each(s.start_stage_seconds.items()),
+    ),
+    gauges(
         "llmagent_service_setting",
         "A numeric setting in force, in vLLM's unit; switches are 0 or 1.",
         ("setting",),

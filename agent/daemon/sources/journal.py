@@ -131,8 +131,10 @@ class JournalSource:
                     if entry.invocation_id in self._ended:
                         continue
                     self._begin(entry.invocation_id)
-                if not entry.from_manager:
-                    self._reader.feed(entry.message)
+                if entry.from_manager:
+                    self._reader.began(entry.realtime_seconds)  # systemd's "Started"
+                else:
+                    self._reader.feed(entry.message, entry.realtime_seconds)
             if entries:
                 self.cursor = entries[-1].cursor
                 self.lines.read += sum(not entry.from_manager for entry in entries)
@@ -188,5 +190,6 @@ class JournalSource:
                 reader.activity,
                 reader.progress,
                 reader.facts,
+                reader.stages,
             )
         )

@@ -17,6 +17,7 @@ from agent.cli.status import render
 from agent.core.verify.check import Verdict
 from agent.core.view.gpus import GpusView
 from agent.core.view.snapshot import ServiceView, SourceView, to_json
+from agent.core.view.starting import StageView
 from tests.given.some_gpus import GB10, H200, many_gpus, some_gpus
 from tests.given.some_snapshot import SNAPSHOT
 
@@ -95,3 +96,11 @@ def test_check_is_an_exit_status_for_scripts(
     file.write_text(json.dumps({**document(), "at_seconds": time.time()}))
     assert main(arguments) == 1, "nothing configured serves nothing"
     assert "no service is configured" in capsys.readouterr().out
+
+
+def test_a_start_under_way_says_what_it_is_about_and_how_long_that_takes_usually() -> None:
+    stage = StageView("compile", "compiling", 1038.0, 8.0)
+    starting = replace(WELL, phase="starting", engine_phase="compiling", stage=stage)
+    assert "compiling, 12 s of usually 8" in screen(document(starting))[1]
+    first = replace(starting, stage=replace(stage, usual_seconds=None))
+    assert screen(document(first))[1].endswith("compiling, 12 s")

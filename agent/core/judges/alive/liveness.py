@@ -51,6 +51,8 @@ def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceSt
         activity=seen.activity,
         activity_at=turn.at if moved else s.live.activity_at,
         facts=seen.facts,
+        stages=seen.stages,
+        stage_at=s.live.stage_at if seen.stages.now is s.live.stages.now else turn.at,
     )
     just_complete = live.log_tells_ready and not s.live.log_tells_ready
     s = replace(s, live=live)

@@ -9,6 +9,7 @@ from agent.core.failures.classes import FailureClass
 from agent.core.judges.alive import golden, hang_detection
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
+from agent.core.judges.alive.start_told import tell_start
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import OnMismatch
 from agent.core.state.actions import Verify
@@ -54,7 +55,9 @@ def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
     wrong = [check for check in s.checks if check.verdict is Verdict.CONTRADICTED]
     if wrong and turn.policy_of(s).expect.on_mismatch is OnMismatch.STOP:
         return _stop_for_mismatch(turn, s, wrong)
-    s = turn.enter(s, Phase.SERVING, "serving", _verified_sentence(s.checks))
+    why = _verified_sentence(s.checks)
+    s = tell_start(turn, s.enter(Phase.SERVING, turn.at, why))
+    turn.tell(s.name, "serving", why, phase=Phase.SERVING.value)
     for check in wrong:
         turn.tell(s.name, "mismatch", mismatch_sentence(check), item=check.item)
     # A canary proves nothing that the verification has not just proven.

@@ -233,7 +233,10 @@ def start_what_may(turn: Turn) -> None:
             continue
         if not fetching.model_is_here(turn, s):
             continue
-        why = next(filter(None, (gate(turn, s) for gate in GATES)), "")
+        closed = ((gate, why) for gate in GATES if (why := gate(turn, s)))
+        gate, why = next(closed, (None, ""))
+        if gate in CLEARS:
+            s = replace(s, live=replace(s.live, clears=True))
         turn.put(_waits(turn, s, why) if why else turn.start(reuse.with_profile(turn, s), s.reason))
 
 
@@ -256,6 +259,9 @@ GATES: tuple[Callable[[Turn, ServiceState], str], ...] = (
 )
 """What a start that is due must pass, in this order."""
 
+
+CLEARS = frozenset({gates.no_leftovers, gates.memory_given_back})
+"""Those that wait for what the last run has left."""
 
 STAYS_DOWN = frozenset({Phase.WAITING, Phase.FETCHING, Phase.HELD})
 

@@ -20,8 +20,8 @@ from agent.core.state.card import Ailment, Card
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
 from agent.core.state.learned import Override
-from agent.core.state.migrations import service_row
 from agent.core.state.phases import Phase
+from agent.core.state.rows.migrations import service_row
 from agent.core.state.service import Asked, ServiceState
 from agent.core.state.steering.wishes import Pause
 

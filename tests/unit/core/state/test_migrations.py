@@ -12,8 +12,8 @@ from agent.core.failures.classes import FailureClass
 from agent.core.remedy.case import Bound
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.learned import Learned, NightTrial, Override
-from agent.core.state.migrations import service_row
 from agent.core.state.phases import Phase
+from agent.core.state.rows.migrations import service_row
 from agent.core.state.service import ServiceState
 from agent.daemon.recorder import NOT_STORED
 

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A service that serves again: how long it was away and where the seconds of its start went."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.judges.turn import Turn
+from agent.core.stages.told import compared, compiled_again, in_order, listed
+from agent.core.state.service import ServiceState
+
+STARTS_KEPT = 5
+"""Of the same settings, engine and cards: what is usual is their median."""
+
+
+def tell_start(turn: Turn, s: ServiceState) -> ServiceState:
+    """Tell the start that has just ended well, and remember it for what is usual."""
+    seen, took, outage = s.live.stages, s.start_seconds, s.outage
+    if took is None or (outage is None and not seen.seconds):
+        return s
+    said, before = [_head(turn, s, took)], s.learned.start_stage_seconds
+    whole = seen.now is None and bool(seen.seconds)
+    if whole:
+        facts = s.live.facts
+        said.append(compared(seen.seconds, before))
+        if facts is not None:
+            parts = (facts.aot_artifact, facts.compiled_graphs, facts.aot_refused or "")
+            said += compiled_again(seen.seconds, before, *parts)
+    turn.tell(
+        s.name,
+        "back" if outage is not None else "up",
+        "; ".join(part for part in said if part),
+        stages=in_order(seen.seconds),
+        outage={} if outage is None else dict(outage.step_seconds),
+    )
+    if not whole:
+        return replace(s, outage=None)
+    kept = (*before, seen.seconds)[-STARTS_KEPT:]
+    learned = replace(s.learned, start_stage_seconds=kept)
+    return replace(s, outage=None, start_stage_seconds=seen.seconds, learned=learned)
+
+
+def _head(turn: Turn, s: ServiceState, took: float) -> str:
+    stages = listed(in_order(s.live.stages.seconds))
+    if s.outage is None:
+        return f"started in {took:.0f} s" + (f" ({stages})" if stages else "")
+    steps = listed(s.outage.step_seconds)
+    away = f"back after {turn.at - s.outage.since:.0f} s" + (f" ({steps})" if steps else "")
+    return f"{away}; start: {stages}" if stages else away
