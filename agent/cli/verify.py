@@ -34,6 +34,7 @@ from agent.errors import UsageError
 from agent.host.data.signatures import load_signatures
 from agent.host.journal.follower import JournalFollower
 from agent.host.models.config import read_model_config
+from agent.host.vllm.config_file import options_file_or_none
 from agent.host.vllm.reach import address_of, client_of
 from agent.places import STATUS_FILE
 from agent.tasks import ask_vllm as verification
@@ -118,6 +119,7 @@ def _report(policy: ServicePolicy, view: dict[str, Any]) -> VerifyReport:
         answers,
         running=running,
         shape=None if config is None else shape_of(config),
+        options_file=options_file_or_none(settings),
     )
     pending = tuple(view.get("pending_restart", ()))
     return VerifyReport(settings.name, settings.unit, url, answers.answered, checks, pending)

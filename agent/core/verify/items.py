@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
@@ -18,6 +18,7 @@ from agent.core.verify.check import Check, Statement, Verdict, Wanted, as_item, 
 from agent.core.verify.kernel import linear_kernel
 from agent.core.verify.kv_bytes import kv_bytes_per_token
 from agent.core.verify.model_shape import ModelShape
+from agent.core.verify.told import as_told
 
 T = TypeVar("T")
 
@@ -35,19 +36,19 @@ def verify(
     *,
     running: Settings | None = None,
     shape: ModelShape | None = None,
+    options_file: Mapping[str, Any] | None = None,
 ) -> tuple[Check, ...]:
     """Return the verification list of one live service.
 
     `settings`: what agent.toml asks; `running`: what the unit runs with, where recovery changed it.
     Items are judged against `running` and the note names both, unless `expect` gives a value.
-    `shape` is the model's, from its config.json. Nothing is proven or contradicted without
-    evidence.
+    `shape` is the model's, from its config.json. `options_file` is what stands in the file of
+    vLLM's --config: what it and `extra_args` ask is judged as keys are. Nothing is proven or
+    contradicted without evidence.
     """
-    return tuple(
-        check
-        for check in _checks(settings, expect, log, api, running or settings, shape)
-        if check is not None
-    )
+    asked, runs = (as_told(one, options_file) for one in (settings, running or settings))
+    found = _checks(asked, expect, log, api, runs, shape)
+    return tuple(check for check in found if check is not None)
 
 
 def _checks(

@@ -20,6 +20,7 @@ from agent.core.verify.model_shape import shape_of
 from agent.daemon.clock import Clock
 from agent.host.models.config import read_model_config
 from agent.host.probes.port_holder import port_holder
+from agent.host.vllm.config_file import options_file_or_none
 from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused
 from agent.host.vllm.reach import client_of
 from agent.tasks.ask_vllm import collect
@@ -71,6 +72,7 @@ class ApiEffector:
             api,
             running=running,
             shape=None if config is None else shape_of(config),
+            options_file=options_file_or_none(running),
         )
         silence = api.work if isinstance(api.work, NoAnswer) else None
         broken = silence is not None and silence.broken

@@ -25,6 +25,14 @@ def options_file(settings: Settings) -> Mapping[str, Any] | None:
     return None if file is None else read_options_file(file)
 
 
+def options_file_or_none(settings: Settings) -> Mapping[str, Any] | None:
+    """Return the same, None also for a file that cannot be read: who starts the service is told."""
+    try:
+        return options_file(settings)
+    except UsageError:
+        return None
+
+
 def read_options_file(file: str) -> Mapping[str, Any]:
     """Return the keys of a file; raises UsageError with its name and what is wrong with it."""
     import yaml  # only where such a file is used: it takes 2 MiB
