@@ -102,7 +102,10 @@ def _tell(message: str) -> None:
     print(plain_lines(message), file=sys.stderr)
 
 
-def _parsed(words: Sequence[str]) -> argparse.Namespace:
+def parser_of(
+    names: Iterable[str],
+) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]:
+    """Return the parser of `llmagent` with these commands, and its part that holds them."""
     parser = argparse.ArgumentParser(
         prog="llmagent",
         description="Runs vLLM on a GPU server, checks that it runs as configured, and brings it "
@@ -112,11 +115,16 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", "-V", action="version", version=f"llmagent {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in modules_of(names):
+        command.add_parser(commands)
+    return parser, commands
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
     # The daemon runs for months: it is not to hold the code of all other commands (2 MiB).
     named = words[:1] if words[0] in COMMANDS else COMMANDS
+    parser, commands = parser_of(named)
     modules = modules_of(named)
-    for command in modules:
-        command.add_parser(commands)
     divide = getattr(modules[0], "divide", None) if len(modules) == 1 else None
     divided = divide(words[1:]) if divide is not None else None
     args, unknown = parser.parse_known_args(words if divided is None else [words[0], *divided.own])
