@@ -34,6 +34,7 @@ COMMANDS = (
     "bench",
     "init",
     "import",
+    "bundle",
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
 

@@ -14,7 +14,10 @@ GONE = "[secret]"
 _HINTS = ("hf_", "sk-", "earer", "://", "ignature", "api_key", "api-key", "uthorization", "assw")
 """One of these stands in every text with a secret that is known here."""
 
-_TOKEN = re.compile(r"\b(?:hf_|sk-)[A-Za-z0-9_-]{8,400}")
+_TOKEN = re.compile(
+    # Words with underscores are names of Python's: hf_hub_download, hf_raise_for_status.
+    r"\b(?:hf_(?![a-z]{1,20}(?:_[a-z]{1,20}){1,9}\b)|sk-)[A-Za-z0-9_-]{8,400}"
+)
 _BEARER = re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{6,4000}")
 _OF_A_URL = re.compile(r"(?<=://)[^\s/@:'\"]{1,200}:[^\s/@'\"]{1,400}(?=@)")
 _NAMED = re.compile(

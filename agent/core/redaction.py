@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What leaves the host in a bug report: texts without secrets, and without what clients wrote.
+
+A report goes to strangers, so the rules are stricter than those of `secrets`, which are for screens
+of this host: what may be a secret goes, by its name, its form or its randomness, and of a log stays
+only what a program's log looks like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from agent.core.secrets import GONE, QUOTATION, without_quotations, without_secrets
+
+SHORTEST = 6
+"""Characters of a known secret that is looked for by its text; shorter ones stand in many words."""
+
+_SECRET_WORDS = frozenset(
+    {
+        *("token", "secret", "secrets", "password", "passwd", "passphrase", "pwd", "pin", "otp"),
+        *("credential", "credentials", "cookie", "cookies", "authorization", "auth", "bearer"),
+        *("signature", "sig", "apikey", "dsn", "salt", "jwt", "sas"),
+    }
+)
+_GLUED = ("password", "passwd", "passphrase", "secret", "apikey", "credential")
+"""They stand in one word with another, too: PGPASSWORD."""
+
+_SECRET_PAIRS = frozenset(
+    f"{kind} key"
+    for kind in ("api", "access", "private", "secret", "encryption", "master", "license", "ssh")
+)
+_OF_A_THING = frozenset(
+    {
+        *("file", "path", "dir", "directory", "id", "ids", "count", "bytes", "seconds", "limit"),
+        *("url", "uri", "type", "name", "class"),
+    }
+)
+"""Last words of a name whose value is about the secret, and is not it."""
+
+_KNOWN_VARIABLES = re.compile(
+    r"(?:VLLM|HF|HUGGINGFACE|CUDA|NVIDIA|NCCL|GLOO|UCX|TORCH\w*|PYTORCH|OMP|MKL|OPENBLAS|NUMEXPR"
+    r"|PYTHON\w*|LD|TRITON|FLASHINFER|RAY|TOKENIZERS|TRANSFORMERS|SAFETENSORS|XDG|LC|MALLOC|SYSTEMD"
+    r"|INVOCATION|CREDENTIALS|DO_NOT|SSL_CERT)_?[A-Z0-9_]*|PATH|HOME|LANG|TZ|USER|TMPDIR|SHELL|CC|CXX"
+)
+"""Variables that vLLM, its libraries and systemd read; of all others only the name is told."""
+
+_URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@'\"<>]{1,600}@)?([^\s?#'\"<>]{1,2000})")
+_QUERY = re.compile(r"(?<=[\w/.=-])\?[^\s'\"<>]{1,8000}")
+_ASSIGNED = re.compile(
+    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]{0,100})(?P<is>['\"]?\s{0,3}(?:[=:]|\s(?=[^\s-]))\s{0,3})"
+    r"(?P<value>\"[^\"]{0,4000}\"|'[^']{0,4000}'|[^\s,;'\"()\]}]{1,4000})"
+)
+_NUMBER = re.compile(r"[\d.,:eE+-]+|[Tt]rue|[Ff]alse|[Nn]one|null|<?unset>?")
+_RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,4096}")
+_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+|[0-9]+")
+_HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+"""A word of a name, as Python's and C++'s are written: Marlin, WNA, 16."""
+_CLASSES = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"[0-9]"))
+_ISSUED = re.compile(
+    r"\beyJ[\w-]{8,4000}(?:\.[\w-]{1,4000}){1,4}"  # JSON web token
+    r"|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,30}\b|\bAIza[\w-]{20,60}"
+    r"|\b(?:gh[opsur]|github_pat|glpat|glrt|npm|pypi|xox[abeprs]|dckr_pat|nvapi|gsk|r8|rk|pk|dop)"
+    r"[_-][\w-]{16,400}"
+)
+"""Keys that their issuers mark by how they begin."""
+_MANGLED = re.compile(r"_{1,3}Z[A-Z0-9]\w+")
+"""A function's name as C++ and Rust compile it."""
+
+_HEADER = re.compile(
+    r"(?i)(\b(?:proxy-)?authorization|\b(?:set-)?cookie)(['\"]?\s{0,3}[:=]\s{0,3}).+"
+)
+_PEM = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}(?:KEY|CERTIFICATE)[A-Z ]{0,20}-----"
+    r"(?:(?!-----END).){0,20000}(?:-----END [A-Z ]{0,60}-----)?",
+    re.DOTALL,
+)
+
+_OF_A_CLIENT = re.compile(
+    r"(?i)\b(\w{0,30}(?:prompt|output|message|content|text|delta|completion|body|data|input_value"
+    r"|input|quer(?:y|ies)|document|conversation|question|answer|instruction)s?"
+    r"['\"]?(?: is| was)? ?[:=] ?)(?!None\b|\d|\[\.|[A-Za-z_.]{1,40}\()\S.*"
+)
+_A_LOGS = re.compile(
+    r"\s{0,8}(?:"
+    r"(?:\([^)\n]{1,80}\) ?|\[[^\]\n]{1,80}\]:? ?){0,3}"
+    r"(?:(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b|\d{4}-\d\d-\d\d|[IWEF]\d{4} \d\d:|$)"
+    r"|Traceback \(most recent|During handling of the above|The above exception was"
+    r"|File \"|\[(?:rank|W|E|I|F)\d|[\w.]{0,200}(?:Error|Exception|Interrupt|Exit|Warning|Fault)\b"
+    r"|(?:Starting|Started|Stopping|Stopped|Failed|Finished|Reloading|Deactivated)\b|[\w@.-]+\.service"
+    r"|usage:|vllm\b|[\w ]{1,80}: +\d{1,3}%)"
+)
+_SOURCE_FOLLOWS = re.compile(r"(?:\([^)\n]{1,80}\) ?)?(?:[A-Z]+ [\d:. -]+\[\S+\] )?\s*File \"")
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a key, a variable or an option of this name holds a secret."""
+    spread = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    words = [word for word in re.split(r"[^a-z0-9]+", spread.lower()) if word]
+    if not words or words[-1] in _OF_A_THING:
+        return False
+    pairs = {" ".join(pair) for pair in pairwise(words)}
+    glued = any(part in word for word in words for part in _GLUED)
+    return glued or not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs)
+
+
+def is_random(run: str) -> bool:
+    """Tell whether a run of letters and digits looks drawn by lot, as keys and tokens are.
+
+    A name is made of words, so its letters stay of one kind for three or four; in what is drawn by
+    lot they change after one or two. Hashes and UUIDs are no secrets in a log and told by their
+    form.
+    """
+    if _MANGLED.fullmatch(run):
+        return False
+    return any(_is_drawn(part) for part in re.split(r"[_=/+-]+", run) if len(part) >= 10)
+
+
+def _is_drawn(part: str) -> bool:
+    if _HEX.fullmatch(part):
+        return False
+    kinds = sum(kind.search(part) is not None for kind in _CLASSES)
+    humps = _HUMP.findall(part)
+    mean = len(part) / len(humps)
+    if kinds == 3:
+        return mean < (2.3 if len(part) < 16 else 2.8)
+    digits = sum(hump.isdigit() for hump in humps)
+    if kinds == 2 and digits:
+        return len(part) >= 16 and digits >= 3 and mean < 4.2
+    return kinds == 2 and len(part) >= 16 and mean < 2.6
+
+
+class Redactor:
+    """Takes out secrets; `known` are those of this host, by their text."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = sorted({k for k in known if len(k) >= SHORTEST}, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """Return a text of one or several lines without secrets."""
+        for secret in self._known:
+            text = text.replace(secret, GONE)
+        text = _PEM.sub(GONE, text)
+        return "\n".join(self._line(line) for line in text.split("\n"))
+
+    def _line(self, line: str) -> str:
+        line = _URL.sub(lambda url: f"{url[1]}{f'{GONE}@' if url[2] else ''}{url[3]}", line)
+        line = _QUERY.sub(f"?{GONE}", line)
+        line = _HEADER.sub(rf"\1\2{GONE}", line)
+        line = _ASSIGNED.sub(_assigned, without_secrets(line))
+        line = _ISSUED.sub(GONE, line)
+        return _RUN.sub(lambda run: GONE if is_random(run[0]) else run[0], line)
+
+    def value(self, value: Any, name: str = "") -> Any:
+        """Return a document of tables, lists and values (TOML, JSON) without secrets."""
+        match value:
+            case Mapping() if name.lower() == "environment":
+                return {key: self.variable(key, str(item)) for key, item in value.items()}
+            case Mapping():
+                return {self.text(key): self.value(item, key) for key, item in value.items()}
+            case list() | tuple():
+                return self._list(list(value))
+            case str() if is_secret_name(name):
+                return GONE
+            case str():
+                return self.text(value)
+            case _:
+                return value
+
+    def _list(self, items: list[Any]) -> list[Any]:
+        """Return a list's items; one behind an option that takes a secret is one."""
+        before = ["", *items[:-1]]
+        return [
+            GONE
+            if isinstance(last, str) and last.startswith("-") and is_secret_name(last)
+            else self.value(item)
+            for last, item in zip(before, items, strict=True)
+        ]
+
+    def variable(self, name: str, value: str) -> str:
+        """Return the value of an environment variable as it may be told."""
+        if is_secret_name(name) or not _KNOWN_VARIABLES.fullmatch(name):
+            return GONE
+        return self.text(value)
+
+    def unit(self, text: str) -> str:
+        """Return the text of a unit file or of a drop-in without secrets."""
+        return "\n".join(self._unit_line(line) for line in text.split("\n"))
+
+    def _unit_line(self, line: str) -> str:
+        key, is_, rest = line.partition("=")
+        if not is_ or key.strip() != "Environment":
+            return self.text(line)
+        names = re.findall(r"(?:^|[\s\"'])([A-Za-z_][A-Za-z0-9_]*)=", rest)
+        if len(names) != 1:
+            return f"{key}={' '.join(f'{name}={GONE}' for name in names)}"
+        value = rest.partition("=")[2].strip().strip("\"'")
+        return f"{key}={names[0]}={self.variable(names[0], value)}"
+
+    def log(self, lines: Iterable[str]) -> list[str]:
+        """Return an engine's log without secrets and without what clients wrote.
+
+        A line that does not look like a program's log is not shown: it may be a client's text.
+        """
+        shown: list[str] = []
+        source = False
+        for line in lines:
+            if _A_LOGS.match(line) or source:
+                kept = _OF_A_CLIENT.sub(rf"\1{QUOTATION}", without_quotations(line))
+                shown.append(self.text(kept))
+            else:
+                shown.append(f"[{len(line)} characters that do not look like a log]")
+            # Under a frame of a traceback stands its line of source.
+            source = _SOURCE_FOLLOWS.match(line) is not None
+        return shown
+
+
+def _assigned(found: re.Match[str]) -> str:
+    name, value = found["name"], found["value"]
+    bare = value.strip("\"'")
+    if not is_secret_name(name) or bare in ("", GONE) or bare.startswith("["):
+        return found[0]
+    # `tokens: 16` and `max_token=none` are no secrets; a path says where one is.
+    if _NUMBER.fullmatch(bare) and "pass" not in name.lower() and "pin" not in name.lower():
+        return found[0]
+    if (
+        found["is"].isspace()
+        and not name.startswith("-")
+        and not found.string[max(0, found.start() - 2) : found.start()].endswith("-")
+    ):
+        return found[0]  # two words of a sentence
+    return f"{name}{found['is']}{GONE}"
