@@ -176,7 +176,12 @@ class Places:
 
 
 def _is_in(frame: str, module: str) -> bool:
-    """Tell whether a frame is in "vllm/config", "vllm/a.py", ":load_weights" or "*/ops/"."""
+    """Tell whether a frame is in "vllm/config", "vllm/a.py", ":load_weights" or "*/ops/".
+
+    No frame is in "": that is where a log shows none.
+    """
+    if not module:
+        return not frame
     if module.startswith(":"):
         return frame.endswith(module)
     if module.startswith("*"):

@@ -188,3 +188,19 @@ def test_the_host_and_native_code_are_read_by_their_words_through_any_frame(
     )
     assert found.failure is failure
     assert named in str(remedy_of(found)["why"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "failure"),
+    [
+        ("slurmstepd: error: Detected 2 oom_kill events in StepId=9.0.", F.HOST_OOM_KILLED),
+        ("vllm.service: systemd-oomd killed 9 process(es) in this unit.", F.HOST_OOM_KILLED),
+        ("Illegal instruction (core dumped)", F.PACKAGE_MISMATCH),
+        ("exec /usr/bin/odd: exec format error", F.CONTAINER_REFUSED),
+        ("vllm: error: argument --api-key: expected one argument", F.BAD_ARG_VALUE),
+        (v1("ValueError: odd_role must be set for odd", level="ERROR"), F.BAD_ARG_VALUE),
+        (v1("modelscope.hub.errors.NotExistError: no odd", level="ERROR"), F.REPO_NOT_FOUND),
+    ],
+)
+def test_an_end_that_has_but_one_line_is_read(lines: str, failure: FailureClass) -> None:
+    assert diagnose(f"{STARTING}\n{lines}").failure is failure
