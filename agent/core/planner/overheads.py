@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from agent.core.engine.defaults import LARGE_GIB, Device
 from agent.core.planner.versions import (
+    ALL_DENSE,
     COMPILES_MORE,
     FEWER_BUFFERS,
     HYBRID_POOL,
@@ -49,7 +50,12 @@ def non_torch(
         return Term(gib, error, f"NCCL and contexts with {tensor_parallel_size} GPUs")
     if pipeline_parallel_size > 1:
         return Term(0.1, 0.1, "contexts, a pipeline of GPUs")
-    gib = 0.25 if version.release >= LEAN_SAMPLER else 0.13
+    # Libraries load more for cards with more processors; small ones printed 0.02 to 0.08.
+    large = device.memory_gib >= LARGE_GIB
+    if version.release >= LEAN_SAMPLER:
+        gib = 0.25 if large or version.release < ALL_DENSE else 0.1
+    else:
+        gib = 0.13 if large else 0.06
     return Term(gib, 0.2, "CUDA context and libraries")
 
 
@@ -64,7 +70,7 @@ def _collectives(device: Device, version: Version) -> tuple[float, float]:
             return (1.5 if version.release >= FEWER_BUFFERS else 2.1), 0.8
         return (1.1 if version.release >= FEWER_BUFFERS else 0.6), 0.6
     if version.release >= HYBRID_POOL:
-        return 0.55, 0.6
+        return (0.8, 0.7) if linked else (0.55, 0.5)
     return (1.4, 0.8) if linked else (0.3, 0.5)
 
 

@@ -13,6 +13,9 @@ GRAPHS_INSIDE = (0, 20)
 LEAN_SAMPLER = (0, 17)
 """From here the sampler's warm-up takes two fifths of what it took."""
 
+ALL_DENSE = (0, 26)
+"""From here the new model runner runs every dense model."""
+
 FEWER_BUFFERS = (0, 27)
 """From here NCCL and its like take 1.5 GiB on every kind of card."""
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
-from agent.core.planner.versions import IN_FLIGHT_STEPS, Version
+from agent.core.planner.versions import ALL_DENSE, IN_FLIGHT_STEPS, Version
 
 _FIRST = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
 _MORE = ("DeepseekV2ForCausalLM", "GraniteMoeForCausalLM", "Qwen2MoeForCausalLM")
 FIRST_MODELS = (0, 23)
 QUANTIZED_TOO = (0, 24)
-ALL_DENSE = (0, 26)
 ALL_MODELS = (0, 32)
 
 
