@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.screen.gpus import gpu_lines
-from agent.cli.screen.headline import NOT_YET, headline
+from agent.cli.screen.headline import headline
 from agent.cli.screen.options import add_format
 from agent.cli.screen.services import detail_lines, service_lines
 from agent.cli.screen.terminal import WIDE, coloured, columns, cut, paint, rows
 from agent.core.plain import plain_values
+from agent.core.view.needs import NOT_YET
 from agent.errors import DaemonAwayError, UsageError
 from agent.places import STATUS_FILE
 

@@ -25,7 +25,12 @@ from agent.core.settings.config import Config, Metrics
 from agent.errors import ConfigError
 
 TABLES = ("service", "power", "thermal", "metrics")
-METRICS: Keys = {"listen": address, "web_config_file": plain_path_or_nothing, "host": boolean}
+METRICS: Keys = {
+    "listen": address,
+    "web_config_file": plain_path_or_nothing,
+    "host": boolean,
+    "page": boolean,
+}
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 

@@ -28,6 +28,7 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
+from agent.core.view.kinds import LOUD
 from agent.daemon.clock import Clock, seconds_since_midnight
 from agent.daemon.log import about, log
 from agent.daemon.policy_loader import policy_of, with_engines_now
@@ -40,12 +41,6 @@ from agent.host.systemd import notify
 TICK_SECONDS = 1.0
 CURSOR_SECONDS = 30.0
 PRUNE_SECONDS = DAY_SECONDS
-LOUD = frozenset(
-    {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
-    | {"undead", "port", "gpu-lost", "driver-problem"}
-    | {"gpu-ailing", "xid", "heat-critical", "throttled", "drain"}
-    | {"power-blocked", "power-degraded", "power-yielded"}
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ class Recorder:
         self._unsaved: list[Event] = []
         self.health = SourceHealth("store", up=not volatile, detail=volatile)
 
+    @property
+    def file(self) -> Path:
+        """The store's file, for who reads the history."""
+        return self._store.path
+
     def load(self) -> tuple[HostState, tuple[str, ...]]:
         """Return the state as last recorded, and a sentence for each part that was unreadable."""
         return state_of(self._known)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.past.past import Past
 from agent.core.settings.config import Config
 from agent.core.state.actions import (
     Action,
@@ -28,11 +29,13 @@ from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
 from agent.core.state.steering.requests import Answer
 from agent.daemon.beginning import load_config, open_store, reexecute, removal
-from agent.daemon.clock import Clock, agent_clock
+from agent.daemon.clock import Clock, agent_clock, wall_clock_is_ahead_by
 from agent.daemon.effectors.api import ApiEffector
 from agent.daemon.effectors.gpu import GpuEffector
 from agent.daemon.effectors.lane import Lane
 from agent.daemon.effectors.unit import UnitEffector, longest
+from agent.daemon.exporter.history import History
+from agent.daemon.exporter.page import Page
 from agent.daemon.exporter.source import ExporterSource
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.host_threads import watch_host
@@ -72,6 +75,7 @@ class Daemon:
     messages: queue.SimpleQueue[Message]
     recorder: Recorder
     publisher: Publisher
+    past: Past
     signatures: SignatureSet = field(init=False)
     unit_source: UnitSource = field(init=False)
     unit_thread: SourceThread = field(init=False)
@@ -123,6 +127,7 @@ class Daemon:
 
     def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> Unshown:
         """Show the state; a new phase changes what services and GPUs are asked."""
+        self.past.take(state, self.clock())
         if self.publisher.publish(state, policy, mistakes):
             for threads in self.services.values():
                 threads.api.wake()
@@ -243,9 +248,15 @@ def _run(
     """Returns whether the agent is to start anew in this process."""
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     publisher = Publisher(places.runtime / "status.json", clock)
-    exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics), clock)
+    past = Past()
+    page = Page(
+        publisher.snapshot,
+        lambda since: past.document(since, wall_clock_is_ahead_by(clock)),
+        History(recorder.file).read,
+    )
+    exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics, page), clock)
     publisher.watch_health(exporter.health)
-    daemon = Daemon(places, clock, messages, recorder, publisher)
+    daemon = Daemon(places, clock, messages, recorder, publisher, past)
     host = watch_host(publisher, clock) if config.metrics.host else ()
     checkup = SourceThread(CheckupSource(lambda: publisher.latest, messages.put, clock), clock)
     publisher.watch_health(checkup.health)

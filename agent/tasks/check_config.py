@@ -220,7 +220,8 @@ def _metrics(metrics: Metrics) -> Iterator[Obstacle]:
             text = f"{metrics.web_config_file} cannot be looked at: {error.strerror}"
             yield _warning("metrics.web_config_file", f"{text}; run check as root")
     elif metrics.address not in LOOPBACK:
-        text = f"{metrics.listen} shows the metrics to everyone who reaches this host; "
+        what = "the metrics and the status page" if metrics.page else "the metrics"
+        text = f"{metrics.listen} shows {what} to everyone who reaches this host; "
         yield _warning("metrics.listen", f"{text}set web_config_file for TLS and passwords")
 
 

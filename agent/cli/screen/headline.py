@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from agent.cli.screen.services import contradicted
 from agent.cli.screen.terminal import local
-from agent.core.doctor.finding import Result
-
-NOT_YET = "not looked yet"
-"""What a source says of itself until its first look (`agent.daemon.sources.thread`)."""
+from agent.core.view.needs import needs_a_person
 
 
 def headline(document: Mapping[str, Any]) -> tuple[str, str]:
     """Return the line and the word of its colour: "well", "not yet" or "wrong"."""
     services = document["services"]
-    wrong = list(needs_a_person(document))
+    wrong = [need.what for need in needs_a_person(document)]
     paused = pause_words(document)
     tail = f"; {paused}" if paused else ""
     if wrong:
@@ -40,31 +36,6 @@ def pause_words(document: Mapping[str, Any]) -> str:
         return f"paused until {until} by {host['by']}: llmagent does not act"
     names = [name for name, s in document["services"].items() if s.get("paused")]
     return f"paused: {', '.join(names)}, where llmagent does not act" if names else ""
-
-
-def needs_a_person(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in a few words what llmagent cannot mend by itself, worst first."""
-    for name, s in document["services"].items():
-        if s["phase"] == "held":
-            yield f"{name} is held: {s['reason']}"
-    for gpu in document.get("gpus", ()):
-        if gpu["lost"]:
-            yield f"GPU {gpu['index']} is lost"
-        elif gpu["ailment"] is not None:
-            yield str(gpu["ailment"]["why"])
-    if document.get("driver", {}).get("mismatch"):
-        yield "the driver's library and module differ: the next start of vLLM fails"
-    if not document["config_valid"]:
-        yield "agent.toml is refused, the last good one is in force"
-    for name, s in document["services"].items():
-        if items := [str(check["item"]) for check in contradicted(s)]:
-            yield f"{name} does not run as asked: {', '.join(items)}"
-    for found in document["findings"]:
-        if found["result"] == Result.FAIL:
-            yield f"doctor: {found['check']}: {found['evidence']}"
-    for source in document["sources"]:
-        if not source["up"] and source["detail"] != NOT_YET:
-            yield f"source {source['name']} is down: {source['detail']}"
 
 
 def _count(number: int, word: str) -> str:

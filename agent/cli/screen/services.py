@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.cli.screen.terminal import cut, duration, local, paint
 from agent.core.failures.shown import shortened
+from agent.core.view.needs import contradicted
 
 EVIDENCE_LINES = 3
 ANSWERS = frozenset({"verifying", "serving"})
@@ -71,11 +72,6 @@ def steering_lines(s: Mapping[str, Any]) -> Iterator[str]:
     if drain := s.get("drain"):
         due = local(drain["due_seconds"], "%H:%M:%S")
         yield f"  drain     {drain['what']}, at {due} at the latest, asked for by {drain['by']}"
-
-
-def contradicted(s: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the checks of the present run that show something else than was asked."""
-    return [check for check in s["verification"] if check["verdict"] == "contradicted"]
 
 
 def _now(s: Mapping[str, Any], now: float) -> str:

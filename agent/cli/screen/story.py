@@ -12,12 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent.cli.screen.terminal import duration
+from agent.core.view.kinds import ENDS, OPENS
 from agent.host.store.store import Event
-
-OPENS = frozenset({"died", "kill"})
-"""Kinds of rows with which a service is no longer there for those who ask it."""
-
-ENDS = frozenset({"serving", "held", "stopped", "forgotten"})
 
 CURES = frozenset({"learned", "rolled-back", "probed", "fetch", "port", "reap"})
 """Kinds of rows that tell what was changed on the way back."""

@@ -56,6 +56,12 @@ class Counters:
 
     requests_success: float = 0.0
     preemptions: float | None = None
+    first_tokens: float | None = None
+    """How many requests have had their first token."""
+
+    first_token_seconds: float | None = None
+    """How long those waited for it in all."""
+
     kv_cache_usage: float | None = None
     """A share 0..1, that of the fullest engine."""
 
@@ -110,6 +116,8 @@ def scan(text: bytes) -> Counters | None:
         iteration_tokens_count=math.fsum(_values(text, b"vllm:iteration_tokens_total_count")),
         requests_success=math.fsum(_values(text, b"vllm:request_success_total")),
         preemptions=_sum(_values(text, b"vllm:num_preemptions_total")),
+        first_tokens=_sum(_values(text, b"vllm:time_to_first_token_seconds_count")),
+        first_token_seconds=_sum(_values(text, b"vllm:time_to_first_token_seconds_sum")),
         kv_cache_usage=max(usage, default=None),
         prefix_cache_queries=_either(text, b"prefix_cache_queries_total"),
         prefix_cache_hits=_either(text, b"prefix_cache_hits_total"),

@@ -15,13 +15,15 @@ from agent.core.settings.service import ServicePolicy
 class Metrics:
     """[metrics]: where the agent's own metrics are served; `address`, `port` are `listen` split.
 
-    `host` tells whether figures of the host are among them.
+    `host` tells whether figures of the host are among them, `page` whether the status page with
+    its history is there too.
     """
 
     address: str = "127.0.0.1"
     port: int = 9836
     web_config_file: str = ""
     host: bool = True
+    page: bool = True
 
     @property
     def listen(self) -> str:

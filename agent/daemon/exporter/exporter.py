@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain
+from agent.daemon.exporter.page import Page
 from agent.daemon.log import log
 from agent.daemon.metrics.collector import SnapshotCollector
 from agent.host.web.access import WebAccess
@@ -26,13 +27,16 @@ _LANDING = b"""\
 <html lang="en"><head><title>llmagent</title></head>
 <body><h1>llmagent</h1><p><a href="metrics">Metrics</a></p></body></html>
 """
+"""What is at / where [metrics] page is off."""
 
 
 class Exporter:
     """Renders the latest snapshot for each scrape; a scrape asks nobody else anything."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Metrics) -> None:
-        """Listen at once.
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], metrics: Metrics, page: Page | None = None
+    ) -> None:
+        """Listen at once; `page` is served beside the metrics unless [metrics] page is off.
 
         Raises AgentError when the address cannot be had, ConfigError when the web config file or
         one of its files is wrong.
@@ -40,6 +44,7 @@ class Exporter:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(SnapshotCollector(snapshot))
         ProcessCollector(registry=self._registry)
+        self._page = page if metrics.page else None
         self._access = None
         if metrics.web_config_file:
             self._access = WebAccess(Path(metrics.web_config_file), report=log.error)
@@ -63,18 +68,19 @@ class Exporter:
 
     def _answer(self, request: Request) -> Response:
         if self._access is None:
-            return self._page(request)
+            return self._content(request)
         try:
             admitted = self._access.admits(request.headers.get("authorization", ""), request.peer)
         except BusyError:
             response = plain(HTTPStatus.TOO_MANY_REQUESTS, ("Retry-After", "1"))
         else:
             refusal = plain(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Basic"))
-            response = self._page(request) if admitted else refusal
-        headers = response.headers + self._access.headers()
-        return Response(response.status, response.content_type, response.body, headers)
+            response = self._content(request) if admitted else refusal
+        return _with(response, self._access.headers())
 
-    def _page(self, request: Request) -> Response:
+    def _content(self, request: Request) -> Response:
+        if self._page is not None and (response := self._page.answer(request)) is not None:
+            return response
         match request.path:
             case "/metrics":
                 return self._metrics(request)
@@ -90,3 +96,10 @@ class Exporter:
             return Response(HTTPStatus.OK, content_type, body)
         packed = gzip.compress(body, _GZIP_LEVEL)
         return Response(HTTPStatus.OK, content_type, packed, (("Content-Encoding", "gzip"),))
+
+
+def _with(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:
+    """Return the answer with the headers of the web config file, which win over our own."""
+    theirs = {name.lower() for name, _ in headers}
+    ours = tuple(header for header in response.headers if header[0].lower() not in theirs)
+    return Response(response.status, response.content_type, response.body, ours + headers)

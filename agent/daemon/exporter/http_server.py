@@ -38,12 +38,16 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request without its body; the names of `headers` are in lower case, `peer` who asks."""
+    """A request without its body; `query` is what follows the question mark, as it was sent.
+
+    The names of `headers` are in lower case; `peer` is who asks.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     peer: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +230,16 @@ def parse_head(head: bytes, peer: str = "") -> Request | None:
     """Read a request's first line and headers; None when they are none."""
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
-    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1"):
+    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or words[1][:1] in ("", "?"):
         return None
-    path = words[1].partition("?")[0]
-    if not path:
-        return None
+    path, _, query = words[1].partition("?")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             return None
         headers[name.lower()] = value.strip()
-    return Request(words[0], path, headers, peer)
+    return Request(words[0], path, headers, peer, query)
 
 
 def _read_head(connection: _Connection) -> bytes | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
+from agent.daemon.exporter.page import Page
 
 CHECK_SECONDS = 60.0
 
@@ -18,9 +19,12 @@ class ExporterSource:
 
     name = "exporter"
 
-    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Metrics) -> None:
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], metrics: Metrics, page: Page | None = None
+    ) -> None:
         self._snapshot = snapshot
         self._metrics = metrics
+        self._page = page
         self._exporter: Exporter | None = None
         self._woken = threading.Event()
 
@@ -31,7 +35,7 @@ class ExporterSource:
         ever served with less protection than was asked for.
         """
         if self._exporter is None:
-            exporter = Exporter(self._snapshot, self._metrics)
+            exporter = Exporter(self._snapshot, self._metrics, self._page)
             exporter.start()
             self._exporter = exporter
             return

@@ -154,6 +154,18 @@ class Store:
         )
         return [_stored(row) for row in reversed(rows)]
 
+    def events_before(self, event_id: int | None, limit: int) -> list[StoredEvent]:
+        """Returns the last `limit` events with a lower number, oldest first; None for the newest.
+
+        Costs what these events cost, however long the history is.
+        """
+        rows = self._read(
+            "SELECT id, at_seconds, service, kind, message, data FROM event"
+            " WHERE id < ? ORDER BY id DESC LIMIT ?",
+            (event_id if event_id is not None else 2**63 - 1, limit),
+        )
+        return [_stored(row) for row in reversed(rows)]
+
     def events_after(
         self, event_id: int, service: str | None = None, limit: int | None = None
     ) -> list[StoredEvent]:

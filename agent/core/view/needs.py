@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What needs a person, read from status.json: the same for every screen and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.core.doctor.finding import Result
+
+NOT_YET = "not looked yet"
+"""What a source says of itself until its first look (`agent.daemon.sources.thread`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that llmagent cannot mend by itself: what it is, and what a person does about it.
+
+    `about` is the service, or "GPU 0"; "" for the host.
+    """
+
+    what: str
+    to_do: str
+    about: str = ""
+
+
+def needs_a_person(document: Mapping[str, Any]) -> Iterator[Need]:
+    """Yield what llmagent cannot mend by itself, worst first."""
+    for name, s in document["services"].items():
+        if s["phase"] == "held":
+            to_do = s["held"]["what_to_do"] if s["held"] else f"llmagent why {name}"
+            yield Need(f"{name} is held: {s['reason']}", to_do, name)
+    yield from _of_the_gpus(document)
+    if not document["config_valid"]:
+        text = "agent.toml is refused, the last good one is in force"
+        yield Need(text, "llmagent check names every mistake; then systemctl reload llmagent")
+    for name, s in document["services"].items():
+        if items := [str(check["item"]) for check in contradicted(s)]:
+            to_do = f"llmagent verify {name} shows the evidence for each"
+            yield Need(f"{name} does not run as asked: {', '.join(items)}", to_do, name)
+    for found in document["findings"]:
+        if found["result"] == Result.FAIL:
+            what = f"doctor: {found['check']}: {found['evidence']}"
+            yield Need(what, found["fix"] or "llmagent doctor", found["service"])
+    for source in document["sources"]:
+        if not source["up"] and source["detail"] != NOT_YET:
+            what = f"source {source['name']} is down: {source['detail']}"
+            yield Need(what, "journalctl -u llmagent says since when; see man llmagent-alerts")
+
+
+def contradicted(s: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the checks of the present run that show something else than was asked."""
+    return [check for check in s["verification"] if check["verdict"] == "contradicted"]
+
+
+def _of_the_gpus(document: Mapping[str, Any]) -> Iterator[Need]:
+    for gpu in document.get("gpus", ()):
+        about, ailment = f"GPU {gpu['index']}", gpu["ailment"]
+        if gpu["lost"]:
+            to_do = ailment["what_to_do"] if ailment else "llmagent doctor; a reboot may be needed"
+            yield Need(f"{about} is lost", to_do, about)
+        elif ailment is not None:
+            yield Need(str(ailment["why"]), str(ailment["what_to_do"]), about)
+    if document.get("driver", {}).get("mismatch"):
+        text = "the driver's library and module differ: the next start of vLLM fails"
+        yield Need(text, "reboot, or load the module of the installed driver")
