@@ -58,7 +58,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     weights = _measured(known.weights_gib, when) or weights_of(whole, request)
     tp = request.tensor_parallel_size
     peak = _measured(known.activation_gib, when) or activation(model, batch, version, tp, length)
-    contexts = _measured(known.non_torch_gib, when) or _contexts(request)
+    contexts = _measured(known.non_torch_gib, when) or _contexts(model, request)
     graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(
         batch.sequences,
         states=has_states(model),
@@ -124,12 +124,12 @@ def _dtype_bytes(model: Model, request: PlanRequest) -> int:
     return model.dtype_bytes if asked == "auto" else dtype_bytes(asked) or model.dtype_bytes
 
 
-def _contexts(request: PlanRequest) -> Term:
+def _contexts(model: Model, request: PlanRequest) -> Term:
     """Return what lies beside PyTorch's allocator; unified memory adds the host's share."""
     tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
     own = non_torch(tp, pp, request.device, request.version)
     left = left_behind(request.version, enforce_eager=request.enforce_eager)
-    for more in (left, host_share(request.device)):
+    for more in (None if model.encoder_only else left, host_share(request.device)):
         if more is not None:
             how = f"{own.how}; {more.gib:g} GiB: {more.how}"
             own = Term(own.gib + more.gib, _root(own, more), how)
