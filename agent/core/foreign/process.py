@@ -27,9 +27,8 @@ def engine_of_process(
         line = vllm_line(words)
     except NotVllmError as error:
         raise NoEngineError(str(error)) from error
-    program = line.program
-    if words and words[0].startswith("/") and "python" in words[0].rsplit("/", 1)[-1]:
-        program = words[0]
+    interpreter = words[0] if words[0].rpartition("/")[2].startswith("python") else ""
+    program = line.program if "/" in line.program else interpreter or line.program
     return Found(
         "vllm",
         line.words,

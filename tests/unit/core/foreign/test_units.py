@@ -187,7 +187,19 @@ def test_a_process_brings_its_engines_variables_and_not_its_shells() -> None:
         "host": "0.0.0.0",
         "port": 8002,
         "gpus": [3],
-        "python": "/opt/v/bin/python3",
+        "python": "/opt/v/bin/python",
         "user": "bob",
         "environment": {"VLLM_USE_V1": "1"},
     }
+
+
+def test_an_interpreter_is_known_by_the_program_or_by_the_first_word() -> None:
+    server = ("-m", "vllm.entrypoints.openai.api_server", "--model", "org/m")
+    for words, python in (
+        (("/opt/v/bin/python3", *server), "/opt/v/bin/python3"),
+        # a wrapper in the environment that another Python runs
+        (("/usr/bin/python3", "-B", "/opt/v/bin/python", *server), "/opt/v/bin/python"),
+        (("/opt/v/bin/python3.12", "vllm", "serve", "org/m"), "/opt/v/bin/python3.12"),
+    ):
+        taken = table_of(engine_of_process(words, {}, "bob", "/"))
+        assert taken.table["python"] == python
