@@ -20,6 +20,11 @@ LEVEL = "VLLM_REQUEST_BODY_LOG_LEVEL"
 FIRST_WITH_LEVEL = (0, 33)
 
 
+def how_to_fill(file: str) -> str:
+    """Return how a secret gets into a file without a copy in the history of a shell."""
+    return f"sudo install -m 600 /dev/stdin {file}, then paste it, Enter, Ctrl-D"
+
+
 def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield key and sentence for each mistake about a file that holds a secret.
 
@@ -31,8 +36,7 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
             continue
         facts = file_facts(file)
         if facts is None:
-            put = f"put the {what} in it: install -m 600 {what.upper().split()[-1]} {file}"
-            yield key, f"{file} is no file; {put}"
+            yield key, f"{file} is no file; put the {what} in it: {how_to_fill(file)}"
             continue
         if facts.mode & 0o077:
             others = f"{file} has mode {facts.mode:04o}, so others may read the {what}"

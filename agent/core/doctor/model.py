@@ -136,7 +136,7 @@ def judge_token(settings: Settings, token: Token | None) -> Finding:
     if token.denied:
         return unknown(check, f"only root reads {token.path}", "Run it as root.", service)
     if not token.readable:
-        fix = f"As root: install -m 600 TOKEN {token.path}"
+        fix = f"sudo install -m 600 /dev/stdin {token.path}, then paste it, Enter, Ctrl-D."
         return fail(check, f"{token.path} cannot be read", fix, service)
     if token.mode & 0o077:
         fix = f"chmod 600 {token.path}"
