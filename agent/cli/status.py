@@ -21,6 +21,7 @@ from agent.cli.screen.headline import headline
 from agent.cli.screen.options import add_format
 from agent.cli.screen.services import detail_lines, service_lines
 from agent.cli.screen.terminal import WIDE, coloured, columns, cut, paint, rows
+from agent.cli.screen.unwatched import unwatched
 from agent.core.plain import plain_values
 from agent.core.view.needs import NOT_YET
 from agent.errors import DaemonAwayError, UsageError
@@ -95,7 +96,9 @@ def _document(args: argparse.Namespace) -> dict[str, Any]:
 
 def _screen(document: dict[str, Any], args: argparse.Namespace) -> str:
     everything = args.verbose or args.service is not None
-    return render(document, colour=coloured(), width=columns(), everything=everything)
+    shown = render(document, colour=coloured(), width=columns(), everything=everything)
+    dropped = () if args.service is not None else unwatched(document["services"])
+    return "\n".join((shown, *dropped))
 
 
 def serves(document: dict[str, Any]) -> bool:
@@ -146,7 +149,7 @@ def render(
         ]
     lines += _down(document, everything=everything)
     if not document["services"]:
-        lines.append("no service is configured: see agent.toml(5)")
+        lines.append("no service is configured: `llmagent init` proposes one, see agent.toml(5)")
     now = document["at_seconds"]
     if everything:
         for service in document["services"].values():

@@ -13,6 +13,7 @@ import pytest
 
 from agent.cli.main import main
 from agent.cli.screen.headline import headline
+from agent.cli.screen.unwatched import unwatched
 from agent.cli.status import render
 from agent.core.verify.check import Verdict
 from agent.core.view.gpus import GpusView
@@ -104,3 +105,15 @@ def test_a_start_under_way_says_what_it_is_about_and_how_long_that_takes_usually
     assert "compiling, 12 s of usually 8" in screen(document(starting))[1]
     first = replace(starting, stage=replace(stage, usual_seconds=None))
     assert screen(document(first))[1].endswith("compiling, 12 s")
+
+
+def test_a_unit_that_runs_and_that_nobody_watches_is_told(tmp_path: Path) -> None:
+    units, groups = tmp_path / "units", tmp_path / "system.slice"
+    units.mkdir()
+    for name in ("chat", "embed", "gone", "chat-fetch"):
+        (units / f"{name}.service").write_text("")
+    for name in ("chat", "embed", "chat-fetch"):
+        (groups / f"{name}.service").mkdir(parents=True)
+    (told,) = unwatched({"embed": {}}, units, (groups,))
+    assert told.startswith("chat.service still runs, but is not in agent.toml any more")
+    assert "systemctl disable --now chat" in told

@@ -30,7 +30,8 @@ def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     do = (
         "Give the service another name in agent.toml, or move the file away when it suits you: "
         f"after `systemctl daemon-reload` llmagent stops what runs in {s.name}.service and "
-        "starts its own."
+        f"starts its own. If `systemctl edit --full` made it: `systemctl edit {s.name}` is for "
+        "lines of yours, which are kept."
     )
     if unit.load_state == "masked":
         why = f"{s.name}.service is masked, so it is left alone"
