@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Iterable
@@ -32,6 +33,17 @@ METRICS: Keys = {
     "page": boolean,
 }
 
+HINTS = {
+    "Invalid value": 'a string stands in quotes, as model = "org/name"',
+    "Cannot overwrite a value": "a key is given twice: leave one",
+    "Cannot declare": "a table is given twice: put its keys together",
+    "Expected '=' after a key": "TOML has lines like key = value; this may be YAML or another file",
+    "Invalid statement": "TOML has [tables] and lines like key = value",
+    "Unescaped": "put a path or text with backslashes in 'single quotes'",
+    "Unclosed array": "a list ends with ]",
+}
+"""What the parser's words mean for who wrote the line, by how they begin."""
+
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -45,7 +57,8 @@ def load(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(str(path), (f"cannot be read: {error.strerror}",)) from error
     try:
-        text = content.decode()
+        # An editor of another system may have put a byte-order mark before it.
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(str(path), (f"line {line}: is not UTF-8",)) from error
@@ -93,6 +106,10 @@ def _syntax(message: str, text: str) -> str:
     """Put the place of a TOML syntax error first, as with every other mistake."""
     found = _AT.search(message)
     what = _AT.sub("", message)
+    hint = next((hint for begin, hint in HINTS.items() if what.startswith(begin)), "")
+    is_cut_off = found is not None and found.group(1) is None
+    if hint and not (is_cut_off and what == "Invalid value"):
+        what = f"{what}: {hint}"
     if found is None:
         return what
     if found.group(1) is None:

@@ -132,8 +132,28 @@ def test_lines_are_counted_right_after_a_multi_line_string() -> None:
 
 def test_a_syntax_error_is_told_with_line_and_column() -> None:
     assert mistakes("[service.vllm]\nmodel 3\n") == (
-        "line 2, column 7: Expected '=' after a key in a key/value pair",
+        "line 2, column 7: Expected '=' after a key in a key/value pair: TOML has lines like "
+        "key = value; this may be YAML or another file",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[service.vllm]\nmodel = meta/Llama\n", "a string stands in quotes"),
+        ('[service.vllm]\nmodel = "a/b"\nmodel = "c/d"\n', "a key is given twice"),
+        ('[metrics]\n[service.a]\nmodel = "a/b"\n[metrics]\n', "a table is given twice"),
+        ("services:\n  vllm:\n    image: x\n", "this may be YAML"),
+    ],
+)
+def test_the_parsers_words_come_with_what_to_do(text: str, told: str) -> None:
+    (mistake,) = mistakes(text)
+    assert told in mistake
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_bytes(b"\xef\xbb\xbf[metrics]\nhost = false\n")
+    assert not load(tmp_path / "agent.toml").metrics.host
 
 
 def test_a_file_that_ends_too_early_is_told_so() -> None:
