@@ -26,9 +26,12 @@ from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.places import CONFIG_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
+from agent.tasks.look_at_gpus import look_once
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+NVML_SECONDS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,10 @@ def _check(file: Path, run_engine_help: HelpReader | None) -> CheckReport:
         config = load(file)
     except ConfigError as error:
         return CheckReport(file, Config(), mistakes=error.mistakes)
-    return CheckReport(file, config, findings=check_config(config, run_engine_help=run_engine_help))
+    named = any(policy.settings.gpus != ("all",) for policy in config.services.values())
+    gpus = look_once(NVML_SECONDS) if named else None
+    findings = check_config(config, run_engine_help=run_engine_help, gpus=gpus)
+    return CheckReport(file, config, findings=findings)
 
 
 def _ask_engine(install: EngineInstall, user: str) -> str:

@@ -12,6 +12,7 @@ from agent.core.engine.command_line import command_line
 from agent.core.engine.defaults import default_utilization, forces_slow_kernel
 from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
 from agent.core.engine.install import Engine, EngineInstall
+from agent.core.gpu.reading import Gpus
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.service import Settings
 from agent.core.unit.openings import forbidden
@@ -35,6 +36,7 @@ from agent.tasks.check_access import (
 )
 from agent.tasks.check_command import mistakes_in_arguments
 from agent.tasks.check_port import taken_port
+from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -63,11 +65,20 @@ class Obstacle:
         return f"{self.severity}: {self.path}: {self.text}"
 
 
-def check_config(config: Config, *, run_engine_help: HelpReader | None) -> tuple[Obstacle, ...]:
-    """Compare a configuration with the host; without a reader of vLLM's help, by version only."""
+def check_config(
+    config: Config, *, run_engine_help: HelpReader | None, gpus: Gpus | None = None
+) -> tuple[Obstacle, ...]:
+    """Compare a configuration with the host; without a reader of vLLM's help, by version only.
+
+    Without a look at the GPUs every index and UUID is taken for one.
+    """
     findings: list[Obstacle] = []
     for policy in config.services.values():
         findings += _service(policy.settings, run_engine_help)
+        findings += (
+            _error(f"service.{policy.settings.name}.gpus", sentence)
+            for sentence in gpus_that_are_not_there(policy.settings, gpus)
+        )
     findings += _metrics(config.metrics)
     findings += _shared_memory([policy.settings for policy in config.services.values()])
     return tuple(findings)
@@ -99,6 +110,8 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
         for sentence in mistakes_in_arguments(settings, install.engine(flags=None)):
             yield _error(f"{path}.extra_args", sentence)
         yield from _kernels(settings, install, path)
+        for key, certain, sentence in formats_that_cannot_be(settings, install):
+            yield (_error if certain else _warning)(f"{path}.{key}", sentence)
     for key in ("model", "tokenizer", "chat_template"):
         value = getattr(settings, key)
         if value is not None and value.startswith("/"):

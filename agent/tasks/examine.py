@@ -224,7 +224,7 @@ def _model(settings: Settings, patient: Patient) -> Iterator[Finding]:
 
 def _flags(settings: Settings, patient: Patient) -> Finding:
     only = Config(services={settings.name: patient.config.services[settings.name]})
-    found = check_config(only, run_engine_help=patient.run_engine_help)
+    found = check_config(only, run_engine_help=patient.run_engine_help, gpus=patient.gpus)
     mistakes = tuple(str(f.text) for f in found if f.severity is Severity.ERROR)
     return engine.judge_flags(settings.name, mistakes)
 
