@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from agent.core.doctor import card, container, driver, engine, host, model
-from agent.core.doctor.finding import Finding, unknown
+from agent.core.doctor.bytecode import judge_bytecode
+from agent.core.doctor.finding import Finding, skipped, unknown
 from agent.core.doctor.limits import judge_limits
 from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
 from agent.core.doctor.sandbox import judge_sandbox
@@ -31,7 +32,7 @@ from agent.core.unit.openings import forbidden
 from agent.errors import AgentError
 from agent.host.models.config import read_model_config
 from agent.host.models.known import known_config
-from agent.host.probes import containers, kernel, packages, services, toolchain
+from agent.host.probes import bytecode, containers, kernel, packages, services, toolchain
 from agent.host.probes import model as files
 from agent.host.probes.limits import limits
 from agent.host.probes.runtimes.every import PROBES
@@ -153,6 +154,7 @@ def _service_probes(name: str, settings: Settings, patient: Patient) -> Iterator
         yield f"container GPUs of {name}", lambda: [_gpu_access(settings, patient.gpus)]
     else:
         yield f"engine of {name}", lambda: list(_engine(settings, patient))
+        yield f"bytecode of {name}", lambda: [_bytecode(settings)]
     yield f"model of {name}", lambda: list(_model(settings, patient))
     yield f"flags of {name}", lambda: [_flags(settings, patient)]
     yield f"licence of {name}", lambda: [_licence(settings, patient)]
@@ -198,6 +200,16 @@ def _engine(settings: Settings, patient: Patient) -> Iterator[Finding]:
     tools = toolchain.toolchain(settings.python, paths, settings.environment.get("PATH", ""))
     yield engine.judge_compiler(service, tools, cuda=cuda is not None)
     yield engine.judge_nvcc(service, tools, cuda=cuda is not None)
+
+
+def _bytecode(settings: Settings) -> Finding:
+    install = install_of(settings)
+    version = toolchain.python_version(install.read_paths)
+    if install.problems or version is None:
+        return skipped("bytecode", "the engine's Python was not found", settings.name)
+    given = bytecode.unit_environment(settings.unit) | dict(settings.environment)
+    found = bytecode.bytecode(install.read_paths, version, given)
+    return judge_bytecode(settings.name, settings.python, found)
 
 
 def _model(settings: Settings, patient: Patient) -> Iterator[Finding]:
