@@ -9,10 +9,12 @@ from itertools import combinations
 from agent.config.values import Mistake
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
+from agent.core.command.start_method import FORK, VARIABLE, why_not_forked
 from agent.core.engine.defaults import default_utilization
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
-from agent.host.vllm.install import version_of
+from agent.host.machine.boot import in_wsl
+from agent.host.vllm.install import install_of, version_of
 
 EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -24,6 +26,7 @@ def check_together(config: Config) -> Iterator[Mistake]:
     yield from _sockets(settings)
     for one in settings:
         yield from _tls(one)
+        yield from _start_method(one)
     yield from _ports(config, settings)
     for one in settings:
         yield from _enough_gpus(one)
@@ -39,6 +42,16 @@ def _tls(settings: Settings) -> Iterator[Mistake]:
         yield Mistake((*path, "ssl_ca_certs"), "means nothing without ssl_certfile, ssl_keyfile")
     if settings.uds is not None and settings.ssl_certfile is not None:
         yield Mistake((*path, "uds"), "a Unix socket needs no TLS; give one of the two")
+
+
+def _start_method(settings: Settings) -> Iterator[Mistake]:
+    path = ("service", settings.name, "start_method")
+    if settings.start_method is not None and VARIABLE in settings.environment:
+        yield Mistake(path, f"{VARIABLE} is set in environment as well; give one of the two")
+    if settings.start_method == FORK:
+        on_cpu = install_of(settings).engine(None).runs_on_cpu
+        for why in why_not_forked(settings, on_cpu=on_cpu, in_wsl=in_wsl()):
+            yield Mistake(path, f"fork cannot be had: {why}; take the key away")
 
 
 def _sockets(settings: list[Settings]) -> Iterator[Mistake]:

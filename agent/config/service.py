@@ -31,6 +31,7 @@ from agent.config.values import (
     token,
     window,
 )
+from agent.core.command.start_method import METHODS
 from agent.core.measures import DAY_SECONDS
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Expectations, OnMismatch, Sandbox, ServicePolicy, Settings
@@ -74,6 +75,7 @@ SETTINGS: Keys = {
     "api_key_file": token_file,
     "writable_directories": writable_directories,
     "outgoing_addresses": outgoing_addresses,
+    "start_method": one_of(*METHODS),
     "prefetch": boolean,
     "profile": token,
     "user": user,

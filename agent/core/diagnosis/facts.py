@@ -82,6 +82,9 @@ class Facts:
     compiled_graphs: str | None = None
     """"from the cache" for all of them, "compiled" for one or more."""
 
+    start_method: str | None = None
+    """How the processes are started, where vLLM says that it is not as it was told."""
+
     startup_plan: str | None = None
     """vLLM's own: "applied", which the agent did not ask for, or "not applied"."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from agent.core.failures.classes import FailureClass
 from agent.core.failures.meaning import TABLE, Proof
-from agent.core.remedy import kv_bytes, peaks, utilization
+from agent.core.remedy import kv_bytes, peaks, start_method, utilization
 from agent.core.remedy.case import Case, Change
 
 Rung = Callable[[Case], Change | None]
@@ -74,6 +74,7 @@ RUNGS: Mapping[str, Rung] = {
     "seqs_to_bound": peaks.seqs_to_bound,
     "shorten_to_what_fits": peaks.shorten_to_what_fits,
     "shorten_where_bounds_meet": peaks.shorten_where_bounds_meet,
+    "spawn_the_processes": start_method.spawn_the_processes,
 }
 """The rungs by the names that agent/failures/classes.toml uses."""
 

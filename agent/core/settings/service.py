@@ -151,6 +151,9 @@ class Settings:
     outgoing_addresses: tuple[str, ...] = ()
     """Networks that a service may reach which is otherwise cut off from the network."""
 
+    start_method: str | None = None
+    """How vLLM starts its processes, "fork" or "spawn"; None is vLLM's own choice, spawn."""
+
     prefetch: bool = True
     """Whether llmagent fetches a model of the hub before it starts vLLM."""
 

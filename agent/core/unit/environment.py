@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agent.core.command.start_method import start_method_environment
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.openings import gpus_of, reaches_out
 from agent.core.unit.quiet import quiet_environment
@@ -61,6 +62,7 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "NO_COLOR": "1",
         **quiet_environment(settings),
+        **start_method_environment(settings),
     }
     if settings.gpus != ("all",):
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)

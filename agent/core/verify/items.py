@@ -123,6 +123,14 @@ def _checks(
         operator.eq,
         "the log has no engine configuration line",
     )
+    if settings.start_method is not None:
+        yield compare(
+            "start_method",
+            Wanted(settings.start_method),
+            _said(log, "start_method", log.start_method),
+            operator.eq,
+            "the log tells it only where it is not as asked",
+        )
     yield _model_id(settings, api)
     yield _work(api)
     yield _prefix_hits(settings, expect, log, api)

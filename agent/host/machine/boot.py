@@ -14,3 +14,8 @@ def boot_id() -> str:
     start_time = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
     kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{kernel}:{start_time}"
+
+
+def in_wsl() -> bool:
+    """Tell whether the kernel is that of the Windows Subsystem for Linux."""
+    return "microsoft" in Path("/proc/sys/kernel/osrelease").read_text().lower()
