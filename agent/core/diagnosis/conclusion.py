@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.allocations import Settled, ours, settle
 from agent.core.diagnosis.facts import Facts
-from agent.core.diagnosis.failure_lines import NOTE_WEIGHT, WRAPPER_WEIGHT, FailureLine
+from agent.core.diagnosis.failure_lines import FailureLine
 from agent.core.diagnosis.lines import seconds_between
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.run import Run
+from agent.core.diagnosis.weights import NOTE, WRAPPER
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 from agent.core.failures.xids import XidAction
@@ -94,7 +95,7 @@ def judge(run: Run) -> Conclusion:
         return _stopped(run)
     if run.exit_status:
         return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, (run.exit_line,))
-    if notes := [f for f in findings if f.weight >= NOTE_WEIGHT]:
+    if notes := [f for f in findings if f.weight >= NOTE]:
         return _noted(run, notes)
     if run.ready:
         return Conclusion(Outcome.READY, None, (run.ready_line,))
@@ -117,7 +118,7 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
         cause = replace(cause, failure=cause.in_container, advice="")
     also = _others(cause.failure, [f.failure for f in findings] + list(run.fallbacks))
     evidence = [cause.line]
-    if cause.weight >= WRAPPER_WEIGHT and run.tracebacks.deadly is not None:
+    if cause.weight >= WRAPPER and run.tracebacks.deadly is not None:
         evidence = [run.tracebacks.deadly, *(f.line for f in findings)]
         lines = tuple(dict.fromkeys(evidence))[:MAX_EVIDENCE]
         also = _others(FailureClass.UNKNOWN, [f.failure for f in findings])
@@ -146,7 +147,7 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
 
 
 def _died(findings: list[FailureLine]) -> bool:
-    return any(f.weight == WRAPPER_WEIGHT for f in findings)
+    return any(f.weight == WRAPPER for f in findings)
 
 
 def _hub_was_away(findings: list[FailureLine]) -> FailureLine | None:

@@ -10,11 +10,20 @@ from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import read_numbers
 from agent.core.diagnosis.placement.frames import is_of_a_model, is_of_media
 from agent.core.diagnosis.placement.places import Placed
-from agent.core.diagnosis.signatures import Match, Rank, Signature
+from agent.core.diagnosis.signatures import Match, Rank
 from agent.core.diagnosis.tracebacks import Traceback
+from agent.core.diagnosis.weights import (
+    HANDLED,
+    HEADLINE,
+    NOTE,
+    SYMPTOM,
+    WRAPPER,
+    weight_of_line,
+    weight_of_place,
+)
 from agent.core.failures.classes import EnginePhase, FailureClass, Group
 from agent.core.failures.meaning import group_of
-from agent.core.failures.xids import XidAction, of_xid, xid_action
+from agent.core.failures.xids import of_xid
 
 MAX_FINDINGS = 64
 """Different failure lines that are kept of one run; the first of each class."""
@@ -28,30 +37,7 @@ HARDWARE_HEALS_SECONDS = 600
 SHOWN = 1200
 """Characters of a line that evidence shows: of a longer one its beginning and its end."""
 
-WRAPPER_WEIGHT = 3.0
-HEADLINE_WEIGHT = 2.8
-SYMPTOM_WEIGHT = 2.0
-WORDS_WEIGHT = 1.9
-FRAMES_WEIGHT = 2.5
-"""What an exception's own words say is nearer to the root than what its frames alone say."""
-
-REPLACED_WEIGHT = 0.25
-"""Added where another exception came while this one was handled: the later one tells more."""
-NOTE_WEIGHT = 4.0
-CODE_WEIGHT = 0.3
-"""Added where a traceback quotes the code that raises: the exception itself follows."""
-
-_RANKS = {Rank.ROOT: 0.8, Rank.CAUSE: 1.0, Rank.SYMPTOM: SYMPTOM_WEIGHT}
-_RANKS |= {Rank.HEADLINE: HEADLINE_WEIGHT, Rank.WRAPPER: WRAPPER_WEIGHT}
-_XID_RANKS = {
-    XidAction.REBOOT: 0.0,
-    XidAction.HOLD: 0.2,
-    XidAction.RESET: 0.4,
-    XidAction.RESTART: 2.0,
-    XidAction.NOTE: NOTE_WEIGHT,
-}
 FRAME_OF_MEDIA = "frame-multimodal"
-_FOLLOWS_ANOTHER_XID = 154
 _SOFT_LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})
 _EXPLAINS_LATER = frozenset({Group.HOST_SOFTWARE})
 _SURVIVES_READY = frozenset({Group.HARDWARE})
@@ -63,7 +49,8 @@ class FailureLine:
 
     failure: FailureClass
     weight: float
-    """The lowest is nearest to the root, then the lowest `order`."""
+    """Its place on the scale of weights.py: the lowest is nearest to the root, then the lowest
+    `order`."""
 
     order: int
     line: str
@@ -97,7 +84,7 @@ class FailureLine:
     @property
     def ends(self) -> bool:
         """Whether this can be what ended the run."""
-        return self.weight < NOTE_WEIGHT and not self.past
+        return self.weight < NOTE and not self.past
 
 
 @dataclass(slots=True)
@@ -136,7 +123,7 @@ class FailureLines:
         """Take the last placed exception as one that was handled when the next one came."""
         for index in range(len(self._found) - 1, -1, -1):
             if self._found[index].by_place:
-                weight = self._found[index].weight + REPLACED_WEIGHT
+                weight = self._found[index].weight + HANDLED
                 self._found[index] = replace(self._found[index], weight=weight)
                 return
 
@@ -149,7 +136,7 @@ class FailureLines:
         self._found = [
             f
             for f in self._found
-            if f.weight >= WRAPPER_WEIGHT
+            if f.weight >= WRAPPER
             or not _long_enough(f) <= seconds_between(f.stamp, stamp) < float("inf")
         ]
 
@@ -159,7 +146,7 @@ class FailureLines:
 
     def drop_wrappers(self) -> None:
         """Forget lines that only tell that a process is gone."""
-        self._found = [f for f in self._found if f.weight != WRAPPER_WEIGHT]
+        self._found = [f for f in self._found if f.weight != WRAPPER]
 
     def warnings_after_the_end(self) -> FailureLines:
         """Return the warnings behind the last hard line: they belong to the next run."""
@@ -194,7 +181,7 @@ def finding_of(
     soft = caught or mild
     numbers = read_numbers(match.captures)
     guessed = bool(signature.by_phase) and trace.phase is None and phase is None
-    weight = _weight(signature, numbers, soft=soft) + (CODE_WEIGHT if code else 0.0)
+    weight = weight_of_line(signature, numbers, soft=soft, in_code=code)
     return FailureLine(
         failure,
         weight,
@@ -223,24 +210,19 @@ def place_tells_more(placed: Placed, finding: FailureLine) -> bool:
 
     Of a refusal of pydantic, which stands for any exception, its words do where a rule has them.
     """
-    least = SYMPTOM_WEIGHT if placed.refusal and placed.by_words else HEADLINE_WEIGHT
+    least = SYMPTOM if placed.refusal and placed.by_words else HEADLINE
     return (
         placed.failure is not None
-        and least <= finding.weight < WRAPPER_WEIGHT
-        and _weight_of_place(placed) < finding.weight
+        and least <= finding.weight < WRAPPER
+        and weight_of_place(placed) < finding.weight
     )
-
-
-def _weight_of_place(placed: Placed) -> float:
-    weight = WORDS_WEIGHT if placed.by_words else FRAMES_WEIGHT
-    return weight + (0.0 if placed.failure else REPLACED_WEIGHT)
 
 
 def finding_by_place(line: Line, thrown: str, placed: Placed, order: int) -> FailureLine:
     """Return an exception that only its place explains; its class may be `unknown`."""
     return FailureLine(
         placed.failure or FailureClass.UNKNOWN,
-        _weight_of_place(placed),
+        weight_of_place(placed),
         order,
         shorten(thrown),
         {},
@@ -269,14 +251,6 @@ def _class_of(match: Match, trace: Traceback, phase: EnginePhase | None) -> Fail
             return failure
     at = phase if phase is EnginePhase.SERVING else trace.phase or phase
     return signature.failure if at is None else signature.by_phase.get(at, signature.failure)
-
-
-def _weight(signature: Signature, numbers: Mapping[str, float | int], *, soft: bool) -> float:
-    if "xid" not in numbers:
-        return _RANKS[signature.rank] + (0.5 if soft else 0.0)
-    if numbers["xid"] == _FOLLOWS_ANOTHER_XID:
-        return _RANKS[Rank.SYMPTOM]
-    return _XID_RANKS[xid_action(int(numbers["xid"]))]
 
 
 def excerpt(text: str, head: int, start: int, end: int) -> str:

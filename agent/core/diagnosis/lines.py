@@ -68,26 +68,28 @@ _TRANSPORT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One clean line: `text` is the message alone, `shown` what a person sees of the line.
-
-    `width` is the length of the physical line, without colours; `source` "file.py:line"; `carrier`
-    what stood before `shown`.
-    `process` is vLLM's own name ("EngineCore", "Worker_TP1", "" when not printed); `level` and
-    `stamp` ("11-21 03:05:45", local time without year) are "" outside log records. `program` is
-    whose line the journal says it is ("vllm" of "vllm[4711]: "), "" where nothing says so.
-    `first` is false for what follows a carriage return within one raw line.
-    """
+    """One clean line: without colours, control characters and secrets."""
 
     text: str
+    """The message alone."""
     shown: str
+    """What a person sees of the line: the message with vLLM's own prefix."""
     process: str = ""
+    """vLLM's own name of its process ("EngineCore", "Worker_TP1"); "" when not printed."""
     level: str = ""
+    """"INFO", "ERROR" and the like; "" outside log records."""
     stamp: str = ""
+    """"11-21 03:05:45", local time without year; "" outside log records."""
     source: str = ""
+    """"file.py:line", where vLLM's prefix names it."""
     width: int = 0
+    """Characters of the physical line, without colours."""
     carrier: str = ""
+    """What stood before `shown`: the prefix of journald, docker, Kubernetes and the like."""
     program: str = ""
+    """Whose line the journal says it is ("vllm" of "vllm[4711]: "); "" where nothing says so."""
     first: bool = True
+    """False for what follows a carriage return within one raw line."""
 
 
 def clean_lines(raw: str) -> Iterator[Line]:

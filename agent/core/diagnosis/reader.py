@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from agent.core.diagnosis.carried.carriers import Carriers
 from agent.core.diagnosis.conclusion import Conclusion, judge, numbers_of, phase_shown
 from agent.core.diagnosis.facts import Facts
-from agent.core.diagnosis.failure_lines import SYMPTOM_WEIGHT
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import mark
+from agent.core.diagnosis.weights import SYMPTOM
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.failures.meaning import advice_for_class, transient
 from agent.core.secrets import without_quotations
@@ -52,30 +52,32 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a log shows. `failure` is the cause (never a wrapper when a cause is there).
-
-    `transient` tells whether the same settings may succeed next time, None when unknown, as where
-    the class rests on a phase that the log does not show; `also` are the other findings;
-    `evidence` the lines, the cause's first. `advice` is what to do, as this log tells it ("": what
-    the class says); `switches` turn off what failed ("NAME=VALUE" of the environment or
-    "--flag VALUE"); `place` is the same when the same exception comes from the same place again.
-    `guessed`: the class rests on a guess. `beyond_settings`: no setting that recovery may change
-    helps.
-    """
+    """What a log shows of its last run."""
 
     outcome: Outcome = Outcome.UNKNOWN
     failure: FailureClass | None = None
+    """The cause; a wrapper only where nothing else is there."""
     phase: EnginePhase = EnginePhase.STARTING
+    """Where the engine was when it failed, else how far it came."""
     evidence: tuple[str, ...] = ()
+    """The lines that prove it, the cause's first."""
     advice: str = ""
+    """What to do, as this log tells it; "" where the class says it all."""
     switches: tuple[str, ...] = ()
+    """What turns off what failed: "NAME=VALUE" of the environment or "--flag VALUE"."""
     place: str = ""
+    """The same text when the same exception comes from the same place again; "" if unknown."""
     guessed: bool = False
+    """The class rests on a guess."""
     beyond_settings: bool = False
+    """No setting that recovery may change helps."""
     transient: bool | None = None
+    """Whether the same settings may succeed next time; None if unknown, as where a phase is."""
     numbers: Numbers = field(default_factory=Numbers)
+    """What the failure's lines printed of sizes, in GiB, tokens and the like."""
     facts: Facts = field(default_factory=Facts)
     also: tuple[FailureClass, ...] = ()
+    """The other findings, nearest to the root first."""
     vllm_version: str | None = None
     progress: Progress | None = None
 
@@ -284,7 +286,7 @@ def _advice(verdict: Conclusion) -> str:
         return verdict.advice
     if finding.placed is None or (finding.advice and not finding.by_place):
         return finding.advice
-    if finding.weight < SYMPTOM_WEIGHT and not finding.by_place:
+    if finding.weight < SYMPTOM and not finding.by_place:
         return ""
     what_to_do = finding.advice or advice_for_class(verdict.failure)
     return f"{finding.placed.sentence}. {what_to_do}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.facts import FactBook, is_fact
 from agent.core.diagnosis.failure_lines import (
-    WRAPPER_WEIGHT,
     FailureLines,
     excerpt,
     finding_by_place,
@@ -21,6 +20,7 @@ from agent.core.diagnosis.placement.places import Placed, Places
 from agent.core.diagnosis.served import Served
 from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
+from agent.core.diagnosis.weights import WRAPPER
 from agent.core.failures.classes import EnginePhase, FailureClass
 
 SAME_STOP_SECONDS = 2
@@ -288,7 +288,7 @@ class Run:
 
     def _forgive_those_who_died_of_the_stop(self, stamp: str) -> None:
         found = self.findings.by_weight()
-        if not self.ready or not found or found[0].weight < WRAPPER_WEIGHT:
+        if not self.ready or not found or found[0].weight < WRAPPER:
             return
         if seconds_between(found[0].stamp, stamp) <= SAME_STOP_SECONDS:
             self.findings.drop_wrappers()

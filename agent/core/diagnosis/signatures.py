@@ -12,12 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.core.diagnosis.facts import is_fact
-from agent.core.diagnosis.numbers import is_number
 from agent.core.diagnosis.placement.places import Places
 from agent.core.diagnosis.provenance import Writers
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.patterns import compile_pattern
 from agent.core.stages.stage import Stage
 
 _WORD = re.compile(r"\w+")
@@ -79,44 +76,54 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One entry of the TOML files.
-
-    The class of a failure is `failure`, unless the traceback went through a frame of `by_frame`
-    (ids of FRAME signatures) or the engine was in a phase of `by_phase`; without `failure` the line
-    counts only with such a frame. `in_container` is the class where vLLM runs as process 1. `when`
-    limits it to a part of the run, `rank` says how near to the root it is. `phase` is where the
-    engine is from this line on, `what` names the progress. `weak` facts never correct others, nor
-    do weak frames. `since` and `until` are the vLLM versions that print it. `advice` is what to do
-    about this line where the class says too little, `switches` ("NAME=VALUE" or "--flag VALUE")
-    turn off what failed. `fields` are patterns for single facts, tried on the line once the
-    signature matched; `values` replaces a captured text by the project's own word; `fixed` are
-    facts that the line itself is. `ends` and `begins` are stages of a start.
-    """
+    """One entry of the TOML files; a key there has the field's name but for the three named."""
 
     id: str
     kind: SignatureKind
     pattern: re.Pattern[str]
+    """What the line must hold; named groups are facts and numbers."""
     literals: tuple[str, ...]
+    """Key `literal`: parts of which a matching line has one, so that few lines are searched."""
     failure: FailureClass | None = None
+    """Key `class`: what failed, unless `by_frame` or `by_phase` says otherwise; None: the line
+    counts only with a frame of `by_frame`."""
     by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
+    """The class where the engine was in this phase."""
     by_frame: Mapping[str, FailureClass] = field(default_factory=dict)
+    """The class where the traceback went through this FRAME (by id); before `by_phase`."""
     in_container: FailureClass | None = None
+    """The class where vLLM runs as process 1; None: the same."""
     rank: Rank = Rank.CAUSE
+    """How near to the root the line is."""
     when: When = When.ANY
+    """The part of a run in which the line counts."""
     phase: EnginePhase | None = None
+    """Where the engine is from this line on; `what` names what a progress bar counts there."""
     what: str = ""
     weak: bool = False
+    """A fact that never corrects another; a frame that is no proof by itself."""
     since: str = ""
+    """The first vLLM release that prints it; "" if unknown, as is `until`."""
     until: str = ""
+    """The last one."""
     fields: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    """Patterns for single facts, tried on the line once the signature matched."""
     values: Mapping[str, str] = field(default_factory=dict)
+    """The project's own word for a captured text."""
     fixed: Mapping[str, str] = field(default_factory=dict)
+    """Facts that the line itself is, whatever it captures."""
     ends: Stage | None = None
+    """The stage of a start that is over with this line."""
     begins: Stage | None = None
+    """The stage that begins with it."""
     advice: str = ""
+    """What to do about this line, where the class says too little."""
     switches: tuple[str, ...] = ()
+    """What turns off what failed: "NAME=VALUE" of the environment or "--flag VALUE"."""
     examples: tuple[str, ...] = ()
+    """Key `example`: real lines that match."""
     order: int = 0
+    """Place in the files: the first of two that match counts first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,87 +219,3 @@ def _rarity(word: re.Match[str], literal: str) -> int:
     common = word.group() in _COMMON
     length = min(word.end() - word.start(), 10)
     return length - (_COMMON_COSTS if common else 0) - (_EDGE_COSTS if edge else 0)
-
-
-_KEYS = frozenset(
-    {"id", "kind", "class", "by_phase", "by_frame", "rank", "when", "phase", "what", "weak"}
-    | {"literal", "pattern", "since", "until", "fields", "values", "fixed", "example"}
-    | {"advice", "switches", "in_container", "ends", "begins"}
-)
-
-
-def signature_from_table(table: Mapping[str, object], order: int) -> Signature:
-    """Build a signature from its TOML table; raises SignatureError naming the entry."""
-    name = str(table.get("id", f"entry {order}"))
-    try:
-        return _build(name, table, order)
-    except (KeyError, ValueError, TypeError, AttributeError, re.error) as error:
-        raise SignatureError(f"signature {name}: {error}") from error
-
-
-def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
-    unknown = set(table) - _KEYS
-    if unknown:
-        raise SignatureError(f"unknown keys {sorted(unknown)}")
-    literals = _texts(table.get("literal", ()))
-    pattern = compile_pattern(str(table.get("pattern") or "|".join(map(re.escape, literals))))
-    stray = [g for g in pattern.groupindex if not _known_capture(g)]
-    if stray:
-        raise SignatureError(f"captures {stray} are neither facts nor numbers")
-    failure = table.get("class")
-    phase, within = table.get("phase"), table.get("in_container")
-    ends, begins = table.get("ends"), table.get("begins")
-    return Signature(
-        id=name,
-        kind=SignatureKind(str(table["kind"])),
-        pattern=pattern,
-        literals=literals,
-        failure=None if failure is None else FailureClass(str(failure)),
-        by_phase={
-            EnginePhase(k): FailureClass(v) for k, v in _strings(table.get("by_phase")).items()
-        },
-        by_frame={k: FailureClass(v) for k, v in _strings(table.get("by_frame")).items()},
-        in_container=None if within is None else FailureClass(str(within)),
-        rank=Rank(str(table.get("rank", "wrapper" if table["kind"] == "wrapper" else "cause"))),
-        when=When(str(table.get("when", "any"))),
-        phase=None if phase is None else EnginePhase(str(phase)),
-        what=str(table.get("what", "")),
-        weak=bool(table.get("weak", False)),
-        since=str(table.get("since", "")),
-        until=str(table.get("until", "")),
-        fields=tuple((k, compile_pattern(v)) for k, v in _strings(table.get("fields")).items()),
-        values=_strings(table.get("values")),
-        fixed=_strings(table.get("fixed")),
-        ends=None if ends is None else Stage(str(ends)),
-        begins=None if begins is None else Stage(str(begins)),
-        advice=str(table.get("advice", "")),
-        switches=_texts(table.get("switches", ())),
-        examples=_texts(table.get("example", ())),
-        order=order,
-    )
-
-
-_OTHER_CAPTURES = frozenset(
-    {"version", "percent", "part", "whole", "detail", "status", "method", "path", "running"}
-    | {"prompt_rate", "generation_rate", "value", "blocks"}
-)
-
-
-def _known_capture(name: str) -> bool:
-    return is_fact(name) or is_number(name) or name in _OTHER_CAPTURES
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list | tuple):
-        return tuple(str(item) for item in value)
-    raise TypeError(f"{value!r} is no text nor list of texts")
-
-
-def _strings(value: object) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{value!r} is no table")
-    return {str(key): str(item) for key, item in value.items()}

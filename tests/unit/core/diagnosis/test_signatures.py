@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from agent.core.diagnosis.lines import clean_lines
+from agent.core.diagnosis.signature_table import signature_from_table
 from agent.core.diagnosis.signatures import (
     Signature,
     SignatureError,
     SignatureKind,
     SignatureSet,
-    signature_from_table,
 )
 from agent.core.failures.classes import FailureClass, Kind
 from agent.core.failures.meaning import NEVER_A_FAILURE, TABLE, advice_for_class, kind_of, transient
