@@ -32,7 +32,8 @@ from agent.core.verify.items import verify
 from agent.core.verify.model_shape import shape_of
 from agent.errors import UsageError
 from agent.host.data.signatures import load_signatures
-from agent.host.journal.follower import JournalFollower
+from agent.host.journal.follower import Follower
+from agent.host.journal.unit import UnitLines, run_of
 from agent.host.models.config import read_model_config
 from agent.host.vllm.config_file import options_file_or_none
 from agent.host.vllm.reach import address_of, client_of
@@ -141,15 +142,15 @@ def _log_facts(unit: str, invocation_id: str) -> Facts:
     reader = LogReader(load_signatures())
     if not invocation_id:
         return reader.facts
-    follower = JournalFollower(unit, None)
+    follower = Follower(UnitLines(unit), None)
     try:
-        known = follower.from_invocation(invocation_id)
+        known = follower.from_first(run_of(unit, invocation_id))
         while known and reader.phase is not EnginePhase.SERVING:
             entries = follower.drain(BATCH)
             for entry in entries:
                 if entry.invocation_id == invocation_id and not entry.from_manager:
                     reader.feed(entry.message)
-            known = len(entries) == BATCH
+            known = not follower.at_end
     finally:
         follower.close()
     return reader.facts

@@ -49,13 +49,14 @@ from agent.daemon.sources.api import ApiSource, Watched
 from agent.daemon.sources.checkup import CheckupSource
 from agent.daemon.sources.control import ControlSource
 from agent.daemon.sources.gpus import GpuSource
-from agent.daemon.sources.journal import JournalSource
+from agent.daemon.sources.journal import JournalSource, source_name
 from agent.daemon.sources.kernel import CURSOR_NAME, KernelSource
 from agent.daemon.sources.thread import SourceThread
 from agent.daemon.sources.units import UnitSource
 from agent.host.data.signatures import load_signatures
 from agent.host.data.xids import load_xids
 from agent.host.machine.boot import boot_id
+from agent.host.machine.line_mark import LineMarks
 from agent.host.machine.lock import InstanceLock
 from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles
@@ -76,6 +77,7 @@ class Daemon:
     recorder: Recorder
     publisher: Publisher
     past: Past
+    marks: LineMarks = field(init=False)
     signatures: SignatureSet = field(init=False)
     unit_source: UnitSource = field(init=False)
     unit_thread: SourceThread = field(init=False)
@@ -89,6 +91,7 @@ class Daemon:
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.marks = LineMarks(self.places.runtime / "lines")
         self.signatures = load_signatures()
         self.unit_source = UnitSource((), self.places.units, self.messages.put, self.clock)
         self.unit_thread = SourceThread(self.unit_source, self.clock)
@@ -100,7 +103,8 @@ class Daemon:
         self.unit_thread.start()
         cursor = self.recorder.cursor(CURSOR_NAME)
         emit = self.messages.put
-        self.kernel_source = KernelSource(cursor, load_xids(), emit, self.clock)
+        mark = self.marks.of(KernelSource.name)
+        self.kernel_source = KernelSource(cursor, load_xids(), emit, self.clock, mark)
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
@@ -177,6 +181,7 @@ class Daemon:
 
     def close(self) -> None:
         """End all threads within a second; what hangs is left behind."""
+        self.marks.release()
         self.unit_thread.ask_to_stop()
         self.kernel_thread.ask_to_stop()
         self.gpu_lane.close()
@@ -195,7 +200,10 @@ class Daemon:
         name = s.name
         cursor = self.recorder.cursor(name) if s.phase is Phase.SERVING else None
         emit = self.messages.put
-        journal = JournalSource(name, s.invocation_id, cursor, self.signatures, emit, self.clock)
+        mark = self.marks.of(source_name(name))
+        journal = JournalSource(
+            name, s.invocation_id, cursor, self.signatures, emit, self.clock, mark
+        )
         api = ApiSource(name, lambda: self._watched(name), emit, self.clock)
         sources = (SourceThread(journal, self.clock), SourceThread(api, self.clock))
         wake, lines = self.unit_source.wake, lambda: journal.last_lines
@@ -274,6 +282,7 @@ def _run(
         watch=daemon.watch,
         cursors=daemon.cursors,
         mark=ReadingMark(places.runtime / "reading"),
+        unread=daemon.marks.left(),
     )
     signal.signal(signal.SIGTERM, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))

@@ -20,11 +20,12 @@ OURS = f"""\
 import sys, time
 sys.path.insert(0, "/usr/lib/llmagent")
 from agent.core.diagnosis.reader import LogReader
-from agent.host.journal.follower import JournalFollower
+from agent.host.journal.follower import Follower
+from agent.host.journal.unit import UnitLines, run_of
 from agent.host.data.signatures import load_signatures
 signatures = load_signatures()
-follower = JournalFollower("flood.service", None)
-assert follower.from_invocation(sys.argv[1])
+follower = Follower(UnitLines("flood.service"), None)
+assert follower.from_first(run_of("flood.service", sys.argv[1]))
 reader, read, began = LogReader(signatures), 0, time.process_time()
 while read < {LINES}:
     for entry in follower.drain(5000):

@@ -13,12 +13,15 @@ from tests.rig import binds
 from tests.rig.container import Container
 
 IMPORTS: Final = """
-from agent.host.journal.follower import JournalFollower
-follower = None
+from agent.host.journal.follower import Follower
+from agent.host.journal.kernel import KernelLines
+from agent.host.journal.unit import UnitLines, run_of
+follower = unit_lines = None
 
 def follow(unit, cursor=None):
-    global follower
-    follower = JournalFollower(unit, cursor)
+    global follower, unit_lines
+    unit_lines = UnitLines(unit)
+    follower = Follower(unit_lines, cursor)
 
 def sync():
     while subprocess.run(["journalctl", "--sync"]).returncode:
@@ -234,13 +237,13 @@ for _ in range(3):
 sync()
 entries = follower.drain(1000)
 runs = list(dict.fromkeys(entry.invocation_id for entry in entries))
-tell(follower.from_invocation(runs[1]))
+tell(follower.from_first(run_of("runs.service", runs[1])))
 again = follower.drain(1000)
 tell([entry.invocation_id for entry in again] ==
      [entry.invocation_id for entry in entries if entry.invocation_id in runs[1:]])
 tell([entry.message for entry in again if not entry.from_manager] ==
      [f"run {run}" for run in runs[1:]])
-tell(follower.from_invocation("0" * 32))
+tell(follower.from_first(run_of("runs.service", "0" * 32)))
 tell(lines())
 systemctl("start", "runs.service")
 sync()
@@ -288,7 +291,7 @@ if os.fork() == 0:
 os.wait()
 sync()
 tell(lines())
-tell(follower.suppressed)
+tell(unit_lines.suppressed)
 """,
     )
     assert told == [["Process 7 dumped core"], 0]
@@ -307,7 +310,7 @@ def test_lines_that_journald_dropped_are_counted(box: Container) -> None:
 follow("flood.service")
 systemctl("start", "--no-block", "flood.service")
 tell(len(await_line("end")))
-tell(follower.suppressed)
+tell(unit_lines.suppressed)
 """,
     )
     assert dropped > 0
@@ -393,3 +396,61 @@ follower.close()
 """,
     )
     assert told is True
+
+
+POISONED: Final = """
+import os, re, subprocess, sys, time
+from pathlib import Path
+from agent.core.diagnosis.signatures import Signature, SignatureKind, SignatureSet
+from agent.core.state.observations import LogConcluded
+from agent.daemon.sources.journal import JournalSource, source_name
+from agent.host.data.signatures import load_signatures
+from agent.host.machine.line_mark import LineMarks
+
+run = sys.argv[1]
+known = load_signatures()
+# What a pattern must never be: each "a" more doubles its time.
+slow = Signature("slow", SignatureKind.NOISE, re.compile("poison (?:a|a)+$"), ("poison",))
+signatures = SignatureSet((*known.signatures, slow), known.versions, known.places, known.writers)
+marks, seen = LineMarks(Path("/run/marks")), []
+mark = marks.of(source_name("sick"))
+source = JournalSource("sick", run, None, signatures, seen.append, time.time, mark)
+source.conclude(run)
+while not any(isinstance(news, LogConcluded) for news in seen):
+    source.look()
+ends = [news for news in seen if isinstance(news, LogConcluded)]
+marks.release()
+lines = [line for line in source.last_lines if "poison" in line]
+tell([marks.left(), str(ends[0].diagnosis.failure), lines])
+"""
+
+
+def test_a_line_that_ended_one_process_is_left_out_by_the_next_which_reads_the_rest(
+    box: Container,
+) -> None:
+    fatal = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    speaker(box, "sick", f"print('poison ' + 'a' * 60 + '!')\nprint({fatal!r})")
+    told = ask(
+        box,
+        f"""
+systemctl("start", "sick.service")
+subprocess.run(["journalctl", "--sync"], check=True)
+follow("sick.service")
+follower.from_first((("_SYSTEMD_UNIT=sick.service",),))
+entries = [entry for entry in follower.drain(9) if not entry.from_manager]
+program = {POISONED!r}
+preamble = "import json\\ndef tell(value): print(json.dumps(value), flush=True)\\n"
+argv = [sys.executable, "-c", preamble + program, entries[0].invocation_id]
+first = subprocess.Popen(argv)
+time.sleep(3)
+tell([first.poll(), entries[0].cursor])
+first.kill()
+first.wait()
+for _ in range(2):
+    subprocess.run(argv, check=True, timeout=20)
+""",
+    )
+    (ended, cursor), second, third = told
+    assert ended is None, "the first process did not come past the line"
+    assert second == [{"journal:sick": cursor}, "oom-runtime", []]
+    assert third == [{}, "oom-runtime", []], "told once, and left out as long as it is read"

@@ -16,8 +16,10 @@ from agent.daemon.clock import Clock
 from agent.daemon.sources.resting import RestingSource
 from agent.daemon.sources.thread import Emit
 from agent.daemon.sources.units import unit_facts
-from agent.host.journal.follower import JournalFollower
+from agent.host.journal.entry import JournalEntry
+from agent.host.journal.follower import Follower
 from agent.host.journal.sync import synchronize
+from agent.host.journal.unit import UnitLines, run_of
 from agent.host.systemd import SystemdBus
 
 BATCH = 1000
@@ -48,7 +50,7 @@ class FetchSource(RestingSource):
         self._emit = emit
         self._clock = clock
         self._bus = SystemdBus()
-        self._follower: JournalFollower | None = None
+        self._follower: Follower[JournalEntry] | None = None
         self._begin("")
 
     def wake(self) -> None:
@@ -63,12 +65,12 @@ class FetchSource(RestingSource):
             self.rest(IDLE_SECONDS)
             return
         if self._follower is None:
-            self._follower = JournalFollower(self._unit, None)
+            self._follower = Follower(UnitLines(self._unit), None)
         at = self._clock()
         unit = unit_facts(self._bus.read(self._unit), self._units)
         if unit.invocation_id and unit.invocation_id != self._invocation_id:
             self._begin(unit.invocation_id)
-            self._follower.from_invocation(unit.invocation_id)
+            self._follower.from_first(run_of(self._unit, unit.invocation_id))
         ended = unit.active_state == "failed"
         if ended:
             synchronize(LAST_WORDS_SECONDS)
@@ -89,7 +91,7 @@ class FetchSource(RestingSource):
         self._progress: FetchProgress | None = None
         self._lines = 0
 
-    def _read(self, follower: JournalFollower) -> None:
+    def _read(self, follower: Follower[JournalEntry]) -> None:
         while entries := follower.drain(BATCH):
             for entry in entries:
                 if entry.from_manager or entry.invocation_id != self._invocation_id:

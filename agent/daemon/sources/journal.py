@@ -11,8 +11,11 @@ from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.state.observations import LogConcluded, LogProgress
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit, LineCount
-from agent.host.journal.follower import JournalFollower
+from agent.host.journal.entry import JournalEntry
+from agent.host.journal.follower import Alternatives, Follower
 from agent.host.journal.sync import synchronize
+from agent.host.journal.unit import UnitLines, run_of
+from agent.host.machine.line_mark import LineMark
 
 BATCH = 5000
 SAID_BEFORE_THE_CURSOR = "INFO:     Application startup complete."
@@ -24,6 +27,11 @@ LAST_WORDS_SECONDS = 1.0
 """How long journald may take to write what a dead process has sent it (4 to 38 ms measured)."""
 
 
+def source_name(service: str) -> str:
+    """Return the name of the source of a service's lines."""
+    return f"journal:{service}"
+
+
 class JournalSource:
     """Goes on behind `cursor` in a run that serves, else begins at the head of the known run.
 
@@ -31,7 +39,8 @@ class JournalSource:
     for one of the new. A run that was still starting is read again from its head, which rebuilds
     what the last process of the agent knew of it; a run that serves may have weeks of lines, and
     the agent knows all it needs of its start. `cursor` tells how far this process has read,
-    `last_lines` how that ends (for any thread).
+    `last_lines` how that ends (for any thread). Lines that `mark` knows are left out: a process of
+    the agent ended while it read them.
     """
 
     def __init__(
@@ -42,9 +51,12 @@ class JournalSource:
         signatures: SignatureSet,
         emit: Emit,
         clock: Clock,
+        mark: LineMark,
     ) -> None:
-        self.name = f"journal:{service}"
+        self.name = source_name(service)
         self._service = service
+        self._mark = mark
+        self._journal = UnitLines(f"{service}.service")
         self._invocation_id = invocation_id
         self.cursor = cursor
         self.lines = LineCount()
@@ -52,7 +64,7 @@ class JournalSource:
         self._signatures = signatures
         self._emit = emit
         self._clock = clock
-        self._follower: JournalFollower | None = None
+        self._follower: Follower[JournalEntry] | None = None
         self._reader = LogReader(signatures)
         if cursor is not None:
             self._reader.feed(SAID_BEFORE_THE_CURSOR)
@@ -106,24 +118,26 @@ class JournalSource:
             return IDLE_SECONDS
         return max(0.0, self._told_at + TELL_SECONDS - time.monotonic())
 
-    def _open(self) -> JournalFollower:
+    def _open(self) -> Follower[JournalEntry]:
         if self._follower is None:
             follower = self._follow()
             if self._invocation_id and self.cursor is None:
-                follower.from_invocation(self._invocation_id)
+                follower.from_first(self._run(self._invocation_id))
             self._follower = follower
             self._read(follower)
         return self._follower
 
-    def _follow(self) -> JournalFollower:
-        unit = f"{self._service}.service"
+    def _follow(self) -> Follower[JournalEntry]:
         try:
-            return JournalFollower(unit, self.cursor)
+            return Follower(self._journal, self.cursor)
         except ValueError:
             self.cursor = None  # what was remembered is no cursor
-            return JournalFollower(unit, None)
+            return Follower(self._journal, None)
 
-    def _read(self, follower: JournalFollower) -> None:
+    def _run(self, invocation_id: str) -> Alternatives:
+        return run_of(f"{self._service}.service", invocation_id)
+
+    def _read(self, follower: Follower[JournalEntry]) -> None:
         while True:
             entries = follower.drain(BATCH)
             for entry in entries:
@@ -133,14 +147,16 @@ class JournalSource:
                     self._begin(entry.invocation_id)
                 if entry.from_manager:
                     self._reader.began(entry.realtime_seconds)  # systemd's "Started"
-                else:
+                elif entry.cursor not in self._mark.known:
+                    self._mark.reads(entry.cursor)
                     self._reader.feed(entry.message, entry.realtime_seconds)
+            self._mark.has_read()
             if entries:
                 self.cursor = entries[-1].cursor
                 self.lines.read += sum(not entry.from_manager for entry in entries)
                 self._kept = self._reader.kept
-            self.lines.suppressed = follower.suppressed
-            if len(entries) < BATCH:
+            self.lines.suppressed = self._journal.suppressed
+            if follower.at_end:
                 return
             self._tell()
 
@@ -150,12 +166,12 @@ class JournalSource:
         self._reader = LogReader(self._signatures)
         self._told = ()
 
-    def _catch_up(self, follower: JournalFollower, invocation_id: str) -> None:
+    def _catch_up(self, follower: Follower[JournalEntry], invocation_id: str) -> None:
         if invocation_id != self._invocation_id:
             self._go_back(follower, invocation_id)
             self._read(follower)
 
-    def _conclude(self, follower: JournalFollower, invocation_id: str) -> None:
+    def _conclude(self, follower: Follower[JournalEntry], invocation_id: str) -> None:
         if invocation_id != self._invocation_id:
             self._go_back(follower, invocation_id)
         # The cause is often in the very last lines, which journald may not have written yet.
@@ -165,11 +181,11 @@ class JournalSource:
         diagnosis = self._reader.diagnosis()
         self._emit(LogConcluded(self._clock(), self._service, invocation_id, diagnosis))
 
-    def _go_back(self, follower: JournalFollower, invocation_id: str) -> None:
+    def _go_back(self, follower: Follower[JournalEntry], invocation_id: str) -> None:
         self._ended = set()
         self._invocation_id = invocation_id
         self._reader = LogReader(self._signatures)
-        follower.from_invocation(invocation_id)
+        follower.from_first(self._run(invocation_id))
 
     def _tell(self) -> None:
         reader = self._reader

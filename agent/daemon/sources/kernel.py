@@ -8,26 +8,35 @@ from agent.core.gpu.xid_lines import Xids
 from agent.core.state.observations import XidSeen
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.sources.thread import Emit
-from agent.host.journal.kernel import KernelLine, KernelLog
+from agent.host.journal.follower import Follower
+from agent.host.journal.kernel import KernelLine, KernelLines
+from agent.host.machine.line_mark import LineMark
 
 BATCH = 5000
 IDLE_SECONDS = 5.0
 
+NAME = "kernel-log"
 CURSOR_NAME = "/kernel"
 """The name under which it is remembered how far the log was read; no service has a slash."""
 
 
 class KernelSource:
-    """Goes on behind `cursor`, so that what was logged before a reboot or a crash is read too."""
+    """Goes on behind `cursor`, so that what was logged before a reboot or a crash is read too.
 
-    name = "kernel-log"
+    Lines that `mark` knows are left out: a process of the agent ended while it read them.
+    """
 
-    def __init__(self, cursor: str | None, xids: Xids, emit: Emit, clock: Clock) -> None:
+    name = NAME
+
+    def __init__(
+        self, cursor: str | None, xids: Xids, emit: Emit, clock: Clock, mark: LineMark
+    ) -> None:
+        self._mark = mark
         self.cursor = cursor
         self._xids = xids
         self._emit = emit
         self._clock = clock
-        self._log: KernelLog | None = None
+        self._log: Follower[KernelLine] | None = None
 
     def look(self) -> None:
         """Wait for lines and read what is there."""
@@ -37,7 +46,10 @@ class KernelSource:
             self._log.wait(IDLE_SECONDS)
         while lines := self._log.drain(BATCH):
             for line in lines:
-                self._read(line)
+                if line.cursor not in self._mark.known:
+                    self._mark.reads(line.cursor)
+                    self._read(line)
+            self._mark.has_read()
             self.cursor = lines[-1].cursor
 
     def wake(self) -> None:
@@ -50,12 +62,12 @@ class KernelSource:
         if self._log is not None:
             self._log.close()
 
-    def _open(self) -> KernelLog:
+    def _open(self) -> Follower[KernelLine]:
         try:
-            return KernelLog(self.cursor)
+            return Follower(KernelLines(), self.cursor)
         except ValueError:
             self.cursor = None  # what was remembered is no cursor
-            return KernelLog(None)
+            return Follower(KernelLines(), None)
 
     def _read(self, line: KernelLine) -> None:
         found = self._xids.read(line.message)

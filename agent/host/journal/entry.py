@@ -35,24 +35,24 @@ class JournalEntry:
 
 def decode_entry(fields: RawFields, cursor: str, realtime_seconds: float) -> JournalEntry:
     """Decodes an entry; bytes that are not UTF-8 are replaced, absent fields are empty."""
-    pid = _text(fields, "_PID")
+    pid = text_of_field(fields, "_PID")
     from_manager = pid == "1" and "UNIT" in fields
     # PID 1's own lines and core dumps carry the invocation of PID 1 or of the dumper in the
     # trusted field; the former name the unit's in a field of their own.
     if from_manager:
-        invocation_id = _text(fields, "INVOCATION_ID")
+        invocation_id = text_of_field(fields, "INVOCATION_ID")
     elif "COREDUMP_UNIT" in fields:
         invocation_id = ""
     else:
-        invocation_id = _text(fields, "_SYSTEMD_INVOCATION_ID")
+        invocation_id = text_of_field(fields, "_SYSTEMD_INVOCATION_ID")
     return JournalEntry(
         cursor=cursor,
         realtime_seconds=realtime_seconds,
         invocation_id=invocation_id,
         pid=int(pid) if pid.isdecimal() else 0,
         from_manager=from_manager,
-        identifier=_text(fields, "SYSLOG_IDENTIFIER"),
-        message=_text(fields, "MESSAGE"),
+        identifier=text_of_field(fields, "SYSLOG_IDENTIFIER"),
+        message=text_of_field(fields, "MESSAGE"),
     )
 
 
@@ -61,14 +61,15 @@ def suppressed_messages(fields: RawFields, unit: str) -> int | None:
 
     0 when it says so about another unit. The number is in N_DROPPED (systemd 252, 257).
     """
-    if _text(fields, "MESSAGE_ID") != SUPPRESSED_MESSAGE_ID:
+    if text_of_field(fields, "MESSAGE_ID") != SUPPRESSED_MESSAGE_ID:
         return None
-    number = _text(fields, "N_DROPPED")
-    is_ours = _text(fields, "MESSAGE").endswith(f" from {unit}")
+    number = text_of_field(fields, "N_DROPPED")
+    is_ours = text_of_field(fields, "MESSAGE").endswith(f" from {unit}")
     return int(number) if is_ours and number.isdecimal() else 0
 
 
-def _text(fields: RawFields, name: str) -> str:
+def text_of_field(fields: RawFields, name: str) -> str:
+    """Return a field as text, the first where it comes twice; "" where it is absent."""
     value = fields.get(name, b"")
     first = value[0] if isinstance(value, list) else value
     return first.decode(errors="replace")

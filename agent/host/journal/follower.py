@@ -1,81 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follows what a unit's processes, and systemd about them, write to the journal."""
+"""Follows the journal: each entry once and in order, across rotation, vacuum and journald's death.
+
+Which entries are followed, and what becomes of each, is a `Lines`: a unit's (unit.py) or the
+kernel's (kernel.py).
+"""
 
 from __future__ import annotations
 
 import os
 import select
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
-from agent.host.journal.entry import (
-    COREDUMP_MESSAGE_ID,
-    SUPPRESSED_MESSAGE_ID,
-    JournalEntry,
-    decode_entry,
-    suppressed_messages,
-)
+from agent.host.journal.entry import RawFields
 from agent.host.journal.position import Position
 from agent.host.journal.reader import RawReader
 
-_DROPPED_SOMETHING: Final = (f"MESSAGE_ID={SUPPRESSED_MESSAGE_ID}", "_TRANSPORT=driver")
+Alternatives = Sequence[Sequence[str]]
+"""Sets of FIELD=value; an entry that meets all of one set matches."""
 
+DRAINED_CHARACTERS: Final = 1 << 20
+"""A drain ends once its messages are so long together: 5,000 entries of journald's longest line
+(LineMax=48K) would be 240 MB."""
 
 _FLOWING_SECONDS: Final = 0.02
 
 
-class JournalFollower:
-    """Reads a unit's lines, each once and in order, across rotation, vacuum and journald's death.
+class Entry(Protocol):
+    """What a follower must know of what it returns."""
 
-    For one thread, except `wake`. Every method that reads raises JournalError.
+    @property
+    def message(self) -> str:
+        """The text of the entry."""
+
+
+E_co = TypeVar("E_co", bound=Entry, covariant=True)
+E = TypeVar("E", bound=Entry)
+
+
+class Lines(Protocol[E_co]):
+    """Some entries of the journal: how they are found, where they begin, how one is read."""
+
+    def matches(self, cursor: str | None) -> Alternatives:
+        """Return what an entry must meet, for a follower that starts at the cursor."""
+
+    def beginning(self) -> str | None:
+        """Return the cursor to start behind where none is known; None is the journal's head."""
+
+    def read(self, fields: RawFields, cursor: str, realtime_seconds: float) -> E_co | None:
+        """Return the entry; None where it is not to be returned."""
+
+
+class Follower(Generic[E]):
+    """Reads the entries of one `Lines`; for one thread, except `wake`.
+
+    Every method that reads raises JournalError.
     """
 
-    def __init__(self, unit: str, cursor: str | None) -> None:
-        """Starts behind the cursor's entry; without one, behind the journal's newest entry.
+    def __init__(self, lines: Lines[E], cursor: str | None) -> None:
+        """Start behind the cursor's entry; without one, where the lines begin.
 
         A cursor whose entry is gone starts at the oldest entry after it; ValueError for text that
         is no cursor.
         """
-        self._unit = unit
-        self._reader = RawReader(
-            (
-                (f"_SYSTEMD_UNIT={unit}",),
-                (f"UNIT={unit}", "_PID=1"),
-                # Anyone may write COREDUMP_UNIT=; the dumper runs as root.
-                (f"COREDUMP_UNIT={unit}", "_UID=0", f"MESSAGE_ID={COREDUMP_MESSAGE_ID}"),
-                _DROPPED_SOMETHING,
-            )
-        )
-        start = cursor if cursor is not None else _newest_cursor()
+        self._lines = lines
+        self._reader = RawReader(lines.matches(cursor))
+        start = cursor if cursor is not None else lines.beginning()
         self._position = Position(start, start_is_passed=True)
         self._position.seek(self._reader)
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._flows = False
-        self.suppressed = 0
-        """Lines of the unit that journald says it dropped, since this follower was made."""
+        self.at_end = False
+        """Whether the last `drain` came to the journal's end, and not only to its own limit."""
         self.damaged = 0
-        """Entries that could not be read from disk."""
+        """Entries that could not be read from disk, since this follower was made."""
 
     def close(self) -> None:
-        """Closes the journal; no method may be called after it."""
+        """Close the journal; no method may be called after it."""
         self._reader.close()
         os.close(self._waker)
 
     def wake(self) -> None:
-        """Makes `wait` return within a millisecond. From any thread."""
+        """Make `wait` return within a millisecond. From any thread."""
         os.eventfd_write(self._waker, 1)
 
-    def from_invocation(self, invocation_id: str) -> bool:
-        """Goes to the first entry of a run: `drain` returns all of it, and what follows.
+    def from_first(self, alternatives: Alternatives) -> bool:
+        """Go to the first entry that matches: `drain` returns it, and what of the lines follows.
 
-        False when the journal has nothing of that run yet: then what comes from now on follows.
+        False when the journal has no such entry yet: then what comes from now on follows.
         """
-        newest = _newest_cursor()
-        reader = RawReader(
-            (
-                (f"_SYSTEMD_INVOCATION_ID={invocation_id}", f"_SYSTEMD_UNIT={self._unit}"),
-                (f"INVOCATION_ID={invocation_id}", f"UNIT={self._unit}", "_PID=1"),
-            )
-        )
+        newest = newest_cursor()
+        reader = RawReader(alternatives)
         try:
             reader.seek_head()
             first = reader.cursor() if reader.next() else None
@@ -87,7 +102,7 @@ class JournalFollower:
         return first is not None
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleeps until there may be something to drain or `wake` was called; False if neither.
+        """Sleep until there may be something to drain or `wake` was called; False if neither.
 
         It goes on saying so until `drain` has reached the end. journald announces changes at most
         every 250 ms; entries can be read 1 ms after they were written, so call `drain` as soon as
@@ -102,16 +117,22 @@ class JournalFollower:
             os.eventfd_read(self._waker)
         return bool(ready) or self._flows
 
-    def drain(self, limit: int) -> list[JournalEntry]:
-        """Returns at most `limit` entries that are in the journal now, oldest first."""
-        entries: list[JournalEntry] = []
-        looked_for_files = False
-        while len(entries) < limit:
+    def drain(self, limit: int) -> list[E]:
+        """Return entries that are in the journal now, oldest first: `limit` of them at most.
+
+        Fewer where they are long: see DRAINED_CHARACTERS; `at_end` tells whether that was all.
+        """
+        entries: list[E] = []
+        room = DRAINED_CHARACTERS
+        looked_for_files = self.at_end = False
+        while len(entries) < limit and room > 0:
             if self._reader.next():
                 entry = self._current()
                 if entry is not None:
                     entries.append(entry)
+                    room -= len(entry.message)
             elif looked_for_files:
+                self.at_end = True
                 break
             else:
                 # Not before the end: it also lets go of vacuumed files, with what is unread there.
@@ -121,7 +142,7 @@ class JournalFollower:
         self._flows = bool(entries)
         return entries
 
-    def _current(self) -> JournalEntry | None:
+    def _current(self) -> E | None:
         cursor = self._reader.cursor()
         if not self._position.passes(cursor):
             return None
@@ -129,15 +150,11 @@ class JournalFollower:
         if fields is None:
             self.damaged += 1
             return None
-        suppressed = suppressed_messages(fields, self._unit)
-        if suppressed is not None:
-            self.suppressed += suppressed
-            return None
-        return decode_entry(fields, cursor, self._reader.realtime_seconds())
+        return self._lines.read(fields, cursor, self._reader.realtime_seconds())
 
 
-def _newest_cursor() -> str | None:
-    """Returns the cursor of the newest entry of all; None when the journal is empty.
+def newest_cursor() -> str | None:
+    """Return the cursor of the newest entry of all; None when the journal is empty.
 
     Going behind that entry is how to start "now": seek_tail() with a match that has no entry yet
     lost the first 1,700 lines that came (systemd 252).

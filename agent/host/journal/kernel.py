@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follows the kernel's lines in the journal, from where the last look ended."""
+"""What the kernel writes, as the journal keeps it over boots."""
 
 from __future__ import annotations
 
-import os
-import select
 from dataclasses import dataclass
 from typing import Final
 
-from agent.host.journal.entry import RawFields
-from agent.host.journal.position import Position
+from agent.host.journal.entry import RawFields, text_of_field
+from agent.host.journal.follower import Alternatives
 from agent.host.journal.reader import RawReader
 
 KERNEL: Final = "_TRANSPORT=kernel"
@@ -21,74 +19,34 @@ A program can have the kernel quote it, though: what counts is how a line begins
 
 @dataclass(frozen=True, slots=True)
 class KernelLine:
-    """One line; `realtime_seconds` since 1970, `earlier_boot`: before the present boot."""
+    """One line of the kernel's."""
 
     cursor: str
     realtime_seconds: float
+    """When journald received it, in seconds since 1970."""
     earlier_boot: bool
+    """Written before the present boot."""
     message: str
 
 
-class KernelLog:
-    """Reads each line once, in order; raises JournalError. For one thread, except `wake`."""
+class KernelLines:
+    """The kernel's lines; without a cursor, all of the present boot."""
 
-    def __init__(self, cursor: str | None) -> None:
-        """Starts behind the cursor's entry; without one, at the first line of the present boot.
-
-        A cursor whose entry is gone starts at the oldest entry after it; ValueError for text that
-        is no cursor.
-        """
+    def __init__(self) -> None:
         self._boot_id = _present_boot()
+
+    def matches(self, cursor: str | None) -> Alternatives:
+        """Return what the kernel's entries meet: behind a cursor those of every boot."""
         boot = (f"_BOOT_ID={self._boot_id}",) if self._boot_id and cursor is None else ()
-        self._reader = RawReader(((KERNEL, *boot),))
-        self._position = Position(cursor, start_is_passed=True)
-        self._position.seek(self._reader)
-        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return ((KERNEL, *boot),)
 
-    def close(self) -> None:
-        """Closes the journal; no method may be called after it."""
-        self._reader.close()
-        os.close(self._waker)
+    def beginning(self) -> None:
+        """Begin at the journal's head: the boot is matched."""
 
-    def wake(self) -> None:
-        """Makes `wait` return within a millisecond. From any thread."""
-        os.eventfd_write(self._waker, 1)
-
-    def wait(self, timeout_seconds: float) -> None:
-        """Sleeps until there may be something to drain or `wake` was called."""
-        poll = select.poll()
-        poll.register(self._reader.descriptor, self._reader.poll_events)
-        poll.register(self._waker, select.POLLIN)
-        if self._waker in [descriptor for descriptor, _ in poll.poll(timeout_seconds * 1000)]:
-            os.eventfd_read(self._waker)
-
-    def drain(self, limit: int) -> list[KernelLine]:
-        """Returns at most `limit` lines that are in the journal now, oldest first."""
-        lines: list[KernelLine] = []
-        looked_for_files = False
-        while len(lines) < limit:
-            if self._reader.next():
-                line = self._current()
-                if line is not None:
-                    lines.append(line)
-            elif looked_for_files:
-                break
-            else:
-                if self._reader.acknowledge():
-                    self._position.seek(self._reader)
-                looked_for_files = True
-        return lines
-
-    def _current(self) -> KernelLine | None:
-        cursor = self._reader.cursor()
-        if not self._position.passes(cursor):
-            return None
-        fields = self._reader.fields()
-        if fields is None:
-            return None
-        realtime = self._reader.realtime_seconds()
-        earlier = bool(self._boot_id) and _text(fields, "_BOOT_ID") != self._boot_id
-        return KernelLine(cursor, realtime, earlier, _text(fields, "MESSAGE"))
+    def read(self, fields: RawFields, cursor: str, realtime_seconds: float) -> KernelLine:
+        """Return the line."""
+        earlier = bool(self._boot_id) and text_of_field(fields, "_BOOT_ID") != self._boot_id
+        return KernelLine(cursor, realtime_seconds, earlier, text_of_field(fields, "MESSAGE"))
 
 
 def _present_boot() -> str:
@@ -100,12 +58,6 @@ def _present_boot() -> str:
     try:
         reader.seek_tail()
         fields = reader.fields() if reader.previous() else None
-        return _text(fields, "_BOOT_ID") if fields else ""
+        return text_of_field(fields, "_BOOT_ID") if fields else ""
     finally:
         reader.close()
-
-
-def _text(fields: RawFields, name: str) -> str:
-    value = fields.get(name, b"")
-    first = value[0] if isinstance(value, list) else value
-    return first.decode(errors="replace")
