@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from agent.daemon.effectors.api import ApiAction
+from agent.daemon.clock import Clock
+from agent.daemon.effectors.api import ApiAction, ApiEffector
 from agent.daemon.effectors.lane import Lane
-from agent.daemon.effectors.unit import UnitAction
+from agent.daemon.effectors.unit import UnitAction, UnitEffector, longest
 from agent.daemon.sources.api import ApiSource
 from agent.daemon.sources.journal import JournalSource
-from agent.daemon.sources.thread import SourceThread
+from agent.daemon.sources.thread import Emit, SourceThread
 
 
 @dataclass(slots=True)
@@ -36,3 +39,26 @@ class ServiceThreads:
         self.api_lane.close()
         for source in self.sources:
             source.join(timeout_seconds)
+
+
+def threads_of(
+    journal: JournalSource,
+    api: ApiSource,
+    unit_effector: Callable[[Callable[[], tuple[str, ...]], Clock], UnitEffector],
+    emit: Emit,
+    clock: Clock,
+) -> ServiceThreads:
+    """Return the threads of the service whose sources these are; none runs yet.
+
+    `unit_effector` makes what acts on its unit, from its last lines and a clock, once it must act.
+    """
+    service = journal.service
+    unit = partial(unit_effector, lambda: journal.last_lines, clock)
+    http = ApiEffector(clock)
+    return ServiceThreads(
+        journal,
+        api,
+        (SourceThread(journal, clock), SourceThread(api, clock)),
+        Lane(f"unit:{service}", lambda: unit().carry_out, unit().failed, emit, longest),
+        Lane(f"http:{service}", lambda: http.carry_out, http.failed, emit),
+    )

@@ -30,10 +30,9 @@ from agent.core.state.service import ServiceState
 from agent.core.state.steering.requests import Answer
 from agent.daemon.beginning import load_config, open_store, reexecute, removal
 from agent.daemon.clock import Clock, agent_clock, wall_clock_is_ahead_by
-from agent.daemon.effectors.api import ApiEffector
 from agent.daemon.effectors.gpu import GpuEffector
 from agent.daemon.effectors.lane import Lane
-from agent.daemon.effectors.unit import UnitEffector, longest
+from agent.daemon.effectors.unit import UnitEffector
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.page import Page
 from agent.daemon.exporter.source import ExporterSource
@@ -44,7 +43,7 @@ from agent.daemon.loop import Loop, Message, Quit, Reload
 from agent.daemon.places import Places
 from agent.daemon.publisher import Publisher, Unshown
 from agent.daemon.recorder import Recorder
-from agent.daemon.service_threads import ServiceThreads
+from agent.daemon.service_threads import ServiceThreads, threads_of
 from agent.daemon.sources.api import ApiSource, Watched
 from agent.daemon.sources.checkup import CheckupSource
 from agent.daemon.sources.control import ControlSource
@@ -182,42 +181,32 @@ class Daemon:
     def close(self) -> None:
         """End all threads within a second; what hangs is left behind."""
         self.marks.release()
-        self.unit_thread.ask_to_stop()
-        self.kernel_thread.ask_to_stop()
+        own = (self.unit_thread, self.kernel_thread, self.gpu_thread)
+        of_services = [source for threads in self.services.values() for source in threads.sources]
+        for thread in (*own, *of_services):
+            thread.ask_to_stop()
         self.gpu_lane.close()
-        self.gpu_thread.ask_to_stop()
-        for threads in self.services.values():
-            for source in threads.sources:
-                source.ask_to_stop()
         for name, threads in self.services.items():
             threads.close(JOIN_SECONDS)
             self.fetches.close(name)
-        self.unit_thread.join(JOIN_SECONDS)
-        self.kernel_thread.join(JOIN_SECONDS)
-        self.gpu_thread.join(JOIN_SECONDS)
+        for thread in own:
+            thread.join(JOIN_SECONDS)
 
     def _open(self, s: ServiceState) -> ServiceThreads:
         name = s.name
         cursor = self.recorder.cursor(name) if s.phase is Phase.SERVING else None
         emit = self.messages.put
-        mark = self.marks.of(source_name(name))
-        journal = JournalSource(
-            name, s.invocation_id, cursor, self.signatures, emit, self.clock, mark
-        )
-        api = ApiSource(name, lambda: self._watched(name), emit, self.clock)
-        sources = (SourceThread(journal, self.clock), SourceThread(api, self.clock))
-        wake, lines = self.unit_source.wake, lambda: journal.last_lines
-        unit = partial(UnitEffector, self.places.units, wake, lines, self.clock)
-        http = ApiEffector(self.clock)
-        threads = ServiceThreads(
+        at, mark = s.invocation_id, self.marks.of(source_name(name))
+        journal = JournalSource(name, at, cursor, self.signatures, emit, self.clock, mark)
+        threads = threads_of(
             journal,
-            api,
-            sources,
-            Lane(f"unit:{name}", lambda: unit().carry_out, unit().failed, emit, longest),
-            Lane(f"http:{name}", lambda: http.carry_out, http.failed, emit),
+            ApiSource(name, lambda: self._watched(name), emit, self.clock),
+            partial(UnitEffector, self.places.units, self.unit_source.wake),
+            emit,
+            self.clock,
         )
         self.publisher.watch_lines(name, journal.lines)
-        for source in sources:
+        for source in threads.sources:
             self.publisher.watch_health(source.health)
             source.start()
         return threads

@@ -54,7 +54,7 @@ class JournalSource:
         mark: LineMark,
     ) -> None:
         self.name = source_name(service)
-        self._service = service
+        self.service = service
         self._mark = mark
         self._journal = UnitLines(f"{service}.service")
         self._invocation_id = invocation_id
@@ -135,7 +135,7 @@ class JournalSource:
             return Follower(self._journal, None)
 
     def _run(self, invocation_id: str) -> Alternatives:
-        return run_of(f"{self._service}.service", invocation_id)
+        return run_of(f"{self.service}.service", invocation_id)
 
     def _read(self, follower: Follower[JournalEntry]) -> None:
         while True:
@@ -179,7 +179,7 @@ class JournalSource:
         self._read(follower)
         self._ended.add(invocation_id)
         diagnosis = self._reader.diagnosis()
-        self._emit(LogConcluded(self._clock(), self._service, invocation_id, diagnosis))
+        self._emit(LogConcluded(self._clock(), self.service, invocation_id, diagnosis))
 
     def _go_back(self, follower: Follower[JournalEntry], invocation_id: str) -> None:
         self._ended = set()
@@ -200,7 +200,7 @@ class JournalSource:
         self._emit(
             LogProgress(
                 self._clock(),
-                self._service,
+                self.service,
                 self._invocation_id,
                 reader.phase,
                 reader.activity,
