@@ -26,7 +26,7 @@ UNLINKED = r"(?i)\ba[18]00|rtx pro|pcie"
 """Large cards without symmetric buffers: Ampere, and those that hang on PCI Express alone."""
 
 COMPILED_GIB, COMPILED_ERROR_GIB = 0.2, 0.45
-PINNED_GIB, PINNED_ERROR_GIB = 0.35, 0.7
+PINNED_GIB, PINNED_ERROR_GIB = 0.25, 0.75
 
 UNIFIED_GIB = 1.6
 UNIFIED_ERROR_GIB = 4.5

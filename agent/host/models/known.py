@@ -22,7 +22,8 @@ _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
     (r"fp8-block", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
     (r"fp8(-dynamic)?", {"quant_method": "fp8"}),
-    (r"(unsloth-)?bnb-4bit", {"quant_method": "bitsandbytes"}),
+    (r"unsloth-bnb-4bit", {"quant_method": "bitsandbytes", "dynamic": True}),
+    (r"bnb-4bit", {"quant_method": "bitsandbytes"}),
     (r"nvfp4|fp4", {"quant_method": "modelopt_fp4"}),
 )
 """How hub names end that tell a checkpoint's format; 8-bit integers take what fp8 takes.
@@ -93,6 +94,9 @@ _BLOCKWISE = ("qwen/", "deepseek-ai/", "minimaxai/", "zai-org/glm-5", "xiaomimim
 for a tensor or a channel."""
 
 
+_SMALL_GROUPS = ("cyankiwi/",)
+"""Publishers whose 4-bit copies share a scale among 32 numbers; others among 128."""
+
 _ALL_LINEAR = (
     *("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM"),
     *("Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "Phi3ForCausalLM", "Glm4MoeForCausalLM"),
@@ -110,6 +114,8 @@ def _as_published(
 ) -> Mapping[str, Any]:
     """Return the format of a name's ending with what its publisher is known to leave plain."""
     method, publisher = quantization["quant_method"], name.lower()
+    if method == "awq" and publisher.startswith(_SMALL_GROUPS):
+        return {**quantization, "bits": 4, "group_size": 32}
     if quantization == {"quant_method": "fp8"} and publisher.startswith(_BLOCKWISE):
         return {**quantization, "weight_block_size": [128, 128]}
     if method != "modelopt_fp4":

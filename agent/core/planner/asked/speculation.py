@@ -2,7 +2,8 @@
 """What speculative decoding takes: a drafter's weights, its layers' cache, blocks for its states.
 
 As vLLM 0.20..0.33 builds it (config/speculative.py, v1/spec_decode): n-grams take no GPU memory,
-MTP adds layers of the model's own kind, a drafter of its own brings weights and a cache.
+MTP adds layers of the model's own kind, a drafter of its own brings weights and a cache, Medusa
+weights alone.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
 from agent.core.planner.plan import weights_of
 from agent.core.planner.question import PlanRequest
+from agent.core.planner.terms.formats import UnknownQuantizationError, format_of
 
 NO_MEMORY = frozenset({"ngram", "ngram_gpu", "suffix", "[ngram]"})
 """Methods that look into the prompt alone."""
 
-OWN_DRAFTERS = frozenset({"draft_model", "eagle", "eagle3"})
+OWN_DRAFTERS = frozenset({"draft_model", "eagle", "eagle3", "dflash", "medusa"})
 """Methods whose drafter is a model with a config.json of its own."""
+
+FEWEST_BITS = 8
+"""Layers that draft are quantized to no fewer bits than these."""
 
 _GROWS = (Keeps.TOKENS, Keeps.LATENT)
 
@@ -90,17 +95,31 @@ def with_speculation(
         name = speculation.model or "the drafter"
         why = f"--speculative-config: the config.json of {name} is not known here"
         return replace(asked, not_known=(*asked.not_known, why))
-    plain = replace(
-        request, weights_gib=None, files_gib=draft.files_gib, quantization=None, asked=Asked()
-    )
-    weights = weights_of(draft.model, plain)
+    if method == "medusa" and draft.files_gib is None:
+        weights = _heads(draft.model, request)
+    else:
+        # DFlash reads and writes words with the matrices of the model that it drafts for.
+        wordless = replace(draft.model, vocab_size=1) if method == "dflash" else draft.model
+        plain = replace(
+            request, weights_gib=None, files_gib=draft.files_gib, quantization=None, asked=Asked()
+        )
+        weights = weights_of(wordless, plain)
     error = weights.error_gib + (0.3 * weights.gib if method != "draft_model" else 0.0) + 0.2
     term = Term(weights.gib, error, f"weights of the drafter: {weights.how}")
     return replace(
         asked,
-        draft_layers=draft.model.layers,
+        # Medusa's heads read the last hidden state and keep nothing.
+        draft_layers=() if method == "medusa" else draft.model.layers,
         beside=(*asked.beside, Beside("drafter", term)),
     )
+
+
+def _heads(draft: Model, request: PlanRequest) -> Term:
+    """Medusa: heads of square layers, each with an output head of its own (MedusaConfig)."""
+    square = len(draft.layers) * draft.hidden_size**2
+    numbers = draft.heads * (square + draft.hidden_size * draft.vocab_size)
+    gib = numbers * draft.dtype_bytes / request.tensor_parallel_size / GIB
+    return Term(gib, 0.02 * gib, f"{draft.heads} heads over {draft.vocab_size} words")
 
 
 def _with_own_layers(asked: Asked, model: Model, request: PlanRequest) -> Asked:
@@ -108,18 +127,29 @@ def _with_own_layers(asked: Asked, model: Model, request: PlanRequest) -> Asked:
     count = model.mtp_layers or 1
     layers = (_last_that_attends(model),) * count
     plain = replace(request, weights_gib=None, files_gib=None, asked=Asked())
-    whole = replace(model, layers=(*model.layers, *layers))
-    more = weights_of(whole, plain).gib - weights_of(model, plain).gib
+    stored = model
+    if _bits(model, request) < FEWEST_BITS:
+        # Checkpoints in 4 bits leave them in 16: one of Qwen3.5-122B's prints 4.7 GiB.
+        stored, plain = replace(model, quantization_config={}), replace(plain, quantization=None)
+    whole = replace(stored, layers=(*stored.layers, *layers))
+    more = weights_of(whole, plain).gib - weights_of(stored, plain).gib
     joined = 2 * model.hidden_size**2 * model.dtype_bytes * count / GIB
     gib = more + joined / request.tensor_parallel_size
-    # Such layers are often left in 16 bits, and some bring an embedding of their own.
-    term = Term(gib, 0.5 * gib + 0.2, f"{count} layer(s) that draft, counted as the last one")
+    # Some bring an embedding of their own.
+    term = Term(gib, 0.4 * gib + 0.2, f"{count} layer(s) that draft, counted as the last one")
     return replace(
         asked,
         draft_layers=layers,
         draft_in_checkpoint=True,
         beside=(*asked.beside, Beside("drafter", term)),
     )
+
+
+def _bits(model: Model, request: PlanRequest) -> float:
+    try:
+        return format_of(model, request.quantization).bits
+    except UnknownQuantizationError:
+        return FEWEST_BITS
 
 
 def _last_that_attends(model: Model) -> Layer:

@@ -36,6 +36,11 @@ ALL_BUT_EXPERTS = Plain(attention=1.0, states=1.0, shared=1.0)
 """What checkpoints in 4-bit floats leave in 16 bits at most (ModelOpt's and llm-compressor's)."""
 
 
+A_SHARE = Plain(attention=0.3, states=0.3, mlp=0.3, shared=0.3)
+"""What "dynamic" copies leave in 16 bits at most where no list says which: unsloth's of
+Qwen2.5-0.5B leaves a seventh of its linear layers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How linear layers are stored: bits an element with scales.
@@ -68,7 +73,7 @@ def format_of(model: Model, quantization: str | None) -> Format:
             return replace(chosen, plain=plain_of(left, len(model.layers)))
         # ModelOpt's own files name at least the output head: none named is a name, not a file.
         unsaid = chosen.bits == NVFP4_BITS
-        return replace(chosen, at_most=ALL_BUT_EXPERTS if unsaid else None)
+        return replace(chosen, at_most=ALL_BUT_EXPERTS) if unsaid else chosen
     name = (quantization or "none").lower()
     if name in {"none", "auto"}:
         return Format("unquantized", 8.0 * model.dtype_bytes)
@@ -79,9 +84,16 @@ def format_of(model: Model, quantization: str | None) -> Format:
     return _named_format(name)
 
 
+LEFT_OUT = (
+    *("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules"),
+    "llm_int8_skip_modules",
+)
+"""Keys under which the methods name the modules that stay unquantized."""
+
+
 def left_plain(own: Mapping[str, Any]) -> list[str]:
     """Return the modules that a checkpoint leaves unquantized, names or patterns."""
-    for name in ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules"):
+    for name in LEFT_OUT:
         left = own.get(name)
         if isinstance(left, list) and left:
             return [str(entry) for entry in left]
@@ -148,7 +160,8 @@ def _checkpoint_format(own: Mapping[str, Any]) -> Format:
     if method == "mxfp4":
         return Format("mxfp4", 4.25, experts_only=True)
     if method in {"bitsandbytes", "bnb"}:
-        return Format("bitsandbytes", NF4_BITS if own.get("load_in_4bit", True) else 8.0)
+        wide = NF4_BITS if own.get("load_in_4bit", True) else 8.0
+        return Format("bitsandbytes", wide, at_most=A_SHARE if own.get("dynamic") else None)
     if method in {"compressed-tensors", "compressed_tensors"}:
         return _compressed_format(own)
     if method.startswith(("modelopt", "nvfp4")):

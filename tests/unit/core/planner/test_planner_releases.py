@@ -93,9 +93,10 @@ def test_cards_without_symmetric_buffers_give_less_to_nccl() -> None:
         ("zai-org/GLM-4.7-NVFP4", 4, 47.11),
         ("nvidia/Gemma-4-31B-IT-NVFP4", 1, 31.04),
         ("nvidia/Gemma-4-26B-A4B-NVFP4", 1, 17.89),
+        ("unsloth/Qwen2.5-0.5B-Instruct-unsloth-bnb-4bit", 1, 0.52),
     ],
 )
-def test_what_a_publisher_leaves_plain_in_nvfp4_is_known_by_name(
+def test_what_a_publisher_leaves_plain_is_known_by_name(
     name: str, gpus: int, printed: float
 ) -> None:
     found = counted(model(name), None, gpus, 1)
@@ -133,3 +134,9 @@ def test_a_latent_of_mistral_small_4_is_what_vllm_printed() -> None:
     """22.5 GiB for 1,048,576 tokens (kaito-project/kaito#2132)."""
     found = plan("mistralai/Mistral-Small-4-119B-2603", 93.1, "0.20.1", tensor_parallel_size=2)
     assert found.needed_kv_gib == pytest.approx(22.5, rel=0.001)
+
+
+def test_a_publisher_of_small_groups_takes_more() -> None:
+    small = counted(model("cyankiwi/Qwen3.5-9B-AWQ-4bit"), None, 1, 1)
+    usual = counted(model("somebody/Qwen3.5-9B-AWQ-4bit"), None, 1, 1)
+    assert small.gib > 1.03 * usual.gib

@@ -170,7 +170,7 @@ def test_blocks_given_by_number_or_size_are_counted_so() -> None:
         ("--kv-cache-dtype turboquant_k8v4", "kv_cache_dtype turboquant_k8v4"),
         ("--compilation-config '{\"new_thing\": 1}'", "new_thing"),
         ("--runner pooling", "--runner"),
-        ("--speculative-config.method medusa", "medusa"),
+        ("--speculative-config.method mlp_speculator", "mlp_speculator"),
         ("-pcp 2", "-pcp"),
         ("--hf-overrides some.function", "--hf-overrides some.function"),
         ("--max-num-seqs many", "'many' is not a whole number"),
