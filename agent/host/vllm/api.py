@@ -13,7 +13,6 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
-from urllib3.filepost import encode_multipart_formdata
 from urllib3.util import Timeout, parse_url
 
 from agent.core.engine.answers import Completion, ServedModel
@@ -21,7 +20,7 @@ from agent.core.engine.metrics import Counters, scan
 from agent.core.plain import plain_name
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
 from agent.host.vllm.answer_text import error_message, message_of, read_body, start_of
-from agent.host.vllm.bounded_http import Allowance, bounded_pool
+from agent.host.vllm.bounded_http import Allowance, bounded_pool, content_of
 from agent.host.vllm.failure import ApiFailure, FailureKind
 from agent.version import VERSION
 
@@ -231,7 +230,7 @@ class VllmApi:
     ) -> bytes | ApiFailure:
         """Return the body of a 200 answer of at most `cap` bytes."""
         allowed = self._connect + self._read if seconds is None else seconds
-        content, kind = _content_of(asked, sound)
+        content, kind = content_of(asked, sound)
         self._allowance.start(allowed, HEAD_BYTES)
         pool: Any = bounded_pool(self._base, self._allowance, self.access)
         try:
@@ -280,17 +279,6 @@ class VllmApi:
         if isinstance(error, ProtocolError):
             return ApiFailure(FailureKind.BROKEN, f"{path}: {start_of(str(error).encode())}")
         return ApiFailure(FailureKind.GARBAGE, f"{path}: {start_of(str(error).encode())}")
-
-
-def _content_of(asked: Any, sound: bytes | None) -> tuple[bytes | None, Mapping[str, str]]:
-    """Return the body of a request, and the header that names its kind."""
-    if sound is not None:
-        fields = [*asked.items(), ("file", ("silence.wav", sound, "audio/wav"))]
-        content, kind = encode_multipart_formdata(fields)
-        return content, {"Content-Type": kind}
-    if asked is None:
-        return None, {}
-    return json.dumps(asked).encode(), {"Content-Type": "application/json"}
 
 
 def _model(entry: dict[str, object]) -> ServedModel:

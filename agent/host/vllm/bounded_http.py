@@ -9,12 +9,15 @@ Here every receive gets what is left of the call's time and bytes.
 
 from __future__ import annotations
 
+import json
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.filepost import encode_multipart_formdata
 from urllib3.util import parse_url
 
 from agent.host.vllm.access import OPEN, Access
@@ -110,6 +113,17 @@ def bounded_pool(base_url: str, allowance: Allowance, access: Access = OPEN) -> 
 
     address = parse_url(base_url)
     return Pool(address.host or "", address.port, maxsize=1)
+
+
+def content_of(asked: Any, sound: bytes | None) -> tuple[bytes | None, Mapping[str, str]]:
+    """Return the body of a request, and the header that names its kind."""
+    if sound is not None:
+        fields = [*asked.items(), ("file", ("silence.wav", sound, "audio/wav"))]
+        content, kind = encode_multipart_formdata(fields)
+        return content, {"Content-Type": kind}
+    if asked is None:
+        return None, {}
+    return json.dumps(asked).encode(), {"Content-Type": "application/json"}
 
 
 def _unix(path: str, allowance: Allowance) -> socket.socket:
