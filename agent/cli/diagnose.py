@@ -25,6 +25,7 @@ from agent.cli.screen.options import add_format
 from agent.cli.screen.terminal import local
 from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.reader import Diagnosis
+from agent.core.engine.flags import of_refused
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
 from agent.core.plain import plain, plain_values
@@ -174,6 +175,9 @@ def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:
         beyond_settings=diagnosis.beyond_settings,
     )
     remedy = _remedy(propose(case), case, running)
+    if failure in (FailureClass.REMOVED_FLAG, FailureClass.UNKNOWN_ARG):
+        flags = of_refused(diagnosis.evidence[0]) if diagnosis.evidence else ""
+        remedy["why"] = f"{remedy['why']} {flags}.".removesuffix(" .")
     if facts.ignored_environment:
         remedy["why"] = f"{remedy['why']} This vLLM does not read {facts.ignored_environment}."
     return {**remedy, **diagnosis.numbers.printed()}

@@ -44,6 +44,12 @@ _SAID_BEFORE = re.compile(r"(?:Error|Exception|Timeout|Fault)\b")
 
 _PROGRAM = re.compile(r"(?:^| )([A-Za-z0-9_.@/()-]{1,60})\[\d{1,9}\]: ")
 
+_GLUED = re.compile(
+    r" (?=(?:\([A-Za-z][\w =-]{0,40} pid=\d{1,9}\) )?(?:INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d "
+    r"\d\d:\d\d:\d\d \[?[\w/]{1,60}\.py:\d{1,5}\])"
+)
+"""The space between two records in one line, as web pages and chats leave them."""
+
 _RESIDUE = re.compile(
     r"(?:\d\d:\d\d:\d\d )?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[[\w./]+\.py:\d+\] "
 )
@@ -99,6 +105,8 @@ def clean_lines(raw: str) -> Iterator[Line]:
         raw = f"{raw[: MAX_LINE // 2]} … {raw[-MAX_LINE // 2 :]}"
     if "\x1b" in raw:
         raw = _ANSI.sub("", raw)
+    if raw.count(".py:") > 1:
+        raw = _GLUED.sub("\n", raw)
     if "\r" not in raw and "\n" not in raw:
         yield _clean(raw)
         return

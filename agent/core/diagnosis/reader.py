@@ -38,7 +38,7 @@ _BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureK
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
 
 
-_OF_A_TRACE = ("Traceback", '  File "', "During handling of", "The above exception")
+_OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class LogReader:
             return
         if any(m.signature.kind is SignatureKind.START for m in matches):
             self._start_anew()
-        of_a_trace = line.text.startswith(_OF_A_TRACE)
+        of_a_trace = line.text.lstrip(" ").startswith(_OF_A_TRACE)
         of_a_trace = of_a_trace or self._run.tracebacks.within(line.process)
         if matches and not self._stages.over:
             mark(self._stages, matches, self._at, line.stamp or self._run.stamp)

@@ -15,6 +15,8 @@ MAX_PROCESSES = 64
 """Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""
 
 MAX_TEXT = 1200
+INDENTED = 3
+"""Spaces before an exception's line; code has four."""
 
 MAX_FRAMES = 48
 """Frames of a traceback that are kept: the innermost."""
@@ -53,6 +55,12 @@ _OF_THE_ENGINE = re.compile(r"engine\.py:")
 def of_a_request(line: Line) -> bool:
     """Tell whether the line is about one request, whose failure ends nothing."""
     return _OF_A_REQUEST.match(line.source) is not None
+
+
+def _undented(text: str) -> str:
+    """Return an exception's line as Python prints it: some web pages and shippers indent all."""
+    bare = text.lstrip(" ")
+    return bare if len(text) - len(bare) <= INDENTED else text
 
 
 @dataclass(slots=True)
@@ -145,7 +153,7 @@ class Tracebacks:
                 trace.fatal = trace.fatal or not is_exception(text, within=False)
         printed = line.level == "ERROR" or bool(line.process and not line.level)
         told = trace.open or trace.fatal or (printed and not ready)
-        if told and is_exception(text, within=trace.open):
+        if told and is_exception(_undented(text) if trace.open else text, within=trace.open):
             return self._end(line, trace, matches, ready=ready)
         return None
 

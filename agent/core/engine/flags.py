@@ -117,6 +117,16 @@ def unknown_by_version(argv: Sequence[str], version: str) -> tuple[UnknownFlag, 
     return tuple(missing)
 
 
+def of_refused(line: str) -> str:
+    """Return what to do about the flags in vLLM's "error: unrecognized arguments: --task embed".
+
+    "" where none of them is known to have come or gone with a release.
+    """
+    refused = dict.fromkeys(_long_flags(line.partition("arguments:")[2].split()))
+    known = [flag for flag in refused if flag in REMOVED or flag in ADDED]
+    return "; ".join(f"{flag}: {_advice(flag, frozenset())}" for flag in known)
+
+
 def _is_taken(flag: str, flags: frozenset[str]) -> bool:
     """Tell whether the parser takes a flag: by its name, as a negative that the help hides, begun.
 

@@ -212,3 +212,13 @@ def test_of_two_services_in_one_file_each_is_told_the_one_that_failed_first(
     ]
     _, out = run(capsys, str(log))
     assert out.index("embed-1\n") < out.index("oom-free-mem-startup") < out.index("chat-1\n")
+
+
+def test_of_a_flag_that_came_or_went_it_is_said_what_to_do_instead(
+    capsys: pytest.CaptureFixture[str], log: Path
+) -> None:
+    log.write_text("vllm: error: unrecognized arguments: --task=embed --runner pooling --odd")
+    told = str(shape(capsys, log)["remedy"])
+    assert "--task: it was removed in 0.13; use --runner and --convert" in told
+    assert "--runner: it came with 0.10.2" in told
+    assert "--odd:" not in told

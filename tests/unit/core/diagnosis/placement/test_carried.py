@@ -79,3 +79,26 @@ def test_a_unit_of_any_name_is_ours_where_nothing_tells_it_apart() -> None:
     lines = LOADING.strip().split("\n")
     journal = [f"Nov 21 03:50:01 gpu-1 vllm[4711]: {line}" for line in lines]
     assert diagnose([*journal, DEATH.format("embed")]).failure is FailureClass.ENGINE_DEAD
+
+
+def test_records_that_a_page_glued_into_one_line_are_read_one_by_one() -> None:
+    head = "(EngineCore pid=7) ERROR 11-21 03:05:45 [core.py:97]"
+    lines = [
+        "EngineCore failed to start.",
+        "Traceback (most recent call last):",
+        'File "/x/site-packages/vllm/v1/core/odd.py", line 7, in plan',
+        "raise odd(",
+        "KeyError: 3",
+    ]
+    found = diagnose(" ".join(f"{head} {line}" for line in lines))
+    assert found.failure is FailureClass.ENGINE_BUG
+    assert found.evidence[0] == "KeyError: 3"
+
+
+def test_a_traceback_that_a_page_indented_is_read() -> None:
+    found = diagnose(
+        "11\n"
+        '   File "/x/site-packages/transformers/tokenization_odd.py", line 7, in load\n'
+        "12\n     odd = config.kind\n13\n AttributeError: 'dict' object has no attribute 'kind'"
+    )
+    assert found.failure is FailureClass.PACKAGE_MISMATCH
