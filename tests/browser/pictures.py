@@ -25,11 +25,11 @@ def main(directory: Path, scenes: list[str]) -> None:
         for name in scenes or list(SCENES):
             with (
                 tempfile.TemporaryDirectory() as scratch,
-                served(SCENES[name](), Path(scratch)) as address,
+                served(SCENES[name](), Path(scratch)) as stage,
             ):
                 for look, width, dark in LOOKS:
                     tab.look(width, dark=dark)
-                    tab.open(address, READY)
+                    tab.open(stage.address, READY)
                     tab.picture(directory / f"{name}-{look}.png")
                     print(name, look, *tab.complaints())
 

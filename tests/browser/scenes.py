@@ -23,6 +23,7 @@ from agent.core.view.snapshot import (
     FailureView,
     HeldView,
     OverrideView,
+    PauseView,
     ProgressView,
     ServiceView,
     Snapshot,
@@ -123,6 +124,21 @@ HELD = replace(
         " `systemctl start vllm`",
     ),
 )
+FAILING = replace(
+    CHAT,
+    phase="waiting",
+    since_seconds=NOW - 240,
+    reason="tried again in 6 min: the hub does not answer, and the model's files are not complete",
+    verification=(),
+    api=None,
+    failure=FailureView(
+        "hub-unreachable",
+        ("ConnectionError: cannot reach huggingface.co",),
+        "tried again with growing pauses, without a limit",
+        NOW - 240,
+    ),
+)
+PAUSED = PauseView(NOW - 1200, NOW + 6000, "root")
 STARTING = replace(
     CHAT,
     phase="starting",
@@ -243,6 +259,10 @@ def snapshot(
 SCENES: dict[str, Callable[[], Scene]] = {
     "serving": lambda: Scene(snapshot(CHAT)),
     "starting": lambda: Scene(snapshot(STARTING), away=((-40100, -39950), (-200, 1))),
+    "failing": lambda: Scene(snapshot(FAILING), away=((-40100, -39950), (-9200, 1))),
+    "paused": lambda: Scene(
+        replace(snapshot(replace(CHAT, paused=PAUSED)), paused=PAUSED),
+    ),
     "held": lambda: Scene(
         snapshot(HELD),
         history=(
@@ -261,24 +281,38 @@ SCENES: dict[str, Callable[[], Scene]] = {
 }
 
 
+@dataclass
+class Stage:
+    """A scene on the air: what is put into `snapshot` is what the page is told from then on."""
+
+    address: str
+    snapshot: Snapshot
+    store: Store
+    exporter: Exporter
+
+    def happens(self, kind: str, message: str, service: str = "vllm") -> None:
+        """Writes an event of NOW into the history."""
+        self.store.record({}, [Event(NOW, service, kind, message, {})])
+
+
 @contextlib.contextmanager
-def served(scene: Scene, directory: Path) -> Iterator[str]:
-    """Serves the scene with the agent's own exporter; returns the address."""
-    store, _ = Store.open(directory / "store.db")
+def served(scene: Scene, directory: Path) -> Iterator[Stage]:
+    """Serves the scene with the agent's own exporter."""
+    file = directory / "store.db"
+    store, _ = Store.open(file)
     with store:
-        events = [
-            Event(NOW + at, service, kind, text, {}) for at, service, kind, text in scene.history
-        ]
-        store.record({}, events)
+        rows = scene.history
+        store.record({}, [Event(NOW + at, who, kind, text, {}) for at, who, kind, text in rows])
         past = past_of(scene)
         page = Page(
-            lambda: scene.snapshot,
+            lambda: stage.snapshot,
             lambda since: past.document(since, 0.0),
-            History(directory / "store.db").read,
+            History(file).read,
         )
-        exporter = Exporter(lambda: scene.snapshot, Metrics(port=0), page)
+        exporter = Exporter(lambda: stage.snapshot, Metrics(port=0), page)
+        stage = Stage(f"http://127.0.0.1:{exporter.port}/", scene.snapshot, store, exporter)
         exporter.start()
         try:
-            yield f"http://127.0.0.1:{exporter.port}/"
+            yield stage
         finally:
             exporter.close()

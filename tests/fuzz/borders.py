@@ -42,6 +42,8 @@ vllm:generation_tokens_total{engine="0",model_name="m"} 5678.0
 vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
 vllm:cache_config_info{block_size="16",cache_dtype="auto",num_gpu_blocks="100"} 1.0
 vllm:engine_sleep_state{sleep_state="awake"} 1.0
+vllm:time_to_first_token_seconds_count{engine="0",model_name="m"} 9.0
+vllm:time_to_first_token_seconds_sum{engine="0",model_name="m"} 4.5
 """
 
 

@@ -30,6 +30,9 @@ def queries() -> Iterator[tuple[str, str]]:
     for panel in panels():
         for target in panel["targets"]:
             yield f"{panel['title']}, {target['refId']}", filled_in(target["expr"])
+    for marks in read()["annotations"]["list"]:
+        if "expr" in marks:
+            yield f"marks, {marks['name']}", filled_in(marks["expr"])
 
 
 def filled_in(expression: str) -> str:

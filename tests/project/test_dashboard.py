@@ -41,6 +41,19 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in every)
 
 
+def test_every_panel_says_what_it_shows_in_a_sentence_of_its_own() -> None:
+    told = [panel["description"] for panel in dashboard.panels()]
+    assert [text for text in told if len(text.split()) < 5 or not text.endswith(".")] == []
+    assert len(set(told)) == len(told)
+
+
+def test_latency_and_queue_stand_over_what_causes_them() -> None:
+    places = {panel["title"]: panel["gridPos"] for panel in dashboard.panels()}
+    for effect in ("Time to first token, beside the causes", "Requests waiting, beside the causes"):
+        for cause in ("Power", "Temperature", "SM clock", "Time with lower clocks"):
+            assert 0 < places[cause]["y"] - places[effect]["y"] <= 16
+
+
 def test_there_is_a_row_for_each_subject() -> None:
     rows = [panel["title"] for panel in dashboard.read()["panels"] if panel["type"] == "row"]
     assert rows == ["Service", "Verification", "GPUs", "Power and heat", "Host"]

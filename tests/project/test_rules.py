@@ -53,7 +53,57 @@ def rising(step: float, minutes: int = 90) -> str:
     return f"0+{step}x{minutes}"
 
 
+PHASE: Final = "llmagent_service_phase"
+LAST_START: Final = f"llmagent_service_start_duration_seconds{{{SERVICE}}}"
+
 CASES: Final = (
+    Case(  # gone at minute 20; its last start took five minutes, so 15 minutes are its due
+        "LlmagentServiceAway",
+        {
+            f'{PHASE}{{{SERVICE},phase="serving"}}': "1x19 0x90",
+            f'{PHASE}{{{SERVICE},phase="starting"}}': "0x19 1x90",
+            LAST_START: steady(300),
+        },
+        {
+            f'{PHASE}{{{SERVICE},phase="serving"}}': "1x19 0x13 1x90",
+            f'{PHASE}{{{SERVICE},phase="starting"}}': "0x19 1x13 0x90",
+            LAST_START: steady(300),
+        },
+        at=38,
+    ),
+    Case(  # at the same minute one that is slow to start is given its time, and one that is stopped
+        "LlmagentServiceAway",
+        {
+            f'{PHASE}{{{SERVICE},phase="serving"}}': "1x19 0x90",
+            f'{PHASE}{{{SERVICE},phase="waiting"}}': "0x19 1x90",
+            LAST_START: steady(60),
+        },
+        {
+            f'{PHASE}{{{SERVICE},phase="serving"}}': "1x19 0x90",
+            f'{PHASE}{{{SERVICE},phase="waiting"}}': "0x19 1x90",
+            LAST_START: steady(900),
+        },
+        at=38,
+    ),
+    Case(
+        "LlmagentServiceAway",
+        {f'{PHASE}{{{SERVICE},phase="serving"}}': "1x19 0x90", LAST_START: steady(60)},
+        {
+            f'{PHASE}{{{SERVICE},phase="serving"}}': "1x19 0x90",
+            f'{PHASE}{{{SERVICE},phase="stopped"}}': "0x19 1x90",
+            LAST_START: steady(60),
+        },
+        at=38,
+    ),
+    one(
+        "LlmagentServiceStopped",
+        PHASE,
+        f'{SERVICE},phase="stopped"',
+        steady(1, 800),
+        "1x600 0x20 1x200",
+        at=740,
+    ),
+    one("LlmagentServicePaused", "llmagent_service_paused", SERVICE, steady(1), steady(0)),
     one("LlmagentDown", "up", HOST, steady(0), steady(1)),
     one("LlmagentStuck", "llmagent_last_decision_timestamp_seconds", HOST, steady(0), rising(60)),
     one("LlmagentConfigInvalid", "llmagent_config_valid", HOST, steady(0), "0x3 1x90"),
@@ -384,8 +434,94 @@ def test_every_alert_is_tested() -> None:
 def test_every_alert_says_how_bad_what_and_what_to_do() -> None:
     for name, rule in alerts().items():
         assert rule["labels"]["severity"] in ("critical", "warning", "info"), name
-        assert rule["annotations"].keys() == {"summary", "description", "runbook"}, name
-        assert rule["annotations"]["runbook"] == f"man llmagent-alerts, {name}"
+        annotations = rule["annotations"]
+        assert annotations.keys() == {"summary", "description", "runbook", "runbook_url"}, name
+        assert annotations["runbook"] == f"man llmagent-alerts, {name}"
+        assert annotations["runbook_url"].endswith(f"/llmagent-alerts.7.html#{name}")
+
+
+def test_every_alert_has_the_labels_that_messages_are_grouped_and_routed_by() -> None:
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                component = group["name"].removeprefix("llmagent-")
+                assert rule["labels"].keys() == {"severity", "component"}, rule["alert"]
+                if rule["alert"] != "LlmagentServiceFilesNearLimit":
+                    assert rule["labels"]["component"] == component
+
+
+def labelled(case: Case) -> str:
+    """Returns the label, beside those of the host, that says what the alert is about."""
+    return (
+        "gpu"
+        if "gpu=" in "".join(case.firing)
+        else "service"
+        if SERVICE in "".join(case.firing)
+        else "instance"
+    )
+
+
+def test_every_alert_names_the_host_and_what_it_is_about(tmp_path: Path) -> None:
+    tests = []
+    for case in CASES:
+        about = labelled(case)
+        look = f'count(ALERTS{{alertstate="firing",alertname="{case.alert}",job="llmagent",'
+        look += f'instance="{INSTANCE}",{about}!=""}})'
+        tests.append(
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": series, "values": values} for series, values in case.firing.items()
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": f"{look} > bool 0",
+                        "eval_time": f"{case.at}m",
+                        "exp_samples": [{"labels": "{}", "value": 1}],
+                    }
+                ],
+            }
+        )
+    done = promtool(tests, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "http://a:9836/manual"),
+        ({"llmagent_manual": "https://wiki.example/x"}, "https://wiki.example/x"),
+    ],
+)
+def test_the_runbook_is_on_the_host_itself_or_where_prometheus_is_told(
+    tmp_path: Path, given: dict[str, str], wanted: str
+) -> None:
+    rule = alerts()["LlmagentServiceHeld"]
+    fixed = {name: text for name, text in rule["annotations"].items() if name != "runbook_url"}
+    fixed["summary"] = "vllm on a:9836 is held"
+    labels = {"job": "llmagent", "instance": INSTANCE, "service": "vllm", **rule["labels"]}
+    test = {
+        "interval": "1m",
+        "external_labels": given,
+        "input_series": [{"series": f"llmagent_service_held{{{SERVICE}}}", "values": "1x10"}],
+        "alert_rule_test": [
+            {
+                "eval_time": "5m",
+                "alertname": "LlmagentServiceHeld",
+                "exp_alerts": [
+                    {
+                        "exp_labels": labels,
+                        "exp_annotations": {
+                            **fixed,
+                            "runbook_url": f"{wanted}/llmagent-alerts.7.html#LlmagentServiceHeld",
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    done = promtool([test], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_manual_says_what_to_do_about_each_alert() -> None:

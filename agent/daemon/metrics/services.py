@@ -200,6 +200,16 @@ WORK: tuple[Row[Counters], ...] = (
         lambda api: api.requests_success,
     ),
     counter(
+        "llmagent_service_first_tokens",
+        "Requests that have had their first token since the engine started.",
+        lambda api: api.first_tokens,
+    ),
+    counter(
+        "llmagent_service_first_token_seconds",
+        "How long those waited for their first token in all.",
+        lambda api: api.first_token_seconds,
+    ),
+    counter(
         "llmagent_service_preemptions",
         "Requests that were put back for want of KV cache since the engine started.",
         lambda api: api.preemptions,

@@ -12,7 +12,7 @@ from engine.memory import Memory
 
 @dataclass(slots=True)
 class Counters:
-    """Counts as vLLM's, all of them whole numbers."""
+    """Counts as vLLM's."""
 
     prompt_tokens: int = 0
     generation_tokens: int = 0
@@ -20,6 +20,8 @@ class Counters:
     queries: int = 0
     hits: int = 0
     requests: int = 0
+    first_token_seconds: float = 0.0
+    """How long the requests waited for their first token in all."""
     in_flight: int = 0
     running: int = 0
     """The running requests of a simulated load, besides those in flight."""
@@ -38,7 +40,7 @@ class Counters:
                 self.hits += min(longest, len(prompt) - 1) // block * block if hits else 0
                 self.prompts.append(prompt)
 
-    def finish(self, prompt_tokens: int, generated: int) -> None:
+    def finish(self, prompt_tokens: int, generated: int, first_token_seconds: float) -> None:
         """Counts a request that is done."""
         with self.lock:
             self.in_flight -= 1
@@ -46,6 +48,7 @@ class Counters:
             self.generation_tokens += generated
             self.iterations += generated
             self.requests += 1
+            self.first_token_seconds += first_token_seconds
 
     def abort(self) -> None:
         """Drops a request that got no answer."""
@@ -107,7 +110,12 @@ def _of_one(counters: Counters, labels: str, *, head: bool) -> list[str]:
         ("counter", "num_preemptions", "_total", 0),
         ("counter", "request_success", "_total", counters.requests),
         ("histogram", "iteration_tokens_total", "_count", counters.iterations),
+        ("histogram", "time_to_first_token_seconds", "_count", counters.requests),
     ]
+    sums = {
+        "iteration_tokens_total": float(counters.generation_tokens),
+        "time_to_first_token_seconds": counters.first_token_seconds,
+    }
     lines = []
     for kind, name, suffix, value in samples:
         # prometheus_client declares a counter with its _total.
@@ -117,6 +125,6 @@ def _of_one(counters: Counters, labels: str, *, head: bool) -> list[str]:
             lines.append(f"# TYPE vllm:{declared} {kind}")
         if kind == "histogram":
             lines.append(f'vllm:{name}_bucket{{{labels},le="+Inf"}} {float(value)}')
-            lines.append(f"vllm:{name}_sum{{{labels}}} {float(counters.generation_tokens)}")
+            lines.append(f"vllm:{name}_sum{{{labels}}} {sums[name]}")
         lines.append(f"vllm:{name}{suffix}{{{labels}}} {float(value)}")
     return lines

@@ -86,7 +86,8 @@ class Serving:
                 return False
         seconds = self.slow_seconds + wanted * self.scenario.token_seconds
         if self.core.generate(seconds, lambda: self.dead or self.ended.is_set()):
-            counters.finish(len(prompt), wanted)
+            first = self.slow_seconds + self.scenario.token_seconds
+            counters.finish(len(prompt), wanted, first)
             return True
         counters.abort()
         return False

@@ -33,6 +33,11 @@ vllm:request_success_total{engine="0",finished_reason="length",model_name="llama
 vllm:iteration_tokens_total_bucket{engine="0",le="1.0",model_name="llama"} 40.0
 vllm:iteration_tokens_total_count{engine="0",model_name="llama"} 77.0
 vllm:iteration_tokens_total_sum{engine="0",model_name="llama"} 1500.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="llama"} 8.0
+vllm:time_to_first_token_seconds_count{engine="0",model_name="llama"} 8.0
+vllm:time_to_first_token_seconds_sum{engine="0",model_name="llama"} 2.5
+vllm:time_to_first_token_seconds_count{engine="1",model_name="llama"} 2.0
+vllm:time_to_first_token_seconds_sum{engine="1",model_name="llama"} 0.5
 vllm:cache_config_info{block_size="16",cache_dtype="fp8",engine="0",sliding_window="None"} 1.0
 """
 
@@ -44,6 +49,15 @@ def test_the_engines_of_one_server_are_summed_and_the_fullest_cache_counts() -> 
     assert counters.kv_cache_usage == 0.75
     assert counters.requests_success == 10
     assert (counters.prefix_cache_queries, counters.prefix_cache_hits) == (100, 64)
+
+
+def test_the_wait_for_first_tokens_is_that_of_all_engines_and_none_where_it_is_not_told() -> None:
+    counters = scan(V1)
+    assert counters is not None
+    assert (counters.first_tokens, counters.first_token_seconds) == (10.0, 3.0)
+    without = scan(b"vllm:num_requests_running 1.0\n")
+    assert without is not None
+    assert (without.first_tokens, without.first_token_seconds) == (None, None)
 
 
 def test_work_is_tokens_in_and_out_and_steps_not_the_time_of_creation() -> None:
