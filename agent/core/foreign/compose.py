@@ -10,6 +10,7 @@ from typing import Any
 from agent.core.foreign.docker_line import RunLine, published, volume
 from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError, Port
 from agent.core.foreign.of_container import engine_in
+from agent.core.foreign.shapes import rows, table
 from agent.core.foreign.variables import expanded, variables_in
 from agent.core.foreign.words import split
 
@@ -155,7 +156,7 @@ def _paths(files: object) -> Iterator[str]:
 
 
 def _mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
-    for item in service.get("volumes") or ():
+    for item in rows(service.get("volumes")):
         if isinstance(item, str):
             yield volume(item)
         elif isinstance(item, dict) and isinstance(item.get("target"), str):
@@ -163,7 +164,7 @@ def _mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
 
 
 def _ports(service: Mapping[str, Any]) -> Iterator[Port]:
-    for item in service.get("ports") or ():
+    for item in rows(service.get("ports")):
         if isinstance(item, dict):
             item = f"{item.get('host_ip', '')}:{item.get('published')}:{item.get('target')}".lstrip(
                 ":"
@@ -175,18 +176,10 @@ def _ports(service: Mapping[str, Any]) -> Iterator[Port]:
 def _gpus(service: Mapping[str, Any]) -> Iterator[str]:
     place: Any = service.get("deploy")
     for key in ("resources", "reservations", "devices"):
-        place = place.get(key) if isinstance(place, dict) else None
-    asked = service.get("gpus")
-    requests = (*(place if isinstance(place, list) else ()), *_requests(asked))
-    for request in requests:
-        if not isinstance(request, dict):
-            continue
+        place = table(place).get(key)
+    for request in map(table, (*rows(place), *rows(service.get("gpus")))):
         ids, count = request.get("device_ids"), request.get("count")
         if isinstance(ids, list):
             yield from map(str, _scalars(ids))
         elif isinstance(count, int) and count > 0:
             yield from map(str, range(count))
-
-
-def _requests(asked: object) -> Sequence[object]:
-    return asked if isinstance(asked, list) else ()

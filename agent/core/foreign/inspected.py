@@ -9,6 +9,7 @@ from typing import Any
 from agent.core.foreign.docker_line import RunLine
 from agent.core.foreign.found import Container, Found, Left, Mount, Port
 from agent.core.foreign.of_container import engine_in
+from agent.core.foreign.shapes import rows, table
 
 
 def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runtime: str) -> Found:
@@ -17,8 +18,8 @@ def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runti
     Variables, entry point and command that the image itself has are not the operator's. Raises
     NoEngineError.
     """
-    config, host = _table(said, "Config"), _table(said, "HostConfig")
-    own = _table(image, "Config")
+    config, host = table(said.get("Config")), table(said.get("HostConfig"))
+    own = table(image.get("Config"))
     of_image = dict(_environment(own))
     environment = {k: v for k, v in _environment(config) if of_image.get(k) != v}
     name = str(said.get("Name", "")).lstrip("/")
@@ -46,11 +47,6 @@ def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runti
     return engine_in(Found(name, (), left=tuple(left)), line)
 
 
-def _table(of: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = of.get(key)
-    return value if isinstance(value, dict) else {}
-
-
 def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
@@ -65,7 +61,7 @@ def _environment(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _mounts(said: Mapping[str, Any]) -> Iterator[Mount]:
-    for mount in said.get("Mounts") or ():
+    for mount in rows(said.get("Mounts")):
         if isinstance(mount, dict) and mount.get("Type") in ("bind", "volume", None):
             volume = mount.get("Type") == "volume"
             source = str((mount.get("Name") if volume else mount.get("Source")) or "")
@@ -73,9 +69,9 @@ def _mounts(said: Mapping[str, Any]) -> Iterator[Mount]:
 
 
 def _ports(host: Mapping[str, Any]) -> Iterator[Port]:
-    for inside, places in _table(host, "PortBindings").items():
+    for inside, places in table(host.get("PortBindings")).items():
         number, _, protocol = inside.partition("/")
-        for place in places if isinstance(places, list) else ():
+        for place in map(table, rows(places)):
             outside = str(place.get("HostPort", ""))
             if protocol in ("", "tcp") and number.isdigit() and outside.isdigit():
                 address = place.get("HostIp") or Port(0, 0).host
@@ -83,8 +79,8 @@ def _ports(host: Mapping[str, Any]) -> Iterator[Port]:
 
 
 def _gpus(host: Mapping[str, Any]) -> Iterator[str]:
-    for request in host.get("DeviceRequests") or ():
-        ids, count = request.get("DeviceIDs"), request.get("Count")
+    for request in map(table, rows(host.get("DeviceRequests"))):
+        ids, count = rows(request.get("DeviceIDs")), request.get("Count")
         if ids:
             for one in ids:
                 name = str(one).rpartition("=")[2]

@@ -51,7 +51,9 @@ def table_of(
 
     Its keys are taken out of that file, so that all of a service stands in agent.toml.
     """
-    whole = Imported(name or service_name(found.name), left=list(found.left))
+    whole = Imported(name or service_name(found.name))
+    for one in found.left:
+        whole.leave(one.what, one.why)
     read = read_words(found.words)
     for mistake in read.mistakes:
         whole.leave("the command line", mistake)
@@ -76,8 +78,20 @@ def table_of(
     for key in _PATHS:
         if isinstance(value := whole.table.get(key), str):
             whole.table[key] = found.placed(value)
+    _without_secrets(whole, whole.table)
     whole.table = _in_order(whole.table)
     return whole
+
+
+def _without_secrets(whole: Imported, table: dict[str, Any]) -> None:
+    """Take out what holds a secret where none belongs; everyone on the host would see it."""
+    for key, value in list(table.items()):
+        if isinstance(value, dict):
+            _without_secrets(whole, value)
+        elif isinstance(value, str | list) and without_secrets(str(value)) != str(value):
+            del table[key]
+            told = "it holds a secret, which everyone on the host would see: it belongs into a file"
+            whole.leave(key, told)
 
 
 def service_name(text: str) -> str:
