@@ -194,9 +194,6 @@ class CardLive:
     above_lock: int = 0
     """Looks in a row with a clock above the locked range."""
 
-    unconfirmed: tuple[XidSeen, ...] = ()
-    """Errors that would hold services, of which only the kernel log has told so far."""
-
 
 @dataclass(frozen=True, slots=True)
 class Strangers:
@@ -262,6 +259,9 @@ class Card:
 
     xids: Mapping[int, XidRecord] = field(default_factory=dict)
     """The driver's errors by NVIDIA's code."""
+
+    unconfirmed: tuple[XidSeen, ...] = ()
+    """Errors that would hold services, of which only the kernel log has told so far."""
 
     ailment: Ailment | None = None
     """What a person must do before it can be relied on; None: nothing."""

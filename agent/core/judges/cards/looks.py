@@ -110,7 +110,8 @@ def on_agent_started(turn: Turn, *, rebooted: bool) -> None:
         if rebooted:
             card = ailments.recovered(turn, card, "the host was rebooted")
             card = changed(card, heat=Heat(), throttle=None)
-        turn.put_card(_upset(turn, _from_the_beginning(card), Cause.START))
+        card = xids.waits_anew(_from_the_beginning(card), turn.at, rebooted=rebooted)
+        turn.put_card(_upset(turn, card, Cause.START))
 
 
 def _from_the_beginning(card: Card) -> Card:

@@ -11,32 +11,25 @@ from __future__ import annotations
 from agent.core.changed import changed
 from agent.core.failures.classes import Kind
 from agent.core.failures.meaning import kind_of
-from agent.core.failures.xids import XidAction, of_xid, xid_action
+from agent.core.failures.xids import XidAction, of_xid
 from agent.core.gpu.reading import Gpus
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.judges.cards import ailments, strangers
 from agent.core.judges.cards.fitness import cards_of
 from agent.core.judges.cards.incidents import (
-    KEPT_SECONDS,
     STORM_SECONDS,
     counted,
     counted_before,
     told_twice,
 )
 from agent.core.judges.cards.sentences import named, tell
+from agent.core.judges.cards.xid_cures import CURES, RECOVERY_CHANGED, asked_for, times
 from agent.core.judges.turn import Turn
-from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
 from agent.core.state.actions import Canary
-from agent.core.state.card import Card, Cure, XidRecord
+from agent.core.state.card import Card, XidRecord
 from agent.core.state.observations import XidSeen
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
-
-STALE_SECONDS = 600.0
-"""What was logged longer ago is counted; its time to act has passed."""
-
-RECOVERY_CHANGED = 154
-"""What the driver asks for has changed; to nothing, too."""
 
 OWN_STOP_SECONDS = 30.0
 """A process that is stopped leaves an Xid 45 behind."""
@@ -49,24 +42,6 @@ CONFIRM_SECONDS = 15.0
 
 HAS_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
 
-AGAIN: dict[int, tuple[int, float, Cure]] = {
-    13: (3, DAY_SECONDS, Cure.HARDWARE),
-    31: (5, DAY_SECONDS, Cure.HARDWARE),
-    32: (3, DAY_SECONDS, Cure.HARDWARE),
-    74: (2, DAY_SECONDS, Cure.HARDWARE),
-    79: (2, KEPT_SECONDS, Cure.HARDWARE),
-    80: (3, DAY_SECONDS, Cure.HARDWARE),
-    94: (3, DAY_SECONDS, Cure.RESET),
-    109: (2, DAY_SECONDS, Cure.RESET),
-}
-"""So many incidents of a code on one card within so many seconds ask for this."""
-
-CURES = {
-    XidAction.RESET: Cure.RESET,
-    XidAction.REBOOT: Cure.REBOOT,
-    XidAction.HOLD: Cure.HARDWARE,
-}
-
 
 def on_xid(turn: Turn, seen: XidSeen) -> None:
     """Take in one line of the driver's: count it, and act where it begins an incident."""
@@ -75,7 +50,7 @@ def on_xid(turn: Turn, seen: XidSeen) -> None:
         what = f"Xid {seen.code}{_meaning(seen)} of a GPU that NVML never showed: {seen.text}"
         strangers.tell(turn, f"{seen.pci_bus_id}: {what}", seen.code)
         return
-    if seen.from_nvml and any(w.code == seen.code for w in card.live.unconfirmed):
+    if seen.from_nvml and any(w.code == seen.code for w in card.unconfirmed):
         _confirm(turn, card, seen.code)
         return
     before = card.xids.get(seen.code, XidRecord())
@@ -101,30 +76,25 @@ def _remember(turn: Turn, card: Card, seen: XidSeen, record: XidRecord) -> Card:
 
 def _act(turn: Turn, card: Card, seen: XidSeen) -> None:
     """Do about a new incident what the code asks for, or have it wait for NVML's word."""
-    action, cure = _now_asked_for(turn, card, seen)
+    action, cure = asked_for(card, seen, turn.at)
     if action is XidAction.RESTART:
         _suspect_users(turn, card, seen)
     if (cure is None and action not in CURES) or seen.from_nvml or _is_dumb(turn):
         _carry_out(turn, card, seen)
     else:
-        _put_live(turn, card, (*card.live.unconfirmed, seen))
+        _put_waiting(turn, card, (*card.unconfirmed, seen))
 
 
 def _carry_out(turn: Turn, card: Card, seen: XidSeen) -> None:
     """Tell of an incident, and do about the card and its services what the code asks for."""
     record = card.xids[seen.code]
-    action, cure = _now_asked_for(turn, card, seen)
+    action, cure = asked_for(card, seen, turn.at)
     _tell(turn, card, seen, action, SENTENCES[action])
     if cure is not None:
-        why = f"Xid {seen.code}{_meaning(seen)}{_times(record, seen.code)}"
+        why = f"Xid {seen.code}{_meaning(seen)}{times(record, seen.code)}"
         turn.put_card(ailments.ail(turn, card, of_xid(seen.code), cure, why, seen=False))
     if action in CURES:
         _suspect_users(turn, card, seen)
-
-
-def _now_asked_for(turn: Turn, card: Card, seen: XidSeen) -> tuple[XidAction, Cure | None]:
-    past = seen.earlier_boot or turn.at - seen.logged_at > STALE_SECONDS
-    return (XidAction.NOTE, None) if past else _asks_for(seen, card.xids[seen.code])
 
 
 def _suspect_users(turn: Turn, card: Card, seen: XidSeen) -> None:
@@ -137,16 +107,16 @@ def _is_dumb(turn: Turn) -> bool:
     return turn.gpus is not None and bool(turn.gpus.driver.problem)
 
 
-def _put_live(turn: Turn, card: Card, unconfirmed: tuple[XidSeen, ...]) -> Card:
-    card = changed(card, live=changed(card.live, unconfirmed=unconfirmed))
+def _put_waiting(turn: Turn, card: Card, unconfirmed: tuple[XidSeen, ...]) -> Card:
+    card = changed(card, unconfirmed=unconfirmed)
     turn.put_card(card)
     return card
 
 
 def _confirm(turn: Turn, card: Card, code: int | None = None) -> None:
     """Act on what waited for NVML's word: on this code, or on all of the card."""
-    waited = card.live.unconfirmed
-    _put_live(turn, card, tuple(w for w in waited if code not in (None, w.code)))
+    waited = card.unconfirmed
+    _put_waiting(turn, card, tuple(w for w in waited if code not in (None, w.code)))
     for seen in waited:
         if code in (None, seen.code):
             _carry_out(turn, turn.cards[card.uuid], seen)
@@ -159,7 +129,7 @@ def _bear_out(turn: Turn, card: Card, seen: XidSeen) -> None:
     """
     if seen.code == RECOVERY_CHANGED:
         return  # the look shows what the driver asks for
-    if card.ailment is None and _now_asked_for(turn, card, seen)[1] is not None:
+    if card.ailment is None and asked_for(card, seen, turn.at)[1] is not None:
         _carry_out(turn, card, seen)
 
 
@@ -167,7 +137,7 @@ def on_gpus(turn: Turn, gpus: Gpus) -> None:
     """Take a card that NVML shows as ailing for a word about all that waits for one."""
     ailing = {gpu.uuid for gpu in gpus.gpus if ailments.shown_by(gpu) is not None}
     for card in tuple(turn.cards.values()):
-        if card.live.unconfirmed and (card.lost_since or card.uuid in ailing):
+        if card.unconfirmed and (card.lost_since or card.uuid in ailing):
             _confirm(turn, card)
 
 
@@ -179,15 +149,24 @@ def on_tick(turn: Turn) -> None:
     """
     strangers.on_tick(turn)
     for card in tuple(turn.cards.values()):
-        over = tuple(w for w in card.live.unconfirmed if turn.at - w.at >= CONFIRM_SECONDS)
+        over = tuple(w for w in card.unconfirmed if turn.at - w.at >= CONFIRM_SECONDS)
         for seen in over:
             card = turn.cards[card.uuid]
-            rest = tuple(w for w in card.live.unconfirmed if w != seen)
-            card = _put_live(turn, card, rest)
+            rest = tuple(w for w in card.unconfirmed if w != seen)
+            card = _put_waiting(turn, card, rest)
             if _is_dumb(turn) or turn.gpus is None or turn.gpus.at <= seen.at:
                 _carry_out(turn, card, seen)
             else:
                 _tell(turn, card, seen, XidAction.NOTE, UNCONFIRMED)
+
+
+def waits_anew(card: Card, at: float, *, rebooted: bool) -> Card:
+    """Return the card as a new process of the agent takes it up: NVML has its time once more.
+
+    After a reboot what waited is of an earlier boot, and told only.
+    """
+    waiting = (changed(w, at=at, earlier_boot=w.earlier_boot or rebooted) for w in card.unconfirmed)
+    return changed(card, unconfirmed=tuple(waiting))
 
 
 def _of_our_own_stop(turn: Turn, card: Card, seen: XidSeen) -> bool:
@@ -222,25 +201,6 @@ def _unit_of(turn: Turn, card: Card, pid: int) -> str | None:
     gpus = turn.gpus.gpus if turn.gpus is not None else ()
     processes = next((gpu.processes for gpu in gpus if gpu.uuid == card.uuid), None) or ()
     return next((process.unit for process in processes if pid and process.pid == pid), None)
-
-
-def _asks_for(seen: XidSeen, record: XidRecord) -> tuple[XidAction, Cure | None]:
-    if seen.code == RECOVERY_CHANGED and seen.recovery_action is not None:
-        cure = ailments.RECOVERY.get(seen.recovery_action)
-        return (XidAction.NOTE if cure is None else XidAction.RESET), cure
-    action = xid_action(seen.code)
-    most, within, cure = AGAIN.get(seen.code, (0, 0.0, None))
-    recent = sum(t > seen.logged_at - within for t in record.incidents)
-    if most and recent >= most:
-        return action, cure
-    return action, CURES.get(action)
-
-
-def _times(record: XidRecord, code: int) -> str:
-    _, within, _ = AGAIN.get(code, (0, DAY_SECONDS, None))
-    recent = sum(t > record.last_at - within for t in record.incidents)
-    hours = within / HOUR_SECONDS
-    return f", {recent} times within {hours:.0f} h" if recent > 1 else ""
 
 
 def _meaning(seen: XidSeen) -> str:

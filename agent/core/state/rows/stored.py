@@ -20,6 +20,7 @@ from agent.core.state.card import Ailment, Card
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
 from agent.core.state.learned import Override
+from agent.core.state.observations import XidSeen
 from agent.core.state.phases import Phase
 from agent.core.state.rows.migrations import service_row
 from agent.core.state.service import Asked, ServiceState
@@ -36,7 +37,7 @@ LONGEST_ROW: Final = 4 << 20
 """A service's row has a few KiB."""
 SHOWN: Final = 3
 
-WHOLE: Final = frozenset({Settings, Override, Asked, Ailment})
+WHOLE: Final = frozenset({Settings, Override, Asked, Ailment, XidSeen})
 """Half of the settings that ran are settings that never ran."""
 
 

@@ -383,6 +383,46 @@ def test_an_event_of_nvml_within_the_wait_bears_an_xid_out_and_is_no_second_one(
     assert len(host.said("xid")) == 1
 
 
+@pytest.mark.parametrize("code", [48, 79, 95, 119])
+def test_an_xid_that_waits_for_nvml_when_the_agent_starts_anew_is_told_and_counted_once(
+    code: int,
+) -> None:
+    host = serving()
+    host.sees_xid(code)
+    host.pass_time(5)
+    host.agent_starts()
+    host.pass_time(60)
+    assert host.remembered().xids[code].count == 1
+    assert len(host.said("xid")) == 1
+    assert "noted only, as NVML shows nothing of it" in host.said("xid")[0]
+    assert host.service().phase is Phase.SERVING
+
+
+def test_an_xid_that_waits_when_the_agent_starts_anew_is_borne_out_by_what_nvml_shows_then() -> (
+    None
+):
+    host = serving()
+    host.sees_xid(95)
+    host.pass_time(5)
+    host.agent_starts()
+    host.change(reset_required=True)
+    host.pass_time(30)
+    assert host.service().phase is Phase.HELD
+    assert len(host.said("xid")) == 1
+    assert "reset" in host.said("xid")[0]
+
+
+def test_an_xid_that_waits_when_the_host_starts_anew_is_told_as_one_of_before() -> None:
+    host = serving()
+    host.sees_xid(95)
+    host.pass_time(5)
+    host.reboots()
+    host.pass_time(120)
+    assert len(host.said("xid")) == 1
+    assert "before this boot" in host.said("xid")[0]
+    assert host.remembered().ailment is None
+
+
 def test_lines_that_nobody_bore_out_do_not_silence_the_true_error_after_them() -> None:
     host = serving()
     for _ in range(20):
