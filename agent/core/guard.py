@@ -5,7 +5,8 @@ An exception in a judge is a fault of ours, but what brings it about may come fr
 model's files, a line of a log, a row of the store. Every judge sees all services, so the one that
 it is about is found by deciding again with each service alone: `decide` is pure, and costs nothing
 but time. Such a service is set aside: shown as held, its unit left to systemd, its state kept as it
-is and tried again from time to time, and whenever the configuration is read.
+is and tried again from time to time, and whenever the configuration is read. Meanwhile no other
+service starts on its cards unless it is down or was seen to serve: both would measure what is free.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 
 from agent.core.decide import decide
+from agent.core.settings.service import Settings
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import Decision, HostState, News
-from agent.core.state.observations import AgentStarted, ConfigLoaded, Observation
+from agent.core.state.observations import AgentStarted, ConfigLoaded, Observation, UnitSeen
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
+from agent.core.state.unit import UnitFacts
 
 AGAIN_SECONDS = 300.0
 """After this a service that was set aside is tried again: what it failed on may be over."""
@@ -35,11 +38,15 @@ MOST_TOLD = 100
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """A service about which nothing can be decided: since when, why, and when it was last tried."""
+    """A service about which nothing can be decided."""
 
     since: float
     why: str
     tried_at: float
+    """When it was last tried to decide about it."""
+
+    unit: UnitFacts | None = None
+    """Its unit as seen since then; None: not seen yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +65,18 @@ def guarded(
 ) -> tuple[Decision, Guard]:
     """Return what `decide` returns, of the services of which it can; raises nothing."""
     known = {name: held for name, held in guard.aside.items() if name in state.services}
+    if isinstance(observation, UnitSeen) and (held := known.get(observation.service)) is not None:
+        known[observation.service] = replace(held, unit=observation.unit)
     out = frozenset(known) - _due(known, observation)
     try:
-        return _merged(state, _without(state, observation, policy, out), known, out, guard)
+        return _merged(state, _without(state, observation, policy, out, known), known, out, guard)
     # The third place: a judge that fails takes its service out, not the agent down.
     except Exception as error:  # noqa: BLE001
         first = error
     bad = _culprits(state, observation, policy, out)
     everything = out | frozenset(bad)
     try:
-        decision = _without(state, observation, policy, everything)
+        decision = _without(state, observation, policy, everything, known)
     except Exception as error:  # noqa: BLE001 - as above
         return _left_out(state, observation, guard, error)
     if not bad:
@@ -126,15 +135,40 @@ def _due(known: Mapping[str, Aside], observation: Observation) -> frozenset[str]
     return frozenset(n for n, a in known.items() if at - a.tried_at >= AGAIN_SECONDS)
 
 
+def _may_start(
+    state: HostState, policy: HostPolicy, known: Mapping[str, Aside], out: frozenset[str]
+) -> dict[str, Settings]:
+    """Return the settings of those set aside whose unit may be starting, unseen by the judges."""
+    found: dict[str, Settings] = {}
+    for name in sorted(out & policy.services.keys()):
+        s, held = state.services.get(name), known.get(name)
+        if s is None:
+            continue
+        unit = held.unit if held is not None and held.unit is not None else s.live.unit
+        if unit is not None:
+            is_down = not unit.running and not unit.pending_restart
+            serves = s.phase is Phase.SERVING and unit.invocation_id == s.invocation_id
+            if is_down or (serves and not unit.pending_restart):
+                continue
+        found[name] = s.running or policy.services[name].settings
+    return found
+
+
 def _without(
-    state: HostState, observation: Observation, policy: HostPolicy, out: frozenset[str]
+    state: HostState,
+    observation: Observation,
+    policy: HostPolicy,
+    out: frozenset[str],
+    known: Mapping[str, Aside],
 ) -> Decision:
     """Decide as if these services were not there."""
     if not out:
         return decide(state, observation, policy)
     services = {name: s for name, s in state.services.items() if name not in out}
     policies = {name: p for name, p in policy.services.items() if name not in out}
-    rest, narrow = replace(state, services=services), replace(policy, services=policies)
+    may_start = _may_start(state, policy, known, out)
+    rest = replace(state, services=services, may_start=may_start)
+    narrow = replace(policy, services=policies)
     return decide(rest, observation, narrow)
 
 
@@ -147,7 +181,7 @@ def _culprits(
     for name in names:
         others = frozenset(names) - {name}
         try:
-            _without(state, observation, policy, out | others)
+            _without(state, observation, policy, out | others, {})
         except Exception as error:  # noqa: BLE001 - as above
             bad[name] = place_of(error)
     return bad
@@ -155,7 +189,7 @@ def _culprits(
 
 def _set_aside(before: Aside | None, what: str, at: float) -> Aside:
     why = f"held: llmagent cannot decide about this service ({what})"
-    return Aside(before.since if before is not None else at, why, at)
+    return Aside(at, why, at) if before is None else replace(before, why=why, tried_at=at)
 
 
 def _merged(

@@ -38,6 +38,7 @@ class Turn:
         self.findings = state.findings
         self.strangers = state.strangers
         self.pause = state.pause
+        self.may_start = state.may_start
         self._actions: list[Action] = []
         self._news: list[News] = []
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from agent.core.doctor.finding import Finding
 from agent.core.gpu.reading import Gpus
+from agent.core.settings.service import Settings
 from agent.core.state.actions import Action
 from agent.core.state.card import Card, Strangers
 from agent.core.state.service import ServiceState
@@ -16,22 +17,32 @@ from agent.core.state.steering.wishes import Pause
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """The state of everything the agent looks after; `cards` are the GPUs by UUID.
-
-    `findings` are what the last check of the host found wrong. `gpus` is only the last look and
-    `started_at` the start of this process: neither is stored, nor is `strangers`. `pause` is one of
-    the whole host.
-    """
+    """The state of everything the agent looks after."""
 
     boot_id: str = ""
     next_action_id: int = 1
     services: Mapping[str, ServiceState] = field(default_factory=dict)
     gpus: Gpus | None = None
+    """The last look; not stored."""
+
     cards: Mapping[str, Card] = field(default_factory=dict)
+    """The GPUs by UUID."""
+
     started_at: float = 0.0
+    """The start of this process; not stored."""
+
     findings: tuple[Finding, ...] = ()
+    """What the last check of the host found wrong."""
+
     strangers: Strangers = field(default_factory=Strangers)
+    """Not stored."""
+
     pause: Pause | None = None
+    """One of the whole host."""
+
+    may_start: Mapping[str, Settings] = field(default_factory=dict)
+    """Services that are left out of this decision (see guard.py) and may be starting; not
+    stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy, KnownModel
+from agent.core.state.service import ServiceState
 from agent.core.state.unit import UnitFacts
 from tests.given.simulated_host import ENGINE
 
@@ -99,6 +100,44 @@ def test_a_poisoned_model_holds_its_own_service_and_the_other_starts() -> None:
     held = [line for line in agent.told if line.startswith("bad: held")]
     assert len(held) == 1, held
     assert shown.reason in held[0]
+
+
+UP = UnitFacts("active", "running", main_pid=7, invocation_id="run")
+DIED = UnitFacts("activating", "auto-restart", result="exit-code", invocation_id="run")
+
+
+@pytest.mark.parametrize("unit", [UP, DIED], ids=["starts", "is restarted by systemd"])
+def test_no_other_starts_on_the_card_of_one_set_aside_that_may_be_starting(unit: UnitFacts) -> None:
+    agent = Agent({"bad": POISON, "good": GOOD})
+    agent.see(AgentStarted(0.0, "boot"), ConfigLoaded(0.0, reload=False), a_look(0.5))
+    agent.see(UnitSeen(1.0, "bad", DOWN), a_look(1.5), Tick(2.0), a_look(2.5), Tick(3.0))
+    assert "bad" in agent.guard.aside
+    agent.see(UnitSeen(4.0, "bad", unit), UnitSeen(4.0, "good", DOWN))
+    for at in range(5, 600, 5):
+        agent.see(a_look(float(at)), Tick(at + 1.0), UnitSeen(at + 2.0, "bad", unit))
+    assert agent.started == []
+    waits = [line for line in agent.told if line.startswith("good: waits")]
+    assert waits == [
+        "good: waits: bad, about which llmagent cannot decide, may start on the same GPU"
+    ]
+    agent.see(UnitSeen(601.0, "bad", DOWN), a_look(602.0), Tick(603.0))
+    assert agent.started == ["good"]
+
+
+def test_another_starts_beside_one_set_aside_that_serves() -> None:
+    agent = Agent({"bad": POISON, "good": GOOD})
+    agent.begin()
+    served = replace(agent.state.services["bad"], phase=Phase.SERVING, invocation_id="run")
+    waits = ServiceState("good", Phase.WAITING)
+    agent.state = replace(agent.state, services={"bad": served, "good": waits})
+    agent.started.clear()
+    agent.see(UnitSeen(10.0, "bad", UP), UnitSeen(10.0, "good", DOWN), a_look(11.0), Tick(12.0))
+    assert agent.started == ["good"]
+    again = replace(UP, invocation_id="another run")
+    agent.state = replace(agent.state, services={"bad": served, "good": waits})
+    agent.started.clear()
+    agent.see(UnitSeen(13.0, "bad", again), UnitSeen(13.0, "good", DOWN), a_look(14.0), Tick(15.0))
+    assert agent.started == [], "its run is another one: nobody has seen it serve"
 
 
 def test_two_poisoned_models_hold_both_and_the_third_starts() -> None:

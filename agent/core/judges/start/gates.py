@@ -53,6 +53,9 @@ def no_other_start_on_its_gpus(turn: Turn, s: ServiceState) -> str:
             and share_a_card(turn.gpus, mine, turn.policy_of(other).settings)
         ):
             return f"waits until {other.name}, which starts on the same GPU, serves"
+    for name, settings in turn.may_start.items():
+        if share_a_card(turn.gpus, mine, settings):
+            return f"waits: {name}, about which llmagent cannot decide, may start on the same GPU"
     return ""
 
 
