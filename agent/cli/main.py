@@ -29,6 +29,7 @@ COMMANDS = (
     "resume",
     "restart",
     "drain",
+    "notify",
     "events",
     "diagnose",
     "bench",
@@ -38,7 +39,7 @@ COMMANDS = (
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
 
-STEERING = ("pause", "resume", "restart", "drain")
+STEERING = ("pause", "resume", "restart", "drain", "notify")
 _MODULES = MappingProxyType(
     {
         "import": "beginning.take_in",

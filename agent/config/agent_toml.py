@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.config.gpus import read_power, read_thermal
 from agent.config.lines import line_numbers
+from agent.config.notify import read_notify
 from agent.config.rules import check_together
 from agent.config.service import read_services
 from agent.config.values import (
@@ -25,7 +26,7 @@ from agent.config.values import (
 from agent.core.settings.config import Config, Metrics
 from agent.errors import ConfigError
 
-TABLES = ("service", "power", "thermal", "metrics")
+TABLES = ("service", "power", "thermal", "metrics", "notify")
 METRICS: Keys = {
     "listen": address,
     "web_config_file": plain_path_or_nothing,
@@ -88,6 +89,7 @@ def parse(text: str, file: str) -> Config:
         metrics=_metrics(raw.get("metrics", {}), mistakes),
         power=read_power(raw.get("power", {}), mistakes),
         thermal=read_thermal(raw.get("thermal", {}), mistakes),
+        notify=read_notify(raw.get("notify", {}), mistakes),
     )
     mistakes.extend(check_together(config))
     if mistakes:

@@ -90,6 +90,8 @@ from agent.core.state.policy import HostPolicy
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
 from agent.core.state.steering.requests import OperatorAsked
+from agent.core.state.telling.sending import Sent
+from agent.core.telling import post
 
 
 def decide(state: HostState, observation: Observation, policy: HostPolicy) -> Decision:
@@ -119,6 +121,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
             xids.on_xid(turn, observation)
         case OperatorAsked():
             steering.on_asked(turn, observation)
+        case Sent():
+            turn.outbox = post.on_sent(turn.outbox, observation)
         case HostExamined():
             checkup.on_examined(turn, observation)
         case _:

@@ -28,6 +28,7 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
+from agent.core.telling.post import told
 from agent.core.view.kinds import LOUD
 from agent.daemon.clock import Clock, seconds_since_midnight
 from agent.daemon.log import about, log
@@ -146,6 +147,8 @@ class Loop:
         self._carry_out(decision)
 
     def _carry_out(self, decision: Decision) -> None:
+        notify, local = self._policy.notify, seconds_since_midnight()
+        decision = told(decision, notify, self._clock(), local)
         old, self._state = self._state, decision.state
         self._recorder.record(old, decision.state, decision.news, time.time())
         for line in decision.news:
@@ -174,8 +177,8 @@ class Loop:
         for name in fresh:
             self._guard = set_aside(self._guard, name, unshown[name], self._clock())
         if fresh:
-            told = (News(name, "held", self._guard.aside[name].why) for name in fresh)
-            self._carry_out(Decision(self._state, (), tuple(told)))
+            news = (News(name, "held", self._guard.aside[name].why) for name in fresh)
+            self._carry_out(Decision(self._state, (), tuple(news)))
 
     def _look_at_engines(self) -> None:
         """Notice that vLLM was upgraded in place before the next start is decided."""

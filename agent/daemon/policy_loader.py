@@ -71,7 +71,13 @@ def _with_engines(
     silent = {name: _silent(p.settings) for name, p in config.services.items() if name not in read}
     engines = {**silent, **{name: before[name] for name in silent if name in before}, **read}
     return HostPolicy(
-        config.services, engines, models, files, power=config.power, thermal=config.thermal
+        config.services,
+        engines,
+        models,
+        files,
+        power=config.power,
+        thermal=config.thermal,
+        notify=config.notify,
     )
 
 

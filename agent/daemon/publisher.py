@@ -20,16 +20,20 @@ from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.wishes import Pause
+from agent.core.view.asked import (
+    view_of_drain,
+    view_of_outbox,
+    view_of_pauses,
+    view_of_restart,
+    wall,
+)
 from agent.core.view.gpus import GpusView, view_of_gpus
 from agent.core.view.host import HostView
 from agent.core.view.snapshot import (
-    AskedView,
     FailureView,
     FetchView,
     HeldView,
     OverrideView,
-    PauseView,
     PlanView,
     ProgressView,
     ProvenView,
@@ -41,6 +45,7 @@ from agent.core.view.snapshot import (
     to_json,
 )
 from agent.core.view.starting import stage_of
+from agent.core.view.wishes import PauseView
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.sources.thread import LineCount, SourceHealth
 from agent.host.vllm.reach import address_of
@@ -117,15 +122,16 @@ class Publisher:
             config_valid=not self._mistakes,
             config_error="; ".join(self._mistakes),
             services=tuple(
-                self._shown(s, policy, ahead, _paused((s.pause, state.pause), now, ahead))
+                self._shown(s, policy, ahead, view_of_pauses((s.pause, state.pause), now, ahead))
                 for s in state.services.values()
             ),
             sources=tuple(_source(h, now, ahead) for h in self._health),
-            last_decision_seconds=_wall(self._decided_at, ahead),
+            last_decision_seconds=wall(self._decided_at, ahead),
             findings=state.findings,
             gpus=_gpus(state, now, ahead),
             host=self._host(now),
-            paused=_paused((state.pause,), now, ahead),
+            paused=view_of_pauses((state.pause,), now, ahead),
+            notify=view_of_outbox(state.outbox, policy.notify, ahead),
         )
 
     def _shown(
@@ -154,12 +160,8 @@ class Publisher:
             os.replace(beside, self._file)  # noqa: PTH105
 
 
-def _wall(at: float, ahead: float) -> float:
-    return at + ahead if at else 0.0
-
-
 def _source(health: SourceHealth, now: float, ahead: float) -> SourceView:
-    last = _wall(health.last_seconds, ahead)
+    last = wall(health.last_seconds, ahead)
     silent = now - health.last_seconds
     if health.up and silent > health.silent_seconds:
         return SourceView(health.name, False, last, f"has not come back for {silent:.0f} s")
@@ -187,7 +189,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         name=s.name,
         unit=f"{s.name}.service",
         phase=s.phase.value,
-        since_seconds=_wall(s.since, ahead),
+        since_seconds=wall(s.since, ahead),
         reason=live.blocked_by if s.phase is Phase.WAITING and live.blocked_by else s.reason,
         url=address_of(running) if running is not None else "",
         engine_phase=live.engine_phase.value,
@@ -199,7 +201,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         asked=_settings(configured),
         running=_settings(s.running),
         overrides={
-            name: OverrideView(o.asked, o.running, _wall(o.since, ahead), o.why)
+            name: OverrideView(o.asked, o.running, wall(o.since, ahead), o.why)
             for name, o in s.learned.overrides.items()
         },
         verification=s.checks if s.phase in PROVEN_IN else (),
@@ -218,30 +220,9 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         journal_suppressed_lines=lines.suppressed,
         api=live.counters if s.phase in (Phase.SERVING, Phase.VERIFYING) else None,
         hang_detection_off=live.unjudged,
-        planned_restart=_planned_restart(s, ahead),
-        drain=_drain(s, ahead),
+        planned_restart=view_of_restart(s, ahead),
+        drain=view_of_drain(s, ahead),
     )
-
-
-def _paused(pauses: tuple[Pause | None, ...], now: float, ahead: float) -> PauseView | None:
-    in_force = [pause for pause in pauses if pause is not None and now < pause.until]
-    last = max(in_force, key=lambda pause: pause.until, default=None)
-    if last is None:
-        return None
-    return PauseView(_wall(last.since, ahead), _wall(last.until, ahead), last.by)
-
-
-def _planned_restart(s: ServiceState, ahead: float) -> AskedView | None:
-    plan = s.planned_restart
-    return None if plan is None else AskedView(str(plan), plan.by, _wall(plan.not_before, ahead))
-
-
-def _drain(s: ServiceState, ahead: float) -> AskedView | None:
-    drain = s.drain
-    if drain is None:
-        return None
-    what = "stopped once no request runs or waits"
-    return AskedView(what, drain.by, _wall(drain.not_after, ahead))
 
 
 def _progress(s: ServiceState) -> ProgressView | None:
@@ -264,7 +245,7 @@ def _failure(s: ServiceState, ahead: float) -> FailureView | None:
     if s.failure is None:
         return None
     f = s.failure
-    return FailureView(f.failure.value, f.evidence, f.remedy, _wall(f.at, ahead))
+    return FailureView(f.failure.value, f.evidence, f.remedy, wall(f.at, ahead))
 
 
 def _plan(s: ServiceState) -> PlanView | None:
@@ -282,7 +263,7 @@ def _proven(s: ServiceState) -> ProvenView | None:
 
 def _rolled_back(s: ServiceState, ahead: float) -> RolledBackView | None:
     back = s.rolled_back
-    return None if back is None else RolledBackView(_wall(back.at, ahead), back.why)
+    return None if back is None else RolledBackView(wall(back.at, ahead), back.why)
 
 
 def _settings(settings: Settings | None) -> dict[str, SettingValue]:

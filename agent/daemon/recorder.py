@@ -12,7 +12,15 @@ from pathlib import Path
 
 from agent.core.codec import encode
 from agent.core.state.host import HostState, News
-from agent.core.state.rows.stored import CHECKUP, GPU, HOST, PAUSE, SERVICE, state_of
+from agent.core.state.rows.stored import (
+    CHECKUP,
+    GPU,
+    HOST,
+    OUTBOX,
+    PAUSE,
+    SERVICE,
+    state_of,
+)
 from agent.core.state.service import Live
 from agent.daemon.log import log
 from agent.daemon.sources.thread import SourceHealth
@@ -144,6 +152,8 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
         changed[HOST] = json.dumps({"boot_id": new.boot_id, "next_action_id": new.next_action_id})
     if old.findings != new.findings:
         changed[CHECKUP] = json.dumps([encode(finding) for finding in new.findings])
+    if old.outbox is not new.outbox and replace(old.outbox, live=new.outbox.live) != new.outbox:
+        changed[OUTBOX] = json.dumps(encode(new.outbox, NOT_STORED))
     if old.pause != new.pause:
         changed[PAUSE] = json.dumps(encode(new.pause))
     for name, s in new.services.items():

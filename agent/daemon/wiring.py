@@ -19,6 +19,7 @@ from agent.core.state.actions import (
     FetchAction,
     FollowLog,
     GpuAction,
+    NotifyAction,
     ReadLog,
     Reexecute,
     Verify,
@@ -40,13 +41,13 @@ from agent.daemon.fetch_threads import Fetches
 from agent.daemon.host_threads import watch_host
 from agent.daemon.log import log
 from agent.daemon.loop import Loop, Message, Quit, Reload
+from agent.daemon.people import People
 from agent.daemon.places import Places
 from agent.daemon.publisher import Publisher, Unshown
 from agent.daemon.recorder import Recorder
 from agent.daemon.service_threads import ServiceThreads, threads_of
 from agent.daemon.sources.api import ApiSource, Watched
 from agent.daemon.sources.checkup import CheckupSource
-from agent.daemon.sources.control import ControlSource
 from agent.daemon.sources.gpus import GpuSource
 from agent.daemon.sources.journal import JournalSource, source_name
 from agent.daemon.sources.kernel import CURSOR_NAME, KernelSource
@@ -61,7 +62,6 @@ from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles
 from agent.host.nvidia.nvml import Nvml
 from agent.host.systemd import notify
-from agent.places import CONTROL_SOCKET, RUNTIME_DIRECTORY
 
 JOIN_SECONDS = 0.3
 
@@ -86,7 +86,7 @@ class Daemon:
     fetches: Fetches = field(init=False)
     gpu_source: GpuSource = field(init=False)
     gpu_thread: SourceThread = field(init=False)
-    control: ControlSource = field(init=False)
+    people: People = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,8 +107,7 @@ class Daemon:
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
-        socket = self.places.runtime / CONTROL_SOCKET.relative_to(RUNTIME_DIRECTORY)
-        self.control = ControlSource(socket, emit, self.clock)
+        self.people = People(self.places.runtime, self.recorder.health, emit, self.clock)
         files = DriverFiles(self.places.driver)
         self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
         self.gpu_thread = SourceThread(self.gpu_source, self.clock)
@@ -140,6 +139,7 @@ class Daemon:
             self.gpu_source.watch_processes(wanted=unsettled)
             self.gpu_source.wake()
         self.fetches.replace_hung()
+        self.people.replace_if_hung()
         for threads in self.services.values():
             threads.replace_hung()
         return self.publisher.unshown
@@ -149,9 +149,8 @@ class Daemon:
         if isinstance(action, Reexecute):
             self.messages.put(Quit(again=True))
             return
-        if isinstance(action, Answer):
-            store = self.recorder.health
-            self.control.answered(action, "" if store.up else store.detail)
+        if isinstance(action, Answer | NotifyAction):
+            self.people.submit(action)
             return
         if isinstance(action, GpuAction):
             self.gpu_lane.submit(action)
@@ -186,6 +185,7 @@ class Daemon:
         for thread in (*own, *of_services):
             thread.ask_to_stop()
         self.gpu_lane.close()
+        self.people.close()
         for name, threads in self.services.items():
             threads.close(JOIN_SECONDS)
             self.fetches.close(name)
@@ -257,7 +257,7 @@ def _run(
     host = watch_host(publisher, clock) if config.metrics.host else ()
     checkup = SourceThread(CheckupSource(lambda: publisher.latest, messages.put, clock), clock)
     publisher.watch_health(checkup.health)
-    control = SourceThread(daemon.control, clock)
+    control = SourceThread(daemon.people.control, clock)
     publisher.watch_health(control.health)
     beside = (exporter, checkup, control, *host)
     loop = Loop(

@@ -13,7 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from agent.core.doctor.finding import fail
 from agent.core.engine.metrics import Counters
-from agent.core.view.snapshot import AskedView, FailureView, Snapshot
+from agent.core.view.snapshot import (
+    FailureView,
+    Snapshot,
+)
+from agent.core.view.wishes import AskedView, NotifyView
 from agent.daemon.metrics.collector import SnapshotCollector
 from tests.given.some_gpus import GB10, H200, RTX4090, some_gpus
 from tests.given.some_host import HOST
@@ -43,6 +47,7 @@ FULL: Snapshot = replace(
     services=(BUSY, HUNG),
     gpus=some_gpus(H200, GB10, RTX4090),
     host=HOST,
+    notify=NotifyView(1, 900.0, "1 ntfy could not be reached", 0, ""),
     findings=(fail("port", "8000 is taken", "Stop it.", "vllm"),),
 )
 _SELECTOR = re.compile(r"\b(llmagent_[a-z0-9_]+)\b\s*(?:\{([^}]*)\})?")

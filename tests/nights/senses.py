@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from agent.core.decide import decide
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.metrics import Counters, EngineCounters
 from agent.core.gpu.reading import Gpu, GpuMemory, Gpus
+from agent.core.settings.notify import Notify
 from agent.core.settings.service import ServicePolicy
-from agent.core.state.actions import Canary
+from agent.core.state.actions import Action, Canary
 from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import (
     ApiSeen,
@@ -24,13 +26,17 @@ from agent.core.state.observations import (
 )
 from agent.core.state.policy import HostPolicy
 from agent.core.state.steering.requests import OperatorAsked, Request
+from agent.core.state.telling.outbox import Message
+from agent.core.state.telling.sending import Send, Sent
 from agent.core.state.unit import UnitFacts
+from agent.core.telling.post import told
 from tests.nights.engine import Run
 from tests.nights.ground import ENGINE
 from tests.nights.promises import check_history, is_about_the_run
 from tests.nights.world import World
 
 SEEN_SECONDS = 0.02
+NOTIFY = Notify(urls_file="/etc/llmagent/notify.urls")
 FACTS = Facts()
 GIB = 2**30
 
@@ -58,6 +64,8 @@ class Senses:
         self._news: deque[tuple[Observation, bool]] = deque(maxlen=12)
         """What may be told again, and whether it led to actions."""
         self._gpus_due = False
+        self.mails: dict[int, Message] = {}
+        """What a person was told, by the message's number."""
         self.asked: dict[int, Request] = {}
         """What an operator has asked for, by the number of the request."""
 
@@ -85,13 +93,22 @@ class Senses:
         engines = dict.fromkeys(self.policies, ENGINE)
         decision = decide(before, observation, HostPolicy(self.policies, engines))
         check_history(before, decision)
-        self.state = decision.state
+        whole = told(decision, NOTIFY, self.clock.now, self.clock.now % 86400.0)
+        self.state = whole.state
+        for action in whole.actions[len(decision.actions) :]:
+            self._soon(1.0, partial(self._sent, action))
         if self.world.tell is not None:
             self._tell(observation, decision)
         if self._is_stale and not self.repeats and is_about_the_run(observation):
             self._news.append((observation, bool(decision.actions)))
         if decision.news or decision.actions:
             self.decided(before, decision)
+
+    def _sent(self, action: Action) -> None:
+        if isinstance(action, Send):
+            self.mails[action.message.number] = action.message
+            self.world.say(f"  message: {action.message.title}")
+            self.observe(Sent(self.clock.now, action.message.number, sent=True))
 
     def operator_asks(self, request: Request) -> None:
         if self.up:

@@ -18,6 +18,8 @@ from tests.nights.world import World
 if TYPE_CHECKING:
     from tests.nights.agent import LlmAgent
 
+MOST_MAILS = 5
+TOLD_SECONDS = 900.0
 Tried = tuple[Tunable | None, ...]
 
 
@@ -173,6 +175,14 @@ class Watcher:
             return
         raise BrokenPromiseError(f"held: {s.name} without need of a person: {s.reason}")
 
+    def _is_told_of(self, s: ServiceState) -> None:
+        """A person hears of what waits for one, unless that night had its messages already."""
+        long = self._world.clock.now - s.since > TOLD_SECONDS
+        if s.phase is not Phase.HELD or not long or s.foreign or len(self._agent.mails) > 2:
+            return
+        if not any(f"{s.name} is held" in mail.body for mail in self._agent.mails.values()):
+            raise BrokenPromiseError(f"told: {s.name} is held and nobody was told: {s.reason}")
+
     # --- what it does not do ---
 
     def look(self, last_happening: float) -> None:
@@ -180,7 +190,10 @@ class Watcher:
         world, agent = self._world, self._agent
         if not (world.up and agent.up):
             return
+        if len(agent.mails) > MOST_MAILS:
+            raise BrokenPromiseError(f"told: {len(agent.mails)} messages in one night")
         for service, policy in world.policies.items():
+            self._is_told_of(agent.state.services[service])
             bound = bound_seconds(
                 policy.recovery, world.start_seconds + world.download_seconds, len(world.policies)
             )

@@ -17,11 +17,13 @@ import pytest
 from agent.config.agent_toml import METRICS, parse
 from agent.config.engine_table import ENGINE
 from agent.config.gpus import LIMITS, POWER, THERMAL
+from agent.config.notify import KEYS as NOTIFY
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.config.values import Keys
 from agent.core.settings.config import Metrics
 from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.gpus import CardLimits, Power, Thermal
+from agent.core.settings.notify import Notify
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Expectations, Settings
 from agent.version import VERSION
@@ -55,6 +57,7 @@ TABLES: Final[Mapping[str, tuple[Keys, Any]]] = {
     "[power.gpu.PATTERN]": (LIMITS, CardLimits()),
     "[thermal]": (THERMAL, Thermal()),
     "[metrics]": (METRICS, Metrics()),
+    "[notify]": (NOTIFY, Notify()),
 }
 """By title of the manual's section: the keys that are read, and the defaults that follow."""
 

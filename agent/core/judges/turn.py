@@ -39,6 +39,7 @@ class Turn:
         self.strangers = state.strangers
         self.pause = state.pause
         self.may_start = state.may_start
+        self.outbox = state.outbox
         self._actions: list[Action] = []
         self._news: list[News] = []
 
@@ -122,6 +123,7 @@ class Turn:
             self.findings,
             self.strangers,
             self.pause,
+            outbox=self.outbox,
         )
         return Decision(state, tuple(self._actions), tuple(self._news))
 

@@ -8,13 +8,14 @@ from dataclasses import fields
 
 from agent.core.settings.config import Config
 from agent.core.settings.gpus import CardLimits, Power, Thermal
+from agent.core.settings.notify import Notify
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Expectations, ServicePolicy, Settings
 
 WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""
 
-Section = Settings | Expectations | Recovery | Power | Thermal
+Section = Settings | Expectations | Recovery | Power | Thermal | Notify
 
 
 def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -56,6 +57,8 @@ def _gpu_changes(old: Config, new: Config) -> Iterator[str]:
         yield _sentence("power", key, old.power, new.power)
     for key in _differing(old.thermal, new.thermal):
         yield _sentence("thermal", key, old.thermal, new.thermal)
+    for key in _differing(old.notify, new.notify):
+        yield _sentence("notify", key, old.notify, new.notify)
 
 
 def _metrics_changes(old: Config, new: Config) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from agent.core.settings.gpus import Power, Thermal
+from agent.core.settings.notify import Notify
 from agent.core.settings.service import ServicePolicy
 
 
@@ -43,3 +44,4 @@ class Config:
     metrics: Metrics = field(default_factory=Metrics)
     power: Power = field(default_factory=Power)
     thermal: Thermal = field(default_factory=Thermal)
+    notify: Notify = field(default_factory=Notify)

@@ -9,6 +9,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.engine.install import Engine
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.steering.requests import Answer
+from agent.core.state.telling.sending import Ping, Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +194,5 @@ ServiceAction = (
     | FetchAction
 )
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
-Action = ServiceAction | GpuAction | Reexecute | Answer
+NotifyAction = Send | Ping
+Action = ServiceAction | GpuAction | Reexecute | Answer | NotifyAction

@@ -13,6 +13,7 @@ from agent.core.state.actions import Action
 from agent.core.state.card import Card, Strangers
 from agent.core.state.service import ServiceState
 from agent.core.state.steering.wishes import Pause
+from agent.core.state.telling.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class HostState:
     may_start: Mapping[str, Settings] = field(default_factory=dict)
     """Services that are left out of this decision (see guard.py) and may be starting; not
     stored."""
+
+    outbox: Outbox = field(default_factory=Outbox)
+    """What a person is to be told."""
 
 
 @dataclass(frozen=True, slots=True)

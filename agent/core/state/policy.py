@@ -11,6 +11,7 @@ from agent.core.engine.install import Engine
 from agent.core.planner.asked.speculation import Draft
 from agent.core.planner.model import Model
 from agent.core.settings.gpus import Power, Thermal
+from agent.core.settings.notify import Notify
 from agent.core.settings.service import ServicePolicy
 
 
@@ -39,3 +40,4 @@ class HostPolicy:
     option_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     power: Power = field(default_factory=Power)
     thermal: Thermal = field(default_factory=Thermal)
+    notify: Notify = field(default_factory=Notify)

@@ -43,6 +43,9 @@ def needs_a_person(document: Mapping[str, Any]) -> Iterator[Need]:
         if found["result"] == Result.FAIL:
             what = f"doctor: {found['check']}: {found['evidence']}"
             yield Need(what, found["fix"] or "llmagent doctor", found["service"])
+    if (notify := document.get("notify")) and notify["problem"]:
+        what = f"{notify['unsent']} messages could not be sent: {notify['problem']}"
+        yield Need(what, "llmagent notify --test")
     for source in document["sources"]:
         if not source["up"] and source["detail"] != NOT_YET:
             what = f"source {source['name']} is down: {source['detail']}"

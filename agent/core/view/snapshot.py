@@ -21,6 +21,7 @@ from agent.core.verify.check import Check
 from agent.core.view.gpus import GpusView, gpus_to_json
 from agent.core.view.host import HostView
 from agent.core.view.starting import StageView
+from agent.core.view.wishes import AskedView, NotifyView, PauseView
 
 FORMAT = 1
 """Raised when a key of status.json changes its meaning or goes; new keys do not raise it."""
@@ -85,27 +86,6 @@ class HeldView:
 
     why: str
     what_to_do: str
-
-
-@dataclass(frozen=True, slots=True)
-class PauseView:
-    """Since when, until when and by whom llmagent is told to watch and not to act."""
-
-    since_seconds: float
-    until_seconds: float
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class AskedView:
-    """A restart or a drain that an operator asked for: in words, by whom, and its time.
-
-    `due_seconds` is the earliest of a restart, the latest of a drain.
-    """
-
-    what: str
-    by: str
-    due_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +245,9 @@ class Snapshot:
 
     paused: PauseView | None = None
     """A pause of the whole host."""
+
+    notify: NotifyView | None = None
+    """None where nobody is told of anything."""
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from agent.core.view.snapshot import Snapshot
-from agent.daemon.metrics.families import Row, families, gauge, gauges, info
+from agent.daemon.metrics.families import Row, counter, families, gauge, gauges, info
 from agent.daemon.metrics.gpus import gpu_families
 from agent.daemon.metrics.host import host_families
 from agent.daemon.metrics.services import service_families
@@ -60,6 +60,30 @@ AGENT: tuple[Row[Snapshot], ...] = (
         "When a source of observations last worked.",
         ("source",),
         lambda snapshot: [((source.name,), source.last_seconds) for source in snapshot.sources],
+    ),
+    gauge(
+        "llmagent_notify_unsent_messages",
+        "Messages to people that wait or were tried in vain; absent where nobody is told.",
+        lambda snapshot: None if snapshot.notify is None else snapshot.notify.unsent,
+    ),
+    gauge(
+        "llmagent_notify_failing",
+        "Whether the last message, or the last ping of the dead-man's switch, did not get through.",
+        lambda snapshot: (
+            None
+            if snapshot.notify is None
+            else bool(snapshot.notify.problem or snapshot.notify.heartbeat_problem)
+        ),
+    ),
+    gauge(
+        "llmagent_notify_last_sent_timestamp_seconds",
+        "When a message last reached everybody, 0 for never.",
+        lambda snapshot: None if snapshot.notify is None else snapshot.notify.last_sent_seconds,
+    ),
+    counter(
+        "llmagent_notify_given_up_messages",
+        "Messages that could not be sent for a day, or for which there was no room.",
+        lambda snapshot: None if snapshot.notify is None else snapshot.notify.given_up,
     ),
     gauges(
         "llmagent_doctor_finding",

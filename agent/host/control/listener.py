@@ -29,7 +29,8 @@ BACKLOG = 8
 SO_PEERGROUPS = 59
 """Linux 4.13's option for a peer's supplementary groups; Python has no name for it."""
 
-MOST_GROUPS = 1024
+MOST_GROUPS = 256
+"""As many as getsockopt has room for in Python: 1024 bytes. Who is in more is not known by them."""
 
 
 @dataclass(slots=True)
@@ -77,10 +78,11 @@ class Listener:
         connection, _ = self._socket.accept()
         by = self._who(connection)
         client = Client(connection, "", by)
+        # Read first: a client that is hung up on while it writes does not see the answer.
+        line = _line(connection)
         if not by:
             client.answer(done=False, message=f"only root and the group {GROUP} may ask")
             return None
-        line = _line(connection)
         if line is None:
             client.answer(done=False, message="a request is one line, sent at once")
             return None
@@ -103,7 +105,7 @@ class Listener:
         size = struct.calcsize("3i")
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         _, uid, gid = struct.unpack("3i", peer)
-        groups = {gid, *_groups(connection)}
+        groups = {gid, *groups_of(connection)}
         if uid not in (0, os.geteuid()) and (self._gid is None or self._gid not in groups):
             return ""
         try:
@@ -112,7 +114,8 @@ class Listener:
             return f"uid {uid}"
 
 
-def _groups(connection: socket.socket) -> tuple[int, ...]:
+def groups_of(connection: socket.socket) -> tuple[int, ...]:
+    """Return the supplementary groups of who is at the other end."""
     try:
         found = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * MOST_GROUPS)
     except OSError:

@@ -22,7 +22,11 @@ from agent.core.state.steering.requests import (
     AskResume,
     Request,
 )
-from agent.core.view.snapshot import AskedView, PauseView, Snapshot, to_json
+from agent.core.view.snapshot import (
+    Snapshot,
+    to_json,
+)
+from agent.core.view.wishes import AskedView, PauseView
 from tests.given.some_snapshot import SERVING, SNAPSHOT
 from tests.given.steering.control_socket import Answering
 

@@ -19,16 +19,20 @@ from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
-from tests.nights.faults import What, of_class
+from tests.nights.agent import LlmAgent
+from tests.nights.faults import DRAWN, NIGHT, Fault, What, of_class
+from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
 from tests.nights.many import all_broken, broken_when_steered
 from tests.nights.night import (
     CLASSES,
+    EVENING,
     Night,
     under_an_all_knowing,
     under_llmagent,
     under_systemd,
     what_breaks,
+    world_of,
 )
 from tests.nights.promises import (
     BrokenPromiseError,
@@ -52,6 +56,21 @@ def test_the_promises_hold_in_every_night() -> None:
 def test_the_promises_hold_though_an_operator_pauses_and_plans_restarts() -> None:
     broken = all_broken(range(STEERED), broken_when_steered)
     assert not broken, "\n".join(broken[:10])
+
+
+def test_one_incident_is_one_message() -> None:
+    for seed in range(0, len(CLASSES), 4):
+        night = Night(seed, (Fault(7200.0, What.DIES, "vllm", size=seed % 3),))
+        agent = LlmAgent(world := world_of(night))
+        world.keeper = agent
+        Happenings(world, agent, night.faults)
+        agent.begin()
+        world.clock.run_until(EVENING + 7000.0)
+        before = len(agent.mails)  # the first start may have failed, too
+        world.clock.run_until(EVENING + NIGHT)
+        told = [mail.title for mail in agent.mails.values()][before:]
+        open_ended = [title for title in told if "is not back after" in title]
+        assert len(told) == 1 + len(open_ended), told
 
 
 @pytest.mark.parametrize("failure", list(FailureClass))
@@ -155,4 +174,6 @@ def test_a_quiet_night_serves_all_the_time_but_the_first_start() -> None:
 
 def test_every_kind_of_fault_is_drawn_by_some_seed() -> None:
     drawn = {fault.what for seed in range(NIGHTS) for fault in Night.of(seed).faults}
-    assert drawn == set(What)
+    steered = {fault.what for seed in range(STEERED) for fault in Night.steered(seed).faults}
+    assert drawn == set(DRAWN)
+    assert drawn | steered == set(What)

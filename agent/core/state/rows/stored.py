@@ -25,11 +25,13 @@ from agent.core.state.phases import Phase
 from agent.core.state.rows.migrations import service_row
 from agent.core.state.service import Asked, ServiceState
 from agent.core.state.steering.wishes import Pause
+from agent.core.state.telling.outbox import Entry, Message, Outbox
 
 HOST: Final = "host"
 SERVICE: Final = "service:"
 GPU: Final = "gpu:"
 CHECKUP: Final = "checkup"
+OUTBOX: Final = "outbox"
 PAUSE: Final = "pause"
 """The pause of the whole host; null when there is none."""
 
@@ -37,7 +39,7 @@ LONGEST_ROW: Final = 4 << 20
 """A service's row has a few KiB."""
 SHOWN: Final = 3
 
-WHOLE: Final = frozenset({Settings, Override, Asked, Ailment, XidSeen})
+WHOLE: Final = frozenset({Settings, Override, Asked, Ailment, XidSeen, Entry, Message})
 """Half of the settings that ran are settings that never ran."""
 
 
@@ -52,6 +54,7 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
     cards: dict[str, Card] = {}
     findings: tuple[Finding, ...] = ()
     pause: Pause | None = None
+    outbox = Outbox()
     boot_id, next_action_id = "", 1
     problems: list[str] = []
     for key, text in rows.items():
@@ -69,6 +72,8 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
                 findings = decode(_Checkup, {"findings": _parsed(text)}, lost).findings
             elif key == PAUSE and (document := _parsed(text)) is not None:
                 pause = decode(Pause, document)
+            elif key == OUTBOX:
+                outbox = decode(Outbox, _parsed(text), lost, WHOLE)
         except WRONG as error:
             why = str(error)[:200] or type(error).__name__
             problems.append(f"what was remembered as {key} cannot be read ({why}): forgotten")
@@ -77,7 +82,13 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
             parts = "; ".join(lost[:SHOWN])
             problems.append(f"of what was remembered as {key} this was left out: {parts}{more}")
     state = HostState(
-        boot_id, next_action_id, services, cards=cards, findings=findings, pause=pause
+        boot_id,
+        next_action_id,
+        services,
+        cards=cards,
+        findings=findings,
+        pause=pause,
+        outbox=outbox,
     )
     return state, tuple(problems)
 

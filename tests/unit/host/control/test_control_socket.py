@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from agent.core.state.steering.requests import LONGEST_REQUEST, AskPause
 from agent.errors import DaemonAwayError
 from agent.host.control.client import Said, ask
+from agent.host.control.listener import groups_of
 from tests.given.steering.control_socket import Answering
 
 PAUSE = {"do": "pause", "service": "vllm", "seconds": 60}
@@ -104,3 +106,9 @@ def test_the_socket_of_a_process_that_was_killed_is_taken_over(tmp_path: Path) -
     agent = Answering(tmp_path / "control.sock")
     assert ask(agent.path, PAUSE).done
     agent.close()
+
+
+def test_the_groups_of_who_has_connected_are_the_kernels_word() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        assert sorted(groups_of(here)) == sorted(os.getgroups())

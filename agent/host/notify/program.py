@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends a message, or asks for the dead-man's switch, by a program that lives for seconds.
+
+systemd runs `python -m agent.notify` as a user that exists only meanwhile (DynamicUser=), hands it
+the file of URLs as a credential, which nobody else can read, and ends it at its deadline. What it
+loads, Apprise and what that needs, never comes into the agent's memory. The unit has one fixed
+name, so that a program that hangs is never joined by a second.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import agent
+from agent.core.plain import plain
+from agent.host.systemd.transient import MARGIN_SECONDS, as_transient_unit
+
+DEADLINE_SECONDS = 100
+"""Apprise gives each HTTP notifier 8 s, mail 15 s."""
+
+UNIT = "llmagent-notify.service"
+CREDENTIAL = "llmagent-notify"
+LONGEST = 200
+
+_PROPERTIES = {
+    "DynamicUser": "yes",
+    "RuntimeMaxSec": str(DEADLINE_SECONDS),
+    "TimeoutStopSec": "2",
+    "CapabilityBoundingSet": "",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateDevices": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectControlGroups": "yes",
+    "RestrictNamespaces": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "LockPersonality": "yes",
+    "SystemCallArchitectures": "native",
+    "MemoryMax": "256M",
+    "TasksMax": "64",
+    "OOMScoreAdjust": "500",
+    "WorkingDirectory": "/",
+}
+"""systemd 252 and 257 know each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one notifier made of a message; `problem` is "" when it took it."""
+
+    name: str
+    problem: str = ""
+
+
+def send(file: str, title: str, body: str, severity: str, left: Sequence[str]) -> tuple[Told, ...]:
+    """Tell each notifier of the file, or those that are `left`; returns how each took it."""
+    return _run("send", file, {"title": title, "body": body, "severity": severity, "left": [*left]})
+
+
+def beat(file: str, title: str, severity: str) -> tuple[Told, ...]:
+    """Ask for the dead-man's switch in the file."""
+    return _run("beat", file, {"title": title, "body": "", "severity": severity})
+
+
+def _run(what: str, file: str, document: dict[str, object]) -> tuple[Told, ...]:
+    source = Path(agent.__file__).parent.parent
+    unit = as_transient_unit(
+        {
+            **_PROPERTIES,
+            "LoadCredential": f"{CREDENTIAL}:{file}",
+            "Environment": f"PYTHONPATH={source} PYTHONDONTWRITEBYTECODE=1",
+        },
+        f"--unit={UNIT}",
+        "--description=Tells a person, for llmagent",
+    )
+    program = [sys.executable, "-m", "agent.notify", what, _credential()]
+    try:
+        done = subprocess.run(
+            [*unit, *program],
+            check=False,
+            input=json.dumps(document),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEADLINE_SECONDS + 10 * MARGIN_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return (Told("", f"not done after {DEADLINE_SECONDS} s"),)
+    except OSError as error:
+        return (Told("", f"systemd-run cannot be run: {error.strerror}"),)
+    told = tuple(_told(done.stdout))
+    if done.returncode == 0 and told:
+        return told
+    if any(one.problem for one in told):
+        return told
+    last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    return (*told, Told("", plain(f"status {done.returncode}: {last}", LONGEST)))
+
+
+def _credential() -> str:
+    """Return where systemd puts the file for a unit of this name (systemd.exec(5))."""
+    return f"/run/credentials/{UNIT}/{CREDENTIAL}"
+
+
+def _told(text: str) -> Iterator[Told]:
+    for line in text.splitlines():
+        try:
+            document = json.loads(line)
+            name, problem = str(document["name"]), str(document["problem"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield Told(plain(name, LONGEST), plain(problem, LONGEST))
