@@ -70,7 +70,7 @@ def test_one_incident_is_one_message() -> None:
         world.clock.run_until(EVENING + NIGHT)
         told = [mail.title for mail in agent.mails.values()][before:]
         open_ended = [title for title in told if "is not back after" in title]
-        assert len(told) == 1 + len(open_ended), told
+        assert 1 <= len(told) <= 1 + len(open_ended), told
 
 
 @pytest.mark.parametrize("failure", list(FailureClass))
