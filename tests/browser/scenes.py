@@ -23,11 +23,11 @@ from agent.core.view.snapshot import (
     FailureView,
     HeldView,
     OverrideView,
-    PauseView,
     ProgressView,
     ServiceView,
     Snapshot,
 )
+from agent.core.view.wishes import PauseView
 from agent.daemon.exporter.exporter import Exporter
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.page import Page
