@@ -98,7 +98,7 @@ def test_a_card_by_name_brings_memory_capability_and_a_roof(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, found, _ = plan(capsys, LLAMA, *CARD, "--max-model-len", "8k")
-    assert found["gpu"] == {"name": "GeForce RTX 4090", "memory_gib": 23.5}
+    assert found["gpu"] == {"name": "GeForce RTX 4090", "memory_gib": 23.53}
     # 8.03 billion parameters less the input embedding, in 16 bits, at 1008 GB/s.
     assert found["decode_roof_tokens_per_second"] == pytest.approx(1008 / (2 * 7.5), rel=0.02)
     status, found, _ = plan(capsys, LLAMA, "--gpu", "T4", "--kv-cache-dtype", "fp8")
@@ -171,7 +171,7 @@ def test_a_refused_start_shows_no_table(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_number_of_the_advertisement_gets_a_note(capsys: pytest.CaptureFixture[str]) -> None:
     _, found, _ = plan(capsys, LLAMA, "--gpu-memory-gib", "24")
-    assert "23.5 GiB" in found["notes"][0]
+    assert "23.53 GiB" in found["notes"][0]
     assert not plan(capsys, LLAMA, "--gpu-memory-gib", "23.5")[1]["notes"]
 
 
