@@ -39,6 +39,7 @@ fuzz: ## every border with made-up input, a minute each (SECONDS=N for longer)
 bench: ## what the agent costs and how fast it reacts
 	@$(SETUP) all peers
 	$(PYTEST) -s tests/benchmarks
+	.venv/bin/python -m tests.benchmarks.starts
 	.venv/bin/python -m tests.benchmarks.diagnose
 	.venv/bin/python -m tests.benchmarks.nights
 	.venv/bin/python -m tests.benchmarks.planner

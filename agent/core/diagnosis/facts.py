@@ -82,6 +82,9 @@ class Facts:
     compiled_graphs: str | None = None
     """"from the cache" for all of them, "compiled" for one or more."""
 
+    engine_gone: bool | None = None
+    """The front end says that its engine's process is gone, after which it only ends itself."""
+
     start_method: str | None = None
     """How the processes are started, where vLLM says that it is not as it was told."""
 

@@ -55,6 +55,14 @@ class Reap:
 
 
 @dataclass(frozen=True, slots=True)
+class EndRun:
+    """Kill what is left of a run whose engine is gone: it is in the way of the next one."""
+
+    service: str
+    invocation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TakeEvidence:
     """Look at the processes of a run that is about to be killed.
 
@@ -185,6 +193,7 @@ ServiceAction = (
     | Start
     | Stop
     | Reap
+    | EndRun
     | TakeEvidence
     | LookAtPort
     | FollowLog

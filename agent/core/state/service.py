@@ -118,6 +118,12 @@ class Live:
     blocked_by: str = ""
     """What a start that is due waits for."""
 
+    gone_at: float = 0.0
+    """When the log was seen to say that the engine is gone."""
+
+    ended: bool = False
+    """What was left of the run then was killed."""
+
     clears: bool = False
     """It waited for what the last run had left."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from agent.core.state.actions import LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
+from agent.core.state.actions import EndRun, LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
 from agent.core.state.observations import (
     ActionDone,
     Observation,
@@ -25,7 +25,7 @@ from agent.host.probes.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
 from agent.host.systemd.unit_inputs import unit_inputs
 
-UnitAction = WriteUnit | Start | Stop | Reap | TakeEvidence | LookAtPort
+UnitAction = WriteUnit | Start | Stop | Reap | EndRun | TakeEvidence | LookAtPort
 
 START_SECONDS = 30.0
 DRAIN_MARGIN_SECONDS = 20.0
@@ -73,6 +73,11 @@ class UnitEffector:
             case Reap():
                 self._reap(f"{action.service}.service")
                 return None
+            case EndRun():
+                unit = f"{action.service}.service"
+                if self._bus.read(unit).invocation_id == action.invocation_id:
+                    self._bus.kill(unit, "all", signal.SIGKILL)
+                return None
             case TakeEvidence():
                 rows = self._bus.processes(f"{action.service}.service")
                 pids = tuple(pid for pid, _ in rows)
@@ -87,7 +92,7 @@ class UnitEffector:
         """Return what to tell when `carry_out` raised."""
         at, service = self._clock(), action.service
         match action:
-            case WriteUnit() | Reap():
+            case WriteUnit() | Reap() | EndRun():
                 return ActionDone(at, service, 0, succeeded=False, detail=detail)
             case Start() | Stop():
                 return ActionDone(at, service, action.action_id, succeeded=False, detail=detail)

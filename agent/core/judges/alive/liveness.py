@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.judges.alive import engines, golden, hang_detection
+from agent.core.judges.alive import engines, golden, gone, hang_detection
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
@@ -55,7 +55,7 @@ def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceSt
         stage_at=s.live.stage_at if seen.stages.now is s.live.stages.now else turn.at,
     )
     just_complete = live.log_tells_ready and not s.live.log_tells_ready
-    s = replace(s, live=live)
+    s = gone.on_log(turn, replace(s, live=live))
     if s.phase is Phase.VERIFYING and just_complete and not live.verify_pending:
         return ask_verify(turn, s)
     return s
@@ -194,6 +194,7 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
     """Judge what did not happen in time."""
     if s.name not in turn.policy.services or s.asked is not None:
         return s
+    s = gone.on_tick(turn, s)
     match s.phase:
         case Phase.STARTING:
             why = startup.stalled(turn, s)

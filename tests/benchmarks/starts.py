@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the seconds of a real vLLM's start go, and which of them each lever takes away.
+
+Usage: python -m tests.benchmarks.starts [PART...], of `recovery` and `levers`; all by default.
+
+`recovery` is one machine: a start with empty caches; after `kill -9` of the engine one by systemd
+alone, with the unit as `llmagent render` prints it (Restart=always); and one by llmagent. `levers`
+are starts of the same unit with one thing changed by a drop-in. Stages are read by the agent's own
+reader from the journal's times; the first token is that of a request that is asked again and again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.core.diagnosis.reader import LogReader
+from agent.core.stages.stage import Stage
+from agent.host.data.signatures import load_signatures
+from tests.rig import binds
+from tests.rig.container import Container
+from tests.rig.installed import CONFIG, Agent
+
+MODEL = "/srv/models/tiny-llama-awq"
+TOML = f"""\
+[service.vllm]
+model = "{MODEL}"
+python = "/opt/vllm/bin/python"
+quantization = "awq"
+kv_cache_dtype = "fp8"
+max_model_len = 1024
+max_num_seqs = 8
+gpu_memory_utilization = 0.2
+"""
+DROP_IN = "/run/systemd/system/vllm.service.d/lever.conf"
+LIMIT_SECONDS = 300
+EVICT = """
+import os, sys
+for top in sys.argv[1:]:
+    for where, _, names in os.walk(top):
+        for name in names:
+            try:
+                file = os.open(os.path.join(where, name), os.O_RDONLY)
+            except OSError:
+                continue
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+"""
+LEVERS = {
+    "as rendered": "",
+    "no stored artifact (VLLM_USE_AOT_COMPILE=0)": "Environment=VLLM_USE_AOT_COMPILE=0",
+    "modules without bytecode": "Environment=PYTHONPYCACHEPREFIX=/run/nothing",
+    "python -O": "Environment=PYTHONOPTIMIZE=1",
+}
+"""Each is one drop-in over the unit as it is rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One start: seconds by stage, and from what began it to the first token."""
+
+    name: str
+    stages: dict[Stage, float]
+    to_first_token: float
+
+
+class Bench:
+    """One machine with real vLLM; the package is installed, the agent runs when it is to."""
+
+    def __init__(self, box: Container) -> None:
+        self.box = box
+        self.signatures = load_signatures()
+
+    def prepare(self) -> None:
+        """Writes the unit that `llmagent render` prints, and has systemd alone keep it."""
+        agent = Agent(self.box)
+        agent.install()
+        self.box.run(["systemctl", "stop", "llmagent"])
+        self.box.write(CONFIG, TOML)
+        unit = self.box.run(["llmagent", "render", "vllm"], timeout=60).stdout
+        self.box.write("/etc/llmagent/units/vllm.service", unit)
+        self.box.run(["systemctl", "link", "/etc/llmagent/units/vllm.service"])
+
+    def started(self, name: str) -> Told:
+        """Starts the unit from nothing and waits for its first token."""
+        began = time.monotonic()
+        self.box.run(["systemctl", "start", "vllm"])
+        return self.waited(name, began, "")
+
+    def killed(self, name: str) -> Told:
+        """Kills the engine's process as a crash would, and waits for a token of the next run."""
+        before = self.invocation()
+        began = time.monotonic()
+        self.box.run(["pkill", "-9", "-f", "VLLM::EngineCore"])
+        return self.waited(name, began, before)
+
+    def waited(self, name: str, began: float, before: str) -> Told:
+        """Waits for a token of a run after `before`."""
+        asked = {"model": MODEL, "prompt": "hello", "max_tokens": 1, "ignore_eos": True}
+
+        def answered() -> bool:
+            if self.invocation() == before:
+                return False
+            return self.box.http_post(8000, "/v1/completions", asked, timeout=20).status == 200
+
+        self.box.wait_for(answered, LIMIT_SECONDS, "a token")
+        return Told(name, self.stages(), time.monotonic() - began)
+
+    def invocation(self) -> str:
+        """The present run of the unit."""
+        return self.box.show("vllm.service", "InvocationID")["InvocationID"]
+
+    def stages(self) -> dict[Stage, float]:
+        """Reads the present run's journal as the agent does."""
+        argv = ["journalctl", "--no-pager", "--all", "-o", "json", "-u", "vllm.service"]
+        reader, present = LogReader(self.signatures), self.invocation()
+        for line in self.box.run(argv).stdout.splitlines():
+            entry = json.loads(line)
+            at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+            message = entry["MESSAGE"]
+            text = message if isinstance(message, str) else bytes(message).decode(errors="replace")
+            if entry.get("INVOCATION_ID") == present:
+                reader.began(at)
+            elif entry.get("_SYSTEMD_INVOCATION_ID") == present:
+                reader.feed(text, at)
+        return dict(reader.stages.seconds)
+
+    def stop(self) -> None:
+        """Ends the unit at once."""
+        self.box.run(["systemctl", "kill", "--signal=SIGKILL", "vllm"], check=False)
+        self.box.run(["systemctl", "stop", "vllm"], timeout=120)
+
+
+def recovery(bench: Bench) -> Iterator[Told]:
+    yield bench.started("empty caches")
+    yield bench.killed("kill -9, systemd alone")
+    bench.box.run(["systemctl", "start", "llmagent"])
+    Agent(bench.box).wait("serving", seconds=LIMIT_SECONDS)
+    yield bench.killed("kill -9, llmagent")
+
+
+def levers(bench: Bench) -> Iterator[Told]:
+    bench.started("to fill the caches")
+    for name, line in LEVERS.items():
+        bench.stop()
+        bench.box.write(DROP_IN, f"[Service]\n{line}\n")
+        bench.box.run(["systemctl", "daemon-reload"])
+        yield bench.started(name)
+    bench.stop()
+    bench.box.write(DROP_IN, "[Service]\n")
+    bench.box.run(["systemctl", "daemon-reload"])
+    bench.box.run(["python3", "-c", EVICT, "/opt/vllm", MODEL], timeout=300)
+    yield bench.started("cold page cache")
+    bench.stop()
+    small = TOML.replace("gpu_memory_utilization = 0.2", "kv_cache_memory_bytes = 268435456")
+    bench.box.write("/root/small.toml", small)
+    unit = bench.box.run(["llmagent", "render", "vllm", "--config", "/root/small.toml"]).stdout
+    bench.box.write("/etc/llmagent/units/vllm.service", unit)
+    bench.box.run(["systemctl", "daemon-reload"])
+    yield bench.started("a KV cache of 256 MiB")
+
+
+PARTS = {"recovery": recovery, "levers": levers}
+
+
+def table(rows: list[Told]) -> str:
+    """Returns a row a start, a column a stage."""
+    stages = [s for s in Stage if any(row.stages.get(s, 0.0) >= 0.05 for row in rows)]
+    head = f"{'':44}" + "".join(f"{s.value:>14}" for s in stages) + f"{'first token':>14}"
+    lines = [
+        f"{row.name:44}"
+        + "".join(f"{row.stages.get(s, 0.0):14.1f}" for s in stages)
+        + f"{row.to_first_token:14.1f}"
+        for row in rows
+    ]
+    return "\n".join([head, *lines])
+
+
+def main(parts: list[str]) -> int:
+    for part in parts or list(PARTS):
+        with Container("bookworm", binds=[binds.vllm(), binds.models()]) as box:
+            bench = Bench(box)
+            bench.prepare()
+            rows = list(PARTS[part](bench))
+        print(f"\n{part}: seconds by stage, and to the first token")
+        print(table(rows), flush=True)
+        if part == "recovery":
+            alone, ours = rows[1].to_first_token, rows[2].to_first_token
+            print(f"llmagent / systemd alone: {ours / alone:.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
