@@ -135,6 +135,18 @@ def _checks(
     yield _work(api)
     yield _prefix_hits(settings, expect, log, api)
     yield from _ignored_variables(running, log)
+    yield from _startup_plan(log)
+
+
+def _startup_plan(log: Facts) -> Iterator[Check]:
+    """Give vLLM's own startup plan where it was applied: nobody asked for it.
+
+    With it the KV cache has an earlier size, whatever gpu_memory_utilization is (RUN 0.32).
+    """
+    evidence = log.evidence_for("startup_plan")
+    if log.startup_plan == "applied" and evidence:
+        note = "VLLM_ENABLE_STARTUP_PLAN comes from the image or a drop-in: set it to 0 there"
+        yield Check("startup_plan", "not applied", "applied", Verdict.CONTRADICTED, evidence, note)
 
 
 def _ignored_variables(running: Settings, log: Facts) -> Iterator[Check]:

@@ -292,6 +292,17 @@ def test_a_size_of_the_kv_cache_is_proven_by_the_engine_saying_that_it_took_it_a
     assert verdict("kv_cache_memory_bytes", log=reader.facts, running=running) is expected
 
 
+def test_a_startup_plan_of_vllms_own_that_nobody_asked_for_is_told() -> None:
+    reader = LogReader(load_signatures())
+    line = "(EngineCore pid=7) INFO 11-21 03:05:45 [startup_plan.py:153] "
+    reader.feed(f"{line}Startup plan not applied: current free memory (70.10 GiB) is below")
+    assert check("startup_plan", log=reader.facts) is None
+    reader.feed(
+        f"{line}Applying persisted startup plan (fingerprint 0a1b): kv_cache_memory_bytes=1"
+    )
+    assert verdict("startup_plan", log=reader.facts) is Verdict.CONTRADICTED
+
+
 def test_what_expect_names_must_be_true_of_learned_settings_too() -> None:
     running = replace(ASKED, max_model_len=1024)
     settings = replace(ASKED, max_model_len=4096)
