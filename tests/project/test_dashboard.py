@@ -77,7 +77,7 @@ def test_every_variable_that_is_used_is_one_of_the_dashboard() -> None:
 
 def test_every_label_in_a_legend_is_one_of_the_series() -> None:
     known = {"instance", "service", "phase", "class", "gpu", "owner", "xid", "severity", "cause"}
-    known |= {"reason", "level", "path", "version"}
+    known |= {"reason", "level", "path", "version", "stage"}
     for panel in dashboard.panels():
         for target in panel["targets"]:
             assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= known
