@@ -20,7 +20,8 @@ STEPS: Mapping[Phase, str] = {
 """What each phase of an incident is spent on; a service that the operator stopped has none."""
 
 DETECT = "detect"
-"""From the last sign of life of an engine that hangs to the decision to kill it."""
+"""From the last sign of life of an engine that hangs, or from its front end's word that it is gone,
+to the end of the run."""
 
 CLEAR = "clear-memory"
 """In place of "wait" where memory or processes of the last run were still there."""
@@ -40,15 +41,25 @@ class Outage:
 
 
 def after_phase(
-    outage: Outage | None, old: Phase, new: Phase, seconds: float, at: float, *, cleared: bool
+    outage: Outage | None,
+    old: Phase,
+    new: Phase,
+    seconds: float,
+    at: float,
+    *,
+    cleared: bool,
+    gone_at: float,
 ) -> Outage | None:
     """Return what is known once a service leaves the phase `old`, in which it was for `seconds`.
 
-    `cleared`: it waited for what the last run had left.
+    `cleared`: it waited for what the last run had left. `gone_at`: since when the engine of a run
+    that ends is known to be gone, 0.0 where that was not said.
     """
     if new is Phase.STOPPED:
         return None
     if outage is None:
-        return Outage(at) if old is Phase.SERVING and new is not Phase.SERVING else None
+        if old is not Phase.SERVING or new is Phase.SERVING:
+            return None
+        return Outage(gone_at).with_step(DETECT, at - gone_at) if gone_at else Outage(at)
     step = CLEAR if cleared and old is Phase.WAITING else STEPS.get(old)
     return outage if step is None else outage.with_step(step, seconds)

@@ -264,7 +264,9 @@ class ServiceState:
         """Return the state in another phase, the time in the old one accounted for."""
         spent = max(0.0, at - self.since) if self.since else 0.0
         seconds = {**self.phase_seconds, self.phase: self.phase_seconds.get(self.phase, 0) + spent}
-        clears = self.live.clears
-        outage = after_phase(self.outage, self.phase, phase, spent, at, cleared=clears)
+        clears, gone_at = self.live.clears, self.live.gone_at
+        outage = after_phase(
+            self.outage, self.phase, phase, spent, at, cleared=clears, gone_at=gone_at
+        )
         entered = replace(self, phase=phase, since=at, reason=reason, phase_seconds=seconds)
         return entered if outage is self.outage else replace(entered, outage=outage)

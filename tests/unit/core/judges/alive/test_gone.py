@@ -57,6 +57,8 @@ def test_it_is_killed_once_the_last_words_had_time_to_come() -> None:
     assert host.serving_within(200)
     assert host.service().restarts == {F.ENGINE_DEAD: 1}
     assert len(ended(done)) == 1
+    told = [line for line in host.history if line.kind == "back"][-1]
+    assert told.data["outage"]["detect"] == 5.0  # type: ignore[index]
 
 
 def test_an_engine_that_lives_is_left_alone() -> None:
