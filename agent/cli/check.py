@@ -2,8 +2,8 @@
 """`llmagent check`: every mistake in agent.toml, and what of it this host cannot do.
 
 --format json prints {"file", "ok", "services": [name], "mistakes": [sentence],
-"findings": [{"path", "severity": "error" | "warning", "text"}]}. Exit status 0, or 2 when there is
-a mistake or an error; warnings alone do not count.
+"findings": [{"path", "severity": "error" | "warning", "text"}], "on_reload": [sentence]}. Exit
+status 0, or 2 when there is a mistake or an error; warnings alone do not count.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 from agent.cli.screen.options import add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
+from agent.core.plain import plain
 from agent.core.settings.config import Config
 from agent.daemon.refusal import hand_over
 from agent.errors import ConfigError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.places import CONFIG_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
+from agent.tasks.config_in_force import changes_on_reload
 from agent.tasks.look_at_gpus import look_once
 
 if TYPE_CHECKING:
@@ -36,12 +38,16 @@ NVML_SECONDS = 2.5
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was found in one file; `config` is empty when the file holds mistakes."""
+    """What was found in one file; `config` is empty when the file holds mistakes.
+
+    `on_reload` is what would change against the configuration in force.
+    """
 
     file: Path
     config: Config
     mistakes: tuple[str, ...] = ()
     findings: tuple[Obstacle, ...] = ()
+    on_reload: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -98,7 +104,7 @@ def _check(file: Path, run_engine_help: HelpReader | None) -> CheckReport:
     named = any(policy.settings.gpus != ("all",) for policy in config.services.values())
     gpus = look_once(NVML_SECONDS) if named else None
     findings = check_config(config, run_engine_help=run_engine_help, gpus=gpus)
-    return CheckReport(file, config, findings=findings)
+    return CheckReport(file, config, findings=findings, on_reload=changes_on_reload(config))
 
 
 def _ask_engine(install: EngineInstall, user: str) -> str:
@@ -118,6 +124,7 @@ def _json(report: CheckReport) -> str:
             {"path": item.path, "severity": item.severity, "text": item.text}
             for item in report.findings
         ],
+        "on_reload": list(report.on_reload),
     }
     return json.dumps(shown, indent=2)
 
@@ -126,6 +133,7 @@ def _human(report: CheckReport) -> str:
     lines = [f"{report.file}: {mistake}" for mistake in report.mistakes]
     lines += [f"{report.file}: {finding}" for finding in report.findings]
     if report.ok:
+        lines += [f"on reload: {plain(change)}" for change in report.on_reload]
         lines.append(f"{report.file}: ok, {_services(report.config)}")
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from agent.config import agent_toml
+from agent.core.settings.changes import changes
 from agent.core.settings.config import Config
 from agent.errors import ConfigError
 from agent.host.store.file import StoreError
@@ -28,6 +29,19 @@ def config_in_force(file: Path, state: Path = STORE_FILE) -> tuple[Config, Confi
         if known is None:
             raise
         return agent_toml.parse(known, f"the last good {file.name}"), error
+
+
+def changes_on_reload(new: Config, state: Path = STORE_FILE) -> tuple[str, ...]:
+    """Return what a reload would change, a sentence each, with what it restarts or starts.
+
+    Nothing where no configuration is remembered, or where only root could read it.
+    """
+    known = _remembered(state)
+    try:
+        return () if known is None else changes(agent_toml.parse(known, "the last good one"), new)
+    except ConfigError:
+        # A release of before took what this one refuses.
+        return ()
 
 
 def _remembered(state: Path) -> str | None:

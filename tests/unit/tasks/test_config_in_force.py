@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.config.agent_toml import parse
 from agent.errors import ConfigError
 from agent.host.store.keys import LAST_GOOD_CONFIG
 from agent.host.store.store import Store
-from agent.tasks.config_in_force import config_in_force
+from agent.tasks.config_in_force import changes_on_reload, config_in_force
 
 GOOD = '[service.vllm]\nmodel = "/srv/llama"\n'
 TYPO = GOOD + "max_num_seq = 8\n"
@@ -50,3 +51,17 @@ def test_without_a_good_one_the_mistake_is_the_answer(tmp_path: Path, state: str
         store.write_text("this is text")
     with pytest.raises(ConfigError):
         config_in_force(file, store)
+
+
+def test_what_a_reload_stops_is_told_before_it_does(tmp_path: Path) -> None:
+    before = GOOD + "gpus = [0]\n"
+    state = remembering(tmp_path, before)
+    chat = '[service.chat]\nmodel = "/srv/chat"\nport = 8001\ngpus = [1]\n'
+    new = f"{before}max_model_len = 8192\n{chat}"
+    assert changes_on_reload(parse(new, "x"), state) == (
+        "service.vllm.max_model_len: unset -> 8192 (restarts vllm.service)",
+        "service.chat: added (starts chat.service)",
+    )
+    assert changes_on_reload(parse(before, "x"), state) == ()
+    assert changes_on_reload(parse(new, "x"), tmp_path / "no.db") == ()
+    assert changes_on_reload(parse(GOOD, "x"), remembering(tmp_path, "of = 'old'\n")) == ()
