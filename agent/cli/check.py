@@ -23,7 +23,7 @@ from agent.core.engine.install import EngineInstall
 from agent.core.plain import plain
 from agent.core.settings.config import Config
 from agent.daemon.refusal import hand_over
-from agent.errors import ConfigError
+from agent.errors import ConfigError, UsageError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.places import CONFIG_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 NVML_SECONDS = 2.5
+FOREIGN = frozenset({".yml", ".yaml", ".service", ".sh"})
+"""How files end that `llmagent import` makes a table of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the file and print what was found."""
+    """Check the file and print what was found; raises UsageError for what is another's file."""
+    if args.file.suffix in FOREIGN:
+        raise UsageError(f"{args.file} is no agent.toml: `llmagent import {args.file}` reads it")
     report = _check(args.file, None if args.no_engine else _ask_engine)
     print(_json(report) if args.format == "json" else _human(report))
     if args.reload is not None:

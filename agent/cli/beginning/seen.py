@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.core.doctor.host import import_name
 from agent.core.gpu.reading import Gpu
 from agent.core.measures import GIB
 from agent.tasks.beginning.look import HostLook
@@ -32,7 +33,7 @@ def seen_lines(look: HostLook) -> list[str]:
     ]
     lines += [
         f"running: {process.name} (pid {process.pid}) is not llmagent's; to have it kept: "
-        f"`llmagent import {process.unit if process.unit.endswith('.service') else process.pid}`"
+        f"`llmagent import {import_name(process)}`"
         for process in look.running[:1]
     ]
     return lines

@@ -132,13 +132,13 @@ def judge_engines(processes: tuple[EngineProcess, ...]) -> Finding:
         f"{p.name} (pid {p.pid}{f', {p.unit}' if p.unit else ''})" for p in processes[:4]
     )
     mains = [p for p in processes if not p.name.startswith("VLLM::")] or list(processes)
-    names = dict.fromkeys(_import_name(process) for process in mains)
+    names = dict.fromkeys(import_name(process) for process in mains)
     lines = ", ".join(f"`llmagent import {name}`" for name in list(names)[:3])
     fix = f"To have llmagent keep what serves: {lines}. End what is left over: it holds memory."
     return warning(check, told, fix)
 
 
-def _import_name(process: EngineProcess) -> str:
+def import_name(process: EngineProcess) -> str:
     """Return what `llmagent import` is to be given: the unit, the container, or the process."""
     if box := _CONTAINER.fullmatch(process.unit):
         return box[1]

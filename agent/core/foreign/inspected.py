@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from agent.core.foreign.docker_line import RunLine
-from agent.core.foreign.found import Container, Found, Left, Mount, Port
+from agent.core.foreign.docker_line import RunLine, container_of_line, starts_container
+from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError, Port
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.shapes import rows, table
 
@@ -32,19 +33,31 @@ def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runti
         host_network=network == "host",
     )
     entrypoint = _words(config.get("Entrypoint"))
+    typed = _typed(config)
+    if typed is not None:
+        box = replace(box, options=typed.container.options)
     line = RunLine(
         box,
         name,
         command=_words(config.get("Cmd")),
         entrypoint=() if entrypoint == _words(own.get("Entrypoint")) else entrypoint,
         environment=tuple(environment.items()),
-        gpus=tuple(_gpus(host)),
+        gpus=tuple(_gpus(host)) or (typed.gpus if typed is not None else ()),
     )
     left = []
     if host.get("Privileged"):
         told = 'vLLM needs no such rights; if it does: sandbox = "off"'
         left.append(Left("--privileged", told))
     return engine_in(Found(name, (), left=tuple(left)), line)
+
+
+def _typed(config: Mapping[str, Any]) -> RunLine | None:
+    """Return the line that made the container, which podman keeps (CreateCommand)."""
+    words = _words(config.get("CreateCommand"))
+    try:
+        return container_of_line(words)[1] if starts_container(words) else None
+    except NoEngineError:
+        return None
 
 
 def _words(value: object) -> tuple[str, ...]:

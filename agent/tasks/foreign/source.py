@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.command.given import read_words
+from agent.core.doctor.host import import_name
 from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.docker_line import RUNTIMES
 from agent.core.foreign.found import Found, Left, NoEngineError
@@ -26,8 +27,10 @@ from agent.errors import HostLacksError, UsageError
 from agent.host.files.foreign import open_regular
 from agent.host.files.unit_text import unit_text
 from agent.host.probes.command import output_of
+from agent.host.probes.kernel import engines
 from agent.host.probes.process import home_of, process
 from agent.host.vllm.config_file import read_options_file
+from agent.places import UNIT_DIRECTORY
 
 MOST_BYTES = 256 * 1024
 YAML = (".yml", ".yaml")
@@ -67,10 +70,18 @@ def source_of(what: str | None, line: tuple[str, ...] | None) -> Source:
             words = tuple(os.path.expanduser(word) for word in line)  # noqa: PTH111 - any word
             return Source(Kind.LINE, "", (engine_of_words(base, words, read_text),))
         if what is None:
-            raise UsageError(NOT_NAMED)
+            raise UsageError(f"{NOT_NAMED}{_here()}")
         return _named(what)
     except NoEngineError as error:
         raise UsageError(f"{what or 'the command line'}: {error}") from error
+
+
+def _here() -> str:
+    """Return which engines run here that are not llmagent's, "" for none."""
+    own = frozenset(file.name for file in UNIT_DIRECTORY.glob("*.service"))
+    names = dict.fromkeys(import_name(process) for process in engines(own))
+    lines = ", ".join(f"`llmagent import {name}`" for name in list(names)[:3])
+    return f"; here run {lines}" if lines else ""
 
 
 def imported(found: Found, name: str | None) -> Imported:

@@ -285,3 +285,9 @@ def test_a_file_of_config_that_is_none_is_told(host: Path, content: str | None, 
         (host / "vllm.yaml").write_text(content)
     (told,) = findings(host, f'extra_args = ["--config", "{host}/vllm.yaml"]')
     assert said in told.text
+
+
+def test_a_compose_file_or_a_unit_is_sent_to_import(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("compose.yml", "old-vllm.service"):
+        assert main(["check", name]) == 2
+        assert f"`llmagent import {name}` reads it" in capsys.readouterr().err

@@ -201,3 +201,17 @@ def test_a_container_that_runs_is_read_without_what_its_image_brings() -> None:
 def test_a_containers_cards_are_its_own() -> None:
     host = {"NetworkMode": "host", "DeviceRequests": [{"Count": 0, "DeviceIDs": ["GPU-1a", "2"]}]}
     assert inspected(HostConfig=host).table["gpus"] == ["GPU-1a", 2]
+
+
+def test_podman_keeps_the_line_that_made_a_container() -> None:
+    typed = "podman run -d --device nvidia.com/gpu=1 --cap-add=SYS_NICE --name llm IMAGE serve"
+    config = {
+        "Image": "docker.io/vllm/vllm-openai:v0.10.2",
+        "Entrypoint": ["vllm", "serve"],
+        "Cmd": ["org/m", "--port", "9000"],
+        "CreateCommand": typed.split(),
+    }
+    taken = inspected(Config=config, HostConfig={"NetworkMode": "host"}, Mounts=[])
+    assert taken.table["gpus"] == [1]
+    assert taken.table["engine"]["extra_options"] == ["--cap-add=SYS_NICE"]
+    assert taken.table["port"] == 9000
