@@ -46,7 +46,8 @@ def _words(line: RunLine) -> tuple[tuple[str, ...], Mapping[str, str]]:
     try:
         found = vllm_line(whole)
     except NotVllmError as error:
-        if "vllm" not in line.container.image and not line.entrypoint:
+        names_model = any(word.startswith("--model") for word in line.command)
+        if "vllm" not in line.container.image and not line.entrypoint and not names_model:
             raise NoEngineError(f"{line.container.image} is no image of vLLM's") from error
         if any(word in _SHELL for word in whole):
             raise NoEngineError(str(error)) from error

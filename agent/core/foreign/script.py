@@ -4,109 +4,169 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from agent.core.command.line import NotVllmError, VllmLine, vllm_line
-from agent.core.foreign.found import Left, NoEngineError
+from agent.core.foreign.docker_line import starts_container
+from agent.core.foreign.found import Found, Left, NoEngineError
+from agent.core.foreign.shell import Scope, statements, variables, words_of
 from agent.core.foreign.variables import expanded
 
+ReadText = Callable[[str], str | None]
+"""Takes the path of a file; returns its text, None where it cannot be read."""
+
+DEEPEST = 4
+"""So many files may read one another."""
+
 _ASSIGNMENT = re.compile(
-    r"(?:(?P<export>export|declare -x)\s+)?(?P<name>[A-Za-z_]\w*)=(?P<value>.*)"
+    r"(?:(?P<export>export|declare -x|readonly|local)\s+)?"
+    r"(?P<name>[A-Za-z_]\w*)(?P<adds>\+?)=(?P<value>.*)",
+    re.DOTALL,
 )
 _ACTIVATE = re.compile(r"(?:source|\.)\s+[\"']?(?P<venv>[^\s\"';&]+)/bin/activate")
+_SOURCE = re.compile(r"(?:source|\.)\s+(?P<file>\S.*)")
+_OWN_DIRECTORY = re.compile(r"dirname.*(?:\$0|BASH_SOURCE|\$\{0\})|(?:BASH_SOURCE|\$0).*%/\*")
+_DOLLAR = "\0"
 _COMPUTED = ("$(", "`")
+_BEFORE = re.compile(r"(?:then|do|else|if|!|exec|\{|\()\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """vLLM's line of a script, the variables exported to it, and what could not be followed."""
+    """vLLM's line of a script, what is exported to it, where it runs, and what was not followed.
+
+    `words` are the whole line, "docker run" before it and all.
+    """
 
     line: VllmLine
+    words: tuple[str, ...]
     exported: Mapping[str, str]
+    directory: str
     left: tuple[Left, ...] = ()
 
 
-def read_script(text: str, environment: Mapping[str, str]) -> Script:
-    """Read a script of sh or bash line by line, without running it; raises NoEngineError.
+@dataclass(slots=True)
+class _Reader:
+    """One reading: `place` is the script's own directory, `directory` where it has gone."""
 
-    Assignments, `export`, `source .../activate` and line ends with a backslash are followed.
-    Branches, loops and what a command prints are not: such a value is named in `left`.
+    read: ReadText
+    place: str
+    directory: str
+    scope: Scope
+    exported: dict[str, str] = field(default_factory=dict)
+    left: list[Left] = field(default_factory=list)
+    lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
+    venv: str = ""
+    deep: int = 0
+
+
+def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
+    """Read a script of sh or bash, without running it; raises NoEngineError.
+
+    Assignments, arrays, `export`, `cd`, `source` and an activated environment are followed. Which
+    branch is taken, and what a command prints, is not: both are named in `left`.
     """
-    known, exported, venv = dict(environment), dict[str, str](), ""
-    left: list[Left] = []
-    for line in _lines(text):
-        if activated := _ACTIVATE.search(line):
-            venv = expanded(activated["venv"], known, [])
-        if assigned := _ASSIGNMENT.fullmatch(line):
-            value = _value(assigned, known, left)
-            if value is not None:
-                known[assigned["name"]] = value
-                if assigned["export"]:
-                    exported[assigned["name"]] = value
-                continue
-        elif exports := re.fullmatch(r"export\s+([A-Za-z_][\w ]*)", line):
-            names = exports[1].split()
-            exported |= {name: known[name] for name in names if name in known}
-            continue
-        if found := _vllm(line, known, left):
-            program = found.program
-            if venv and "/" not in program:
-                program = f"{venv}/bin/{program or 'vllm'}"
-            return Script(VllmLine(found.words, found.environment, program), exported, tuple(left))
-    raise NoEngineError("no line of the script starts `vllm serve`")
-
-
-def activated_in(words: tuple[str, ...]) -> str:
-    """Return the virtual environment that `sh -c "source DIR/bin/activate && ..."` enters."""
-    found = _ACTIVATE.search(" ".join(words))
-    return found["venv"] if found else ""
-
-
-def _lines(text: str) -> Iterator[str]:
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            yield stripped
-
-
-def _value(assigned: re.Match[str], known: Mapping[str, str], left: list[Left]) -> str | None:
-    """Return what is assigned; None where the line assigns for one command, as `A=1 vllm ...`."""
-    text = assigned["value"]
-    if any(sign in text for sign in _COMPUTED):
-        told = "the script computes it: write the value itself"
-        left.append(Left(f"{assigned['name']}={text}", told))
-        return ""
-    try:
-        words = shlex.split(text, comments=True)
-    except ValueError:
-        return ""
-    if len(words) > 1:
-        return None
-    return expanded(words[0], known, []) if words else ""
-
-
-def _vllm(line: str, known: Mapping[str, str], left: list[Left]) -> VllmLine | None:
-    try:
-        words = shlex.split(line, comments=True)
-    except ValueError:
-        return None
-    missing: list[str] = []
-    whole = []
-    for word in words:
-        if word in ('"$@"', "$@", "$*"):
-            continue
-        # An unquoted variable that holds several words becomes several.
-        value = expanded(word, known, missing)
-        quoted = f'"{word}"' in line
-        whole += [value] if quoted or value == word else value.split()
-    try:
-        found = vllm_line(whole)
-    except NotVllmError:
-        return None
-    left += [
+    reader = _Reader(read, place, base.directory or place, variables(base.environment))
+    _take(reader, text)
+    if not reader.lines:
+        raise NoEngineError("no line of the script starts `vllm serve`")
+    line, words = reader.lines[0]
+    if len(reader.lines) > 1:
+        told = f"the first of {len(reader.lines)} is taken: give the line itself behind --"
+        reader.left.append(Left("lines of the script that start vLLM", told))
+    reader.left += [
         Left(f"${name}", "the script does not set it before this line: write its value itself")
-        for name in dict.fromkeys(missing)
+        for name in dict.fromkeys(reader.scope.missing)
     ]
-    return found
+    return Script(line, words, reader.exported, reader.directory, tuple(reader.left))
+
+
+def _take(reader: _Reader, text: str) -> None:
+    for statement in statements(text):
+        while begun := _BEFORE.match(statement):
+            statement = statement[begun.end() :]
+        if activated := _ACTIVATE.match(statement):
+            venv = expanded(activated["venv"], reader.scope.known, [])
+            reader.venv = _absolute(venv, reader.directory)
+        elif (assigned := _ASSIGNMENT.fullmatch(statement)) and _assign(reader, assigned):
+            continue
+        elif exports := re.fullmatch(r"export\s+([A-Za-z_][\w ]*)", statement):
+            known = reader.scope.known
+            reader.exported |= {name: known[name] for name in exports[1].split() if name in known}
+        elif statement.startswith("cd "):
+            words = words_of(statement, reader.scope)[1:2]
+            reader.directory = _absolute(words[0], reader.directory) if words else "/root"
+        elif sourced := _SOURCE.fullmatch(statement):
+            _source(reader, sourced["file"])
+        else:
+            _start(reader, statement)
+
+
+def _start(reader: _Reader, statement: str) -> None:
+    if "vllm" not in statement and "$" not in statement:
+        return
+    missing = list(reader.scope.missing)
+    words = words_of(statement, reader.scope)
+    try:
+        found = vllm_line(words)
+    except NotVllmError:
+        reader.scope.missing[:] = missing
+        return
+    program = found.program
+    if reader.venv and "/" not in program and not starts_container(words):
+        program = f"{reader.venv}/bin/{program or 'vllm'}"
+    reader.lines.append((VllmLine(found.words, found.environment, program), words))
+
+
+def _source(reader: _Reader, file: str) -> None:
+    words = words_of(file, reader.scope)
+    text = reader.read(_absolute(words[0], reader.directory)) if words else None
+    if text is None or reader.deep >= DEEPEST:
+        reader.left.append(Left(f"source {file}", "it cannot be read: what it sets is not known"))
+        return
+    reader.deep += 1
+    _take(reader, text)
+    reader.deep -= 1
+
+
+def _assign(reader: _Reader, assigned: re.Match[str]) -> bool:
+    """Take an assignment; False where it is one for one command, as `A=1 vllm ...`."""
+    name, text, scope = assigned["name"], assigned["value"], reader.scope
+    if text.startswith("("):
+        items = words_of(text.strip().removeprefix("(").removesuffix(")"), scope)
+        before = scope.arrays.get(name, []) if assigned["adds"] else []
+        scope.arrays[name] = [*before, *items]
+        return True
+    if any(sign in text for sign in _COMPUTED):
+        own = _OWN_DIRECTORY.search(text)
+        if not own and len(words_of(text, Scope({}))) > 1 and text[:1] not in "\"'$`":
+            return False
+        if not own:
+            told = "the script computes it: write the value itself"
+            reader.left.append(Left(f"{name}={text}", told))
+        scope.known[name] = reader.place if own else ""
+        return True
+    # Variables are put in after the words are told apart: one with spaces in it stays one value.
+    raw = words_of(text.replace("$", _DOLLAR), Scope({}))
+    if len(raw) > 1:
+        return _export_several(reader, assigned[0]) if assigned["export"] else False
+    value = expanded(raw[0].replace(_DOLLAR, "$"), scope.known, []) if raw else ""
+    scope.known[name] = f"{scope.known.get(name, '')}{value}" if assigned["adds"] else value
+    if assigned["export"] in ("export", "declare -x") or name in reader.exported:
+        reader.exported[name] = scope.known[name]
+    return True
+
+
+def _export_several(reader: _Reader, statement: str) -> bool:
+    for word in words_of(statement, reader.scope)[1:]:
+        name, equals, value = word.partition("=")
+        if equals:
+            reader.scope.known[name] = reader.exported[name] = value
+    return True
+
+
+def _absolute(path: str, directory: str) -> str:
+    if path.startswith(("/", "~")):
+        return path
+    return f"{directory.rstrip('/')}/{path.removeprefix('./')}" if directory else path

@@ -177,10 +177,13 @@ def _gpus(whole: Imported, words: Iterable[str], spelled: str) -> None:
 def _program(whole: Imported, found: Found) -> None:
     if found.container is not None:
         return
-    directory, _, program = found.program.rpartition("/")
+    path = found.placed(found.program)
+    if "/" in path and not path.startswith("/"):
+        path = f"{found.directory.rstrip('/')}/{path}"
+    directory, _, program = path.rpartition("/")
     if directory:
         is_python = program.startswith("python")
-        whole.table["python"] = found.program if is_python else f"{directory}/python"
+        whole.table["python"] = path if is_python else f"{directory}/python"
     else:
         told = "its path is not known: set `python` to the engine's virtual environment"
         whole.leave(found.program or "vllm", told)

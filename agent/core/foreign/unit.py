@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from agent.core.command.line import NotVllmError, VllmLine, vllm_line
 from agent.core.command.unit_file import assignments, unit_command
-from agent.core.foreign.docker_line import container_of_line, starts_container
+from agent.core.foreign.docker_line import RUNTIMES, container_of_line, starts_container
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.process import MATTERS
-from agent.core.foreign.script import activated_in, read_script
+from agent.core.foreign.script import ReadText, read_script
 from agent.core.foreign.variables import expanded_words, variables_in, variables_of
 
-ReadText = Callable[[str], str | None]
-"""Takes the path of a file; returns its text, None where it cannot be read."""
+SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 
 OURS = frozenset(
     {
@@ -84,20 +84,24 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
     if starts_container(words):
         own, container = container_of_line(words)
         return engine_in(replace(base, left=(*base.left, *own)), container)
-    try:
-        line, exported = vllm_line(words), {}
-        venv = activated_in(words)
-        if venv and "/" not in line.program:
-            line = VllmLine(line.words, line.environment, f"{venv}/bin/{line.program or 'vllm'}")
-    except NotVllmError as error:
-        script = _script(words, read)
-        if script is None:
+    if other := _something_else(words, base.directory):
+        raise NoEngineError(other)
+    script = _inline(words) or _script(words, read)
+    if script is None:
+        try:
+            line = vllm_line(words)
+        except NotVllmError as error:
             raise NoEngineError(str(error)) from error
-        found = read_script(script, base.environment)
-        line, exported = found.line, dict(found.exported)
-        base = replace(base, left=(*base.left, *found.left))
-        if starts_container(line.words):
-            raise NoEngineError("the script starts a container: name the container") from error
+        return _with(base, line, {})
+    text, place = script
+    found = read_script(text, base, place or base.directory, read)
+    base = replace(base, left=(*base.left, *found.left), directory=found.directory)
+    if starts_container(found.words):
+        return engine_of_words(base, found.words, read)
+    return _with(base, found.line, found.exported)
+
+
+def _with(base: Found, line: VllmLine, exported: Mapping[str, str]) -> Found:
     return replace(
         base,
         words=line.words,
@@ -106,12 +110,37 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
     )
 
 
-def _script(words: tuple[str, ...], read: ReadText) -> str | None:
+def _something_else(words: tuple[str, ...], directory: str) -> str:
+    """Return what to name instead where a line starts what is described elsewhere."""
+    names = [word.rpartition("/")[2] for word in words]
+    files = [word for before, word in pairwise(words) if before in ("-f", "--file")]
+    file = files[0] if files else f"{directory or 'DIR'}/compose.yml"
+    for at, name in enumerate(names):
+        if name in ("docker-compose", "podman-compose") or names[at : at + 2] == [
+            "docker",
+            "compose",
+        ]:
+            return f"it starts a compose file: `llmagent import {file}` reads that"
+        if name in RUNTIMES and names[at + 1 : at + 2] == ["start"]:
+            return f"it starts a container that is there: `llmagent import {names[-1]}` reads that"
+    return ""
+
+
+def _inline(words: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return what `sh -c TEXT` runs; None for another line, and where it is one command alone."""
+    for at, word in enumerate(words[:-2]):
+        flag = words[at + 1]
+        if word.rpartition("/")[2] in SHELLS and flag.startswith("-") and flag.endswith("c"):
+            return words[at + 2], ""
+    return None
+
+
+def _script(words: tuple[str, ...], read: ReadText) -> tuple[str, str] | None:
     for word in words[:3]:
         path = word if word.startswith("/") else ""
         text = read(path) if path else None
         if text is not None and (text.startswith("#!") or path.endswith(".sh")) and "vllm" in text:
-            return text
+            return text, path.rpartition("/")[0]
     return None
 
 

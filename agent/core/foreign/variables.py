@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 _VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)"
-    r"|\{(?P<braced>[A-Za-z_]\w*)(?:(?P<how>:?[-?+=])(?P<other>[^{}]*))?\})"
+    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*|\d)"
+    r"|\{(?P<braced>[A-Za-z_]\w*|\d+)(?:(?P<how>:?[-?+=])(?P<other>[^{}]*))?\})"
 )
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
 

@@ -10,6 +10,7 @@ from agent.errors import UsageError
 UNIT_DIRECTORIES = (
     Path("/etc/systemd/system"),
     Path("/run/systemd/system"),
+    Path("/run/systemd/generator"),
     Path("/usr/local/lib/systemd/system"),
     Path("/usr/lib/systemd/system"),
 )

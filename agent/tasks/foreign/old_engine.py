@@ -145,6 +145,11 @@ def _unit(old: str, new: str) -> OldUnit:
         if _aside(file).exists():
             raise UsageError(f"{_aside(file)} is there from an earlier time: move it away")
     enabled = answer("is-enabled", old)
+    if enabled == "generated":
+        raise UsageError(
+            f"{old} is made anew at each boot from a file (systemctl cat {old} names it): type "
+            "--write instead, and move that file away"
+        )
     return OldUnit(old, answer("is-active", old) != "inactive", enabled == "enabled", standing)
 
 

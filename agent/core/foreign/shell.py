@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text of a shell script as statements, one a line, and the words of one with variables in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from agent.core.foreign.variables import expanded
+
+_ARRAY = re.compile(r"\$\{([A-Za-z_]\w*)\[[@*]\]\}")
+_ALL_ARGUMENTS = frozenset({"$@", "$*", "${@}", "${*}"})
+
+
+@dataclass(slots=True)
+class Scope:
+    """What a script has set so far; `missing` are variables that nothing has set."""
+
+    known: dict[str, str]
+    arrays: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+def statements(text: str) -> Iterator[str]:
+    """Yield what stands between line ends, "&&", "||" and ";", quotes and arrays kept whole."""
+    part, quote, depth, escaped = "", "", 0, False
+    joined = text.replace("\\\n", " ")
+    for at, sign in enumerate(joined):
+        before, after = joined[at - 1] if at else "", joined[at + 1 : at + 2]
+        if escaped or quote:
+            quote = "" if sign == quote and not escaped else quote
+        elif sign in "\"'":
+            quote = sign
+        elif sign == "(":
+            depth += 1
+        elif sign == ")":
+            depth = max(0, depth - 1)
+        elif sign == "#" and not before.strip():
+            quote = "\n"
+        escaped = sign == "\\" and not escaped and quote != "'"
+        doubled = sign == after and sign in "&|"
+        if (sign in "\n;" or doubled or (sign == before and sign in "&|")) and not (quote or depth):
+            if part.strip(" \t&|"):
+                yield part.strip()
+            part = ""
+        elif quote == "\n" or (sign == "\n" and not depth):
+            continue
+        else:
+            part += " " if sign == "\n" else sign
+    if part.strip(" \t&|"):
+        yield part.strip()
+
+
+def words_of(statement: str, scope: Scope) -> tuple[str, ...]:
+    """Return the words as the shell would hand them over; () where quotes do not match."""
+    words: list[str] = []
+    try:
+        parts = shlex.split(statement, comments=True, posix=True)
+        raw = shlex.split(statement, comments=True, posix=False)
+    except ValueError:
+        return ()
+    quoted = [len(raw) == len(parts) and raw[at][:1] in "\"'" for at in range(len(parts))]
+    for word, whole in zip(parts, quoted, strict=True):
+        if word in _ALL_ARGUMENTS:
+            continue
+        if array := _ARRAY.fullmatch(word):
+            words += scope.arrays.get(array[1], [])
+            if array[1] not in scope.arrays:
+                scope.missing.append(array[1])
+            continue
+        value = expanded(word, scope.known, scope.missing)
+        # An unquoted variable that holds several words becomes several.
+        words += [value] if whole or value == word else value.split()
+    return tuple(words)
+
+
+def variables(given: Mapping[str, str]) -> Scope:
+    """Return a scope that begins with an environment."""
+    return Scope(dict(given))

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A shell script is followed without being run; what cannot be followed is named."""
+
+import pytest
+
+from agent.core.foreign.found import Found, NoEngineError
+from agent.core.foreign.table import Imported, table_of
+from agent.core.foreign.unit import engine_of_unit, engine_of_words
+
+FILE = "/srv/llm/run.sh"
+
+
+def taken(script: str, **files: str) -> Imported:
+    there = {FILE: f"#!/bin/bash\n{script}", **{f"/srv/llm/{k}.sh": v for k, v in files.items()}}
+    base = Found("run", (), directory="/", home="/home/me")
+    return table_of(engine_of_words(base, (FILE,), there.get))
+
+
+def no_file(_file: str) -> None:
+    """Return nothing: no file is there to be read."""
+
+
+def why(found: Imported, what: str) -> str:
+    return next(left.why for left in found.left if left.what.startswith(what))
+
+
+def test_arguments_that_are_gathered_in_an_array_are_read() -> None:
+    found = taken(
+        'ARGS=(\n  --max-model-len 8192   # tokens\n  --served-model-name "our model"\n)\n'
+        'if [ -n "$LORA" ]; then\n  ARGS+=(--enable-lora)\nfi\n'
+        'exec /opt/v/bin/vllm serve org/m "${ARGS[@]}" --port 8001 2>&1 | tee -a /var/log/x\n'
+    )
+    assert found.table["max_model_len"] == 8192
+    assert found.table["served_model_name"] == "our model"
+    assert found.table["port"] == 8001
+    assert found.table["python"] == "/opt/v/bin/python"
+
+
+def test_a_file_beside_the_script_is_read_where_it_is_sourced() -> None:
+    found = taken(
+        'HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"\n. "$HERE/common.sh"\n'
+        '~/v/bin/vllm serve "$MODEL" --port "${PORT:-9001}"\n',
+        common="MODEL=org/m\nexport VLLM_LOGGING_LEVEL=DEBUG\n",
+    )
+    assert found.table["model"] == "org/m"
+    assert found.table["port"] == 9001
+    assert found.table["environment"] == {"VLLM_LOGGING_LEVEL": "DEBUG"}
+    assert found.table["python"] == "/home/me/v/bin/python"
+
+
+def test_a_file_that_cannot_be_read_and_arguments_of_the_script_are_named() -> None:
+    found = taken(
+        'source /etc/none.sh\nPY="${2:-/v/bin/python}"\n'
+        '"$PY" -m vllm.entrypoints.openai.api_server --model "$1"\n'
+    )
+    assert "cannot be read" in why(found, "source /etc/none.sh")
+    assert "write its value" in why(found, "$1")
+    assert found.table["python"] == "/v/bin/python"
+
+
+def test_where_a_script_goes_its_paths_go_too() -> None:
+    found = taken(
+        "cd /data/work\nHF_HUB_OFFLINE=1 nohup .venv/bin/vllm serve ./m -tp 2 > log 2>&1 &\n"
+    )
+    assert found.table["model"] == "/data/work/m"
+    assert found.table["python"] == "/data/work/.venv/bin/python"
+    assert found.table["environment"] == {"HF_HUB_OFFLINE": "1"}
+    assert found.table["tensor_parallel_size"] == 2
+
+
+def test_of_two_starts_the_first_is_taken_and_that_is_told() -> None:
+    found = taken(
+        'if [ "$1" = big ]; then /v/bin/vllm serve org/big; else /v/bin/vllm serve org/small; fi\n'
+    )
+    assert found.table["model"] == "org/big"
+    assert "first of 2" in why(found, "lines of the script")
+
+
+def test_a_line_in_a_shell_is_read_like_a_script() -> None:
+    text = (
+        "[Service]\nWorkingDirectory=/srv/app\nUser=me\n"
+        "ExecStart=/bin/bash -lc 'cd llm && source .venv/bin/activate && exec vllm serve org/m'\n"
+    )
+    found = table_of(engine_of_unit("x.service", text, no_file))
+    assert found.table["python"] == "/srv/app/llm/.venv/bin/python"
+    assert found.table["model"] == "org/m"
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("/usr/bin/docker compose -f /srv/c.yml up", "llmagent import /srv/c.yml"),
+        ("/usr/bin/docker-compose up", "llmagent import /srv/app/compose.yml"),
+        ("/usr/bin/podman start -a llm", "llmagent import llm"),
+    ],
+)
+def test_a_unit_that_starts_what_is_described_elsewhere_names_that(line: str, instead: str) -> None:
+    text = f"[Service]\nWorkingDirectory=/srv/app\nExecStart={line}\n"
+    with pytest.raises(NoEngineError, match=instead):
+        engine_of_unit("x.service", text, no_file)
+
+
+def test_an_image_of_ones_own_is_known_by_its_arguments() -> None:
+    words = ("docker", "run", "--gpus=all", "registry.example/llm:3", "--model", "org/m")
+    found = table_of(engine_of_words(Found("x", ()), words, no_file))
+    assert found.table["engine"]["image"] == "registry.example/llm:3"
+
+
+def test_a_script_around_docker_is_read_through() -> None:
+    found = taken(
+        'MODELS=/data/models\nOPTS="--gpus all --ipc=host"\n'
+        "docker run -d $OPTS --name chat -p 8080:8000 -v $MODELS:/models \\\n"
+        "  vllm/vllm-openai:v0.10.2 --model /models/llama --max-num-seqs 4\n"
+    )
+    assert found.name == "chat"
+    assert found.table["model"] == "/data/models/llama"
+    assert found.table["port"] == 8080
+    assert found.table["max_num_seqs"] == 4
