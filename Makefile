@@ -3,7 +3,7 @@
 SETUP := tests/rig/setup
 PYTEST := .venv/bin/pytest
 
-.PHONY: help setup demo test test-unit test-container test-vllm bench fuzz catalogue deb clean
+.PHONY: help setup demo pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -18,7 +18,7 @@ demo: ## the main job from a .deb to a served model, on this machine, in a conta
 test: ## all tests, as CI runs them
 	@$(SETUP) all
 	$(PYTEST) --numprocesses=logical tests/unit tests/project
-	$(PYTEST) tests/container tests/vllm tests/gpu
+	$(PYTEST) tests/container tests/vllm tests/gpu tests/browser
 
 test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	@$(SETUP) venv
@@ -27,6 +27,14 @@ test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 test-container: ## tests on booted Debian machines: minutes, root
 	@$(SETUP) venv bookworm trixie podman vllm
 	$(PYTEST) tests/container
+
+test-browser: ## the status page in a real Chromium: half a minute
+	@$(SETUP) apt venv
+	$(PYTEST) tests/browser
+
+pictures: ## README's pictures of the status page, in docs/
+	@$(SETUP) apt venv
+	.venv/bin/python -m tests.browser.pictures docs readme
 
 test-vllm: ## tests with real vLLM: minutes, root
 	@$(SETUP) all

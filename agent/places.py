@@ -14,6 +14,8 @@ UNIT_DIRECTORY: Final = Path("/etc/llmagent/units")
 
 OWN_PROFILES: Final = Path("/etc/llmagent/profiles.d")
 SHIPPED_PROFILES: Final = Path("/usr/share/llmagent/profiles")
+MANUAL_DIRECTORY: Final = Path("/usr/share/llmagent/manual")
+"""The manual's pages as HTML, by their names: llmagent-alerts.7.html."""
 
 STATE_DIRECTORY: Final = Path("/var/lib/llmagent")
 """StateDirectory= of llmagent.service; it survives a reboot."""

@@ -136,9 +136,14 @@ class Tab:
         self._session = ""
         self.call("Browser.close")
 
-    def picture(self, file: Path, *, whole: bool = True) -> None:
-        """Writes a PNG of the page: all of it, or what the screen shows."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def picture(self, file: Path, height: int | None = None) -> None:
+        """Writes a PNG of the page's first `height` CSS pixels, or of all of it."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        tall = size["height"] if height is None else height
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": tall, "scale": 1}
+        shot = self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
+        )
         file.write_bytes(base64.b64decode(shot["data"]))
 
     def complaints(self) -> list[str]:

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from agent.core.engine.metrics import Counters
 from agent.core.gpu.reading import ClockEvents, Gpu, GpuMemory, Gpus, PowerLimits
 from agent.core.past.past import Past
-from agent.core.settings.config import Metrics
 from agent.core.state.card import Card
 from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
@@ -28,21 +25,12 @@ from agent.core.view.snapshot import (
     Snapshot,
 )
 from agent.core.view.wishes import PauseView
-from agent.daemon.exporter.exporter import Exporter
-from agent.daemon.exporter.history import History
-from agent.daemon.exporter.page import Page
-from agent.host.store.store import Event, Store
 from tests.given.some_gpus import DRIVER, GIB, H200, RTX4090
 from tests.given.some_snapshot import PHASES
 
 NOW = 1_795_824_000.0
 """When every scene plays: a Saturday in November 2026, at night."""
 MINUTES = 720
-READY = (
-    "document.querySelector('.plot') && document.querySelector('.history li')"
-    " && document.querySelector('.card')"
-)
-"""Script that tells whether the page has shown all that it asks for."""
 
 CHECKS = (
     Check("quantization", "fp8", "fp8", Verdict.PROVEN, "quantization=fp8"),
@@ -279,40 +267,3 @@ SCENES: dict[str, Callable[[], Scene]] = {
         services=("vllm", "embed", "rerank"),
     ),
 }
-
-
-@dataclass
-class Stage:
-    """A scene on the air: what is put into `snapshot` is what the page is told from then on."""
-
-    address: str
-    snapshot: Snapshot
-    store: Store
-    exporter: Exporter
-
-    def happens(self, kind: str, message: str, service: str = "vllm") -> None:
-        """Writes an event of NOW into the history."""
-        self.store.record({}, [Event(NOW, service, kind, message, {})])
-
-
-@contextlib.contextmanager
-def served(scene: Scene, directory: Path) -> Iterator[Stage]:
-    """Serves the scene with the agent's own exporter."""
-    file = directory / "store.db"
-    store, _ = Store.open(file)
-    with store:
-        rows = scene.history
-        store.record({}, [Event(NOW + at, who, kind, text, {}) for at, who, kind, text in rows])
-        past = past_of(scene)
-        page = Page(
-            lambda: stage.snapshot,
-            lambda since: past.document(since, 0.0),
-            History(file).read,
-        )
-        exporter = Exporter(lambda: stage.snapshot, Metrics(port=0), page)
-        stage = Stage(f"http://127.0.0.1:{exporter.port}/", scene.snapshot, store, exporter)
-        exporter.start()
-        try:
-            yield stage
-        finally:
-            exporter.close()

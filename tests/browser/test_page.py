@@ -12,7 +12,8 @@ import pytest
 
 from agent.core.view.snapshot import Snapshot
 from tests.browser.chromium import Tab, chromium
-from tests.browser.scenes import CHAT, HELD, NOW, READY, SCENES, Stage, served, snapshot
+from tests.browser.scenes import CHAT, HELD, NOW, SCENES, snapshot
+from tests.browser.stage import READY, Stage, served
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 HOSTILE = "<img src=x onerror=window.pwned=1>"
@@ -133,26 +134,6 @@ def test_the_policy_stops_a_script_that_is_written_into_the_page(tab: Tab, stage
     refused = "fetch('http://127.0.0.2:1/').then(() => 'asked', (error) => error.name)"
     assert tab.run(refused) == "TypeError"
     assert any("Content Security Policy" in text for text in tab.complaints())
-
-
-def test_a_keyboard_reaches_everything_in_the_order_of_the_page(tab: Tab, stage: Stage) -> None:
-    tab.open(stage.address, READY)
-    order = []
-    for _ in range(40):
-        tab.press("Tab")
-        here = tab.run(
-            "[document.activeElement.innerText || document.activeElement.id || "
-            "document.activeElement.name || document.activeElement.tagName, "
-            "getComputedStyle(document.activeElement).outlineStyle]"
-        )
-        if here[0] == "BODY" or here in order:
-            break
-        order.append(here)
-    names = [name for name, _ in order]
-    assert names[:5] == ["Skip to the content", "Services", "GPUs", "Last hours", "History"]
-    assert names[-5:] == ["moment", "all\nllmagent itself\nvllm", names[-3], "by-text", "Metrics"]
-    assert "Evidence" in names
-    assert "hours" in names
 
 
 def test_the_moment_of_the_plots_is_moved_with_the_keyboard(tab: Tab, stage: Stage) -> None:

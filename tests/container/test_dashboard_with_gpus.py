@@ -86,6 +86,10 @@ def test_every_query_of_the_dashboard_shows_what_the_installed_agent_sees(
             missing = unanswered(machine)
         assert missing.keys() == NOT_HERE.keys(), missing
         assert NOT_HERE["Memory, B"] in missing["Memory, B"]
+        past: Any = machine.box.http_get(9836, "/past.json").json()
+        assert "requests_running" in past["services"]["vllm"]
+        assert len(past["gpus"]) == 2
+        assert all("power_watts" in card for card in past["gpus"].values())
     finally:
         server.terminate()
         server.communicate(timeout=30)

@@ -126,6 +126,9 @@ def test_a_fresh_install_runs_and_waits_for_a_service(installed: Container) -> N
     status = json.loads(installed.run(["llmagent", "status", "--format", "json"]).stdout)
     assert status["services"] == {}
     assert "llmagent_build_info" in installed.http_get(9836, "/metrics").body
+    for path in ("/", "/page.js", "/status.json", "/past.json", "/manual/llmagent-alerts.7.html"):
+        assert installed.http_get(9836, path).status == 200, path
+    assert '"events":[{' in installed.http_get(9836, "/events.json").body
     assert "Traceback" not in installed.journal("llmagent.service")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agent.config.agent_toml import parse as parse_agent_toml
 from agent.core.engine.metrics import scan
+from agent.core.past.past import Past
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
@@ -22,15 +23,20 @@ from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.state.rows.stored import state_of
 from agent.core.state.steering.requests import BadRequestError, request_of
+from agent.daemon.exporter.history import History
+from agent.daemon.exporter.http_server import parse_head
+from agent.daemon.exporter.page import Page
 from agent.errors import ConfigError, UsageError
 from agent.host.models.files import weights_gib
 from agent.host.models.json_file import parse as parse_json
 from agent.host.models.known import known_models
 from agent.host.probes.model import model_files
+from agent.host.store.store import Event, Store
 from agent.host.vllm.api import VllmApi
 from agent.host.web.config_file import read_web_config
 from tests.fuzz.driver import Border
 from tests.fuzz.log import log
+from tests.given.some_snapshot import SNAPSHOT
 from tests.rig.paths import REPO
 
 METRICS = b"""\
@@ -184,6 +190,42 @@ def web_config(directory: Path) -> Border:
     return Border("web-config", take, WEB, words)
 
 
+def page(directory: Path) -> Border:
+    """Return the border of the status page: what a browser, or anybody, asks the metrics port."""
+    store, _ = Store.open(directory / "page.db")
+    with store:
+        store.record({}, [Event(float(n), "vllm", "start", f"start {n}", {}) for n in range(9)])
+    past = Past()
+    shown = Page(
+        lambda: SNAPSHOT, lambda since: past.document(since, 0.0), History(store.path).read
+    )
+
+    def take(content: bytes) -> None:
+        request = parse_head(content)
+        answer = None if request is None else shown.answer(request)
+        assert answer is None or answer.status in (200, 304, 400, 404, 503)
+
+    paths = (
+        b"/",
+        b"/status.json",
+        b"/past.json?since=60",
+        b"/events.json?before=5",
+        b"/manual/a.7.html",
+    )
+    seeds = [b"GET " + path + b" HTTP/1.1\r\nAccept-Encoding: gzip" for path in paths]
+    words = (
+        b"?after=",
+        b"&before=",
+        b"%00",
+        b"../",
+        b"/manual/",
+        b"If-None-Match: ",
+        b"1e999",
+        b"gzip;q=0",
+    )
+    return Border("page", take, seeds, words)
+
+
 def state() -> Border:
     """Return the border of the store's rows: those of each released version."""
     stored = REPO / "tests/unit/core/state/stored"
@@ -238,5 +280,5 @@ def borders() -> Iterator[dict[str, Border]]:
             control,
         )
         every = [make() for make in plain]
-        every += [web, checkpoint(Path(one)), web_config(Path(two))]
+        every += [web, checkpoint(Path(one)), web_config(Path(two)), page(Path(two))]
         yield {border.name: border for border in every}

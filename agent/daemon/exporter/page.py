@@ -4,6 +4,7 @@
 | path | is |
 |---|---|
 | / page.css page.js icon.svg | the page; nothing in it comes from another host |
+| /manual/NAME.SECTION.html | the manual, for who reads of an alert on a telephone |
 | /status.json | what status.json has, and `needs`: what needs a person, worst first |
 | /past.json?since=SECONDS | the last hours, see `agent.core.past`; `since` in Unix time |
 | /events.json?before=ID, ?after=ID | a part of the history, oldest first, see `document_of` |
@@ -14,11 +15,13 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import threading
 import zlib
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,13 +31,16 @@ from agent.core.view.needs import needs_a_person
 from agent.core.view.snapshot import Snapshot, to_json
 from agent.daemon.exporter.http_server import Request, Response, plain
 from agent.errors import AgentError
+from agent.places import MANUAL_DIRECTORY
 
 FILES: Mapping[str, tuple[str, str]] = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/manual.css": ("manual.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_MANUAL = re.compile(r"/manual/([a-z-]{1,40}(?:\.[a-z]{1,10})?\.[1-8]\.html)")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -70,11 +76,13 @@ class Page:
         snapshot: Callable[[], Snapshot],
         past: Callable[[float], Mapping[str, Any]],
         events: Callable[[int | None, int | None], Mapping[str, Any]],
+        manual: Path = MANUAL_DIRECTORY,
     ) -> None:
         """`past` is asked with a time since the epoch, `events` with `after` and `before`."""
         self._snapshot = snapshot
         self._past = past
         self._events = events
+        self._manual_directory = manual
         self._turn = threading.Lock()
 
     def answer(self, request: Request) -> Response | None:
@@ -82,6 +90,8 @@ class Page:
         if request.path in FILES:
             name, content_type = FILES[request.path]
             return self._packed(request, content_type, _file(name))
+        if manual := _MANUAL.fullmatch(request.path):
+            return self._manual(request, manual[1])
         try:
             match request.path:
                 case "/status.json":
@@ -93,13 +103,17 @@ class Page:
                     after, before = _number(request, "after"), _number(request, "before")
                     return self._in_turn(request, lambda: self._events(_id(after), _id(before)))
         except BadQuestionError as error:
-            return Response(
-                HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", f"{error}\n".encode()
-            )
+            return _sentence(HTTPStatus.BAD_REQUEST, error)
         except AgentError as error:
-            body = f"{error}\n".encode()
-            return Response(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", body)
+            return _sentence(HTTPStatus.SERVICE_UNAVAILABLE, error)
         return None
+
+    def _manual(self, request: Request, name: str) -> Response:
+        try:
+            body = (self._manual_directory / name).read_bytes()
+        except OSError:
+            return plain(HTTPStatus.NOT_FOUND)
+        return self._packed(request, "text/html; charset=utf-8", body)
 
     def _in_turn(self, request: Request, make: Callable[[], Mapping[str, Any]]) -> Response:
         if not self._turn.acquire(timeout=WAIT_SECONDS):
@@ -130,6 +144,10 @@ def status_document(snapshot: Snapshot) -> dict[str, Any]:
     document: dict[str, Any] = plain_values(to_json(snapshot))
     document["needs"] = [encode(need) for need in needs_a_person(document)]
     return document
+
+
+def _sentence(status: HTTPStatus, error: AgentError) -> Response:
+    return Response(status, "text/plain; charset=utf-8", f"{error}\n".encode())
 
 
 def accepts_gzip(request: Request) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from agent.host.store.store import Event, Store
 from tests.browser.scenes import SCENES, past_of
 from tests.given.some_gpus import some_gpus
 from tests.given.some_snapshot import SNAPSHOT
+from tests.rig.paths import REPO
 from tests.unit.daemon.exporter.test_exporter import PASSWORD_HASH, get
 
 AT = 1_000_000_020.0
@@ -119,6 +121,26 @@ def test_a_browser_that_has_it_already_is_told_so(store: Path) -> None:
         assert gzip.decompress(first.body) == asked(page, path).body
         again = asked(page, path, if_none_match=headers["ETag"])
         assert (again.status, again.body) == (304, b"")
+
+
+def test_the_manual_is_read_on_a_telephone_at_the_alert_s_own_entry(
+    store: Path, tmp_path: Path
+) -> None:
+    made = subprocess.run(
+        [REPO / "packaging/make-manual", tmp_path / "manual"], check=True, capture_output=True
+    )
+    assert made.stderr == b""
+    (tmp_path / "secret.7.html").write_text("not of the manual")
+    nothing: Mapping[str, Any] = {}
+    page = Page(lambda: SNAPSHOT, lambda _: nothing, lambda _a, _b: nothing, tmp_path / "manual")
+    alerts = asked(page, "/manual/llmagent-alerts.7.html").body.decode()
+    assert 'id="LlmagentServiceHeld"' in alerts
+    assert 'name="viewport"' in alerts
+    assert 'href="../manual.css"' in alerts
+    assert asked(page, "/manual/agent.toml.5.html").status == 200
+    assert asked(page, "/manual/nothing.7.html").status == 404
+    for outside in ("/manual/../secret.7.html", "/manual/%2e%2e/secret.7.html", "/manual/"):
+        assert page.answer(Request("GET", outside, {})) is None
 
 
 def test_a_client_that_refuses_gzip_gets_none(store: Path) -> None:
