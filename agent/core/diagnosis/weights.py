@@ -46,6 +46,8 @@ WARNED: Final = 0.5
 """A mere warning, or an error that was caught: it stays before any symptom."""
 QUOTED_CODE: Final = 0.3
 """A traceback quotes the code that raises: the exception itself follows, and is preferred."""
+PLACE_LOST: Final = 0.2
+"""An exception of which no frame survived: it may be printed again, with its frames."""
 HANDLED: Final = 0.25
 """An exception that was being handled when the next one came, or whose place tells no class."""
 
@@ -86,4 +88,5 @@ def weight_of_line(
 def weight_of_place(placed: Placed) -> float:
     """Return the weight of an exception that only its place explains."""
     weight = PLACED_BY_WORDS if placed.by_words else PLACED_BY_FRAMES
+    weight += PLACE_LOST if not placed.frame and not placed.by_words else 0.0
     return weight if placed.failure is not None else weight + HANDLED
