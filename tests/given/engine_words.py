@@ -102,6 +102,12 @@ WORDS: dict[FailureClass, tuple[str, ...]] = {
         "RuntimeError: CUDA error: all CUDA-capable devices are busy or unavailable",
         "torch.AcceleratorError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
     ),
+    F.CUDA_REINIT_IN_FORK: (
+        "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with "
+        "multiprocessing, you must use the 'spawn' start method",
+        "RuntimeError: Cannot re-initialize HIP in forked subprocess. To use HIP with "
+        "multiprocessing, you must use the 'spawn' start method",
+    ),
     F.NCCL_ERROR: (
         "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
         "torch.distributed.DistBackendError: NCCL error in: /src/NCCLUtils.cpp:77, unhandled cuda error, NCCL version 2.27.3",
