@@ -86,7 +86,8 @@ class Facts:
     """The front end says that its engine's process is gone, after which it only ends itself."""
 
     start_method: str | None = None
-    """How the processes are started, where vLLM says that it is not as it was told."""
+    """How the processes are started: "spawn" where vLLM says that it overrules what it was told,
+    "fork" where the engine's process was there too soon to have imported anything."""
 
     startup_plan: str | None = None
     """vLLM's own: "applied", which the agent did not ask for, or "not applied"."""

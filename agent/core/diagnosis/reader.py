@@ -15,7 +15,7 @@ from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
-from agent.core.diagnosis.stage_marks import mark
+from agent.core.diagnosis.stage_marks import forked, mark
 from agent.core.diagnosis.weights import SYMPTOM
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.failures.meaning import advice_for_class, transient
@@ -218,6 +218,9 @@ class LogReader:
         of_a_trace = of_a_trace or self._run.tracebacks.within(line.process)
         if matches and not self._stages.over:
             mark(self._stages, matches, self._at, line.stamp or self._run.stamp)
+            proof = forked(self._stages.seen, line.process) if self._at is not None else ""
+            if proof:
+                self._run.book.learn("start_method", "fork", proof, weak=True)
         if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
             if self._run.take(line, matches):
                 self._activity += 1

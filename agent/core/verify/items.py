@@ -129,7 +129,7 @@ def _checks(
             Wanted(settings.start_method),
             _said(log, "start_method", log.start_method),
             operator.eq,
-            "the log tells it only where it is not as asked",
+            "the log does not tell it",
         )
     yield _model_id(settings, api)
     yield _work(api)

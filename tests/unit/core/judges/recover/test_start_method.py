@@ -124,6 +124,23 @@ def test_an_engine_that_spawned_all_the_same_is_told(line: str, expected: Verdic
 
 
 @pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.4, Verdict.PROVEN), (3.0, Verdict.UNKNOWN), (9.0, Verdict.UNKNOWN)]
+)
+def test_an_engine_that_is_there_at_once_was_forked(seconds: float, expected: Verdict) -> None:
+    reader = LogReader(load_signatures())
+    reader.began(100.0)
+    server, engine = "(APIServer pid=7) INFO 11-21 03:00:08", "(EngineCore pid=9) INFO 11-21"
+    reader.feed(f"{server} [utils.py:233] non-default args: {{'model': 'm'}}", 107.0)
+    reader.feed(f"{server} [model.py:1510] Using max model len 8192", 107.2)
+    line = "Initializing a V1 LLM engine (v0.32.0) with config: model='m'"
+    reader.feed(f"{engine} 03:00:09 [core.py:77] {line}", 107.2 + seconds)
+    settings = Settings("vllm", "/srv/m", start_method="fork")
+    checks = verify(settings, Expectations(), reader.facts, ApiFacts())
+    (found,) = [check for check in checks if check.item == "start_method"]
+    assert found.verdict is expected
+
+
+@pytest.mark.parametrize(
     ("more", "why"),
     [
         ('extra_args = ["--numa-bind"]', "--numa-bind needs spawn"),
