@@ -30,6 +30,7 @@ COMMANDS = (
     "restart",
     "drain",
     "notify",
+    "drill",
     "events",
     "diagnose",
     "bench",
@@ -39,7 +40,7 @@ COMMANDS = (
 )
 """Each is a module of agent.cli, in the order in which `llmagent --help` shows them."""
 
-STEERING = ("pause", "resume", "restart", "drain", "notify")
+STEERING = ("pause", "resume", "restart", "drain", "notify", "drill")
 _MODULES = MappingProxyType(
     {
         "import": "beginning.take_in",

@@ -62,7 +62,7 @@ from agent.core.judges.service import (
     wishes,
 )
 from agent.core.judges.start import fetching, leftovers, planning
-from agent.core.judges.turn import Turn
+from agent.core.judges.turn import AGENT, Turn
 from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import (
     ActionDone,
@@ -122,6 +122,8 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
         case OperatorAsked():
             steering.on_asked(turn, observation)
         case Sent():
+            if said := post.sentence(turn.outbox, observation):
+                turn.tell(AGENT, "told", said)
             turn.outbox = post.on_sent(turn.outbox, observation)
         case HostExamined():
             checkup.on_examined(turn, observation)

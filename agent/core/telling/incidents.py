@@ -14,6 +14,7 @@ from agent.core.state.telling.outbox import Entry, Incident, Outbox
 from agent.core.telling.kinds import KINDS
 
 MOST_ENTRIES = 40
+DRILL = "drill"
 LONGEST_TEXT = 300
 LONGEST_TO_DO = 400
 
@@ -28,11 +29,14 @@ def hear(box: Outbox, line: News, at: float) -> Outbox:
         return _held(_over(box, service), line, at)
     if kind in ("died", "kill") and service:
         return box if incident is not None else _with(box, service, _opened(line, at))
+    if kind == DRILL and line.data.get("kill"):
+        return _with(box, service, Incident(at, DRILL))
     if incident is None:
         return _other(box, line, at)
     match kind:
         case "failure":
             cause = f"{line.data.get('class', 'unknown')} while {line.data.get('engine_phase')}"
+            cause = f"{DRILL}: {cause}" if incident.cause.startswith(DRILL) else cause
             return _with(box, service, replace(incident, cause=clean(cause)))
         case "start":
             return _with(box, service, replace(incident, starts=incident.starts + 1))

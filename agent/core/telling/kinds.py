@@ -33,6 +33,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "answer-changed": Kind(
             C, "the model answers a fixed question otherwise than before: `llmagent verify`"
         ),
+        "drill": Kind(C),
         "driver-problem": Kind(W),
         "heat-critical": Kind(W),
         "mismatch": Kind(W),
@@ -79,6 +80,6 @@ OF_AN_INCIDENT = frozenset(
 NOT_TOLD = frozenset(
     {"adopted", "configured", "decided", "driver", "evidence", "found", "gpu-new", "linked", "plan"}
     | {"power", "power-drift", "power-lowered", "power-raised", "ready", "reaped", "remedy"}
-    | {"settled", "started", "stop", "wait", "fetch"}
+    | {"settled", "started", "stop", "told", "wait", "fetch"}
 )
 """Kinds that are steps of what is told otherwise, or only of use to who looks."""

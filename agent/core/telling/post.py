@@ -20,14 +20,14 @@ from agent.core.telling.incidents import hear, lines_of, long_ones
 
 GATHER_SECONDS: Mapping[Severity, float] = {
     Severity.CRITICAL: 5.0,
-    Severity.WARNING: 30.0,
-    Severity.INFO: 30.0,
+    Severity.WARNING: 15.0,
+    Severity.INFO: 15.0,
 }
 """What comes within so long is one message."""
 
 SPAN_SECONDS = 12 * HOUR_SECONDS
 GAPS_SECONDS: Mapping[Severity, tuple[float, ...]] = {
-    Severity.CRITICAL: (0.0, 60.0, 300.0, 2 * HOUR_SECONDS, 4 * HOUR_SECONDS),
+    Severity.CRITICAL: (0.0, 15.0, 300.0, 2 * HOUR_SECONDS, 4 * HOUR_SECONDS),
     Severity.WARNING: (0.0, 300.0, 1800.0),
     Severity.INFO: (0.0, 300.0, 1800.0),
 }
@@ -90,6 +90,14 @@ def on_sent(box: Outbox, sent: Sent) -> Outbox:
         given_up=box.given_up + (0 if sent.sent else sum(message is None for message in after)),
         live=replace(box.live, under_way=0),
     )
+
+
+def sentence(box: Outbox, sent: Sent) -> str:
+    """Return what the history says of a message that somebody took; "" for nothing."""
+    message = next((one for one in box.messages if one.number == sent.number), None)
+    if message is None or not sent.took:
+        return ""
+    return f"told {', '.join(sent.took)}: {message.title}"
 
 
 def _after(message: Message, sent: Sent) -> Message | None:

@@ -36,4 +36,5 @@ class NotifyEffector:
         failed = [one for one in told if one.problem]
         left = tuple(one.name for one in failed if one.name)
         problem = "; ".join(f"{one.name} {one.problem}".strip() for one in failed)
-        return Sent(self._clock(), number, sent=not failed, left=left, problem=problem)
+        took = tuple(one.name for one in told if not one.problem)
+        return Sent(self._clock(), number, sent=not failed, left=left, problem=problem, took=took)

@@ -96,9 +96,7 @@ def _run(what: str, file: str, document: dict[str, object]) -> tuple[Told, ...]:
     except OSError as error:
         return (Told("", f"systemd-run cannot be run: {error.strerror}"),)
     told = tuple(_told(done.stdout))
-    if done.returncode == 0 and told:
-        return told
-    if any(one.problem for one in told):
+    if done.returncode == 0 or any(one.problem for one in told):
         return told
     last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
     return (*told, Told("", plain(f"status {done.returncode}: {last}", LONGEST)))

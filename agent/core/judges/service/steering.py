@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from agent.core.judges.service import wishes
+from agent.core.judges.service import drill, wishes
 from agent.core.judges.turn import AGENT, Turn
 from agent.core.measures import HOUR_SECONDS
 from agent.core.state.phases import RUNS, Phase
@@ -18,6 +18,7 @@ from agent.core.state.service import ServiceState
 from agent.core.state.steering.requests import (
     Answer,
     AskDrain,
+    AskDrill,
     AskPause,
     AskRestart,
     AskResume,
@@ -52,6 +53,8 @@ def _take(turn: Turn, asked: OperatorAsked) -> str:
             return _restart(turn, asked.request, asked)
         case AskDrain():
             return _drain(turn, asked.request, asked.by)
+        case AskDrill():
+            return _drill(turn, asked.request, asked.by)
         case _:
             assert_never(asked.request)
 
@@ -161,6 +164,14 @@ def _drain(turn: Turn, request: AskDrain, by: str) -> str:
         f"{s.name} is stopped once no request runs or waits, in {limit} at the latest. New requests"
         " are still taken: vLLM itself has no way to refuse them, so send clients elsewhere first"
     )
+
+
+def _drill(turn: Turn, request: AskDrill, by: str) -> str:
+    s = _named(turn, request.service)
+    _is_free(turn, s)
+    if why := drill.why_not(turn, s, request.fault):
+        raise _RefusedError(why)
+    return drill.begin(turn, s, request, by)
 
 
 def _is_free(turn: Turn, s: ServiceState) -> None:

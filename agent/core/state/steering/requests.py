@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -70,7 +71,26 @@ class AskDrain:
     seconds: float
 
 
-Request = AskPause | AskResume | AskRestart | AskDrain
+class Fault(StrEnum):
+    """What a drill may bring about; all but KILL are only pretended."""
+
+    KILL = "kill"
+    HOT = "hot"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class AskDrill:
+    """Let an operator see what comes of a fault.
+
+    KILL is only announced by this: whoever asks kills the engine's process after the answer.
+    """
+
+    service: str
+    fault: Fault
+
+
+Request = AskPause | AskResume | AskRestart | AskDrain | AskDrill
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +165,22 @@ def _drain(document: dict[str, Any]) -> Request:
     return AskDrain(service, _number(document, "seconds", 0.0, LONGEST_DRAIN_SECONDS))
 
 
+def _drill(document: dict[str, Any]) -> Request:
+    service, fault = _named(document), document.pop("fault", None)
+    if not isinstance(fault, str) or fault not in set(Fault):
+        known = ", ".join(Fault)
+        raise BadRequestError(f"fault is {_shown(fault)}; known: {known}")
+    return AskDrill(service, Fault(fault))
+
+
 _MAKERS: Mapping[str, Callable[[dict[str, Any]], Request]] = MappingProxyType(
-    {"pause": _pause, "resume": _resume, "restart": _restart, "drain": _drain}
+    {
+        "pause": _pause,
+        "resume": _resume,
+        "restart": _restart,
+        "drain": _drain,
+        "drill": _drill,
+    }
 )
 
 

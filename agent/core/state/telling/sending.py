@@ -37,3 +37,5 @@ class Sent:
     sent: bool
     left: tuple[str, ...] = ()
     problem: str = ""
+    took: tuple[str, ...] = ()
+    """Who was told."""

@@ -331,3 +331,15 @@ def test_every_kind_of_news_is_told_or_left_out_on_purpose() -> None:
     known = {*KINDS, *OF_AN_INCIDENT, *NOT_TOLD}
     words = {kind for kind in kinds_in_the_source() if kind and " " not in kind}
     assert words - known == set()
+
+
+def test_the_message_of_a_drill_says_so() -> None:
+    night = Night()
+    night.hears("drill", "drill: the engine of vllm is killed by root", kill=True)
+    night.dies_and_comes_back()
+    night.passes(HOUR)
+    ((_, message),) = night.sent
+    assert message.title.startswith("vllm was away for 60 s: drill: oom-runtime while serving")
+    night.hears("drill", "drill: GPU 0 is pretended to be hot. To do: nothing", kill=False)
+    night.passes(HOUR)
+    assert night.sent[-1][1].title.endswith("drill: GPU 0 is pretended to be hot.")

@@ -20,9 +20,11 @@ from agent.core.state.phases import Phase
 from agent.core.state.steering.requests import (
     Answer,
     AskDrain,
+    AskDrill,
     AskPause,
     AskRestart,
     AskResume,
+    Fault,
     OperatorAsked,
     Request,
 )
@@ -383,3 +385,27 @@ def test_whatever_is_asked_and_happens_nothing_is_done_in_a_pause(
 )
 def test_a_time_is_said_as_a_person_says_it(seconds: float, words: str) -> None:
     assert spoken(seconds) == words
+
+
+# --- drill ---
+
+
+def test_a_drill_is_told_as_one_and_changes_nothing() -> None:
+    host = serving()
+    before = host.service()
+    done = acted(host)
+    assert ask(host, AskDrill("vllm", Fault.REFUSE)).done
+    assert told(host, "drill")[0].startswith("drill: agent.toml is pretended to be refused")
+    assert ask(host, AskDrill("vllm", Fault.KILL)).message == "vllm may be killed now"
+    assert (host.service(), done) == (before, [])
+
+
+def test_a_drill_that_would_do_harm_or_show_nothing_is_refused() -> None:
+    host = serving()
+    assert ask(host, AskDrill("vllm", Fault.HOT)).message == "no GPU is known on this host"
+    host.operator_stops()
+    answer = ask(host, AskDrill("vllm", Fault.KILL))
+    assert not answer.done
+    assert "only what serves can be brought back" in answer.message
+    ask(host, AskPause("vllm", HOUR))
+    assert "is paused" in ask(host, AskDrill("vllm", Fault.REFUSE)).message
