@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.core.settings.service import TUNABLES, Settings, Tunable
-from agent.core.state.actions import Fetch, Reap, Start, Stop
+from agent.core.state.actions import EndRun, Fetch, Reap, Start, Stop
 from agent.core.state.host import Decision, HostState
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
@@ -85,7 +85,7 @@ class Watcher:
                     self._start(before.services.get(action.service), now, action)
                 case Stop():
                     self._stop(before.services.get(action.service), action)
-                case Reap() | Fetch():
+                case Reap() | Fetch() | EndRun():
                     self._is_not_paused(action.service, "cleaned up or fetched for")
                 case Answer() if action.done:
                     self._acknowledged(self._agent.asked[action.number])

@@ -14,7 +14,7 @@ from agent.core.failures.classes import FailureClass
 from agent.core.judges.service.steering import spoken
 from agent.core.measures import DAY_SECONDS, HOUR_SECONDS
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.actions import Action, Fetch, Reap, Start, Stop
+from agent.core.state.actions import Action, EndRun, Fetch, Reap, Start, Stop
 from agent.core.state.host import Decision
 from agent.core.state.phases import Phase
 from agent.core.state.steering.requests import (
@@ -31,7 +31,7 @@ from agent.core.state.steering.requests import (
 from tests.given.simulated_host import SimulatedHost
 
 HOUR = HOUR_SECONDS
-ACTS = (Start, Stop, Reap, Fetch)
+ACTS = (Start, Stop, Reap, Fetch, EndRun)
 
 
 def serving(*, idle: bool = False) -> SimulatedHost:
