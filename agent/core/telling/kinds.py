@@ -78,19 +78,8 @@ OF_AN_INCIDENT = frozenset(
 """Kinds that `agent.core.telling.incidents` makes one story of."""
 
 NOT_TOLD = frozenset(
-    {
-        "adopted",
-        "configured",
-        "decided",
-        "driver",
-        "ended",
-        "evidence",
-        "found",
-        "gpu-new",
-        "linked",
-        "plan",
-    }
-    | {"power", "power-drift", "power-lowered", "power-raised", "ready", "reaped", "remedy"}
-    | {"settled", "started", "stop", "told", "wait", "fetch"}
+    {"adopted", "configured", "decided", "driver", "ended", "evidence", "found", "gpu-new"}
+    | {"linked", "plan", "power", "power-drift", "power-lowered", "power-raised", "ready"}
+    | {"reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}
 )
 """Kinds that are steps of what is told otherwise, or only of use to who looks."""
