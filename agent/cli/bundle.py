@@ -11,6 +11,8 @@ import argparse
 import contextlib
 import io
 import json
+import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +60,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Collect, write, and say what is in it; raises HostLacksError where it cannot be written."""
     now = time.time()
+    if os.geteuid() != 0:
+        print("bundle: run it as root for the journals and the history", file=sys.stderr)
     path = args.output or Path(time.strftime(f"{FOLDER}-%Y%m%d-%H%M%S.tar.gz"))
     if path.exists():
         raise HostLacksError(f"{path} is there already; name another with --output")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import tomli_w
 
+from agent.core.hub.unit import fetch_unit_name
 from agent.core.redaction import Redactor
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
@@ -61,6 +62,8 @@ Told = Callable[[list[str]], str]
 
 def secrets_of(config: Config) -> Iterator[str]:
     """Yield the secrets that the configuration names: they are looked for everywhere."""
+    for named in (config.notify.urls_file, config.notify.dead_mans_switch_file):
+        yield from _lines_of(named)
     for policy in config.services.values():
         settings = policy.settings
         for file in (settings.hf_token_file, settings.api_key_file):
@@ -95,7 +98,8 @@ def parts_of(config_file: Path, config: Config, since: float, told: Told) -> Ite
     yield _part("events.jsonl", "the history", partial(shown, [*_EVENTS, first]))
     yield _part("versions.txt", "versions", partial(_versions, config, redactor))
     engines = [policy.settings.unit for policy in config.services.values()]
-    for unit in ("llmagent.service", *engines):
+    fetches = [fetch_unit_name(name) for name in config.services]
+    for unit in ("llmagent.service", *engines, *fetches):
         yield _part(f"unit/{unit}", "the unit and its state", partial(_unit, unit, redactor))
         journal = partial(_journal, unit, since, redactor, engine=unit in engines)
         yield _part(f"journal/{unit}.txt", "its journal", journal)

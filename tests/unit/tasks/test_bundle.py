@@ -28,7 +28,7 @@ def entry(message):
     print(json.dumps({{"__REALTIME_TIMESTAMP": "1764324000000000", "MESSAGE": message}}))
 if "--dmesg" in sys.argv:
     entry("NVRM: Xid (PCI:0000:01:00): 79, pid=9, name={KEY}")
-elif "--unit=llmagent.service" in sys.argv:
+elif "--unit=vllm.service" not in sys.argv:
     entry("vllm: started with token {HF}")
 else:
     entry("INFO 11-28 10:00:00 [api_server.py:1] vLLM API server version 0.33.0")
