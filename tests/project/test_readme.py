@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from datetime import date
 
 import pytest
 
@@ -63,3 +65,20 @@ def test_the_theory_of_decide_names_every_pass_in_its_order() -> None:
     theory, _, code = (REPO / "agent/core/decide.py").read_text().partition("from __future__")
     told = re.findall(r"(?m)^\d\. ``\w+\.(\w+)``", theory)
     assert told == re.findall(r"(?m)^    \w+\.(\w+)\(turn\)$", code)
+
+
+OLDEST_DAYS = 31
+
+
+def test_the_figures_are_as_old_as_the_program_at_most_a_month() -> None:
+    measured = [date.fromisoformat(day) for day in re.findall(r"`make bench` of (\S+),", README)]
+    assert measured, "README says of which day its figures are"
+    last = ["git", "log", "-1", "--format=%cs", "--", "agent"]
+    said = subprocess.run(
+        last, check=False, capture_output=True, text=True, cwd=REPO
+    ).stdout.strip()
+    if not said:
+        pytest.skip("the day of the last change of the program is known to git alone")
+    for day in measured:
+        age = (date.fromisoformat(said) - day).days
+        assert age <= OLDEST_DAYS, "run make bench, and put its figures and their day into README"
