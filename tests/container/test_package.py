@@ -16,6 +16,7 @@ from tests.project.test_packaging import EXPOSURE
 from tests.rig import binds, scripted
 from tests.rig.container import Container, Suite
 from tests.rig.paths import REPO
+from tests.rig.repacked import packed, unpacked
 
 BUILD: Final = REPO / "packaging/build-deb"
 SUITES: Final[tuple[Suite, ...]] = ("bookworm", "trixie")
@@ -53,6 +54,20 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def first_deb(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the package in the shape of 0.1.0: agent.toml a conffile, the unit below /lib."""
+    tree = unpacked(deb, tmp_path_factory.mktemp("first") / "llmagent")
+    (tree / "usr/share/llmagent/agent.toml").rename(tree / "etc/llmagent/agent.toml")
+    with (tree / "DEBIAN/conffiles").open("a") as conffiles:
+        conffiles.write("/etc/llmagent/agent.toml\n")
+    (tree / "lib").mkdir()
+    (tree / "usr/lib/systemd").rename(tree / "lib/systemd")
+    postinst = tree / "DEBIAN/postinst"
+    postinst.write_text(postinst.read_text().replace("cp /usr/share/llmagent/agent.toml", "false"))
+    return packed(tree, "0.1.0~first")
+
+
+@pytest.fixture(scope="module")
 def next_deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("next"), "--version", NEXT)
 
@@ -68,7 +83,9 @@ def box(boot: Boot, request: pytest.FixtureRequest) -> Container:
 def installed(boot_for_module: Boot, request: pytest.FixtureRequest, deb: Path) -> Container:
     """Returns a machine with the package as it is fresh from apt, for tests that only look."""
     machine = boot_for_module(request.param)
-    machine.install(deb)
+    said = machine.install(deb)
+    # Who has just installed it is told what to type, each line as it is to be typed.
+    assert "sudo llmagent check && sudo systemctl reload llmagent" in said
     return machine
 
 
@@ -122,6 +139,7 @@ def test_a_fresh_install_runs_and_waits_for_a_service(installed: Container) -> N
         "StatusText": "no service configured",
     }
     assert installed.read("/etc/llmagent/agent.toml") == (REPO / "etc/agent.toml").read_text()
+    assert "agent.toml" not in installed.run(["dpkg-query", "-Wf${Conffiles}", "llmagent"]).stdout
     assert "no service is configured" in installed.run(["llmagent", "check"]).stdout
     status = json.loads(installed.run(["llmagent", "status", "--format", "json"]).stdout)
     assert status["services"] == {}
@@ -185,15 +203,19 @@ def test_the_confined_agent_finds_an_engine_in_a_home_that_is_closed(
     assert "--shutdown-timeout=" in box.read(unit)
 
 
-def test_an_upgrade_restarts_the_agent_but_never_vllm(
-    box: Container, deb: Path, next_deb: Path
+def test_an_upgrade_restarts_the_agent_but_never_vllm_and_asks_nothing_about_agent_toml(
+    box: Container, first_deb: Path, next_deb: Path
 ) -> None:
-    box.install(deb)
+    box.install(first_deb)
     vllm = serve(box)
     agent = pid(box, "llmagent.service")
 
-    box.install(next_deb)
+    said = box.install(next_deb)
 
+    # The first release had the file as a conffile, with a question at each change of its comments.
+    assert "onfiguration file" not in said
+    unit = "/usr/lib/systemd/system/llmagent.service"
+    assert box.run(["dpkg-query", "--search", unit]).stdout == f"llmagent: {unit}\n"
     assert pid(box, "llmagent.service") not in ("0", agent)
     assert box.read("/etc/llmagent/agent.toml") == CONFIG
     box.wait_for(lambda: phase(box) == "serving", 30, "the new agent to take vLLM over")
@@ -261,8 +283,10 @@ def test_removal_stops_what_the_agent_runs_and_nothing_else(box: Container, deb:
     box.run(["systemctl", "daemon-reload"])
     box.run(["systemctl", "start", "own"])
 
-    box.run(["apt-get", "remove", "-y", "llmagent"])
+    said = box.run(["apt-get", "remove", "-y", "llmagent"]).stdout
 
+    assert "llmagent: stopping vllm.service\n" in said
+    assert "llmagent: kept: /etc/llmagent /var/lib/llmagent (" in said
     assert box.http_get(8000, "/health").status == 0
     assert box.show("vllm", "ActiveState", "LoadState")["ActiveState"] == "inactive"
     assert not box.run(["find", "/etc/systemd/system", "-name", "vllm.service"]).stdout
@@ -277,8 +301,7 @@ def test_a_package_that_comes_back_keeps_its_history_and_serves_again(
 ) -> None:
     box.install(deb)
     serve(box)
-    said = box.run(["apt-get", "remove", "-y", "llmagent"]).stdout
-    assert "llmagent: stopping vllm.service" in said
+    box.run(["apt-get", "remove", "-y", "llmagent"])
 
     box.install(deb)
 
@@ -311,8 +334,17 @@ def test_a_purge_leaves_nothing_but_the_models_and_their_user(box: Container, de
     box.write("/var/lib/vllm/huggingface/blob", "a model")
     box.write("/etc/systemd/system/vllm.service.d/.keep", "")
     box.run(["rm", "/etc/systemd/system/vllm.service.d/.keep"])
+    box.write("/etc/llmagent/hf_token", "a secret", mode=0o600)
+    box.run(["systemctl", "kill", "--signal=KILL", "llmagent", "vllm"])
 
-    box.run(["apt-get", "purge", "-y", "llmagent"])
+    done = box.run(["apt-get", "purge", "-y", "llmagent"])
+
+    assert (
+        "llmagent: kept: the user vllm, the group llmagent, models and caches: /var/lib/vllm"
+        in done.stdout
+    )
+    assert "warning" not in done.stdout + done.stderr
+    assert not box.run(["systemctl", "--failed", "--quiet", "--no-legend", "list-units"]).stdout
 
     box.run(["rm", "-f", f"/tmp/{deb.name}"])
     left = {path for path in files(box) - before if not KEPT.fullmatch(path)}

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signed repository as hosts see it: install from it, and upgrade in the night by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+from jsonschema import Draft7Validator
+
+from tests.conftest import Boot
+from tests.rig import binds, paths
+from tests.rig.container import Container, Suite
+from tests.rig.installed import CONFIG, Agent, deb, service_table
+from tests.rig.nspawn import Bind
+from tests.rig.repacked import packed, unpacked
+
+BUILD: Final = paths.REPO / "packaging/build-apt-repo"
+PAGE: Final = paths.REPO / "packaging/man/llmagent-upgrade.7"
+URL: Final = "http://127.0.0.1:8099"
+NEXT: Final = "9.0.0"
+
+
+class Repository:
+    """A repository on this machine, with a key that lives as long as the test."""
+
+    def __init__(self, here: Path) -> None:
+        self._files = here / "apt"
+        self._home = here / "gnupg"
+        self._home.mkdir(mode=0o700)
+        self.key = self.make_key("archive")
+
+    def _run(self, *argv: str | Path) -> str:
+        environment = {**os.environ, "GNUPGHOME": str(self._home)}
+        argv = tuple(str(word) for word in argv)
+        return subprocess.run(
+            argv, check=True, capture_output=True, text=True, env=environment
+        ).stdout
+
+    def make_key(self, name: str) -> str:
+        """Returns the fingerprint of a new key."""
+        quiet = ["--batch", "--quiet", "--passphrase", ""]
+        self._run("gpg", *quiet, "--quick-generate-key", name, "ed25519", "sign", "never")
+        listed = self._run("gpg", "--batch", "--with-colons", "--list-secret-keys", name)
+        fingerprint = re.search(r"(?m)^fpr:+([0-9A-F]+):", listed)
+        assert fingerprint is not None
+        return fingerprint[1]
+
+    def publish(self, package: Path, key: str) -> Path:
+        """Adds a package; returns the repository's directory."""
+        self._run(BUILD, "--key", key, "--url", URL, "--output", self._files, package)
+        return self._files
+
+    def close(self) -> None:
+        """Ends gpg's agent, which would outlive the test."""
+        self._run("gpgconf", "--kill", "all")
+
+
+def upgrades(suite: Suite) -> Bind:
+    """Returns the distribution's unattended-upgrades with what it needs."""
+    part: paths.Part = "upgrades-bookworm" if suite == "bookworm" else "upgrades-trixie"
+    return Bind(paths.part(part), "/srv/upgrades")
+
+
+def the_pattern() -> str:
+    """Returns the line that the manual has operators write for unattended-upgrades."""
+    line = re.search(r"(?m)^Unattended-Upgrade::Origins-Pattern .*;$", PAGE.read_text())
+    assert line is not None
+    return line[0] + "\n"
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_a_host_installs_from_the_signed_repository_and_upgrades_by_itself(
+    boot: Boot, suite: Suite, tmp_path: Path
+) -> None:
+    box = boot(suite, binds=[binds.scripted_engine(), upgrades(suite)])
+    repository = Repository(tmp_path)
+    try:
+        _install_and_upgrade(box, repository, tmp_path)
+    finally:
+        repository.close()
+
+
+def _install_and_upgrade(box: Container, repository: Repository, here: Path) -> None:
+    box.put(repository.publish(deb(), repository.key), "/srv/apt")
+    serve = ["python3", "-m", "http.server", "--bind=127.0.0.1", "--directory=/srv/apt", "8099"]
+    box.run(["systemd-run", "--quiet", "--unit=web", *serve])
+    # This machine reaches no other archive; the packages of unattended-upgrades are on its disk.
+    box.run(["sh", "-c", "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*"])
+    box.run(["sh", "-c", "apt-get install -y /srv/upgrades/*.deb"], timeout=180)
+    box.wait_for(lambda: box.http_get(8099, "/llmagent.sources").status == 200, 10, "the web")
+    sources = "/etc/apt/sources.list.d/llmagent.sources"
+    box.run(["curl", "-sfo", sources, f"{URL}/llmagent.sources"])
+    told = box.run(["apt-get", "update"])
+    assert not re.search(r"(?m)^(W|E|N):", told.stdout + told.stderr), told.stdout + told.stderr
+    box.run(["apt-get", "install", "-y", "llmagent"], timeout=180)
+    agent = Agent(box)
+    agent.give_a_model()
+    agent.configure(service_table())
+    agent.wait("serving")
+    edited = box.read(CONFIG)
+    vllm, daemon = agent.pid("vllm.service"), agent.pid("llmagent.service")
+    _what_is_printed_is_as_the_shipped_schemas_say(box)
+
+    newer = packed(unpacked(deb(), here / "llmagent"), NEXT)
+    box.put(repository.publish(newer, repository.key), "/srv/apt")
+    box.write("/etc/apt/apt.conf.d/52llmagent", the_pattern())
+    box.run(["apt-get", "update"])
+    said = box.run(["unattended-upgrade", "--verbose"], timeout=240)
+
+    version = ["dpkg-query", "--show", "--showformat=${Version} ${db:Status-Abbrev}", "llmagent"]
+    assert box.run(version).stdout.split() == [NEXT, "ii"], said.stdout + said.stderr
+    assert box.read(CONFIG) == edited
+    assert agent.pid("llmagent.service") not in (0, daemon)
+    agent.wait("serving")
+    assert agent.pid("vllm.service") == vllm
+    # The way back, which the repository keeps.
+    (was,) = re.findall(r"_([^_]+)_all", deb().name)
+    box.run(["apt-get", "install", "-y", "--allow-downgrades", f"llmagent={was}"], timeout=120)
+    assert box.run(version).stdout.split() == [was, "ii"]
+    assert agent.pid("vllm.service") == vllm
+
+    stranger = repository.make_key("stranger")
+    published = repository.publish(newer, stranger)
+    (published / "llmagent.sources").unlink()
+    box.put(published, "/srv/apt")
+    refused = box.run(["apt-get", "update", "--error-on=any"], check=False)
+    assert refused.returncode != 0
+    assert re.search(r"NO_PUBKEY|Missing key|not.* verified", refused.stdout + refused.stderr)
+
+
+def _what_is_printed_is_as_the_shipped_schemas_say(box: Container) -> None:
+    """Asks each command that needs a daemon or an installed package."""
+    asked = {
+        "status": [],
+        "verify": [],
+        "why": [],
+        "events": [],
+        "doctor": ["--offline"],
+        "check": [],
+        "render": [],
+        "pause": ["vllm", "--for", "1min"],
+        "resume": ["vllm"],
+        "profiles": ["llama-3.1-8b-fp8-rtx4090"],
+        "init": ["--dry-run"],
+        "bundle": ["--output", "/tmp/report.tar.gz"],
+    }
+    for command, words in asked.items():
+        done = box.run(["llmagent", command, *words, "--format", "json"], check=False)
+        schema = json.loads(box.read(f"/usr/share/llmagent/schema/{command}.json"))
+        documents = done.stdout.splitlines() if command == "events" else [done.stdout]
+        assert documents, (command, done.stderr)
+        for document in documents:
+            assert document, (command, done.stderr)
+            wrong = [
+                error.message for error in Draft7Validator(schema).iter_errors(json.loads(document))
+            ]
+            assert wrong == [], (command, document)
+    assert box.run(["stat", "--format=%a", "/tmp/report.tar.gz"]).stdout == "600\n"
