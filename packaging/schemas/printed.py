@@ -235,7 +235,7 @@ def printed() -> dict[str, Schema]:
     checked = {"file": STRING, "ok": BOOLEAN, "services": many(STRING), "mistakes": many(STRING)}
     left_out = many(shape({"what": STRING, "why": STRING}))
     return {
-        "check": shape({**checked, "findings": many(OBSTACLE)}),
+        "check": shape({**checked, "findings": many(OBSTACLE), "on_reload": many(STRING)}),
         "render": shape({"units": many(shape({**rendered, "differs": BOOLEAN}))}),
         "plan": plan(),
         "profiles": profiles(),
