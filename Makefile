@@ -3,7 +3,7 @@
 SETUP := tests/rig/setup
 PYTEST := .venv/bin/pytest
 
-.PHONY: help setup demo pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb clean
+.PHONY: help setup demo pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb apt-repo site clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -25,7 +25,7 @@ test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	$(PYTEST) --numprocesses=logical tests/unit tests/project
 
 test-container: ## tests on booted Debian machines: minutes, root
-	@$(SETUP) venv bookworm trixie podman vllm
+	@$(SETUP) venv bookworm trixie podman vllm upgrades-bookworm upgrades-trixie
 	$(PYTEST) tests/container
 
 test-browser: ## the status page in a real Chromium: half a minute
@@ -59,6 +59,14 @@ catalogue: ## which texts of vLLM's source the log reader does not place (downlo
 deb: ## the Debian package, in dist/
 	@$(SETUP) apt
 	@packaging/build-deb
+
+apt-repo: ## a signed apt repository of the package, in dist/apt (KEY=FINGERPRINT URL=https://...)
+	@$(SETUP) apt
+	@packaging/build-apt-repo --key "$(KEY)" --url "$(URL)" "$$(packaging/build-deb)"
+
+site: ## the manual as a static site, in dist/site
+	@$(SETUP) apt
+	@packaging/build-site
 
 clean: ## removes what was built here; the cache outside the repository stays
 	rm -rf .venv build dist debian .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

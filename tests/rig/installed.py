@@ -67,6 +67,10 @@ class Agent:
     def install(self) -> None:
         """Installs with apt and makes a model folder that the scripted engine never reads."""
         self.box.install(deb())
+        self.give_a_model()
+
+    def give_a_model(self) -> None:
+        """Makes the model folder alone, for a package that came another way."""
         self.box.run(["mkdir", "-p", "/srv/llama"])
         self.box.write("/srv/llama/config.json", "{}")
         self.box.write("/srv/llama/tokenizer.json", "{}")

@@ -12,7 +12,17 @@ REPO: Final = Path(__file__).resolve().parents[2]
 RIG: Final = REPO / "tests/rig"
 SETUP: Final = RIG / "setup"
 
-Part = Literal["bookworm", "trixie", "vllm", "models", "nvml", "peers", "podman"]
+Part = Literal[
+    "bookworm",
+    "trixie",
+    "vllm",
+    "models",
+    "nvml",
+    "peers",
+    "podman",
+    "upgrades-bookworm",
+    "upgrades-trixie",
+]
 
 
 class NotSetUpError(RuntimeError):
