@@ -269,6 +269,17 @@ def printed() -> dict[str, Schema]:
                 "taken_over": BOOLEAN,
             }
         ),
+        "drill": shape(
+            {
+                "service": STRING,
+                "fault": STRING,
+                "serving_seconds": or_null(NUMBER),
+                "told_seconds": or_null(NUMBER),
+                "rows": many(
+                    shape({"seconds": NUMBER, "service": STRING, "kind": STRING, "message": STRING})
+                ),
+            }
+        ),
         "notify": shape({"told": many(shape({"name": STRING, "problem": STRING}))}),
         **dict.fromkeys(["pause", "resume", "restart", "drain"], DONE),
     }
