@@ -30,7 +30,7 @@ READ = frozenset(
     {"image", "command", "entrypoint", "environment", "env_file", "ports", "volumes", "user"}
 )
 _WHY = {
-    "build": "llmagent starts a finished image: build it, and give its name as engine.image",
+    "build": "llmagent starts the finished image: build it before, and anew after each change",
     "depends_on": "llmagent starts the service when its GPUs and its model are ready",
     "networks": "the service listens on the host: others reach it at the host's address",
     "secrets": "name the file with hf_token_file or api_key_file",
@@ -86,11 +86,12 @@ def _engine(
 ) -> Found:
     base, runtime, missing = ground
     left = [Left(f"${{{one}}}", "nothing sets it") for one in dict.fromkeys(missing)]
-    image = str(service.get("image", ""))
+    # What compose builds itself it calls so (Compose v2).
+    image = str(service.get("image") or f"{base.directory.rpartition('/')[2]}-{name}")
     environment = dict(_environment(service, left, read))
     box = Container(
         runtime,
-        image or "built-here/vllm",
+        image,
         mounts=tuple(_mounts(service)),
         ports=tuple(_ports(service)),
         host_network=service.get("network_mode") == "host",

@@ -16,8 +16,8 @@ from agent.core.foreign.variables import expanded
 ReadText = Callable[[str], str | None]
 """Takes the path of a file; returns its text, None where it cannot be read."""
 
-DEEPEST = 4
-"""So many files may read one another."""
+MOST_FILES = 16
+"""So many files are read for one script: they may read one another."""
 
 _ASSIGNMENT = re.compile(
     r"(?:(?P<export>export|declare -x|readonly|local)\s+)?"
@@ -58,7 +58,7 @@ class _Reader:
     left: list[Left] = field(default_factory=list)
     lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
     venv: str = ""
-    deep: int = 0
+    files: int = 0
 
 
 def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
@@ -122,12 +122,11 @@ def _start(reader: _Reader, statement: str) -> None:
 def _source(reader: _Reader, file: str) -> None:
     words = words_of(file, reader.scope)
     text = reader.read(_absolute(words[0], reader.directory)) if words else None
-    if text is None or reader.deep >= DEEPEST:
+    if text is None or reader.files >= MOST_FILES:
         reader.left.append(Left(f"source {file}", "it cannot be read: what it sets is not known"))
         return
-    reader.deep += 1
+    reader.files += 1
     _take(reader, text)
-    reader.deep -= 1
 
 
 def _assign(reader: _Reader, assigned: re.Match[str]) -> bool:

@@ -17,7 +17,9 @@ from agent.host.systemd.unit_files import write_if_changed
 from agent.places import CONFIG_FILE
 from agent.tasks.check_config import Obstacle, Severity, check_config
 from agent.tasks.foreign.accepted import plain_of
+from agent.tasks.look_at_gpus import look_once
 
+NVML_SECONDS = 2.5
 FILE_MODE = 0o640
 SECRET_MODE = 0o600
 
@@ -57,9 +59,9 @@ def addition(taken: Sequence[Imported], file: Path = CONFIG_FILE) -> Addition:
     except ConfigError as error:
         return Addition(file, text, before, after, secrets, mistakes=error.mistakes)
     own = Config(services={name: config.services[name] for name in names})
-    findings = tuple(
-        found for found in check_config(own, run_engine_help=None) if not _comes(found, secrets)
-    )
+    gpus = look_once(NVML_SECONDS) if any("gpus" in one.table for one in taken) else None
+    found = check_config(own, run_engine_help=None, gpus=gpus)
+    findings = tuple(one for one in found if not _comes(one, secrets))
     return Addition(file, text, before, after, secrets, findings=findings)
 
 

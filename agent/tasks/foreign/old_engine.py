@@ -150,7 +150,8 @@ def _unit(old: str, new: str) -> OldUnit:
             f"{old} is made anew at each boot from a file (systemctl cat {old} names it): type "
             "--write instead, and move that file away"
         )
-    return OldUnit(old, answer("is-active", old) != "inactive", enabled == "enabled", standing)
+    active = answer("is-active", old) in ("active", "activating", "reloading")
+    return OldUnit(old, active, enabled == "enabled", standing)
 
 
 def _container(source: Source) -> OldContainer:

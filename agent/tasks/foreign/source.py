@@ -25,7 +25,7 @@ from agent.core.foreign.unit import engine_of_unit, engine_of_words
 from agent.core.foreign.variables import variables_in
 from agent.errors import HostLacksError, UsageError
 from agent.host.files.foreign import open_regular
-from agent.host.files.unit_text import unit_text
+from agent.host.files.unit_text import unit_file, unit_text
 from agent.host.probes.command import output_of
 from agent.host.probes.kernel import engines
 from agent.host.probes.process import home_of, process
@@ -76,6 +76,12 @@ def source_of(what: str | None, line: tuple[str, ...] | None) -> Source:
         raise UsageError(f"{what or 'the command line'}: {error}") from error
 
 
+def is_ours(unit: str) -> bool:
+    """Tell whether a unit, by name or file, is one that llmagent has written."""
+    file = Path(unit) if "/" in unit else unit_file(unit)
+    return file is not None and file.resolve().is_relative_to(UNIT_DIRECTORY)
+
+
 def _here() -> str:
     """Return which engines run here that are not llmagent's, "" for none."""
     own = frozenset(file.name for file in UNIT_DIRECTORY.glob("*.service"))
@@ -112,6 +118,8 @@ def _named(what: str) -> Source:
         return _file(path)
     text = unit_text(what)
     if text is not None:
+        if is_ours(what):
+            raise UsageError(f"{what} is llmagent's own already: see `llmagent status`")
         name = f"{path.name.removesuffix('.service')}.service"
         found = engine_of_unit(name, text, read_text)
         return Source(Kind.UNIT, name, (replace(found, home=home_of(found.user)),))

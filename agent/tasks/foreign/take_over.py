@@ -7,8 +7,9 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def take_over(plan: TakeOver, tell: Tell, status: Path = STATUS_FILE) -> str:
     """
     with _undisturbed():
         began = time.time()
+        new_files = [file for file in map(Path, plan.added.secrets) if not file.exists()]
         try:
             tell(f"{plan.old.name}: stop")
             plan.old.end()
@@ -71,18 +73,22 @@ def take_over(plan: TakeOver, tell: Tell, status: Path = STATUS_FILE) -> str:
         except (AgentError, OSError, KeyboardInterrupt) as error:
             why = str(error) or "it was broken off"
             tell(f"going back: {why}")
-            go_back(plan, tell)
+            go_back(plan, tell, new_files)
             raise NotComeUpError(f"{plan.old.name} is as it was before: {why}") from error
 
 
-def go_back(plan: TakeOver, tell: Tell) -> None:
-    """Have everything as it was; what fails is told, and the rest is done all the same."""
+def go_back(plan: TakeOver, tell: Tell, new_files: Sequence[Path]) -> None:
+    """Have everything as it was; what fails is told, and the rest is done all the same.
+
+    `new_files` are those of secrets that were not there before.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave neither
     unit = f"{plan.service}.service"
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         (f"{plan.added.file} as before", lambda: replace_file(plan.added.file, plan.added.before)),
         ("llmagent reads it", lambda: systemctl("reload", "llmagent.service", seconds=120.0)),
         (f"{unit} ends", lambda: _end_ours(unit)),
+        *((f"{file} goes", partial(file.unlink, missing_ok=True)) for file in new_files),
         (f"{plan.old.name} comes back", plan.old.bring_back),
     )
     for what, step in steps:

@@ -215,3 +215,9 @@ def test_podman_keeps_the_line_that_made_a_container() -> None:
     assert taken.table["gpus"] == [1]
     assert taken.table["engine"]["extra_options"] == ["--cap-add=SYS_NICE"]
     assert taken.table["port"] == 9000
+
+
+def test_an_image_that_compose_builds_has_the_name_that_compose_gives_it() -> None:
+    (taken,) = compose("services: {llm: {build: ., command: --model org/m --port 9000}}")
+    assert taken.table["engine"]["image"] == "app-llm"
+    assert "build it" in why(taken, "build:")

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shell script is followed without being run; what cannot be followed is named."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.table import Imported, table_of
@@ -116,3 +120,21 @@ def test_a_script_around_docker_is_read_through() -> None:
     assert found.table["model"] == "/data/models/llama"
     assert found.table["port"] == 8080
     assert found.table["max_num_seqs"] == 4
+
+
+PIECES = st.sampled_from(
+    [
+        *("vllm serve org/m", " --port ", "8000", "$A", '"${A[@]}"', "A=", "A+=(", ")", "("),
+        *("\n", ";", " && ", "|", "#", "\\\n", "$(", "`", "export ", "cd ", "source ", ". x"),
+        *("docker run vllm/vllm-openai org/m", " ", "${B:-c}", "<<EOF", "EOF", "{", "}", "\\"),
+        *("'", '"', "if "),
+    ]
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(PIECES, max_size=25))
+def test_any_script_is_a_table_or_one_error(pieces: list[str]) -> None:
+    script = "".join(pieces)
+    with suppress(NoEngineError):
+        assert taken(script, x=script).table["port"] > 0
