@@ -34,14 +34,15 @@ def replace_engine(
     """
     if len(taken) > 1:
         raise UsageError(f"--take-over is for one engine; there are {len(taken)}")
-    moment = _moment(at, datetime.now().astimezone())
+    moment = None if at is None else _moment(at, datetime.now().astimezone())
     if os.geteuid() != 0:
         raise HostLacksError("only root may stop a unit and write agent.toml; type it with sudo")
     plan = TakeOver(old_engine(source, taken[0].name), added, taken[0].name, DEADLINE_SECONDS)
     if answer("is-active", "llmagent.service") != "active":
         raise DaemonAwayError("llmagent.service does not run: `systemctl start llmagent`")
     unit = f"{plan.service}.service"
-    _tell(f"{moment:%H:%M:%S}: {plan.old.name} is stopped and disabled, {unit} starts in its place")
+    when = f"{NOTICE_SECONDS} seconds from your yes" if moment is None else f"{moment:%H:%M}"
+    _tell(f"{when}: {plan.old.name} is stopped and disabled, {unit} starts in its place")
     _tell("From then on nobody is served until the model is loaded anew. If it does not come up,")
     _tell(f"{plan.old.name} comes back by itself. By hand, the way back is:")
     for command in plan.way_back():
@@ -49,14 +50,12 @@ def replace_engine(
     if not yes and not agreed("Do it?"):
         _tell("nothing was changed")
         return False
-    _wait(moment)
+    _wait(moment or datetime.now().astimezone() + timedelta(seconds=NOTICE_SECONDS))
     _tell(take_over(plan, _tell))
     return True
 
 
-def _moment(at: str | None, now: datetime) -> datetime:
-    if at is None:
-        return now + timedelta(seconds=NOTICE_SECONDS)
+def _moment(at: str, now: datetime) -> datetime:
     found = _TIME.fullmatch(at)
     if found is None:
         raise UsageError(f'--at {at} is not a time of the day, as "03:00"')

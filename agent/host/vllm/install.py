@@ -39,6 +39,9 @@ def version_of(settings: Settings) -> str | None:
 def inspect(python: str) -> EngineInstall:
     """Look for vLLM in the packages that the interpreter `python` would import."""
     try:
+        if Path(python).is_dir():
+            told = f"{python} is a directory; set python to {python.rstrip('/')}/bin/python"
+            return _nothing(python, told)
         Path(python).stat()
         if not os.access(python, os.X_OK):
             return _nothing(python, f"{python} is not an executable file; set python")

@@ -210,3 +210,8 @@ def test_a_user_that_does_not_exist_is_told(prefix: Path, tmp_path: Path) -> Non
     distribution(prefix, "vllm", "0.32.0")
     with pytest.raises(HostLacksError, match="there is no user 'no-such-user'"):
         read_help(found(prefix), "no-such-user", tmp_path)
+
+
+def test_the_directory_of_an_environment_is_told_what_its_python_is(tmp_path: Path) -> None:
+    (problem,) = inspect(f"{tmp_path}/").problems
+    assert problem == f"{tmp_path}/ is a directory; set python to {tmp_path}/bin/python"
