@@ -35,6 +35,7 @@ from agent.tasks.check_access import (
     secret_files,
 )
 from agent.tasks.check_command import mistakes_in_arguments
+from agent.tasks.check_notify import what_keeps_from_telling
 from agent.tasks.check_port import taken_port
 from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
 
@@ -80,6 +81,8 @@ def check_config(
             for sentence in gpus_that_are_not_there(policy.settings, gpus)
         )
     findings += _metrics(config.metrics)
+    for key, certain, sentence in what_keeps_from_telling(config.notify):
+        findings.append((_error if certain else _warning)(f"notify.{key}", sentence))
     findings += _shared_memory([policy.settings for policy in config.services.values()])
     return tuple(findings)
 

@@ -18,7 +18,7 @@ from agent.cli.screen.options import add_config, add_format
 from agent.config import agent_toml
 from agent.core.settings.notify import Notify
 from agent.errors import HostLacksError
-from agent.host.notify.program import Told, beat, send
+from agent.host.notify.program import TEST_UNIT, Program, Told
 
 TITLE = "test: this is llmagent"
 BODY = """\
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _told(notify: Notify) -> tuple[Told, ...]:
-    told: tuple[Told, ...] = ()
+    program, told = Program(TEST_UNIT), tuple[Told, ...]()
     if notify.urls_file:
-        told += send(notify.urls_file, TITLE, BODY, "info", ())
+        told += program.send(notify.urls_file, TITLE, BODY, "info")
     if notify.dead_mans_switch_file:
-        told += beat(notify.dead_mans_switch_file, TITLE, "info")
+        told += program.beat(notify.dead_mans_switch_file, TITLE, "info")
     return told

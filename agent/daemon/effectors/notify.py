@@ -6,7 +6,7 @@ from __future__ import annotations
 from agent.core.state.actions import NotifyAction
 from agent.core.state.telling.sending import Ping, Sent
 from agent.daemon.clock import Clock
-from agent.host.notify.program import Told, beat, send
+from agent.host.notify.program import Program, Told
 
 WELL = "all is well"
 
@@ -16,15 +16,20 @@ class NotifyEffector:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._program = Program()
 
     def carry_out(self, action: NotifyAction) -> Sent:
         """Run the program and return who was not told."""
         if isinstance(action, Ping):
             title = WELL if action.well else action.why
-            return self._sent(0, beat(action.file, title, "info" if action.well else "critical"))
+            return self._sent(
+                0, self._program.beat(action.file, title, "info" if action.well else "critical")
+            )
         message = action.message
         severity = message.severity.value
-        told = send(action.urls_file, message.title, message.body, severity, message.left)
+        told = self._program.send(
+            action.urls_file, message.title, message.body, severity, message.left
+        )
         return self._sent(message.number, told)
 
     def failed(self, action: NotifyAction, detail: str) -> Sent:

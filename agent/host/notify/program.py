@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ DEADLINE_SECONDS = 100
 """Apprise gives each HTTP notifier 8 s, mail 15 s."""
 
 UNIT = "llmagent-notify.service"
+TEST_UNIT = "llmagent-notify-test.service"
+"""Of `llmagent notify --test`, which must not wait for the daemon's."""
+
 CREDENTIAL = "llmagent-notify"
 LONGEST = 200
 
@@ -59,33 +62,41 @@ class Told:
     problem: str = ""
 
 
-def send(file: str, title: str, body: str, severity: str, left: Sequence[str]) -> tuple[Told, ...]:
-    """Tell each notifier of the file, or those that are `left`; returns how each took it."""
-    return _run("send", file, {"title": title, "body": body, "severity": severity, "left": [*left]})
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Runs in a unit of this name."""
+
+    unit: str = UNIT
+
+    def send(
+        self, file: str, title: str, body: str, severity: str, left: Sequence[str] = ()
+    ) -> tuple[Told, ...]:
+        """Tell each notifier of the file, or those that are `left`; returns how each took it."""
+        note = {"title": title, "body": body, "severity": severity, "left": [*left]}
+        return _run(self.unit, "send", file, note)
+
+    def beat(self, file: str, title: str, severity: str) -> tuple[Told, ...]:
+        """Ask for the dead-man's switch in the file."""
+        return _run(self.unit, "beat", file, {"title": title, "body": "", "severity": severity})
 
 
-def beat(file: str, title: str, severity: str) -> tuple[Told, ...]:
-    """Ask for the dead-man's switch in the file."""
-    return _run("beat", file, {"title": title, "body": "", "severity": severity})
-
-
-def _run(what: str, file: str, document: dict[str, object]) -> tuple[Told, ...]:
+def _run(unit: str, what: str, file: str, document: Mapping[str, object]) -> tuple[Told, ...]:
     source = Path(agent.__file__).parent.parent
-    unit = as_transient_unit(
+    launcher = as_transient_unit(
         {
             **_PROPERTIES,
             "LoadCredential": f"{CREDENTIAL}:{file}",
             "Environment": f"PYTHONPATH={source} PYTHONDONTWRITEBYTECODE=1",
         },
-        f"--unit={UNIT}",
+        f"--unit={unit}",
         "--description=Tells a person, for llmagent",
     )
-    program = [sys.executable, "-m", "agent.notify", what, _credential()]
+    program = [sys.executable, "-m", "agent.notify", what, _credential(unit)]
     try:
         done = subprocess.run(
-            [*unit, *program],
+            [*launcher, *program],
             check=False,
-            input=json.dumps(document),
+            input=json.dumps(dict(document)),
             capture_output=True,
             text=True,
             errors="replace",
@@ -102,9 +113,9 @@ def _run(what: str, file: str, document: dict[str, object]) -> tuple[Told, ...]:
     return (*told, Told("", plain(f"status {done.returncode}: {last}", LONGEST)))
 
 
-def _credential() -> str:
+def _credential(unit: str) -> str:
     """Return where systemd puts the file for a unit of this name (systemd.exec(5))."""
-    return f"/run/credentials/{UNIT}/{CREDENTIAL}"
+    return f"/run/credentials/{unit}/{CREDENTIAL}"
 
 
 def _told(text: str) -> Iterator[Told]:

@@ -13,6 +13,7 @@ from agent.core.state.actions import LockClocks, SetPersistenceMode, SetPowerLim
 from agent.core.state.card import Cause, LeverState
 from agent.core.state.observations import GpuOutcome
 from agent.core.state.phases import Phase
+from agent.core.state.steering.requests import AskPause, OperatorAsked
 from tests.given.simulated_gpus import GB10, RTX4090, GpuHost, gpu_host
 
 CAP = Power(limit_watts=400.0)
@@ -268,4 +269,15 @@ def test_a_card_that_shows_no_limits_for_a_moment_is_not_written_off() -> None:
     host.pass_time(5)
     host.change(power_limits=replace(known, requested_watts=450.0))
     host.pass_time(120)
+    assert host.requested() == 400.0
+
+
+def test_nothing_is_set_in_a_pause_of_the_host_and_the_drift_is_mended_after_it() -> None:
+    host = capped()
+    host.observe(OperatorAsked(host.now, 1, AskPause("", 3600.0), "root", 0.0))
+    asked = len(host.asked)
+    host.limit(450.0)
+    host.pass_time(1800)
+    assert len(host.asked) == asked
+    host.pass_time(2000)
     assert host.requested() == 400.0
