@@ -25,6 +25,9 @@ function shape(tag, given, ...inside) {
   made.append(...inside);
   return made;
 }
+/* A sentence; what stands in it between backticks is a command. */
+const rich = (text) => String(text).split("`").map((part, n) => (n % 2 && part ? el("code", {}, part) : part));
+
 /* Puts new content into a place only when it is other content: focus and open details stay. */
 const shown = new Map();
 function put(place, key, make) {
@@ -84,7 +87,7 @@ function showVerdict() {
   const list = byId("needs");
   list.hidden = !needs.length;
   put(list, JSON.stringify(needs), () => needs.map((need) => el("li", {}, el("strong", {}, need.what),
-    need.to_do ? el("div", { class: "todo" }, el("span", {}, "To do"), el("span", {}, need.to_do)) : null)));
+    need.to_do ? el("div", { class: "todo" }, el("span", {}, "To do"), el("span", {}, rich(need.to_do))) : null)));
   const silent = status.at_seconds - status.last_decision_seconds, notes = pauses();
   if (silent > 60) notes.push(`llmagent has decided nothing for ${lasting(silent)}: systemctl restart llmagent`);
   byId("paused").hidden = !notes.length;
@@ -142,7 +145,7 @@ function progressOf(s) {
   return el("div", {}, el("p", {}, label), el("progress", { max: 1, value: known ? p.done : null, "aria-label": label }));
 }
 function note(tone, title, text) {
-  return el("p", { class: "note", "data-tone": tone }, el("b", {}, title), ": ", text);
+  return el("p", { class: "note", "data-tone": tone }, el("b", {}, title), ": ", rich(text));
 }
 function lastCause(s) {
   const f = s.failure;
@@ -175,7 +178,9 @@ function showGpus() {
   put(byId("gpus"), JSON.stringify([gpus, status.gpus_stale]), () => gpus.map(gpuRow));
 }
 function gpuRow(gpu) {
-  const dash = "–", m = gpu.memory, limit = gpu.power_limits.enforced_watts;
+  // What is known of a card that is lost, or of an hour ago, is not shown as that of now.
+  if (gpu.lost || status.gpus_stale) gpu = { ...gpu, memory: null, utilization_ratio: null, temperature_celsius: null, memory_temperature_celsius: null, power_watts: null, power_limits: {}, clocks_hertz: {} };
+  const dash = "–", m = gpu.memory, limit = gpu.power_limits.enforced_watts ?? null;
   const cell = (label, text, more, kind = "number") =>
     el("td", { role: "cell", class: kind, "data-label": label }, text, more ? el("small", {}, more) : null);
   return el("tr", { role: "row" },
