@@ -30,13 +30,12 @@ from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
 from agent.core.state.steering.requests import Answer
 from agent.daemon.beginning import load_config, open_store, reexecute, removal
-from agent.daemon.clock import Clock, agent_clock, wall_clock_is_ahead_by
+from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.effectors.gpu import GpuEffector
 from agent.daemon.effectors.lane import Lane
 from agent.daemon.effectors.unit import UnitEffector
-from agent.daemon.exporter.history import History
-from agent.daemon.exporter.page import Page
-from agent.daemon.exporter.source import ExporterSource
+from agent.daemon.exporter.past_file import read_past, write_past
+from agent.daemon.exporter.source import ExporterSource, page_of
 from agent.daemon.fetch_threads import Fetches
 from agent.daemon.host_threads import watch_host
 from agent.daemon.log import log
@@ -245,12 +244,8 @@ def _run(
     """Returns whether the agent is to start anew in this process."""
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     publisher = Publisher(places.runtime / "status.json", clock)
-    past = Past()
-    page = Page(
-        publisher.snapshot,
-        lambda since: past.document(since, wall_clock_is_ahead_by(clock)),
-        History(recorder.file).read,
-    )
+    past = read_past(places.runtime, clock())
+    page = page_of(publisher.snapshot, past, recorder.file, clock)
     exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics, page), clock)
     publisher.watch_health(exporter.health)
     daemon = Daemon(places, clock, messages, recorder, publisher, past)
@@ -292,6 +287,7 @@ def _run(
         for thread in beside:
             thread.ask_to_stop()
         daemon.close()
+        write_past(places.runtime, past)
         for thread in beside:
             thread.join(JOIN_SECONDS)
     return again

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last hours of the host, for the status page's plots; lost when the agent ends."""
+"""The last hours of the host, for the plots of the status page."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class Past:
 
     def __init__(self) -> None:
         self._due = 0.0
-        self._first = self._step = 0
-        self._services: dict[str, Track[ServiceState]] = {}
-        self._gpus: dict[str, Track[Gpu]] = {}
-        self._indices: dict[str, int] = {}
+        self.first = self.step = 0
+        self.services: dict[str, Track[ServiceState]] = {}
+        self.gpus: dict[str, Track[Gpu]] = {}
+        self.indices: dict[str, int] = {}
 
     def take(self, state: HostState, at: float) -> None:
         """Take the state's numbers, if it is time for it."""
         if at < self._due:
             return
         self._due = at + LOOK_SECONDS
-        self._step = max(self._step, int(at // STEP_SECONDS))
-        if not self._first:
-            self._first = self._step
-        _take(self._services, OF_A_SERVICE, state.services, at, self._step)
+        self.step = max(self.step, int(at // STEP_SECONDS))
+        if not self.first:
+            self.first = self.step
+        _take(self.services, OF_A_SERVICE, state.services, at, self.step)
         gpus = _read_now(state.gpus, at)
-        _take(self._gpus, OF_A_GPU, gpus, at, self._step, stay=state.cards)
-        self._indices |= {uuid: gpu.index for uuid, gpu in gpus.items()}
+        _take(self.gpus, OF_A_GPU, gpus, at, self.step, stay=state.cards)
+        self.indices |= {uuid: gpu.index for uuid, gpu in gpus.items()}
 
     def document(self, since_seconds: float, ahead_seconds: float) -> dict[str, Any]:
         """Return the steps from that of this wall-clock time on, at most all, oldest first.
@@ -57,9 +57,9 @@ class Past:
         {name: {column: [value or null]}}, "gpus": {uuid: {"index", column: [...]}}}. The step under
         way is among them. `ahead_seconds`: what the wall clock is ahead of agent time.
         """
-        last = self._step
+        last = self.step
         asked = int((since_seconds - ahead_seconds) // STEP_SECONDS)
-        first = min(max(asked, self._first, last - STEPS + 1), last)
+        first = min(max(asked, self.first, last - STEPS + 1), last)
         return {
             "format": FORMAT,
             "step_seconds": STEP_SECONDS,
@@ -67,11 +67,11 @@ class Past:
             "steps": last - first + 1,
             "services": {
                 name: dict(track.values(first, last))
-                for name, track in _sorted(self._services.items())
+                for name, track in _sorted(self.services.items())
             },
             "gpus": {
-                uuid: {"index": self._indices[uuid], **dict(track.values(first, last))}
-                for uuid, track in _sorted(self._gpus.items())
+                uuid: {"index": self.indices[uuid], **dict(track.values(first, last))}
+                for uuid, track in _sorted(self.gpus.items())
             },
         }
 

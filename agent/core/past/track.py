@@ -13,6 +13,8 @@ STEP_SECONDS = 60
 STEPS = 720
 """Twelve hours of minutes: 2,880 bytes a column."""
 
+RING_BYTES = 4 * STEPS
+
 T = TypeVar("T")
 
 Reading = float | tuple[float, float] | None
@@ -78,6 +80,17 @@ class Track(Generic[T]):
             return None
         grown = reading[1] - begun[1]
         return (reading[0] - begun[0]) / grown if grown > 0 else None
+
+    def as_bytes(self) -> bytes:
+        """Return the rings one after the other, as this machine writes a float of 4 bytes."""
+        return b"".join(ring.tobytes() for ring in self._rings)
+
+    def fill(self, rings: bytes) -> None:
+        """Take what `as_bytes` gave. Raises ValueError for another length."""
+        if len(rings) != RING_BYTES * len(self._rings):
+            raise ValueError("not as many rings as columns")
+        for number, ring in enumerate(self._rings):
+            ring[:] = array("f", rings[number * RING_BYTES : (number + 1) * RING_BYTES])
 
     def values(self, first: int, last: int) -> Iterator[tuple[str, list[float | None]]]:
         """Yield each column that has any value with its values of these steps, both included."""

@@ -5,13 +5,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
+from agent.core.past.past import Past
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
+from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.exporter.exporter import Exporter
+from agent.daemon.exporter.history import History
 from agent.daemon.exporter.page import Page
 
 CHECK_SECONDS = 60.0
+
+
+def page_of(snapshot: Callable[[], Snapshot], past: Past, store: Path, clock: Clock) -> Page:
+    """Return the page that shows these, with the history of the store's file."""
+    return Page(
+        snapshot,
+        lambda since: past.document(since, wall_clock_is_ahead_by(clock)),
+        History(store).read,
+    )
 
 
 class ExporterSource:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.core.engine.metrics import Counters
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus
+from agent.core.past.kept import as_bytes, from_bytes
 from agent.core.past.past import LOOK_SECONDS, Past
 from agent.core.past.track import STEP_SECONDS, STEPS
 from agent.core.state.card import Card
@@ -164,7 +165,46 @@ def test_eight_gpus_and_three_services_cost_less_than_200_kb() -> None:
     names = ("vllm", "embed", "rerank")
     services = {name: ServiceState(name, Phase.SERVING, START, "") for name in names}
     past.take(HostState(services=services, gpus=Gpus(START, gpus)), START)
-    rings = [ring for track in past._services.values() for ring in track._rings]
-    rings += [ring for track in past._gpus.values() for ring in track._rings]
+    rings = [ring for track in past.services.values() for ring in track._rings]
+    rings += [ring for track in past.gpus.values() for ring in track._rings]
     assert len(rings) == 3 * 6 + 8 * 6
     assert sum(map(sys.getsizeof, rings)) < 200_000
+
+
+def an_hour() -> Past:
+    past = Past()
+    for minute in range(60):
+        at = START + minute * STEP_SECONDS
+        live = Live(counters=Counters(running=minute, generation_tokens=60.0 * minute))
+        live = replace(live, counters_at=at)
+        services = {"vllm": ServiceState("vllm", Phase.SERVING, START, "", live=live)}
+        past.take(replace(with_gpus(at, H200, GB10), services=services), at)
+    return past
+
+
+def test_a_new_process_goes_on_where_the_last_one_ended() -> None:
+    past = an_hour()
+    again = from_bytes(as_bytes(past), START + 3600)
+    assert again.document(0.0, 0.0) == past.document(0.0, 0.0)
+    later = START + 62 * STEP_SECONDS
+    again.take(serving(later, Counters(running=7)), later)
+    found = of_vllm(again)["requests_running"]
+    assert found[57:] == [57.0, 58.0, 59.0, None, None, 7.0]
+
+
+def test_what_was_written_under_a_clock_that_was_ahead_does_not_stop_the_plots() -> None:
+    kept = as_bytes(an_hour())
+    assert from_bytes(kept, START - 86400).services == {}
+
+
+@given(st.binary(max_size=200), st.integers(0, 60_000), st.sampled_from(["cut", "put", "all"]))
+def test_what_is_damaged_or_of_another_release_is_begun_anew(
+    content: bytes, place: int, how: str
+) -> None:
+    kept = as_bytes(an_hour())
+    broken = {"cut": kept[:place], "put": kept[:place] + content + kept[place:], "all": content}
+    found = from_bytes(broken[how], START + 3600)
+    json.dumps(found.document(0.0, 0.0), allow_nan=False)
+    assert sum(len(ring) for t in found.gpus.values() for ring in t._rings) < 20_000
+    other = kept.replace(b'"power_watts"', b'"power_kw"')
+    assert from_bytes(other, START + 3600).services == {}
