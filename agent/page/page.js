@@ -186,12 +186,12 @@ function gpuRow(gpu) {
   return el("tr", { role: "row" },
     el("th", { role: "rowheader", scope: "row" }, el("b", {}, `GPU ${gpu.index}`), el("small", {}, gpu.name,
       gpu.services.length ? ` · ${gpu.services.join(", ")}` : "")),
-    el("td", { role: "cell", "data-label": "Memory" }, m ? `${gib(m.used_bytes)} of ${gib(m.total_bytes)}` : dash, m ? bar(m.used_bytes / m.total_bytes) : null),
+    el("td", { role: "cell", class: "memory", "data-label": "Memory" }, m ? `${gib(m.used_bytes)} of ${gib(m.total_bytes)}` : dash, m ? bar(m.used_bytes / m.total_bytes) : null),
     cell("Busy", gpu.utilization_ratio === null ? dash : percent(gpu.utilization_ratio)),
     cell("Temperature", gpu.temperature_celsius === null ? dash : `${whole.format(gpu.temperature_celsius)} °C`,
       gpu.memory_temperature_celsius === null ? "" : `memory ${whole.format(gpu.memory_temperature_celsius)} °C`),
     cell("Power", gpu.power_watts === null ? dash : `${whole.format(gpu.power_watts)} W`, limit === null ? "" : `limit ${whole.format(limit)} W`),
-    cell("SM clock", gpu.clocks_hertz.sm ? `${whole.format(gpu.clocks_hertz.sm / 1e6)} MHz` : dash),
+    cell("SM clock", gpu.clocks_hertz.sm ? `${hundredths.format(gpu.clocks_hertz.sm / 1e9)} GHz` : dash),
     el("td", { role: "cell", class: "state", "data-label": "State" }, gpuState(gpu)));
 }
 function bar(share) {
