@@ -12,6 +12,7 @@ from agent.core.diagnosis.conclusion import Conclusion, judge, numbers_of, phase
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.placement.options import what_to_do
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
@@ -287,12 +288,11 @@ def _advice(verdict: Conclusion) -> str:
     finding = verdict.finding
     if verdict.advice or finding is None or verdict.failure is None:
         return verdict.advice
-    if finding.placed is None or (finding.advice and not finding.by_place):
-        return finding.advice
-    if finding.weight < SYMPTOM and not finding.by_place:
-        return ""
-    what_to_do = finding.advice or advice_for_class(verdict.failure)
-    return f"{finding.placed.sentence}. {what_to_do}"
+    told = finding.advice or what_to_do(verdict.failure, finding.line)
+    near = not finding.by_place and (bool(finding.advice) or finding.weight < SYMPTOM)
+    if finding.placed is None or near:
+        return told if told != advice_for_class(verdict.failure) else ""
+    return f"{finding.placed.sentence}. {told}"
 
 
 def _place(verdict: Conclusion) -> str:

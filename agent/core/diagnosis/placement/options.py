@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which options an exception's own words name: what to correct is said by its name."""
+
+from __future__ import annotations
+
+import re
+
+from agent.core.failures.classes import FailureClass
+from agent.core.failures.meaning import advice_for_class
+
+MOST_NAMES = 3
+
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]{2,60}")
+_VARIABLE = re.compile(r"\bVLLM_[A-Z0-9_]{2,60}(?:=[\w.]{1,40})?")
+_ASKED = re.compile(
+    r"\b(?i:adjust|set|increase|decrease|lower|raise|reduce|change|unset|enable|disable|use) "
+    r"(?:the |it to )?[`'\"]?([a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6})\b"
+)
+_NAME = re.compile(r"(?<![\w|/.-])[a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6}\b(?![(/.|])")
+_NO_OPTION = re.compile(r"^(?:input_value|input_type|value_error|assertion_error|self_instance)$")
+
+
+def options_named(words: str) -> tuple[str, ...]:
+    """Return the flags, variables and settings that the words name, what they ask for first."""
+    said = words.partition(" [type=")[0]
+    asked = [found.group(1) for found in _ASKED.finditer(said)]
+    strict = [*_FLAG.findall(said), *_VARIABLE.findall(said), *asked]
+    names = strict or [name for name in _NAME.findall(said) if _NO_OPTION.match(name) is None]
+    return tuple(dict.fromkeys(names))[:MOST_NAMES]
+
+
+def what_to_do(failure: FailureClass, words: str) -> str:
+    """Return the advice of a class; of a refused value with the names of what to correct."""
+    names = options_named(words) if failure is FailureClass.BAD_ARG_VALUE else ()
+    return (
+        f"Correct what the line names: {', '.join(names)}." if names else advice_for_class(failure)
+    )

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A refused value is told by the name of its option, and nothing that is no option is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.core.diagnosis.placement.options import options_named, what_to_do
+from agent.core.failures.classes import FailureClass
+from tests.given.engine_logs import diagnose, failed
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("ValueError: LoRA rank 96 is greater than max_lora_rank 32.", ("max_lora_rank",)),
+        ("ValueError: odd_size=3 must divide ep_size=4. Adjust num_odd.", ("num_odd",)),
+        ("AssertionError: odd needs DS. Set VLLM_ODD_LAYOUT=DS", ("VLLM_ODD_LAYOUT=DS",)),
+        ("ValueError: --odd-backend low requires --enable-odd", ("--odd-backend", "--enable-odd")),
+        ("  Value error, Odd pages (3). [type=value_error, input_value=ArgsKwargs(())]", ()),
+        ("ValueError: Failed on data={'text': '<|begin_of_odd|>'}", ()),
+        ("ValueError: no such thing as /srv/some_model/a_file.json", ()),
+    ],
+)  # fmt: skip
+def test_the_options_that_an_exception_names_are_found(words: str, names: tuple[str, ...]) -> None:
+    assert options_named(words) == names
+
+
+def test_only_a_refused_value_is_told_by_its_option() -> None:
+    words = "ValueError: odd_size must be set"
+    assert what_to_do(FailureClass.BAD_ARG_VALUE, words) == "Correct what the line names: odd_size."
+    assert "odd_size" not in what_to_do(FailureClass.ENGINE_BUG, words)
+
+
+def test_the_sentence_of_a_diagnosis_names_the_option() -> None:
+    found = diagnose(failed("ValueError: LoRA rank 96 is greater than max_lora_rank 32."))
+    assert found.advice == "Correct what the line names: max_lora_rank."
