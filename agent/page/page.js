@@ -117,6 +117,7 @@ function serviceCard(s, rate) {
       el("span", { class: "quiet" }, "for ", since(s.since_seconds))),
     el("p", { class: "quiet" }, s.running.model || s.asked.model || s.unit, s.url ? ` · ${s.url}` : ""),
     s.phase === "serving" ? figures(s, rate) : el("p", {}, s.reason),
+    s.stage ? stageOf(s.stage) : null,
     s.progress ? progressOf(s) : null,
     s.planned_restart ? note("", "Restart", `${s.planned_restart.what}, asked for by ${s.planned_restart.by}`) : null,
     s.drain ? note("", "Drain", `${s.drain.what}, by ${moment(s.drain.due_seconds)} at the latest, asked for by ${s.drain.by}`) : null,
@@ -138,6 +139,10 @@ function figures(s, rate) {
   }
   if (!rows.length) return el("p", {}, s.reason);
   return el("dl", { class: "figures" }, rows.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
+}
+function stageOf(stage) {
+  const usual = stage.usual_seconds === null ? "" : `, usually ${lasting(stage.usual_seconds)}`;
+  return el("p", { class: "quiet" }, `${stage.doing}, for `, since(stage.since_seconds), usual);
 }
 function progressOf(s) {
   const p = s.progress, known = typeof p.done === "number";

@@ -115,6 +115,7 @@ CASES: Final = (
         steady(1),
         "_x99",
     ),
+    one("LlmagentNotifyFailing", "llmagent_notify_failing", HOST, steady(1), "1x10 0x90"),
     one("LlmagentServiceHeld", "llmagent_service_held", SERVICE, steady(1), steady(0)),
     one(
         "LlmagentHangDetectionOff",

@@ -46,6 +46,9 @@ def needs_a_person(document: Mapping[str, Any]) -> Iterator[Need]:
     if (notify := document.get("notify")) and notify["problem"]:
         what = f"{notify['unsent']} messages could not be sent: {notify['problem']}"
         yield Need(what, "llmagent notify --test")
+    if notify and notify["heartbeat_problem"]:
+        what = f"the dead-man's switch gets no ping: {notify['heartbeat_problem']}"
+        yield Need(what, "look at [notify] in agent.toml, and at the way to that address")
     for source in document["sources"]:
         if not source["up"] and source["detail"] != NOT_YET:
             what = f"source {source['name']} is down: {source['detail']}"

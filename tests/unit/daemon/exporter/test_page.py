@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from agent.core.past.past import Past
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import to_json
+from agent.core.view.wishes import NotifyView
 from agent.daemon.exporter.exporter import Exporter
 from agent.daemon.exporter.history import LONGEST, MOST, History
 from agent.daemon.exporter.http_server import Request
@@ -165,10 +166,11 @@ def test_the_state_is_that_of_status_json_with_what_needs_a_person_on_top(store:
 def test_each_need_says_what_to_do() -> None:
     gpus = some_gpus()
     lost = replace(gpus.gpus[0], gpu=replace(gpus.gpus[0].gpu, lost=True))
-    ill = replace(SNAPSHOT, config_valid=False, gpus=replace(gpus, gpus=(lost,)))
+    silent = NotifyView(1, 0.0, "ntfy could not be reached", 0, "no answer")
+    ill = replace(SNAPSHOT, config_valid=False, gpus=replace(gpus, gpus=(lost,)), notify=silent)
     page = Page(lambda: ill, lambda _since: {}, lambda _after, _before: {})
     needs = of(asked(page, "/status.json").body)["needs"]
-    assert len(needs) == 5
+    assert len(needs) == 7
     assert all(need["what"] and need["to_do"] for need in needs)
 
 
