@@ -17,7 +17,7 @@ from statistics import median, quantiles
 
 from agent.core.planner.question import Fit
 from tests.benchmarks.planner_peers import Figures, ask_scout, ask_wizard
-from tests.given.planner_rows import Row, bars, blind, error, rows, strangers, unseen
+from tests.given.planner_rows import Row, bars, blind, error, rows, second, strangers, unseen
 
 WITHIN: Mapping[str, float] = {"weights_gib": 0.05, "available_kv_gib": 0.1, "kv_tokens": 0.1}
 HOLDS = 0.8
@@ -31,6 +31,10 @@ DEVELOPMENT_FIRST = """\
   at first sight (all 23 models known by name): weights_gib 13 of 15 within 5%,
   available_kv_gib 6 of 10 and kv_tokens 12 of 14 within 10%, 19 of 25 inside,
   "fits" said of none of 5 starts that failed, "does not fit" of none of 18 that served"""
+SECOND_FIRST = """\
+  at first sight (22 of 24 models known by name): weights_gib 9 of 12 within 5%,
+  available_kv_gib 18 of 21 and kv_tokens 12 of 13 within 10%, 23 of 33 inside,
+  "fits" said of none of 2 starts that failed, "does not fit" of none of 20 that served"""
 CLOSED_FIRST = """\
   at first sight (16 of 17 models known by name): weights_gib 11 of 12 within 5%,
   available_kv_gib 6 of 10 and kv_tokens 4 of 5 within 10%, 17 of 22 inside,
@@ -150,7 +154,7 @@ def _pair(row: Row, answer: Figures, figure: str) -> tuple[float, float] | None:
 
 def main() -> int:
     """Print the errors."""
-    new = _known(unseen())
+    new, later = _known(unseen()), _known(second())
     open_half, closed_half = blind(closed=False), _known(blind(closed=True))
     tell_all("fitted", rows())
     tell_all("mended by kind", strangers())
@@ -158,11 +162,13 @@ def main() -> int:
     print(UNSEEN_FIRST)
     tell_all("blind, development half, now", open_half)
     print(DEVELOPMENT_FIRST)
+    tell_all("second, now", later)
+    print(SECOND_FIRST)
     tell_all("blind, closed half, now", closed_half)
     print(CLOSED_FIRST)
-    every = [*unseen(), *blind(closed=True)]
+    every = [*unseen(), *second(), *blind(closed=True)]
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
-    everything = [*rows(), *strangers(), *new, *open_half, *closed_half]
+    everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -18,7 +18,8 @@ from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Measured, Plan, PlanRequest
-from agent.core.planner.terms.formats import NVFP4_BITS, UnknownQuantizationError, format_of
+from agent.core.planner.terms.formats import UnknownQuantizationError, format_of
+from agent.core.planner.terms.parts import NVFP4_BITS
 from agent.core.planner.versions import version_of
 from agent.host.models.known import known_config
 
@@ -104,6 +105,11 @@ def unseen() -> list[Row]:
 def blind(*, closed: bool) -> list[Row]:
     """Starts whose figures were written down first: the half to mend on, or the closed one."""
     return [row for row in _read("planner_blind.toml") if _is_closed(row) is closed]
+
+
+def second() -> list[Row]:
+    """Starts whose figures were written down after the mending on the first of the halves."""
+    return _read("planner_second.toml")
 
 
 def _is_closed(row: Row) -> bool:

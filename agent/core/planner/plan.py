@@ -128,7 +128,8 @@ def _contexts(model: Model, request: PlanRequest) -> Term:
     """Return what lies beside PyTorch's allocator; unified memory adds the host's share."""
     tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
     own = non_torch(tp, pp, request.device, request.version)
-    left = left_behind(request.version, enforce_eager=request.enforce_eager)
+    eager, states = request.enforce_eager, has_states(model)
+    left = left_behind(request.version, enforce_eager=eager, states=states)
     for more in (None if model.encoder_only else left, host_share(request.device)):
         if more is not None:
             how = f"{own.how}; {more.gib:g} GiB: {more.how}"

@@ -16,12 +16,16 @@ from agent.core.planner.layers import Feed, Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.terms.formats import Format, format_of
 from agent.core.planner.terms.kernels import ANY_KERNELS, Kernels
+from agent.core.planner.terms.parts import Shares
 
 MXFP4_PADDING = 256
 """MXFP4 kernels pad an expert's width to a multiple of this (gpt-oss: 2880 to 3072)."""
 
 MXFP4_UNSURE = 0.025
 """How far the kernels of MXFP4 lie from each other, as a share of the weights."""
+
+ROUNDING_GIB = 0.03
+"""What scales, biases and the allocator's blocks add, which shows in small models."""
 
 UNKNOWN_SHARE = 0.25
 """How far off the count of a family may be that was held against no checkpoint."""
@@ -52,7 +56,7 @@ def counted(
     parts = _parts(model, chosen, tensor_parallel_size, stages, kernels.hidden_step)
     gib = _gib(parts)
     words = ", ".join(f"{name} {size:.2f}" for name, size in parts if size > 0.005)
-    error = 0.02 * gib + (0.3 if model.encodes else 0.0)
+    error = 0.02 * gib + ROUNDING_GIB + (0.3 if model.encodes else 0.0)
     name = chosen.name
     if chosen.at_most is not None:
         heavy = replace(chosen, plain=chosen.at_most, at_most=None)
@@ -78,13 +82,16 @@ def _parts(
     """Return each part's name and its GiB on the fullest GPU."""
     plain, tp = 8.0 * model.dtype_bytes, tensor_parallel_size
     layers = fullest_stage(model, stages)
-    linear = plain if chosen.experts_only else chosen.bits
     mixers = sum(
-        _mixer(model, layer, tp) * _mixed(linear, plain, _plain_share(layer, chosen))
+        _mixer(model, layer, tp)
+        * chosen.stored(plain, _of_mixer(layer, chosen.plain), _of_mixer(layer, chosen.eight))
         for layer in layers
     )
     dense = sum(
-        _dense(model, layer) * _mixed(linear, plain, _plain_dense(model, layer, chosen))
+        _dense(model, layer)
+        * chosen.stored(
+            plain, _of_dense(model, layer, chosen.plain), _of_dense(model, layer, chosen.eight)
+        )
         for layer in layers
     )
     experts = sum(_expert_layer(model, layer, chosen, hidden_step) for layer in layers)
@@ -100,7 +107,7 @@ def _parts(
         ("absorbed latent", absorbed * plain / tp),
         ("MLP", dense / tp),
         ("experts", experts * (model.expert_bits or chosen.bits) / tp),
-        ("embeddings", _embeddings(model, stages) * plain / tp),
+        ("embeddings", _embeddings(model, stages, chosen.head_bits / plain) * plain / tp),
         ("norms and routers", (norms + routers) * plain),
         ("encoder", model.encoder_parameters * plain / tp),
         ("positions", model.max_position * _position_width(model) * plain),
@@ -113,18 +120,14 @@ def _position_width(model: Model) -> int:
     return model.hidden_size if model.encoder_only else model.rotary_dim
 
 
-def _mixed(quantized: float, plain: float, share: float) -> float:
-    return share * plain + (1 - share) * quantized
+def _of_mixer(layer: Layer, shares: Shares) -> float:
+    return shares.states if layer.keeps is Keeps.STATE else shares.attention
 
 
-def _plain_share(layer: Layer, chosen: Format) -> float:
-    return chosen.plain.states if layer.keeps is Keeps.STATE else chosen.plain.attention
-
-
-def _plain_dense(model: Model, layer: Layer, chosen: Format) -> float:
+def _of_dense(model: Model, layer: Layer, shares: Shares) -> float:
     """Gemma 4 calls the MLP beside its experts `mlp`, as others call that of a dense layer."""
     shared = layer.feed is Feed.EXPERTS and not model.architecture.startswith("Gemma4")
-    return chosen.plain.shared if shared else chosen.plain.mlp
+    return shares.shared if shared else shares.mlp
 
 
 def _mixer(model: Model, layer: Layer, tp: int) -> float:
@@ -167,8 +170,9 @@ def _expert_layer(model: Model, layer: Layer, chosen: Format, hidden_step: int) 
     return matrices * experts.count * width * inner + bridge
 
 
-def _embeddings(model: Model, stages: int) -> float:
+def _embeddings(model: Model, stages: int, head: float) -> float:
+    """Return the plain numbers that embeddings and output head take; `head` is its share of one."""
     # vLLM pads the vocabulary to a multiple of 64; with stages, the first and last hold one each.
     one = math.ceil(model.vocab_size / 64) * 64 * model.hidden_size
-    rows = one if model.tied_embeddings or stages > 1 or model.encoder_only else 2 * one
-    return rows + model.side_parameters
+    alone = model.tied_embeddings or stages > 1 or model.encoder_only
+    return one * (1 if alone else 1 + (head or 1)) + model.side_parameters

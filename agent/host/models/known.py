@@ -109,6 +109,24 @@ _PLAIN_ATTENTION = (("nvidia/", "Gemma4ForConditionalGeneration"),)
 experts (Gemma-4-31B prints 31.04 GiB, Gemma-4-26B-A4B 17.89)."""
 
 
+_MIXED = (("nvidia/", "qwen3.6-"),)
+"""Publishers and names whose NVFP4 copies have attention and recurrent layers in 8 bits, MLP,
+experts and output head in 4 (Qwen3.6-27B prints 19.78 GiB)."""
+
+_MIXED_MODULES: Mapping[str, Any] = {
+    "*self_attn*": {"quant_algo": "FP8"},
+    "*linear_attn*": {"quant_algo": "FP8"},
+    "*.mlp.*": {"quant_algo": "W4A16_NVFP4"},
+    "*.mlp.experts*": {"quant_algo": "W4A16_NVFP4"},
+    "*.shared_expert.*": {"quant_algo": "W4A16_NVFP4"},
+    "lm_head": {"quant_algo": "W4A16_NVFP4"},
+}
+
+_GPTQ_OF_HYBRIDS = ("Qwen3_5", "Qwen3Next")
+"""Architectures of which Qwen's own GPTQ copies leave attention, recurrent layers and shared
+experts in 16 bits (Qwen3.5-35B-A3B prints 21.05 GiB)."""
+
+
 def _as_published(
     name: str, quantization: Mapping[str, Any], table: Mapping[str, Any]
 ) -> Mapping[str, Any]:
@@ -118,9 +136,14 @@ def _as_published(
         return {**quantization, "bits": 4, "group_size": 32}
     if quantization == {"quant_method": "fp8"} and publisher.startswith(_BLOCKWISE):
         return {**quantization, "weight_block_size": [128, 128]}
+    named = str((table.get("architectures") or [""])[0])
+    own_gptq = publisher.startswith("qwen/") and "gptq" in publisher
+    if own_gptq and named.startswith(_GPTQ_OF_HYBRIDS):
+        return {**quantization, "dynamic": {"-:.*attn.*": {}, "-:.*shared_expert.*": {}}}
     if method != "modelopt_fp4":
         return quantization
-    named = str((table.get("architectures") or [""])[0])
+    if any(publisher.startswith(owner + name) for owner, name in _MIXED):
+        return {"quant_method": "modelopt", "quantized_layers": _MIXED_MODULES}
     if any(publisher.startswith(owner) and named == kind for owner, kind in _PLAIN_ATTENTION):
         experts = table.get("text_config", {}).get("num_experts")
         return {**quantization, "ignore": ["*self_attn*", *(["*.mlp.*"] if experts else [])]}

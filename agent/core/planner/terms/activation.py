@@ -7,6 +7,8 @@ that they show there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agent.core.engine.defaults import Batch
 from agent.core.measures import GIB
 from agent.core.planner.encoder import Encoder
@@ -90,6 +92,14 @@ def _encoding(
 def _multiplies_fp4(model: Model) -> bool:
     own = model.quantization_config
     said = " ".join(str(own.get(name) or "") for name in ("quant_method", "quant_algo", "format"))
+    modules = own.get("quantized_layers")
+    if isinstance(modules, Mapping):
+        # W4A16 widens the numbers before it multiplies them.
+        said = " ".join(
+            str(how)
+            for name, how in modules.items()
+            if "experts" in name and "W4A16" not in str(how)
+        )
     return model.experts is not None and "fp4" in said.lower().replace("mxfp4", "")
 
 

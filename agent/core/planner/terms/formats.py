@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.core.planner.model import Model
-
-NVFP4_BITS = 4.5
-"""NVFP4: 4 bits and an 8-bit scale for 16 of them."""
+from agent.core.planner.terms.parts import (
+    NARROW,
+    NONE,
+    NVFP4_BITS,
+    Shares,
+    bits_by_module,
+    left_plain,
+    shares_of,
+)
 
 NF4_BITS = 4.25
 """bitsandbytes: 4 bits, a 32-bit scale for 64 of them, the scales quantized again in part."""
@@ -22,21 +26,11 @@ class UnknownQuantizationError(ValueError):
     """The method has no known size; the message says what to give instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """The shares of a model's layers whose parts stay unquantized, each from 0 to 1."""
-
-    attention: float = 0.0
-    states: float = 0.0
-    mlp: float = 0.0
-    shared: float = 0.0
-
-
-ALL_BUT_EXPERTS = Plain(attention=1.0, states=1.0, shared=1.0)
+ALL_BUT_EXPERTS = Shares(attention=1.0, states=1.0, shared=1.0)
 """What checkpoints in 4-bit floats leave in 16 bits at most (ModelOpt's and llm-compressor's)."""
 
 
-A_SHARE = Plain(attention=0.3, states=0.3, mlp=0.3, shared=0.3)
+A_SHARE = Shares(attention=0.3, states=0.3, mlp=0.3, shared=0.3)
 """What "dynamic" copies leave in 16 bits at most where no list says which: unsloth's of
 Qwen2.5-0.5B leaves a seventh of its linear layers."""
 
@@ -47,6 +41,7 @@ class Format:
 
     `experts_only`: all but the experts stay plain (MXFP4); `plain` is what else the checkpoint
     leaves in 16 bits, and `at_most` what it may leave where nothing tells which parts it does.
+    `eight` is what is in 8 bits beside 4, `head_bits` the output head's, 0 where it is plain.
     `block` is the side of the square that shares a scale in block-FP8, `group` the numbers of
     one row that do in AWQ and GPTQ; 0 where splits need no regard to them.
     """
@@ -54,10 +49,17 @@ class Format:
     name: str
     bits: float
     experts_only: bool = False
-    plain: Plain = Plain()
-    at_most: Plain | None = None
+    plain: Shares = NONE
+    eight: Shares = NONE
+    at_most: Shares | None = None
+    head_bits: float = 0.0
     block: int = 0
     group: int = 0
+
+    def stored(self, plain_bits: float, plain: float, eight: float) -> float:
+        """Return the mean bits of a part of which these shares are plain and in 8 bits."""
+        rest = plain_bits if self.experts_only else self.bits
+        return plain * plain_bits + eight * 8 + (1 - plain - eight) * rest
 
 
 def format_of(model: Model, quantization: str | None) -> Format:
@@ -68,9 +70,12 @@ def format_of(model: Model, quantization: str | None) -> Format:
     own = model.quantization_config
     if own:
         left = left_plain(own)
+        modules = bits_by_module(own)
+        if modules:
+            return _mixed(modules, left, model)
         chosen = _checkpoint_format(own)
         if left:
-            return replace(chosen, plain=plain_of(left, len(model.layers)))
+            return replace(chosen, plain=shares_of(left, model))
         # ModelOpt's own files name at least the output head: none named is a name, not a file.
         unsaid = chosen.bits == NVFP4_BITS
         return replace(chosen, at_most=ALL_BUT_EXPERTS) if unsaid else chosen
@@ -84,53 +89,19 @@ def format_of(model: Model, quantization: str | None) -> Format:
     return _named_format(name)
 
 
-LEFT_OUT = (
-    *("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules"),
-    "llm_int8_skip_modules",
-)
-"""Keys under which the methods name the modules that stay unquantized."""
-
-
-def left_plain(own: Mapping[str, Any]) -> list[str]:
-    """Return the modules that a checkpoint leaves unquantized, names or patterns."""
-    for name in LEFT_OUT:
-        left = own.get(name)
-        if isinstance(left, list) and left:
-            return [str(entry) for entry in left]
-    return []
-
-
-_ATTENTION = r"(?:self_attn|attention)(?:[.*$]|\.?(?:q|k|v|o|qkv)_proj|$)"
-_STATES = r"(?:linear_attn|mamba|mixer)(?:[.*$]|\.?(?:in|out)_proj\w*|$)"
-_MLP = r"\bmlp(?:[*$]|\.[*$]|\.?(?:gate|up|down|gate_up)_proj|$)"
-_SHARED = r"shared_experts?(?!_gate)"
-_LAYER = r"layers\.(\d+)\b"
-_WHOLE = 2
-"""So many projections of a layer named make all of its attention, or of its MLP, plain."""
-
-
-def plain_of(left: list[str], layers: int) -> Plain:
-    """Return which parts of how many layers a list of module names and patterns covers."""
-    return Plain(
-        attention=_share(left, _ATTENTION, layers),
-        states=_share(left, _STATES, layers),
-        mlp=_share([entry for entry in left if "expert" not in entry], _MLP, layers),
-        shared=_share(left, _SHARED, layers),
-    )
-
-
-def _share(left: list[str], part: str, layers: int) -> float:
-    """Return the share of layers: 1 for a pattern of all of them, else those that are named."""
-    counts: Counter[str] = Counter()
-    for entry in left:
-        found = re.search(part, entry)
-        if found is not None:
-            layer = re.search(_LAYER, entry)
-            whole = not found[0].endswith("_proj")
-            counts[layer[1] if layer else ""] += _WHOLE if whole else 1
-    if counts[""] >= _WHOLE:
-        return 1.0
-    return min(1.0, sum(count >= _WHOLE for count in counts.values()) / max(1, layers))
+def _mixed(modules: list[tuple[str, float]], left: list[str], model: Model) -> Format:
+    """Return the format of a checkpoint that stores some modules in 4 and others in 8 bits."""
+    narrow = [name for name, bits in modules if bits < NARROW]
+    wide = [name for name, bits in modules if bits >= NARROW]
+    routed = [bits for name, bits in modules if "experts" in name and "shared" not in name]
+    least = min(bits for _, bits in modules)
+    eight = shares_of(wide, model)
+    # A group of all linear layers leaves what is named and no more.
+    rest = eight.beside(shares_of(narrow, model))
+    plain = shares_of(left, model) if "Linear" in narrow else rest
+    head = next((bits for name, bits in modules if "lm_head" in name), 0.0)
+    name = f"mixed, {least:g} and 8 bits" if narrow and wide else f"{least:g} bits by module"
+    return Format(name, routed[0] if routed else least, plain=plain, eight=eight, head_bits=head)
 
 
 def _named_format(name: str) -> Format:

@@ -222,7 +222,7 @@ def test_experts_in_4_bit_floats_are_read_from_expert_dtype() -> None:
 
 def test_experts_in_4_bit_floats_work_in_more_memory_the_larger_the_batch() -> None:
     small, large = (
-        plan("nvidia/Qwen3.6-35B-A3B-NVFP4", 94.97, max_num_seqs=8, max_num_batched_tokens=tokens)
+        plan("RedHatAI/Qwen3.6-35B-A3B-NVFP4", 94.97, max_num_seqs=8, max_num_batched_tokens=tokens)
         for tokens in (4096, 32768)
     )
     plain = plan("Qwen/Qwen3.6-35B-A3B", 94.97, max_num_seqs=8, max_num_batched_tokens=32768)
