@@ -29,6 +29,11 @@ REQUEST_LINES = 400
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
 
+_QUIET_LEVELS = frozenset({"DEBUG", "INFO"})
+
+_NAMES = re.compile(r" {0,40}(?:(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,4}")
+"""What may stand before a message: uvicorn's level, an engine's number, the names of exceptions."""
+
 _CLIENTS_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 
@@ -99,11 +104,23 @@ class Provenance:
         self._raw_is_a_clients = found in (Writer.ACCESS, Writer.CLIENT)
         return found
 
+    def are_its_own(self, line: Line, before: str) -> bool:
+        """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
+
+        What the API server says then, and what anybody says without alarm, ends in a client's words
+        wherever it quotes one: only with its beginning, or behind the name of an exception, does
+        such a line speak of vLLM itself.
+        """
+        if self.writers is None:
+            return True
+        quotes = line.level in _QUIET_LEVELS or self.writers.api_server.match(line.process)
+        return not quotes or _NAMES.fullmatch(before) is not None
+
     def _writer(self, line: Line, *, ready: bool) -> Writer:
         writers, text = self.writers, line.text
         if writers is None:
             return Writer.ENGINE
-        if '"' in text and "HTTP/" in text and writers.access.search(text) is not None:
+        if ' "' in text and writers.access.search(text) is not None:
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
         if line.program and not self._is_ours(line):
             return Writer.OTHER

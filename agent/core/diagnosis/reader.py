@@ -8,18 +8,16 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.carried.carriers import Carriers
-from agent.core.diagnosis.conclusion import Conclusion, judge, numbers_of, phase_shown
+from agent.core.diagnosis.conclusion import judge, numbers_of, phase_shown
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
-from agent.core.diagnosis.placement.options import what_to_do
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
-from agent.core.diagnosis.weights import SYMPTOM
+from agent.core.diagnosis.told import advice_of, may_pass, place_of
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
-from agent.core.failures.meaning import advice_for_class, transient
 from agent.core.secrets import without_quotations
 from agent.core.stages.book import StageBook, StagesSeen
 
@@ -38,6 +36,9 @@ _BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureK
 
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
 
+
+_ANYTHING_FIRST = re.compile(r"\^?(?:\(\?[!=][^()]*\))*(?:\(\?:)?\.")
+"""The beginning of a pattern that begins with anything, be it behind what must not follow."""
 
 _OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
 
@@ -168,12 +169,12 @@ class LogReader:
             failure=verdict.failure,
             phase=phase_shown(run),
             evidence=verdict.evidence,
-            advice=_advice(verdict),
+            advice=advice_of(verdict),
             guessed=verdict.guessed,
             beyond_settings=verdict.beyond_settings,
             switches=verdict.finding.switches if verdict.finding is not None else (),
-            place=_place(verdict),
-            transient=_transient(verdict),
+            place=place_of(verdict),
+            transient=may_pass(verdict),
             numbers=numbers_of(verdict, facts),
             facts=facts,
             also=verdict.also,
@@ -205,6 +206,9 @@ class LogReader:
 
     def _take_of_the_engine(self, line: Line) -> None:
         matches = self._signatures.find(line.text)
+        if matches and self._run.ready:
+            own = self._provenance.are_its_own
+            matches = tuple(m for m in matches if _is_frame(m) or own(line, _before(m, line.text)))
         whole = line.text
         if self._wrapped and not line.level and not matches:
             whole, matches = self._joined(line.text)
@@ -222,12 +226,19 @@ class LogReader:
             proof = forked(self._stages.seen, line.process) if self._at is not None else ""
             if proof:
                 self._run.book.learn("start_method", "fork", proof, weak=True)
-        if matches or of_a_trace or _EXCEPTION_WORD.search(line.text):
+        if matches or of_a_trace or self._throws(line):
             if self._run.take(line, matches):
                 self._activity += 1
                 self._note_progress(matches)
             if self._run.version is None and line.source.startswith("core.py:"):
                 self._name_version_by_line(line, matches)
+
+    def _throws(self, line: Line) -> bool:
+        """Tell whether vLLM itself names an exception here."""
+        found = _EXCEPTION_WORD.search(line.text)
+        before = "" if found is None else line.text[: found.start()]
+        own = not self._run.ready or self._provenance.are_its_own(line, before)
+        return found is not None and own
 
     def _joined(self, rest: str) -> tuple[str, tuple[Match, ...]]:
         """Try the line as the rest of one that was broken at the edge of a terminal."""
@@ -270,31 +281,18 @@ class LogReader:
                 self._run.version = self._signatures.versions.get(number - offset)
 
 
+def _is_frame(match: Match) -> bool:
+    return match.signature.kind is SignatureKind.FRAME
+
+
+def _before(match: Match, text: str) -> str:
+    """Return what stands before the words of a match, where its pattern begins with anything."""
+    if _ANYTHING_FIRST.match(match.signature.pattern.pattern) is None:
+        return text[: match.start]
+    places = (text.find(literal, match.start) for literal in match.signature.literals)
+    return text[: min((place for place in places if place >= 0), default=match.start)]
+
+
 def shown(kept: tuple[str, ...]) -> tuple[str, ...]:
     """Return kept lines as others may see them: without quotations, none longer than before."""
     return tuple(without_quotations(line)[:TAIL_CHARACTERS] for line in kept)
-
-
-def _transient(verdict: Conclusion) -> bool | None:
-    if verdict.failure is None:
-        return None
-    if verdict.guessed:
-        return None
-    return transient(verdict.failure)
-
-
-def _advice(verdict: Conclusion) -> str:
-    """Return the sentence of the cause's own line, with the exception and its place."""
-    finding = verdict.finding
-    if verdict.advice or finding is None or verdict.failure is None:
-        return verdict.advice
-    told = finding.advice or what_to_do(verdict.failure, finding.line)
-    near = not finding.by_place and (bool(finding.advice) or finding.weight < SYMPTOM)
-    if finding.placed is None or near:
-        return told if told != advice_for_class(verdict.failure) else ""
-    return f"{finding.placed.sentence}. {told}"
-
-
-def _place(verdict: Conclusion) -> str:
-    finding = verdict.finding
-    return finding.placed.fingerprint if finding is not None and finding.placed is not None else ""

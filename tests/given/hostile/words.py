@@ -94,5 +94,38 @@ CHANNELS: dict[str, Callable[[str], list[str]]] = {
         f"ValueError: x ERROR 11-28 16:34:02 [core.py:9] {w}",
         API,
     ),
+    "media": lambda w: [
+        f"{API}WARNING 11-28 16:34:02 [connection.py:99] Failed to fetch http://h/{w}: 404",
+        f"{API}ERROR 11-28 16:34:02 [utils.py:77] Failed to load image from {w}",
+    ],
+    "validation details": lambda w: [
+        f"{API}ERROR 11-28 16:34:02 [api_server.py:1222] Request validation error: "
+        f"[{{'type': 'missing', 'loc': ('body', '{w}'), 'input': '{w}'}}]"
+    ],
+    "scheduler": lambda w: [
+        f"(EngineCore pid=42) INFO 11-28 16:34:02 [scheduler.py:1500] Request {w} finished by client",
+    ],
+    "printed": lambda w: [f"{API}Failed to apply prompt replacement for request: {w!r}"],
+    "web socket": lambda w: [
+        f'INFO:     127.0.0.1:9 - "WebSocket /v1/realtime?model={w}" [accepted]',
+        f"{API}ERROR 11-28 16:34:02 [connection.py:60] Unhandled event type {w}",
+    ],
+    "lora": lambda w: [
+        f"{API}ERROR 11-28 16:34:02 [serving_models.py:171] LoRA adapter '{w}' cannot be found.",
+        f"{API}INFO 11-28 16:34:02 [serving_models.py:190] Loaded new LoRA adapter: name '{w}'",
+    ],
+    "group of exceptions": lambda w: [
+        API + line
+        for line in (
+            "ERROR:    Exception in ASGI application",
+            "  + Exception Group Traceback (most recent call last):",
+            '  |   File "/o/starlette/middleware/base.py", line 1, in f',
+            "  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)",
+            "  +-+---------------- 1 ----------------",
+            "    | Traceback (most recent call last):",
+            f"    | ValueError: {w}",
+            "    +------------------------------------",
+        )
+    ],
 }
 """By name: words to the lines that a server which is up prints of them."""
