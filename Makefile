@@ -41,7 +41,7 @@ test-vllm: ## tests with real vLLM: minutes, root
 	$(PYTEST) tests/vllm
 
 fuzz: ## every border with made-up input, a minute each (SECONDS=N for longer)
-	@$(SETUP) venv
+	@$(SETUP) venv nvml
 	.venv/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 bench: ## what the agent costs and how fast it reacts

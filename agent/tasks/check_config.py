@@ -15,7 +15,7 @@ from agent.core.engine.install import Engine, EngineInstall
 from agent.core.gpu.reading import Gpus
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.service import Settings
-from agent.core.unit.openings import forbidden
+from agent.core.unit.openings import forbidden, left_open
 from agent.core.unit.sandbox import opens
 from agent.errors import HostLacksError
 from agent.host.machine.access import (
@@ -201,6 +201,8 @@ def _access(settings: Settings, engine: Engine, path: str) -> Iterator[Obstacle]
         yield _warning(f"{path}.extra_args", told)
     for sentence in forbidden(settings):
         yield _warning(f"{path}.sandbox", sentence)
+    if told := left_open(settings):
+        yield _warning(f"{path}.sandbox", told)
     for directory in settings.writable_directories:
         if not Path(directory).is_dir():
             text = (

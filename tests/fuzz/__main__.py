@@ -6,9 +6,12 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.fuzz.borders import borders
 from tests.fuzz.driver import fuzz
+from tests.fuzz.nvml import nvml
 
 
 def main() -> int:
@@ -19,7 +22,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="BORDER")
     args = parser.parse_args()
     broken = 0
-    with borders() as every:
+    with borders() as most, TemporaryDirectory() as directory, nvml(Path(directory)) as gpus:
+        every = {**most, gpus.name: gpus}
         for name in args.names or sorted(every):
             tried, found = fuzz(every[name], args.seed, args.seconds)
             print(f"{name}: {tried} inputs from seed {args.seed}", flush=True)

@@ -291,3 +291,17 @@ def test_a_compose_file_or_a_unit_is_sent_to_import(capsys: pytest.CaptureFixtur
     for name in ("compose.yml", "old-vllm.service"):
         assert main(["check", name]) == 2
         assert f"`llmagent import {name}` reads it" in capsys.readouterr().err
+
+
+def test_what_strict_does_not_do_in_a_container_is_told_and_refuses_nothing(host: Path) -> None:
+    text = f"""
+        [service.vllm]
+        model = "{host}/model"
+        [service.vllm.engine]
+        runtime = "podman"
+        image = "vllm/vllm-openai:v0.32.0"
+    """
+    found = check_config(parse(text, "agent.toml"), run_engine_help=None)
+    told = [one for one in found if one.path == "service.vllm.sandbox"]
+    assert [one.severity for one in told] == [Severity.WARNING]
+    assert "root's uid" in told[0].text
