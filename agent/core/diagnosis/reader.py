@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.carried.carriers import Carriers
-from agent.core.diagnosis.conclusion import judge, numbers_of, phase_shown
+from agent.core.diagnosis.concluding.conclusion import judge, numbers_of, phase_shown
+from agent.core.diagnosis.concluding.told import advice_of, may_pass, place_of
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
@@ -16,7 +17,6 @@ from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
-from agent.core.diagnosis.told import advice_of, may_pass, place_of
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.secrets import without_quotations
 from agent.core.stages.book import StageBook, StagesSeen

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from agent.core.diagnosis.conclusion import Conclusion
+from agent.core.diagnosis.concluding.conclusion import Conclusion
 from agent.core.diagnosis.placement.options import what_to_do
 from agent.core.diagnosis.weights import SYMPTOM
 from agent.core.failures.meaning import advice_for_class, transient

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from agent.core.diagnosis.allocations import Settled, ours, settle
+from agent.core.diagnosis.concluding.allocations import Settled, ours, settle
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import FailureLine
 from agent.core.diagnosis.lines import seconds_between
