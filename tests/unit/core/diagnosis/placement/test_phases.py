@@ -197,6 +197,21 @@ def test_the_host_and_native_code_are_read_by_their_words_through_any_frame(
         ("vllm.service: systemd-oomd killed 9 process(es) in this unit.", F.HOST_OOM_KILLED),
         ("Illegal instruction (core dumped)", F.PACKAGE_MISMATCH),
         ("exec /usr/bin/odd: exec format error", F.CONTAINER_REFUSED),
+        (
+            "docker: invalid reference format: repository name must be lowercase.",
+            F.CONTAINER_REFUSED,
+        ),
+        ("vllm.service: Failed at step EXEC spawning /o/python: No such file", F.BAD_ARG_VALUE),
+        ("vllm.service: Failed at step USER spawning /o/python: No such process", F.NO_SUCH_USER),
+        ("/opt/odd/bin/python3.12: No module named vllm", F.PACKAGE_MISMATCH),
+        ("/usr/bin/ld: cannot find -lcuda: No such file or directory", F.NO_C_COMPILER),
+        (
+            v1(
+                "ImportError: /o.so.1: cannot allocate memory in static TLS block",
+                level="ERROR",
+            ),
+            F.PACKAGE_MISMATCH,
+        ),
         ("vllm: error: argument --api-key: expected one argument", F.BAD_ARG_VALUE),
         (v1("ValueError: odd_role must be set for odd", level="ERROR"), F.BAD_ARG_VALUE),
         (v1("modelscope.hub.errors.NotExistError: no odd", level="ERROR"), F.REPO_NOT_FOUND),
