@@ -20,18 +20,25 @@ SHORTEST = 6
 
 _SECRET_WORDS = frozenset(
     {
-        *("token", "secret", "secrets", "password", "passwd", "passphrase", "pwd", "pin", "otp"),
-        *("credential", "credentials", "cookie", "cookies", "authorization", "auth", "bearer"),
-        *("signature", "sig", "apikey", "dsn", "salt", "jwt", "sas"),
+        *("secret", "secrets", "password", "passwd", "passphrase", "passcode", "credential"),
+        *("credentials", "cookie", "cookies", "authorization", "bearer", "signature", "apikey"),
+        *("dsn", "jwt"),
     }
 )
+_LAST_WORDS = frozenset({"token", "pass", "pwd", "pin", "otp", "auth", "sig", "salt", "sas"})
+"""They name a secret where they end a name: hf_token, not token_budget."""
+
 _GLUED = ("password", "passwd", "passphrase", "secret", "apikey", "credential")
 """They stand in one word with another, too: PGPASSWORD."""
 
 _SECRET_PAIRS = frozenset(
     f"{kind} key"
-    for kind in ("api", "access", "private", "secret", "encryption", "master", "license", "ssh")
+    for kind in (
+        *("api", "access", "account", "auth", "encryption", "license", "master", "private"),
+        *("secret", "service", "shared", "signing", "ssh", "storage", "subscription"),
+    )
 )
+_KEY_OF_A_VARIABLE = re.compile(r"[A-Z0-9_]+_KEY")
 _OF_A_THING = frozenset(
     {
         *("file", "path", "dir", "directory", "id", "ids", "count", "bytes", "seconds", "limit"),
@@ -47,12 +54,20 @@ _KNOWN_VARIABLES = re.compile(
 )
 """Variables that vLLM, its libraries and systemd read; of all others only the name is told."""
 
-_URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@'\"<>]{1,600}@)?([^\s?#'\"<>]{1,2000})")
+_URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/'\"<>]{1,600}@)?([^\s?#'\"<>]{1,2000})")
 _QUERY = re.compile(r"(?<=[\w/.=-])\?[^\s'\"<>]{1,8000}")
-_ASSIGNED = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]{0,100})(?P<is>['\"]?\s{0,3}(?:[=:]|\s(?=[^\s-]))\s{0,3})"
-    r"(?P<value>\"[^\"]{0,4000}\"|'[^']{0,4000}'|[^\s,;'\"()\]}]{1,4000})"
+_NAME = re.compile(
+    r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]{0,100})"
+    r"(?P<is>['\"]?\s{0,3}[=:]>?\s{0,3}(?:!!?\w{0,20} )?|\s{1,3}(?:is |was )?)"
 )
+_VALUE = re.compile(
+    r"\"[^\"]{0,4000}\"?|'[^']{0,4000}'?|\[[^\]]{0,4000}\]?|\{[^}]{0,4000}\}?|\([^)]{0,4000}\)?"
+    r"|[^\s,;'\"()\]}&]{1,4000}"
+)
+_NO_WORD = re.compile(r"(?=\S{0,200}[0-9])(?=\S{0,200}[A-Za-z])\S{6,}")
+"""Behind a name and a blank in a sentence stands a secret only where it is no word."""
+
+_OF_PROGRAMS = re.compile(r"(?<=\s)(-u\s?[^\s:]{1,100}:|sshpass\s-p\s?)\S{1,400}")
 _NUMBER = re.compile(r"[\d.,:eE+-]+|[Tt]rue|[Ff]alse|[Nn]one|null|<?unset>?")
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,4096}")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+|[0-9]+")
@@ -101,9 +116,14 @@ def is_secret_name(name: str) -> bool:
     words = [word for word in re.split(r"[^a-z0-9]+", spread.lower()) if word]
     if not words or words[-1] in _OF_A_THING:
         return False
-    pairs = {" ".join(pair) for pair in pairwise(words)}
-    glued = any(part in word for word in words for part in _GLUED)
-    return glued or not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs)
+    if _KEY_OF_A_VARIABLE.fullmatch(name):
+        return True
+    return (
+        words[-1] in _LAST_WORDS
+        or not _SECRET_WORDS.isdisjoint(words)
+        or any(part in word for word in words for part in _GLUED)
+        or any(" ".join(pair) in _SECRET_PAIRS for pair in pairwise(words))
+    )
 
 
 def is_random(run: str) -> bool:
@@ -149,7 +169,8 @@ class Redactor:
         line = _URL.sub(lambda url: f"{url[1]}{f'{GONE}@' if url[2] else ''}{url[3]}", line)
         line = _QUERY.sub(f"?{GONE}", line)
         line = _HEADER.sub(rf"\1\2{GONE}", line)
-        line = _ASSIGNED.sub(_assigned, without_secrets(line))
+        line = _OF_PROGRAMS.sub(rf"\1{GONE}", f" {line}")[1:]
+        line = without_secrets(_without_assigned(line))
         line = _ISSUED.sub(GONE, line)
         return _RUN.sub(lambda run: GONE if is_random(run[0]) else run[0], line)
 
@@ -217,18 +238,28 @@ class Redactor:
         return shown
 
 
-def _assigned(found: re.Match[str]) -> str:
-    name, value = found["name"], found["value"]
-    bare = value.strip("\"'")
-    if not is_secret_name(name) or bare in ("", GONE) or bare.startswith("["):
-        return found[0]
-    # `tokens: 16` and `max_token=none` are no secrets; a path says where one is.
-    if _NUMBER.fullmatch(bare) and "pass" not in name.lower() and "pin" not in name.lower():
-        return found[0]
-    if (
-        found["is"].isspace()
-        and not name.startswith("-")
-        and not found.string[max(0, found.start() - 2) : found.start()].endswith("-")
-    ):
-        return found[0]  # two words of a sentence
-    return f"{name}{found['is']}{GONE}"
+def _without_assigned(line: str) -> str:
+    """Return the line with GONE for each value that stands behind the name of a secret."""
+    told: list[str] = []
+    done = 0
+    for found in _NAME.finditer(line):
+        if found.start() < done or not is_secret_name(found["name"]):
+            continue
+        value = _VALUE.match(line, found.end())
+        if value is None or not _is_secret(found, value[0]):
+            continue
+        told += (line[done : found.end()], GONE)
+        done = value.end()
+    return "".join(told) + line[done:]
+
+
+def _is_secret(found: re.Match[str], value: str) -> bool:
+    name, bare = found["name"], value.strip("\"'")
+    if bare in ("", GONE) or bare.startswith("<"):
+        return False
+    # `tokens: 16` and `max_token=none` are no secrets, whatever the name.
+    if _NUMBER.fullmatch(bare) and not re.search(r"(?i)pass|pin|otp|pwd", name):
+        return False
+    if found["is"].strip(" '\"")[:1] not in ("=", ":") and not name.startswith("-"):
+        return _NO_WORD.fullmatch(bare) is not None
+    return True

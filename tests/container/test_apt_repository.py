@@ -147,7 +147,6 @@ def _what_is_printed_is_as_the_shipped_schemas_say(box: Container) -> None:
         "pause": ["vllm", "--for", "1min"],
         "resume": ["vllm"],
         "profiles": ["llama-3.1-8b-fp8-rtx4090"],
-        "init": ["--dry-run"],
         "bundle": ["--output", "/tmp/report.tar.gz"],
     }
     for command, words in asked.items():

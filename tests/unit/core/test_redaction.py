@@ -33,6 +33,18 @@ HOLDING_A_SECRET = [
     f"privateKey: {SECRET}",
     f"Cookie: session={SECRET}",
     f"client_secret='{SECRET}'",
+    f'{{"auth": {{"user": "x", "pass": "{SECRET}"}}}}',
+    f"OPENAI_KEY={SECRET}",
+    f"curl -u bob:{SECRET} https://host/",
+    f"postgres://bob:with@{SECRET}@db/x",
+    f"api_key=['{SECRET}', '{SECRET}2']",
+    "machine hub login bob password hunter2-and-more",
+    f"https://x/y#access_token={SECRET}",
+    f"export HF_TOKEN='{SECRET}'",
+    f"HF_TOKEN: !!str {SECRET}",
+    f'password="two words {SECRET}"',
+    f"AccountKey={SECRET};Endpoint=x",
+    f"'client-secret' => '{SECRET}'",
     "the word known-to-this-host by itself",
     f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\nAAAA\n-----END OPENSSH PRIVATE KEY-----",
 ]
@@ -60,6 +72,8 @@ KEPT = [
     "cutlass_80_tensorop_f16_s16816gemm_relu_f16_256x128_32x3_nn_align8",
     "_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcEE",
     "eos_token_id: 128009",
+    "'encoder_cudagraph_token_budgets': [], 'pass_config': {'fuse_norm': True}",
+    "pass token=<your_token>",
     "20 tokens in 0.04 s, the password is asked by nobody",
 ]
 
