@@ -58,7 +58,6 @@ from agent.core.judges.service import (
     evidence,
     holds,
     lifecycle,
-    steering,
     wishes,
 )
 from agent.core.judges.start import fetching, leftovers, planning
@@ -89,9 +88,8 @@ from agent.core.state.observations import (
 from agent.core.state.policy import HostPolicy
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.requests import OperatorAsked
+from agent.core.state.steering.asked import OperatorAsked
 from agent.core.state.telling.sending import Sent
-from agent.core.telling import post
 
 
 def decide(state: HostState, observation: Observation, policy: HostPolicy) -> Decision:
@@ -120,8 +118,12 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
         case XidSeen():
             xids.on_xid(turn, observation)
         case OperatorAsked():
+            from agent.core.judges.service import steering  # for who asks: memory
+
             steering.on_asked(turn, observation)
         case Sent():
+            from agent.core.telling import post  # for who tells somebody: memory
+
             if said := post.sentence(turn.outbox, observation):
                 turn.tell(AGENT, "told", said)
             turn.outbox = post.on_sent(turn.outbox, observation)

@@ -28,7 +28,6 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
-from agent.core.telling.post import told
 from agent.core.view.kinds import LOUD
 from agent.daemon.clock import Clock, seconds_since_midnight
 from agent.daemon.log import about, log
@@ -147,8 +146,7 @@ class Loop:
         self._carry_out(decision)
 
     def _carry_out(self, decision: Decision) -> None:
-        notify, local = self._policy.notify, seconds_since_midnight()
-        decision = told(decision, notify, self._clock(), local)
+        decision = self._with_what_is_told(decision)
         old, self._state = self._state, decision.state
         self._recorder.record(old, decision.state, decision.news, time.time())
         for line in decision.news:
@@ -160,6 +158,14 @@ class Loop:
         for action in decision.actions:
             self._submit(action)
         self._show()
+
+    def _with_what_is_told(self, decision: Decision) -> Decision:
+        notify = self._policy.notify
+        if not notify.anybody and decision.state.outbox is None:
+            return decision
+        from agent.core.telling.post import told  # for who tells somebody: memory
+
+        return told(decision, notify, self._clock(), seconds_since_midnight())
 
     def _show(self) -> None:
         """Publish; a service that cannot be shown is set aside, and the others are shown."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.core.state.actions import NotifyAction
-from agent.core.state.steering.requests import Answer
+from agent.core.state.steering.asked import Answer
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.lane import Lane
 from agent.daemon.sources.control import ControlSource

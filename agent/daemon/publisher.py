@@ -131,7 +131,7 @@ class Publisher:
             gpus=_gpus(state, now, ahead),
             host=self._host(now),
             paused=view_of_pauses((state.pause,), now, ahead),
-            notify=view_of_outbox(state.outbox, policy.notify, ahead),
+            notify=view_of_outbox(state.outbox, ahead),
         )
 
     def _shown(

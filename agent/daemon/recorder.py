@@ -152,7 +152,7 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
         changed[HOST] = json.dumps({"boot_id": new.boot_id, "next_action_id": new.next_action_id})
     if old.findings != new.findings:
         changed[CHECKUP] = json.dumps([encode(finding) for finding in new.findings])
-    if old.outbox is not new.outbox and replace(old.outbox, live=new.outbox.live) != new.outbox:
+    if _is_new(old, new):
         changed[OUTBOX] = json.dumps(encode(new.outbox, NOT_STORED))
     if old.pause != new.pause:
         changed[PAUSE] = json.dumps(encode(new.pause))
@@ -169,3 +169,11 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
         if known is None or replace(card, live=known.live) != known:
             changed[GPU + uuid] = json.dumps(encode(card, NOT_STORED))
     return changed
+
+
+def _is_new(old: HostState, new: HostState) -> bool:
+    """Tell whether what is stored of the outbox differs."""
+    before, after = old.outbox, new.outbox
+    if before is None or after is None or before is after:
+        return before is not after
+    return replace(before, live=after.live) != after

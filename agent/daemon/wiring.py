@@ -28,7 +28,7 @@ from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.requests import Answer
+from agent.core.state.steering.asked import Answer
 from agent.daemon.beginning import load_config, open_store, reexecute, removal
 from agent.daemon.clock import Clock, agent_clock
 from agent.daemon.effectors.gpu import GpuEffector

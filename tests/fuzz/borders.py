@@ -22,7 +22,10 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.state.rows.stored import state_of
-from agent.core.state.steering.requests import BadRequestError, request_of
+from agent.core.state.steering.requests import (
+    BadRequestError,
+    request_of,
+)
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.http_server import parse_head
 from agent.daemon.exporter.page import Page

@@ -44,7 +44,7 @@ from agent.core.state.observations import (
 )
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.requests import Answer
+from agent.core.state.steering.asked import Answer
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check, Verdict
 from tests.given.simulated_engine import diagnosis_of

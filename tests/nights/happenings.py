@@ -9,7 +9,11 @@ from typing import Protocol, assert_never
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.state.steering.requests import AskPause, AskRestart, Request
+from agent.core.state.steering.requests import (
+    AskPause,
+    AskRestart,
+    Request,
+)
 from tests.nights.dooms import AT_LOAD, doom_of, numbers_of
 from tests.nights.engine import BROKEN_FLAG, Doom, Run
 from tests.nights.faults import Fault, What

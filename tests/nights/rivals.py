@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from agent.core.state.steering.requests import Request
+from agent.core.state.steering.requests import (
+    Request,
+)
 from tests.nights.engine import Run
 from tests.nights.world import World
 

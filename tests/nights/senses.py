@@ -25,7 +25,10 @@ from agent.core.state.observations import (
     UnitSeen,
 )
 from agent.core.state.policy import HostPolicy
-from agent.core.state.steering.requests import OperatorAsked, Request
+from agent.core.state.steering.asked import OperatorAsked
+from agent.core.state.steering.requests import (
+    Request,
+)
 from agent.core.state.telling.outbox import Message
 from agent.core.state.telling.sending import Send, Sent
 from agent.core.state.unit import UnitFacts

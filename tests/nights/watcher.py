@@ -10,7 +10,12 @@ from agent.core.state.actions import EndRun, Fetch, Reap, Start, Stop
 from agent.core.state.host import Decision, HostState
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.requests import Answer, AskPause, AskRestart, Request
+from agent.core.state.steering.asked import Answer
+from agent.core.state.steering.requests import (
+    AskPause,
+    AskRestart,
+    Request,
+)
 from agent.core.state.unit import UnitFacts
 from tests.nights.promises import BrokenPromiseError, Watch, bound_seconds, check_limits
 from tests.nights.world import World

@@ -25,7 +25,9 @@ from agent.cli import status
 from agent.cli.screen.options import add_format
 from agent.cli.steering.asking import a_duration
 from agent.core.plain import plain
-from agent.core.state.steering.requests import Fault
+from agent.core.state.steering.requests import (
+    Fault,
+)
 from agent.errors import AgentError, HostLacksError, UsageError
 from agent.host.control.client import ask
 from agent.host.store.store import Store

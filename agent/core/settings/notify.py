@@ -40,3 +40,8 @@ class Notify:
     after_seconds: float = 300.0
     dead_mans_switch_file: str = ""
     dead_mans_switch_seconds: float = 300.0
+
+    @property
+    def anybody(self) -> bool:
+        """Whether anybody is told of anything, or a switch asked for."""
+        return bool(self.urls_file or self.dead_mans_switch_file)

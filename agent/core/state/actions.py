@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.install import Engine
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.steering.requests import Answer
+from agent.core.state.steering.asked import Answer
 from agent.core.state.telling.sending import Ping, Send
 
 

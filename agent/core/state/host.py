@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agent.core.doctor.finding import Finding
 from agent.core.gpu.reading import Gpus
@@ -13,7 +14,9 @@ from agent.core.state.actions import Action
 from agent.core.state.card import Card, Strangers
 from agent.core.state.service import ServiceState
 from agent.core.state.steering.wishes import Pause
-from agent.core.state.telling.outbox import Outbox
+
+if TYPE_CHECKING:
+    from agent.core.state.telling.outbox import Outbox  # loaded by who tells somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class HostState:
     """Services that are left out of this decision (see guard.py) and may be starting; not
     stored."""
 
-    outbox: Outbox = field(default_factory=Outbox)
-    """What a person is to be told."""
+    outbox: Outbox | None = None
+    """What a person is to be told; None where nobody is told of anything."""
 
 
 @dataclass(frozen=True, slots=True)

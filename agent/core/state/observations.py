@@ -25,7 +25,7 @@ from agent.core.hub.progress import FetchPlan, FetchProgress
 from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.state.golden import Answer
 from agent.core.state.process import EvidenceTaken
-from agent.core.state.steering.requests import OperatorAsked
+from agent.core.state.steering.asked import OperatorAsked
 from agent.core.state.telling.sending import Sent
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check

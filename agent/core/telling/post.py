@@ -50,13 +50,10 @@ DIGEST_WINDOW_SECONDS = HOUR_SECONDS
 def told(decision: Decision, notify: Notify, at: float, local_seconds: float) -> Decision:
     """Return the decision with what a person is to hear of it, and with what is to be sent now."""
     state = decision.state
-    box = state.outbox
-    if not notify.urls_file and not notify.dead_mans_switch_file:
-        return (
-            decision
-            if box == Outbox()
-            else replace(decision, state=replace(state, outbox=Outbox()))
-        )
+    if not notify.anybody:
+        gone = replace(state, outbox=None)
+        return decision if state.outbox is None else replace(decision, state=gone)
+    box = state.outbox or Outbox()
     actions: list[Send | Ping] = []
     for line in decision.news:
         box = hear(box, line, at)
@@ -76,8 +73,10 @@ def told(decision: Decision, notify: Notify, at: float, local_seconds: float) ->
     return replace(decision, state=after, actions=(*decision.actions, *actions))
 
 
-def on_sent(box: Outbox, sent: Sent) -> Outbox:
+def on_sent(box: Outbox | None, sent: Sent) -> Outbox | None:
     """Return the outbox after a try to send, or to ask for the dead-man's switch."""
+    if box is None:
+        return None
     if not sent.number:
         live = replace(box.live, ping_failed="" if sent.sent else sent.problem)
         return replace(box, live=live)
@@ -92,9 +91,10 @@ def on_sent(box: Outbox, sent: Sent) -> Outbox:
     )
 
 
-def sentence(box: Outbox, sent: Sent) -> str:
+def sentence(box: Outbox | None, sent: Sent) -> str:
     """Return what the history says of a message that somebody took; "" for nothing."""
-    message = next((one for one in box.messages if one.number == sent.number), None)
+    messages = box.messages if box is not None else ()
+    message = next((one for one in messages if one.number == sent.number), None)
     if message is None or not sent.took:
         return ""
     return f"told {', '.join(sent.took)}: {message.title}"

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from agent.core.settings.notify import Notify
+from typing import TYPE_CHECKING
+
 from agent.core.state.service import ServiceState
 from agent.core.state.steering.wishes import Pause
-from agent.core.state.telling.outbox import Outbox
 from agent.core.view.wishes import AskedView, NotifyView, PauseView
+
+if TYPE_CHECKING:
+    from agent.core.state.telling.outbox import Outbox  # loaded by who tells somebody
 
 
 def wall(at: float, ahead: float) -> float:
@@ -39,9 +42,9 @@ def view_of_drain(s: ServiceState, ahead: float) -> AskedView | None:
     return AskedView(what, drain.by, wall(drain.not_after, ahead))
 
 
-def view_of_outbox(box: Outbox, notify: Notify, ahead: float) -> NotifyView | None:
+def view_of_outbox(box: Outbox | None, ahead: float) -> NotifyView | None:
     """Return how telling people goes, None where nobody is told of anything."""
-    if not notify.urls_file and not notify.dead_mans_switch_file:
+    if box is None:
         return None
     sent = wall(box.last_sent_at, ahead)
     unsent = len(box.messages)

@@ -6,12 +6,7 @@ from __future__ import annotations
 import queue
 from pathlib import Path
 
-from agent.core.state.steering.requests import (
-    Answer,
-    BadRequestError,
-    OperatorAsked,
-    request_of,
-)
+from agent.core.state.steering.asked import Answer, OperatorAsked
 from agent.daemon.clock import Clock, seconds_since_midnight
 from agent.daemon.sources.thread import Emit
 from agent.host.control.listener import Client, Listener
@@ -57,6 +52,9 @@ class ControlSource:
             self._listener.close()
 
     def _serve(self, client: Client) -> None:
+        # Loaded for who asks: most agents run for weeks without.
+        from agent.core.state.steering.requests import BadRequestError, request_of
+
         try:
             request = request_of(client.line)
         except BadRequestError as error:

@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.core.state.steering.requests import LONGEST_REQUEST
+from agent.core.state.steering.asked import LONGEST_REQUEST
 
 GROUP = "llmagent"
 READ_SECONDS = 2.0

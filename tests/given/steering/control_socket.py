@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from agent.core.state.observations import Observation
-from agent.core.state.steering.requests import Answer, OperatorAsked
+from agent.core.state.steering.asked import Answer, OperatorAsked
 from agent.daemon.clock import agent_clock
 from agent.daemon.sources.control import ControlSource
 from agent.daemon.sources.thread import SourceThread

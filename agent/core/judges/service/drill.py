@@ -10,7 +10,10 @@ from __future__ import annotations
 from agent.core.judges.turn import Turn
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.requests import AskDrill, Fault
+from agent.core.state.steering.requests import (
+    AskDrill,
+    Fault,
+)
 
 NOTHING = "This is a drill: nothing is wrong, and there is nothing to do."
 

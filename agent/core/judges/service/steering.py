@@ -15,14 +15,13 @@ from agent.core.judges.turn import AGENT, Turn
 from agent.core.measures import HOUR_SECONDS
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
+from agent.core.state.steering.asked import Answer, OperatorAsked
 from agent.core.state.steering.requests import (
-    Answer,
     AskDrain,
     AskDrill,
     AskPause,
     AskRestart,
     AskResume,
-    OperatorAsked,
 )
 from agent.core.state.steering.wishes import Drain, Pause, PlannedRestart
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.core.codec import WRONG, decode
 from agent.core.doctor.finding import Finding
@@ -25,7 +25,9 @@ from agent.core.state.phases import Phase
 from agent.core.state.rows.migrations import service_row
 from agent.core.state.service import Asked, ServiceState
 from agent.core.state.steering.wishes import Pause
-from agent.core.state.telling.outbox import Entry, Message, Outbox
+
+if TYPE_CHECKING:
+    from agent.core.state.telling.outbox import Outbox
 
 HOST: Final = "host"
 SERVICE: Final = "service:"
@@ -39,7 +41,7 @@ LONGEST_ROW: Final = 4 << 20
 """A service's row has a few KiB."""
 SHOWN: Final = 3
 
-WHOLE: Final = frozenset({Settings, Override, Asked, Ailment, XidSeen, Entry, Message})
+WHOLE: Final = frozenset({Settings, Override, Asked, Ailment, XidSeen})
 """Half of the settings that ran are settings that never ran."""
 
 
@@ -54,7 +56,7 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
     cards: dict[str, Card] = {}
     findings: tuple[Finding, ...] = ()
     pause: Pause | None = None
-    outbox = Outbox()
+    outbox = None
     boot_id, next_action_id = "", 1
     problems: list[str] = []
     for key, text in rows.items():
@@ -73,7 +75,7 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
             elif key == PAUSE and (document := _parsed(text)) is not None:
                 pause = decode(Pause, document)
             elif key == OUTBOX:
-                outbox = decode(Outbox, _parsed(text), lost, WHOLE)
+                outbox = _outbox(_parsed(text), lost)
         except WRONG as error:
             why = str(error)[:200] or type(error).__name__
             problems.append(f"what was remembered as {key} cannot be read ({why}): forgotten")
@@ -100,6 +102,14 @@ def _service(name: str, document: object, lost: list[str]) -> ServiceState:
         # What ends it is not known any more: a person, as for any failure.
         return replace(s, held=Held(HeldBy.FAILURE, s.reason, ""))
     return s
+
+
+def _outbox(document: object, lost: list[str]) -> Outbox | None:
+    if document is None:
+        return None
+    from agent.core.state.telling.outbox import Entry, Message, Outbox  # for who tells: memory
+
+    return decode(Outbox, document, lost, frozenset({Entry, Message}))
 
 
 def _host(document: object, lost: list[str]) -> tuple[str, int]:

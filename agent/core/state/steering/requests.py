@@ -18,9 +18,7 @@ from typing import Any
 
 from agent.core.measures import DAY_SECONDS
 from agent.core.plain import plain
-
-LONGEST_REQUEST = 4096
-"""Characters of one request."""
+from agent.core.state.steering.asked import LONGEST_REQUEST
 
 SHORTEST_PAUSE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 7 * DAY_SECONDS
@@ -91,29 +89,6 @@ class AskDrill:
 
 
 Request = AskPause | AskResume | AskRestart | AskDrain | AskDrill
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorAsked:
-    """A request came over the control socket; `number` goes back with its answer.
-
-    `by` names who asked. `local_seconds` is the local time of day, in seconds since midnight.
-    """
-
-    at: float
-    number: int
-    request: Request
-    by: str
-    local_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a request, for who sent it; carried out after the decision is recorded."""
-
-    number: int
-    done: bool
-    message: str
 
 
 def request_of(text: str) -> Request:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from agent.core.state.telling.outbox import Message
+if TYPE_CHECKING:
+    from agent.core.state.telling.outbox import Message
 
 
 @dataclass(frozen=True, slots=True)

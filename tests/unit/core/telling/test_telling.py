@@ -19,7 +19,7 @@ from agent.core.state.host import Decision, HostState, News
 from agent.core.state.phases import Phase
 from agent.core.state.rows.stored import OUTBOX, state_of
 from agent.core.state.service import ServiceState
-from agent.core.state.telling.outbox import Message, Outbox
+from agent.core.state.telling.outbox import Message, Outbox, OutboxLive
 from agent.core.state.telling.sending import Ping, Send, Sent
 from agent.core.telling.kinds import KINDS, NOT_TOLD, OF_AN_INCIDENT
 from agent.core.telling.post import MOST_MESSAGES, SPAN_SECONDS, on_sent, told
@@ -41,6 +41,10 @@ class Night:
     sent: list[tuple[float, Message]] = field(default_factory=list)
     pings: list[tuple[float, Ping]] = field(default_factory=list)
     down: str = ""
+
+    @property
+    def box(self) -> Outbox:
+        return self.state.outbox or Outbox()
 
     def hears(self, kind: str, message: str, service: str = "vllm", **data: object) -> None:
         self._decide(News(service, kind, message, data))
@@ -175,18 +179,18 @@ def test_what_cannot_be_sent_is_tried_again_and_given_up_after_a_day() -> None:
     night = Night(down="1 ntfy could not be reached")
     night.dies_and_comes_back()
     night.passes(2 * HOUR)
-    box = night.state.outbox
+    box = night.box
     assert (len(box.messages), box.problem) == (1, "1 ntfy could not be reached")
     assert 5 <= box.messages[0].tries <= 9
     night.down = ""
     night.passes(HOUR + 10)
     assert len(night.sent) == 1
-    assert night.state.outbox.problem == ""
+    assert night.box.problem == ""
     night.down = "away"
     night.dies_and_comes_back()
     night.passes(30 * HOUR, step=60)
-    assert night.state.outbox.messages == ()
-    assert night.state.outbox.given_up == 1
+    assert night.box.messages == ()
+    assert night.box.given_up == 1
 
 
 def test_only_who_was_not_told_is_told_again() -> None:
@@ -194,9 +198,10 @@ def test_only_who_was_not_told_is_told_again() -> None:
     night.dies_and_comes_back()
     night.down = "2 mail refused it"
     night.passes(60)
-    message = night.state.outbox.messages[0]
+    message = night.box.messages[0]
     sent = Sent(night.now, message.number, sent=False, left=("2 mail",), problem="refused")
-    after = on_sent(night.state.outbox, sent)
+    after = on_sent(night.box, sent)
+    assert after is not None
     assert after.messages[0].left == ("2 mail",)
 
 
@@ -205,16 +210,16 @@ def test_what_waits_outlives_the_agent() -> None:
     night.dies_and_comes_back()
     night.passes(60)
     night.hears("died", "vllm.service ended unasked (result success, status 0)")
-    row = json.dumps(encode(night.state.outbox, frozenset({"live"})))
+    row = json.dumps(encode(night.box, frozenset({"live"})))
     read, problems = state_of({OUTBOX: row})
     assert problems == ()
-    assert read.outbox == replace(night.state.outbox, live=read.outbox.live)
+    assert read.outbox == replace(night.box, live=OutboxLive())
 
 
 def test_without_a_file_of_addresses_nothing_is_kept() -> None:
     night = Night(Notify())
     night.dies_and_comes_back()
-    assert night.state.outbox == Outbox()
+    assert night.state.outbox is None
 
 
 TOKEN = "hf_" + "a" * 34
@@ -270,12 +275,12 @@ def test_a_storm_of_a_hundred_failures_is_at_most_five_messages(
             case _:
                 night.hears("xid", f"GPU {number}: Xid 31", "")
         night.passes(float(rest), step=20.0)
-        box = night.state.outbox
+        box = night.box
         assert len(box.messages) <= MOST_MESSAGES
         assert len(json.dumps(encode(box, frozenset({"live"})))) < 100_000
     times = [at for at, _ in night.sent]
     first = [at for at in times if at - began < SPAN_SECONDS]
-    made = night.state.outbox.composed_at
+    made = night.box.composed_at
     assert len(made) <= 5
     assert len(first) <= 5
     night.down = ""
@@ -283,7 +288,7 @@ def test_a_storm_of_a_hundred_failures_is_at_most_five_messages(
     assert any(m.severity is Severity.CRITICAL for _, m in night.sent) or not any(
         what in ("held", "gpu", "long") for what, _ in storm
     )
-    assert night.state.outbox.entries == (), "all was told at last"
+    assert night.box.entries == (), "all was told at last"
 
 
 def test_the_dead_mans_switch_is_asked_for_while_all_is_well_and_told_at_once_when_not() -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.state.steering.requests import LONGEST_REQUEST, AskPause
+from agent.core.state.steering.asked import LONGEST_REQUEST
+from agent.core.state.steering.requests import (
+    AskPause,
+)
 from agent.errors import DaemonAwayError
 from agent.host.control.client import Said, ask
 from agent.host.control.listener import groups_of

@@ -13,7 +13,10 @@ from agent.core.state.actions import LockClocks, SetPersistenceMode, SetPowerLim
 from agent.core.state.card import Cause, LeverState
 from agent.core.state.observations import GpuOutcome
 from agent.core.state.phases import Phase
-from agent.core.state.steering.requests import AskPause, OperatorAsked
+from agent.core.state.steering.asked import OperatorAsked
+from agent.core.state.steering.requests import (
+    AskPause,
+)
 from tests.given.simulated_gpus import GB10, RTX4090, GpuHost, gpu_host
 
 CAP = Power(limit_watts=400.0)

@@ -17,15 +17,14 @@ from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, EndRun, Fetch, Reap, Start, Stop
 from agent.core.state.host import Decision
 from agent.core.state.phases import Phase
+from agent.core.state.steering.asked import Answer, OperatorAsked
 from agent.core.state.steering.requests import (
-    Answer,
     AskDrain,
     AskDrill,
     AskPause,
     AskRestart,
     AskResume,
     Fault,
-    OperatorAsked,
     Request,
 )
 from tests.given.simulated_host import SimulatedHost

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.state.steering.asked import LONGEST_REQUEST
 from agent.core.state.steering.requests import (
-    LONGEST_REQUEST,
     AskDrain,
     AskPause,
     AskRestart,
