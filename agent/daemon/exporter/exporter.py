@@ -29,6 +29,14 @@ _LANDING = b"""\
 """
 """What is at / where [metrics] page is off."""
 
+_MISDIRECTED = Response(
+    HTTPStatus.MISDIRECTED_REQUEST,
+    "text/plain; charset=utf-8",
+    b"This page is for this host only: ask for it as localhost, or give it passwords with"
+    b" [metrics] web_config_file.\n",
+)
+"""For a browser that a stranger's web site sends here under a name of its own (DNS rebinding)."""
+
 
 class Exporter:
     """Renders the latest snapshot for each scrape; a scrape asks nobody else anything."""
@@ -45,6 +53,7 @@ class Exporter:
         self._registry.register(SnapshotCollector(snapshot))
         ProcessCollector(registry=self._registry)
         self._page = page if metrics.page else None
+        self._is_loopback = metrics.address in ("localhost", "::1") or metrics.address[:4] == "127."
         self._access = None
         if metrics.web_config_file:
             self._access = WebAccess(Path(metrics.web_config_file), report=log.error)
@@ -80,6 +89,8 @@ class Exporter:
 
     def _content(self, request: Request) -> Response:
         if self._page is not None and (response := self._page.answer(request)) is not None:
+            if self._is_loopback and self._access is None and not names_this_host(request):
+                return _MISDIRECTED
             return response
         match request.path:
             case "/metrics":
@@ -103,3 +114,14 @@ def _with(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:
     theirs = {name.lower() for name, _ in headers}
     ours = tuple(header for header in response.headers if header[0].lower() not in theirs)
     return Response(response.status, response.content_type, response.body, ours + headers)
+
+
+def names_this_host(request: Request) -> bool:
+    """Tell whether the request's Host is an address, or a name that no stranger can own.
+
+    Those have no dot: localhost, and what /etc/hosts or a local search domain makes of a host.
+    """
+    host = request.headers.get("host", "").lower()
+    name, _, port = host.rpartition(":")
+    name = (name if port.isdigit() else host).removesuffix(".localhost")
+    return name.startswith("[") or "." not in name or name.replace(".", "").isdigit()

@@ -101,6 +101,39 @@ def test_it_asks_for_the_password_of_the_metrics(store: Path, tmp_path: Path) ->
         assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:9836", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:9836", 200),
+        ("gpu1:9000", 200),
+        ("vllm.localhost:1", 200),
+        ("evil.example:9836", 421),
+        ("127.0.0.1.evil.example", 421),
+    ],
+)
+def test_a_web_site_that_names_this_host_as_its_own_gets_nothing(
+    store: Path, host: str, status: int
+) -> None:
+    with serving(store) as exporter:
+        for path in ("/", "/status.json", "/events.json"):
+            assert get(exporter, path, Host=host).status == status
+        assert get(exporter, "/metrics", Host=host).status == 200
+
+
+def test_a_name_is_no_matter_where_passwords_are_asked_for_or_others_may_come(
+    store: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "web.yml"
+    config.write_text(f"basic_auth_users: {{me: '{PASSWORD_HASH}'}}\n")
+    host, password = "gpu.example.org", "Basic bWU6c2VjcmV0"
+    with serving(store, web_config_file=str(config)) as exporter:
+        assert get(exporter, "/status.json", Host=host, Authorization=password).status == 200
+    with serving(store, address="0.0.0.0") as exporter:
+        assert get(exporter, "/status.json", Host=host).status == 200
+
+
 def test_nothing_from_elsewhere_nothing_inline_and_no_frame_around_it(store: Path) -> None:
     answer = asked(page_on(store), "/")
     headers = dict(answer.headers)
