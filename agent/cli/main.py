@@ -87,8 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UsageError.exit_status
     try:
         # Reading the commands can fail, too: a file of the package is missing or damaged.
-        args = _parsed(words)
-        return int(args.run(args))
+        return _run(_parsed(words))
     except AgentError as error:
         _tell(f"llmagent {words[0]}: {error}")
         return error.exit_status
@@ -99,6 +98,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return HostLacksError.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    ended = int(args.run(args))
+    if args.command != "run":  # the daemon itself is no screen
+        from agent.cli.screen.paused import remind_of_a_pause
+
+        remind_of_a_pause(args)
+    return ended
 
 
 def _tell(message: str) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +16,7 @@ import pytest
 from agent.cli import status, why
 from agent.cli.main import main
 from agent.cli.screen.headline import headline
+from agent.cli.screen.paused import remind_of_a_pause
 from agent.cli.steering.asking import a_time_of_day, seconds_until
 from agent.core.state.steering.requests import (
     AskDrain,
@@ -132,3 +135,35 @@ def test_the_first_line_says_what_is_paused() -> None:
     assert (line, word) == ("paused: vllm, where llmagent does not act", "not yet")
     whole = replace(PAUSED, paused=PauseView(1000.0, 8200.0, "root"))
     assert headline(to_json(whole))[0].startswith("paused until ")
+
+
+@pytest.mark.parametrize(
+    ("command", "form", "age", "reminded"),
+    [
+        ("doctor", "human", 0.0, True),
+        ("events", "human", 0.0, True),
+        ("events", "json", 0.0, False),
+        ("plan", "human", 0.0, False),
+        ("doctor", "human", 3600.0, False),
+    ],
+)
+def test_other_screens_of_a_live_host_remind_of_a_pause(
+    tmp_path: Path,
+    command: str,
+    form: str,
+    age: float,
+    reminded: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "status.json"
+    file.write_text(json.dumps(to_json(replace(PAUSED, at_seconds=time.time() - age))))
+    remind_of_a_pause(argparse.Namespace(command=command, format=form), file)
+    assert ("note: paused: vllm" in capsys.readouterr().err) is reminded
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"at_seconds": "x"}', '{"at_seconds": 1e12}'])
+def test_a_status_that_cannot_be_read_ends_no_command(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "status.json"
+    file.write_text(content)
+    remind_of_a_pause(argparse.Namespace(command="doctor", format="human"), file)
+    remind_of_a_pause(argparse.Namespace(command="doctor", format="human"), tmp_path / "absent")
