@@ -29,7 +29,7 @@ from agent.core.settings.service import TUNABLES, Expectations, ServicePolicy
 from agent.core.unit.environment import environment_of
 from agent.core.verify.check import Check, Verdict
 from agent.core.verify.items import verify
-from agent.core.verify.model_shape import shape_of
+from agent.core.verify.model_shape import sees, shape_of
 from agent.errors import UsageError
 from agent.host.data.signatures import load_signatures
 from agent.host.journal.follower import Follower
@@ -109,10 +109,10 @@ def _report(policy: ServicePolicy, view: dict[str, Any]) -> VerifyReport:
     running = settings.with_overrides(learned)
     url = view.get("url") or address_of(running)
     log = _log_facts(settings.unit, view.get("invocation_id", ""))
-    answers = verification.collect(client_of(running, url), running)
     config = read_model_config(
         settings.model, settings.revision, environment_of(settings)["HF_HOME"]
     )
+    answers = verification.collect(client_of(running, url), running, sees=sees(config))
     checks = verify(
         settings,
         policy.expect,

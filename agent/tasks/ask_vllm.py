@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a live vLLM what verification needs to know: a few questions and three small requests."""
+"""Asks a live vLLM what verification needs to know: a few questions and a few small requests."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
 from agent.core.engine.metrics import Counters
-from agent.core.engine.work import COMPLETION, TEXT
+from agent.core.engine.work import CHAT, COMPLETION, IMAGE, TEXT
 from agent.core.settings.service import Settings
 from agent.host.vllm.api import VllmApi
 from agent.host.vllm.failure import ApiFailure
@@ -26,9 +26,17 @@ _COUNTING_SECONDS = 3.0
 
 
 def collect(
-    api: VllmApi, settings: Settings, prober: Prober | None = None, *, seconds: float = 60.0
+    api: VllmApi,
+    settings: Settings,
+    prober: Prober | None = None,
+    *,
+    sees: bool = False,
+    seconds: float = 60.0,
 ) -> ApiFacts:
-    """Ask everything within about `seconds`; what got no answer says why. Never raises."""
+    """Ask everything within about `seconds`; what got no answer says why. Never raises.
+
+    `sees`: the model takes pictures, as far as its config.json says.
+    """
     end = time.monotonic() + seconds
 
     def left() -> float:
@@ -45,6 +53,7 @@ def collect(
         completion = api.complete(name, TEXT, max_tokens=_COMPLETION_TOKENS, timeout=left())
     else:
         completion = work if isinstance(work, NoAnswer) else NoAnswer("the model generates no text")
+    prefix = _probe_prefix_cache(api, settings, prober.model, counters, completion, left)
     return ApiFacts(
         version=version if isinstance(version, str) else None,
         models=_why(models) if isinstance(models, ApiFailure) else models,
@@ -52,8 +61,21 @@ def collect(
         work=work,
         completion=_why(completion) if isinstance(completion, ApiFailure) else completion,
         alone=not isinstance(counters, ApiFailure) and not _busy(counters),
-        prefix=_probe_prefix_cache(api, settings, prober.model, counters, completion, left),
+        prefix=prefix,
+        besides=_besides(prober, left, sees=sees) if isinstance(completion, Completion) else {},
     )
+
+
+def _besides(
+    prober: Prober, left: Callable[[], float], *, sees: bool
+) -> Mapping[str, Done | NoAnswer]:
+    """Ask by chat, and with a picture; it comes after what counts requests."""
+    found = {}
+    for work in (CHAT, IMAGE) if sees else (CHAT,):
+        proof = prober.besides(work, left())
+        if proof is not None:
+            found[work.item] = _done(proof)
+    return found
 
 
 def _done(proof: Proof) -> Done | NoAnswer:

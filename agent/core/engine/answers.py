@@ -77,12 +77,16 @@ class PrefixProbe:
     others: bool
 
 
+_NO_BESIDES: Mapping[str, Done | NoAnswer] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class ApiFacts:
     """The answers to one round of questions; `cache_config` are vllm:cache_config_info's labels.
 
     `work` is a piece of whatever work the model does, `completion` one of a model that generates.
-    `alone`: no other requests ran then.
+    `besides` are the other ways in which one that generates can be asked: by chat, with a picture;
+    what it has no template or no eyes for is not there. `alone`: no other requests ran then.
     """
 
     version: str | None = None
@@ -91,6 +95,7 @@ class ApiFacts:
     work: Done | NoAnswer = NOT_ASKED
     completion: Completion | NoAnswer = NOT_ASKED
     prefix: PrefixProbe | NoAnswer = NOT_ASKED
+    besides: Mapping[str, Done | NoAnswer] = field(default_factory=lambda: _NO_BESIDES)
     alone: bool = False
 
     @property

@@ -98,6 +98,15 @@ def _pooled(document: Any) -> Came | None:
             return None
 
 
+def _reply(document: Any) -> Came | None:
+    """Read a chat's answer; a model that thinks first has no content after one token."""
+    match document:
+        case {"choices": [{"message": {}}, *_], "usage": {"completion_tokens": int(made)}}:
+            return Came(f"{made} tokens", str(made)) if made > 0 else None
+        case _:
+            return None
+
+
 def _transcript(document: Any) -> Came | None:
     match document:
         case {"text": str(text)}:
@@ -133,6 +142,42 @@ WORKS: Sequence[Work] = (
 )
 """In the order in which they are tried: an embedding model has /score and /pooling, too, a model
 that scores has /classify, and every model that pools has /pooling."""
+
+
+PICTURE = "data:image/png;base64," + (
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAS0lEQVR42u3PMQ0AAAwDoEqv9ErYvQQckD4XAQEB"
+    "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAYHLAB8+AWnmfUycAAAAAElFTkSuQmCC"
+)
+"""A grey picture of 64 by 64 pixels. Not of one pixel: the processors of Qwen's models refuse what
+is smaller than one of their patches (28 or 32 pixels)."""
+
+CHAT = Work(
+    "chat",
+    "/v1/chat/completions",
+    lambda model: _chat(model, TEXT),
+    _reply,
+)
+IMAGE = Work(
+    "image",
+    "/v1/chat/completions",
+    lambda model: _chat(
+        model,
+        [
+            {"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": {"url": PICTURE}},
+        ],
+    ),
+    _reply,
+)
+
+
+def _chat(model: str, content: object) -> Mapping[str, Any]:
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 1,
+        "temperature": 0,
+    }
 
 
 def works_of(routes: frozenset[str] | None) -> Sequence[Work]:

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from agent.core.diagnosis.facts import Facts
-from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
+from agent.core.engine.answers import ApiFacts, NoAnswer, PrefixProbe
 from agent.core.engine.names import same_kv_dtype, same_quantization
-from agent.core.engine.work import COMPLETION
 from agent.core.measures import GIB
 from agent.core.settings.service import Expectations, Settings
 from agent.core.verify.check import Check, Statement, Verdict, Wanted, as_item, compare, unknown
 from agent.core.verify.kernel import linear_kernel
 from agent.core.verify.kv_bytes import kv_bytes_per_token
 from agent.core.verify.model_shape import ModelShape
+from agent.core.verify.served import adapters, other_ways, served_model, work
 from agent.core.verify.told import as_told
 
 T = TypeVar("T")
@@ -131,8 +131,10 @@ def _checks(
             operator.eq,
             "the log does not tell it",
         )
-    yield _model_id(settings, api)
-    yield _work(api)
+    yield served_model(settings, api)
+    yield from adapters(settings, api)
+    yield work(api)
+    yield from other_ways(api)
     yield _prefix_hits(settings, expect, log, api)
     yield from _ignored_variables(running, log)
     yield from _startup_plan(log)
@@ -239,39 +241,6 @@ def _served_length(api: ApiFacts) -> list[Statement[int]]:
         for model in api.models[:1]
         if model.max_model_len is not None
     ]
-
-
-def _model_id(settings: Settings, api: ApiFacts) -> Check:
-    asked = settings.served_model_name or settings.model
-    if isinstance(api.models, NoAnswer):
-        return unknown("model", asked, api.models.why)
-    got = ", ".join(model.id for model in api.models) or "no model"
-    served = any(model.id == asked for model in api.models)
-    verdict = Verdict.PROVEN if served else Verdict.CONTRADICTED
-    return Check("model", asked, got, verdict, f"/v1/models lists {got}")
-
-
-def _work(api: ApiFacts) -> Check:
-    """Judge a piece of the model's own work; of one that generates, a whole completion."""
-    work = api.work
-    if not isinstance(work, Done) or work.item == COMPLETION.item:
-        return _completion(api.completion)
-    got = f"{work.what} in {work.seconds:.2f} s"
-    evidence = f"{work.path} answered with {work.what}"
-    return Check(work.item, f"one real {work.item}", got, Verdict.PROVEN, evidence)
-
-
-def _completion(completion: Completion | NoAnswer) -> Check:
-    item, asked, call = "completion", "one real completion", "/v1/completions"
-    match completion:
-        case NoAnswer(why, broken=True):
-            return Check(item, asked, "no answer", Verdict.CONTRADICTED, f"{call}: {why}")
-        case NoAnswer(why):
-            return unknown(item, asked, why)
-        case Completion(text, _, made, reason, seconds):
-            verdict = Verdict.PROVEN if made > 0 else Verdict.CONTRADICTED
-            got = f"{made} tokens in {seconds:.2f} s"
-            return Check(item, asked, got, verdict, f"{call}: {text[:60]!r}, finished by {reason}")
 
 
 def _prefix_hits(

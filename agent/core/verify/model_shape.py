@@ -45,3 +45,16 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape | None:
         dtype_bytes=model.dtype_bytes,
         uniform=uniform,
     )
+
+
+def sees(config: Mapping[str, Any] | None) -> bool:
+    """Tell whether a model takes pictures, by its config.json; a doubt is a yes.
+
+    The keys are those of transformers (vision_config, image_token_id) and of models that came with
+    code of their own (img_processor, mm_vision_tower, thinker_config around the others).
+    """
+    if config is None:
+        return False
+    inner = config.get("thinker_config")
+    keys = (*config, *(inner if isinstance(inner, Mapping) else ()))
+    return any("vision" in key or "image" in key or key == "img_processor" for key in keys)

@@ -16,7 +16,7 @@ from agent.core.state.golden import answer_of
 from agent.core.state.observations import CanaryDone, Observation, Verified
 from agent.core.unit.environment import environment_of
 from agent.core.verify.items import verify
-from agent.core.verify.model_shape import shape_of
+from agent.core.verify.model_shape import sees, shape_of
 from agent.daemon.clock import Clock
 from agent.host.models.config import read_model_config
 from agent.host.probes.port_holder import port_holder
@@ -62,9 +62,9 @@ class ApiEffector:
     def _verify(self, action: Verify) -> Observation:
         running = action.running
         prober = self._prober_of(action)
-        api = collect(prober.api, running, prober)
         hf_home = environment_of(running)["HF_HOME"]
         config = read_model_config(running.model, running.revision, hf_home)
+        api = collect(prober.api, running, prober, sees=sees(config))
         checks = verify(
             action.policy.settings,
             action.policy.expect,

@@ -90,6 +90,16 @@ class Prober:
             return Refused(by_design)
         return proof
 
+    def besides(self, work: Work, seconds: float) -> Proof | None:
+        """Ask a model that generates in another way; None when it cannot be asked so.
+
+        A model without a chat template, and one that takes no picture, answer 400 (0.8..0.33).
+        """
+        if self._routes is not None and work.path not in self._routes:
+            return None
+        proof = self._one(work, seconds, "")
+        return None if isinstance(proof, Refused) and proof.no_such_work else proof
+
     def _look(self) -> None:
         """Find out what the server can be asked for, and under which name."""
         routes = self.api.routes()
@@ -154,7 +164,7 @@ def meaning(failure: ApiFailure, *, has_key: bool) -> Refused | Missed:
         )
     if status == TOO_MANY:
         return Refused(str(failure), queue_full=True)
-    if status == NOT_NOW or 400 <= status < 500:
+    if status == NOT_NOW or status in NO_SUCH_WORK or 400 <= status < 500:
         return Refused(str(failure), no_such_work=status in NO_SUCH_WORK)
     return Missed(str(failure))
 

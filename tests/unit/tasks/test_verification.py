@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from agent.core.engine.answers import Completion, NoAnswer, PrefixProbe
+from agent.core.engine.answers import Completion, Done, NoAnswer, PrefixProbe
 from agent.core.settings.service import Settings
 from agent.host.vllm.api import VllmApi
 from agent.tasks.ask_vllm import collect
@@ -129,3 +130,56 @@ def test_a_server_error_is_broken_and_a_refusal_of_the_front_end_is_not(
     assert isinstance(facts.completion, NoAnswer)
     assert facts.completion.broken is broken
     assert isinstance(facts.prefix, NoAnswer)
+
+
+CHATS = "POST /v1/chat/completions"
+REPLY = json.dumps(
+    {
+        "choices": [{"message": {"role": "assistant", "content": None}, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+    }
+)
+
+
+def test_a_model_that_generates_is_asked_by_chat_too_and_with_a_picture_where_it_sees(
+    server: FakeServer,
+) -> None:
+    server.replies[CHATS] = says(REPLY)
+    besides = collect(api(server), ASKED, sees=True).besides
+    assert list(besides) == ["chat", "image"]
+    assert all(isinstance(answer, Done) for answer in besides.values())
+    chats = [
+        json.loads(body) for path, body in server.asked if path.endswith("/v1/chat/completions")
+    ]
+    parts = [chat["messages"][0]["content"] for chat in chats]
+    assert parts[0] == "The capital of France is"
+    head, _, picture = parts[1][1]["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(picture).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("status", [400, 404, 501])
+def test_a_model_without_a_chat_template_has_no_item_for_it(
+    server: FakeServer, status: int
+) -> None:
+    server.replies[CHATS] = says('{"error":{"message":"no chat template"}}', status)
+    assert collect(api(server), ASKED, sees=True).besides == {}
+
+
+def test_a_chat_that_breaks_the_server_is_no_answer(server: FakeServer) -> None:
+    server.replies[CHATS] = says('{"error":{"message":"EngineCore"}}', 500)
+    answer = collect(api(server), ASKED).besides["chat"]
+    assert isinstance(answer, NoAnswer)
+    assert answer.broken
+
+
+def test_the_questions_besides_come_after_those_that_are_counted(
+    server: FakeServer, engine: Engine
+) -> None:
+    def chat(handler: BaseHTTPRequestHandler, asked: bytes) -> None:
+        engine.answered += 1
+        says(REPLY)(handler, asked)
+
+    server.replies[CHATS] = chat
+    facts = collect(api(server), ASKED, sees=True)
+    assert facts.prefix == PrefixProbe(48, hits_before=0, hits_after=32, others=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.verify.model_shape import ModelShape, shape_of
+from agent.core.verify.model_shape import ModelShape, sees, shape_of
 from agent.host.models.config import read_model_config
 from agent.host.models.known import known_config
 
@@ -124,3 +124,21 @@ def test_a_broken_config_is_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     assert read_model_config(str(tmp_path), None, "/nowhere") is None
     assert read_model_config("org/none", None, str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "takes_pictures"),
+    [
+        (LLAMA_8B, False),
+        ({**LLAMA_8B, "vision_config": {}}, True),
+        ({"thinker_config": {"vision_config": {}}}, True),
+        ({"text_config": LLAMA_8B, "image_token_index": 7}, True),
+        ({"img_processor": {}}, True),
+        ({"thinker_config": "none"}, False),
+        (None, False),
+    ],
+)
+def test_a_model_takes_pictures_by_its_config(
+    config: dict[str, object] | None, takes_pictures: bool
+) -> None:
+    assert sees(config) is takes_pictures
