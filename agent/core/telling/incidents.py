@@ -57,7 +57,7 @@ def long_ones(box: Outbox, at: float, after_seconds: float) -> Outbox:
             continue
         minutes = (at - incident.since) / 60
         text = f"{service} is not back after {minutes:.0f} min ({incident.cause}), "
-        text += f"{_times(incident.starts)} so far; llmagent goes on"
+        text += f"{_times(incident.starts)} so far"
         entry = Entry(at, Severity.CRITICAL, service, text, f"llmagent why {service}")
         box = with_entries(_with(box, service, replace(incident, told=True)), [entry])
     return box
@@ -109,14 +109,14 @@ def _other(box: Outbox, line: News, at: float) -> Outbox:
     kind = KINDS.get(line.kind)
     if kind is None:
         return box
-    message = kind.words or line.message
-    what, _, to_do = message.partition(" To do: ")
+    what, _, to_do = (kind.words or line.message).partition(" To do: ")
     whose = f"{line.service}: " if line.service else ""
     text, to_do = f"{whose}{clean(what)}", clean(to_do, LONGEST_TO_DO)
-    known = [e for e in box.entries if (e.text, e.service) == (text, line.service)]
-    return (
-        box if known else with_entries(box, [Entry(at, kind.severity, line.service, text, to_do)])
-    )
+    if any((entry.text, entry.service) == (text, line.service) for entry in box.entries):
+        return box
+    # A host that was reset served nobody meanwhile, and nobody asked for it.
+    severity = Severity.WARNING if line.data.get("reset") else kind.severity
+    return with_entries(box, [Entry(at, severity, line.service, text, to_do)])
 
 
 def _with(box: Outbox, service: str, incident: Incident) -> Outbox:

@@ -36,7 +36,8 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     went_down = "the host was rebooted"
     if not started.orderly:
         went_down = "the host was reset: it went down without a shutdown (power, panic or reset)"
-    turn.tell(AGENT, "agent", went_down if rebooted else "the agent started")
+    reset = rebooted and not started.orderly
+    turn.tell(AGENT, "agent", went_down if rebooted else "the agent started", reset=reset)
     for card in tuple(turn.cards.values()):
         turn.put_card(in_the_past(card, turn.at))
     cards.on_agent_started(turn, rebooted=rebooted)

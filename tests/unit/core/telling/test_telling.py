@@ -162,6 +162,17 @@ def test_the_least_severity_is_the_operators() -> None:
         assert len(night.sent) == count
 
 
+def test_a_host_that_was_reset_is_told_and_a_start_of_the_agent_is_not() -> None:
+    night = Night()
+    night.hears("agent", "the agent started", "", reset=False)
+    night.passes(HOUR)
+    assert night.sent == []
+    night.hears("agent", "the host was reset: it went down without a shutdown", "", reset=True)
+    night.passes(HOUR)
+    ((_, message),) = night.sent
+    assert message.title == "the host was reset: it went down without a shutdown"
+
+
 def test_a_summary_comes_at_its_time_and_tells_of_a_night_without_anything() -> None:
     night = Night(replace(USUAL, digest=8 * 3600))
     night.state = HostState(services={"vllm": ServiceState("vllm", Phase.SERVING)})
