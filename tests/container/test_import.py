@@ -67,6 +67,22 @@ def test_a_foreign_unit_is_taken_over_or_comes_back(agent: Agent) -> None:
     assert box.read(CONFIG) == MINE
     assert box.read(UNIT) == TEXT
 
+    # Ctrl-C while ours starts: the same
+    scripted.set_scenario(box, {"phase_seconds": {"load": 60}})
+    broken_off = box.run(
+        [
+            *("timeout", "--preserve-status", "--signal=INT", "16"),
+            *("llmagent", "import", "vllm.service", "--take-over", "--yes"),
+        ],
+        check=False,
+        timeout=120,
+    )
+    scripted.set_scenario(box, {})
+    assert "vllm.service is as it was before" in broken_off.stderr, broken_off.stderr
+    assert running(agent)[:2] == before[:2]
+    assert (box.read(CONFIG), box.read(UNIT)) == (MINE, TEXT)
+    assert not box.exists("/etc/llmagent/hf_token")
+
     # ours can start
     done = box.run(
         ["llmagent", "import", "vllm.service", "--take-over", "--yes"], check=False, timeout=120

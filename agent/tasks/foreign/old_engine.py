@@ -12,8 +12,7 @@ from typing import Protocol
 from agent.errors import HostLacksError, UsageError
 from agent.host.probes.command import output_of
 from agent.host.systemd.commands import answer, systemctl
-from agent.places import UNIT_DIRECTORY
-from agent.tasks.foreign.source import Kind, Source
+from agent.tasks.foreign.source import Kind, Source, is_ours
 
 ASIDE = ".before-llmagent"
 """Behind the name of a unit that stood where ours is linked; systemd reads no such file."""
@@ -135,8 +134,7 @@ def old_engine(source: Source, service: str) -> OldEngine:
 
 def _unit(old: str, new: str) -> OldUnit:
     places = (_ETC / old, _ETC / f"{old}.d")
-    ours = places[0].is_symlink() and places[0].resolve().is_relative_to(UNIT_DIRECTORY)
-    if ours:
+    if is_ours(old):
         raise UsageError(f"{old} is llmagent's own already")
     standing = tuple(file for file in places if file.exists()) if old == new else ()
     if answer("show", "--property=LoadState", "--value", old) not in ("loaded", "masked"):

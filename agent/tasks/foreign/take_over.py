@@ -18,9 +18,11 @@ from agent.host.systemd.commands import answer, systemctl
 from agent.places import STATUS_FILE
 from agent.tasks.foreign.addition import Addition, replace_file, write
 from agent.tasks.foreign.old_engine import OldEngine
+from agent.tasks.foreign.source import is_ours
 
 LOOK_SECONDS = 1.0
 RELOAD_SECONDS = 120.0
+LET_GO_SECONDS = 15.0
 LOST = frozenset({"held", "stopped"})
 """Phases that a service leaves only by a person's hand."""
 
@@ -68,17 +70,21 @@ def take_over(plan: TakeOver, tell: Tell, status: Path = STATUS_FILE) -> str:
             plan.old.end()
             tell(f"[service.{plan.service}] is added to {plan.added.file}")
             write(plan.added)
-            systemctl("reload", "llmagent.service", seconds=RELOAD_SECONDS)
+            _reload()
             return _await_proof(plan, tell, status, began)
         except (AgentError, OSError, KeyboardInterrupt) as error:
             why = str(error) or "it was broken off"
             tell(f"going back: {why}")
-            go_back(plan, tell, new_files)
-            raise NotComeUpError(f"{plan.old.name} is as it was before: {why}") from error
+            problems = go_back(plan, status, new_files)
+            if not problems:
+                raise NotComeUpError(f"{plan.old.name} is as it was before: {why}") from error
+            by_hand = "; ".join(plan.way_back())
+            told = f"{why}; on the way back: {'; '.join(problems)}. By hand: {by_hand}"
+            raise NotComeUpError(told) from error
 
 
-def go_back(plan: TakeOver, tell: Tell, new_files: Sequence[Path]) -> None:
-    """Have everything as it was; what fails is told, and the rest is done all the same.
+def go_back(plan: TakeOver, status: Path, new_files: Sequence[Path]) -> tuple[str, ...]:
+    """Have everything as it was; returns what failed of it, the rest is done all the same.
 
     `new_files` are those of secrets that were not there before.
     """
@@ -86,21 +92,38 @@ def go_back(plan: TakeOver, tell: Tell, new_files: Sequence[Path]) -> None:
     unit = f"{plan.service}.service"
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         (f"{plan.added.file} as before", lambda: replace_file(plan.added.file, plan.added.before)),
-        ("llmagent reads it", lambda: systemctl("reload", "llmagent.service", seconds=120.0)),
+        (
+            "llmagent reads it",
+            lambda: systemctl("reload", "llmagent.service", seconds=RELOAD_SECONDS),
+        ),
+        ("llmagent lets go", lambda: _await_let_go(plan, status)),
         (f"{unit} ends", lambda: _end_ours(unit)),
         *((f"{file} goes", partial(file.unlink, missing_ok=True)) for file in new_files),
         (f"{plan.old.name} comes back", plan.old.bring_back),
     )
+    problems = []
     for what, step in steps:
         try:
             step()
         except (AgentError, OSError) as error:
-            tell(f"{what}: {error}")
+            problems.append(f"{what}: {error}")
+    return tuple(problems)
+
+
+def _reload() -> None:
+    systemctl("reload", "llmagent.service", seconds=RELOAD_SECONDS)
+
+
+def _await_let_go(plan: TakeOver, status: Path) -> None:
+    """Wait until the agent has dropped the service: it would put back what is taken from it."""
+    end = time.monotonic() + LET_GO_SECONDS
+    while _service(status, plan.service) and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 def _end_ours(unit: str) -> None:
-    place = Path("/etc/systemd/system") / unit
-    if place.is_symlink():
+    # A unit of that name may be the old one still, even by a link: only ours is ended.
+    if is_ours(unit):
         systemctl("disable", "--now", unit, seconds=300.0)
         systemctl("daemon-reload")
 
