@@ -19,6 +19,9 @@ _ENGINES = frozenset({"docker", "podman", "nerdctl"})
 _TAKE_NOTHING = frozenset(
     {"--rm", "-d", "--detach", "-it", "-ti", "-i", "-t", "--tty", "--init", "--privileged"}
 )
+_PROPERTIES = frozenset({"-p", "--property"})
+"""Options of systemd-run whose values look like variables."""
+
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -56,7 +59,8 @@ def vllm_line(words: Sequence[str]) -> VllmLine:
             return VllmLine(_until_the_end(rest[1:]), environment, program)
         if word == "-m" and rest[:1] and rest[0].startswith("vllm.") and rest[1:2] == ("serve",):
             return VllmLine(_until_the_end(rest[2:]), environment, program)
-        if variable := _VARIABLE.fullmatch(word):
+        before = words[at - 1] if at else ""
+        if (variable := _VARIABLE.fullmatch(word)) and before not in _PROPERTIES:
             environment[variable[1]] = variable[2]
         elif name.startswith("python"):
             program = word

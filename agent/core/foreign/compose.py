@@ -21,7 +21,16 @@ OURS = frozenset(
         *("container_name", "restart", "ipc", "shm_size", "ulimits", "runtime", "healthcheck"),
         *("labels", "logging", "init", "tty", "stdin_open", "stop_grace_period", "stop_signal"),
         *("hostname", "network_mode", "pull_policy", "platform", "working_dir", "scale"),
-        *("security_opt", "oom_score_adj", "expose", "profiles", "gpus", "deploy", "version"),
+        *(
+            "security_opt",
+            "devices",
+            "oom_score_adj",
+            "expose",
+            "profiles",
+            "gpus",
+            "deploy",
+            "version",
+        ),
     }
 )
 """Keys that the unit answers by itself, or of which what matters was read."""
@@ -184,3 +193,7 @@ def _gpus(service: Mapping[str, Any]) -> Iterator[str]:
             yield from map(str, _scalars(ids))
         elif isinstance(count, int) and count > 0:
             yield from map(str, range(count))
+    for device in rows(service.get("devices")):
+        name = str(device).partition("nvidia.com/gpu=")[2]
+        if name and name != "all":
+            yield name

@@ -67,7 +67,9 @@ def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
     Assignments, arrays, `export`, `cd`, `source` and an activated environment are followed. Which
     branch is taken, and what a command prints, is not: both are named in `left`.
     """
-    reader = _Reader(read, place, base.directory or place, variables(base.environment))
+    reader = _Reader(
+        read, place, base.directory or place, variables({"HOME": base.home, **base.environment})
+    )
     _take(reader, text)
     if not reader.lines:
         raise NoEngineError("no line of the script starts `vllm serve`")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -43,10 +43,18 @@ _SPECIFIER = re.compile(r"%([%A-Za-z])")
 _TIDIES = re.compile(r"\b(docker|podman)\b.*\b(rm|stop|kill|pull)\b")
 
 
-def engine_of_unit(name: str, text: str, read: ReadText) -> Found:
+def usual_home(user: str) -> str:
+    """Return the home that a user usually has."""
+    return "/root" if user == "root" else f"/home/{user}"
+
+
+def engine_of_unit(
+    name: str, text: str, read: ReadText, home_of: Callable[[str], str] = usual_home
+) -> Found:
     """Read a unit and its drop-ins, as `systemctl cat` prints them; raises NoEngineError.
 
-    `read` gets the files of EnvironmentFile= and a script that ExecStart= names.
+    `read` gets the files of EnvironmentFile= and a script that ExecStart= names; `home_of` tells a
+    user's home.
     """
     text = _SPECIFIER.sub(lambda found: _specified(name, found), text)
     command = unit_command(text)
@@ -65,11 +73,13 @@ def engine_of_unit(name: str, text: str, read: ReadText) -> Found:
         if not MATTERS.fullmatch(used):
             environment.pop(used, None)
     single = _single(text)
+    user = single.get("User", "root")
     base = Found(
         name.removesuffix(".service"),
         (),
         environment,
-        user=single.get("User", "root"),
+        user=user,
+        home=home_of(user),
         directory=single.get("WorkingDirectory", "").lstrip("-"),
         left=tuple(left),
     )

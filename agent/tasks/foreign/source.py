@@ -121,8 +121,8 @@ def _named(what: str) -> Source:
         if is_ours(what):
             raise UsageError(f"{what} is llmagent's own already: see `llmagent status`")
         name = f"{path.name.removesuffix('.service')}.service"
-        found = engine_of_unit(name, text, read_text)
-        return Source(Kind.UNIT, name, (replace(found, home=home_of(found.user)),))
+        found = engine_of_unit(name, text, read_text, home_of)
+        return Source(Kind.UNIT, name, (found,))
     return _container(what)
 
 

@@ -221,3 +221,15 @@ def test_an_image_that_compose_builds_has_the_name_that_compose_gives_it() -> No
     (taken,) = compose("services: {llm: {build: ., command: --model org/m --port 9000}}")
     assert taken.table["engine"]["image"] == "app-llm"
     assert "build it" in why(taken, "build:")
+
+
+def test_gpus_of_cdi_and_of_a_whole_entry_point_are_read() -> None:
+    (taken,) = compose(
+        "services: {llm: {image: 'vllm/vllm-openai:v0.10.2', devices: [nvidia.com/gpu=1],"
+        " network_mode: host, entrypoint: [python3, -m, vllm.entrypoints.openai.api_server,"
+        " --model, org/m], command: --max_model_len 64}}"
+    )
+    assert taken.table["gpus"] == [1]
+    assert taken.table["model"] == "org/m"
+    assert taken.table["max_model_len"] == 64
+    assert taken.left == []

@@ -110,6 +110,18 @@ def test_an_image_of_ones_own_is_known_by_its_arguments() -> None:
     assert found.table["engine"]["image"] == "registry.example/llm:3"
 
 
+def test_a_home_and_a_scope_of_systemd_are_seen_through() -> None:
+    found = taken(
+        "source $HOME/env/bin/activate\n"
+        "systemd-run --user --scope -p MemoryMax=90% "
+        "python3 -m vllm.entrypoints.openai.api_server --model $HOME/models/m --max_model_len 64\n"
+    )
+    assert found.table["python"] == "/home/me/env/bin/python3"
+    assert found.table["model"] == "/home/me/models/m"
+    assert found.table["max_model_len"] == 64
+    assert "environment" not in found.table
+
+
 def test_a_script_around_docker_is_read_through() -> None:
     found = taken(
         'MODELS=/data/models\nOPTS="--gpus all --ipc=host"\n'
