@@ -10,7 +10,12 @@ from itertools import pairwise
 
 from agent.core.command.line import NotVllmError, VllmLine, vllm_line
 from agent.core.command.unit_file import assignments, unit_command
-from agent.core.foreign.docker_line import RUNTIMES, container_of_line, starts_container
+from agent.core.foreign.docker_line import (
+    RUNTIMES,
+    RunLine,
+    container_of_line,
+    starts_container,
+)
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.process import MATTERS
@@ -93,7 +98,8 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
     """
     if starts_container(words):
         own, container = container_of_line(words)
-        return engine_in(replace(base, left=(*base.left, *own)), container)
+        base = replace(base, left=(*base.left, *own))
+        return engine_in(*_with_files(base, container, read))
     if other := _something_else(words, base.directory):
         raise NoEngineError(other)
     script = _inline(words) or _script(words, read)
@@ -109,6 +115,20 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
     if starts_container(found.words):
         return engine_of_words(base, found.words, read)
     return _with(base, found.line, found.exported)
+
+
+def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunLine]:
+    """Read what --env-file names; what --env gives counts before it."""
+    known: dict[str, str] = {}
+    left = list(base.left)
+    for file in line.environment_files:
+        text = read(base.placed(file))
+        if text is None:
+            left.append(Left(f"--env-file {file}", "it cannot be read: run it as root"))
+        else:
+            known |= variables_in(text)
+    whole = tuple({**known, **dict(line.environment)}.items())
+    return replace(base, left=tuple(left)), replace(line, environment=whole)
 
 
 def _with(base: Found, line: VllmLine, exported: Mapping[str, str]) -> Found:

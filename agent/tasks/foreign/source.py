@@ -20,6 +20,7 @@ from agent.core.foreign.docker_line import RUNTIMES
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
 from agent.core.foreign.process import engine_of_process
+from agent.core.foreign.quadlet import podman_line
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 from agent.core.foreign.variables import variables_in
@@ -114,6 +115,8 @@ def _named(what: str) -> Source:
     if what.isdigit():
         return _process(int(what))
     path = Path(what)
+    if path.suffix == ".container":
+        return _quadlet(path)
     if path.suffix in YAML or (path.is_file() and path.suffix != ".service"):
         return _file(path)
     text = unit_text(what)
@@ -161,6 +164,15 @@ def _file(path: Path) -> Source:
     runtime = "podman" if shutil.which("podman") and not shutil.which("docker") else "docker"
     engines = engines_of_compose(content, base, runtime, read)
     return Source(Kind.CONTAINER, "", engines, runtime)
+
+
+def _quadlet(path: Path) -> Source:
+    text = read_text(str(path))
+    if text is None:
+        raise UsageError(f"{path} cannot be read")
+    base = Found(path.stem, (), directory=str(path.absolute().parent), home="/root")
+    found = engine_of_words(base, podman_line(text), read_text)
+    return Source(Kind.CONTAINER, "", (found,), "podman")
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import yaml
 from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
+from agent.core.foreign.quadlet import podman_line
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 
@@ -233,3 +234,34 @@ def test_gpus_of_cdi_and_of_a_whole_entry_point_are_read() -> None:
     assert taken.table["model"] == "org/m"
     assert taken.table["max_model_len"] == 64
     assert taken.left == []
+
+
+def test_a_container_file_of_podman_is_read() -> None:
+    text = (
+        "[Unit]\nAfter=network-online.target\n[Container]\nImage=docker.io/vllm/vllm-openai:v0.10.2\n"
+        "ContainerName=llm\nAddDevice=nvidia.com/gpu=0\nPublishPort=127.0.0.1:9000:8000\n"
+        "Volume=/data/models:/models:ro,z\n"
+        "Environment=VLLM_LOGGING_LEVEL=DEBUG HF_TOKEN=hf_aaaaaaaaaa\n"
+        "Exec=--model /models/llama --max-num-seqs 4\n[Service]\nRestart=always\n"
+    )
+    taken = table_of(engine_of_words(BASE, podman_line(text), unread))
+    assert taken.table == {
+        "model": "/data/models/llama",
+        "host": "127.0.0.1",
+        "port": 9000,
+        "max_num_seqs": 4,
+        "hf_token_file": "/etc/llmagent/hf_token",
+        "gpus": [0],
+        "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
+        "engine": {"runtime": "podman", "image": "docker.io/vllm/vllm-openai:v0.10.2"},
+    }
+
+
+def test_a_file_of_variables_of_a_docker_line_is_read() -> None:
+    words = shlex.split(
+        "docker run --env-file ./vars --env-file /no vllm/vllm-openai:v0.10.2 org/m"
+    )
+    files = {"/srv/app/vars": "VLLM_LOGGING_LEVEL=DEBUG\n# no\n"}
+    taken = table_of(engine_of_words(BASE, tuple(words), files.get))
+    assert taken.table["environment"] == {"VLLM_LOGGING_LEVEL": "DEBUG"}
+    assert "cannot be read" in why(taken, "--env-file /no")
