@@ -21,6 +21,7 @@ from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.process import MATTERS
 from agent.core.foreign.script import ReadText, read_script
 from agent.core.foreign.variables import expanded_words, variables_in, variables_of
+from agent.core.foreign.words import wrappers
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 
@@ -108,13 +109,13 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
             line = vllm_line(words)
         except NotVllmError as error:
             raise NoEngineError(str(error)) from error
-        return _with(base, line, {})
+        return _with(base, line, words, {})
     text, place = script
     found = read_script(text, base, place or base.directory, read)
     base = replace(base, left=(*base.left, *found.left), directory=found.directory)
     if starts_container(found.words):
         return engine_of_words(base, found.words, read)
-    return _with(base, found.line, found.exported)
+    return _with(base, found.line, found.words, found.exported)
 
 
 def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunLine]:
@@ -131,12 +132,18 @@ def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunL
     return replace(base, left=tuple(left)), replace(line, environment=whole)
 
 
-def _with(base: Found, line: VllmLine, exported: Mapping[str, str]) -> Found:
+def _with(
+    base: Found, line: VllmLine, words: tuple[str, ...], exported: Mapping[str, str]
+) -> Found:
+    before, user = wrappers(words)
+    told = "it stands before vLLM; see CPUAffinity=, NUMAPolicy=, Nice= for a drop-in of the unit"
     return replace(
         base,
         words=line.words,
         program=line.program,
+        user=user or base.user,
         environment={**base.environment, **exported, **line.environment},
+        left=(*base.left, *([Left(before, told)] if before else [])),
     )
 
 

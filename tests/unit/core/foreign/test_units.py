@@ -203,3 +203,29 @@ def test_an_interpreter_is_known_by_the_program_or_by_the_first_word() -> None:
     ):
         taken = table_of(engine_of_process(words, {}, "bob", "/"))
         assert taken.table["python"] == python
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "user"),
+    [
+        (
+            "sudo -u me env A=1 numactl --cpunodebind=0 -m 0 /v/bin/vllm serve org/m",
+            "numactl",
+            "me",
+        ),
+        (
+            "taskset -c 0-15 nice -n -5 /v/bin/python -m vllm.entrypoints.openai.api_server",
+            "taskset",
+            "",
+        ),
+        ("/usr/bin/env B=2 nohup /v/bin/vllm serve org/m", "", ""),
+        ("/v/bin/vllm serve org/m", "", ""),
+    ],
+)
+def test_what_stands_before_vllm_is_named_and_not_forgotten(
+    words: str, before: str, user: str
+) -> None:
+    found = line(*words.split())
+    named = [left.what for left in found.left if "stands before" in left.why]
+    assert [name.split()[0] for name in named] == ([before] if before else [])
+    assert found.table.get("user", "") == user
