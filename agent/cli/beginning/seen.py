@@ -31,6 +31,7 @@ def seen_lines(look: HostLook) -> list[str]:
         f"models:  {_few(models)}",
         f"disk:    {look.free_gib:.0f} GiB are free where models are fetched to",
     ]
+    lines += [f"not looked at: {what}, as a file system does not answer" for what in look.late]
     lines += [
         f"running: {process.name} (pid {process.pid}) is not llmagent's; to have it kept: "
         f"`llmagent import {import_name(process)}`"

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from agent.core.doctor.host import EngineProcess
 from agent.core.engine.install import EngineInstall
@@ -21,7 +23,10 @@ from agent.host.vllm.install import inspect
 from agent.places import UNIT_DIRECTORY
 from agent.tasks.look_at_gpus import look_once
 
+T = TypeVar("T")
+
 NVML_SECONDS = 10.0
+SEARCH_SECONDS = 20.0
 FIRST_PORT, LAST_PORT = 8000, 8100
 MODELS_AT = Path("/var/lib/vllm")
 
@@ -37,7 +42,10 @@ class ImageHere:
 
 @dataclass(frozen=True, slots=True)
 class HostLook:
-    """What is there; `installs` and `images` the newest first, `free_gib` where models go."""
+    """What is there; `installs` and `images` the newest first, `free_gib` where models go.
+
+    `late` names what could not be looked for in time.
+    """
 
     gpus: Gpus
     installs: tuple[EngineInstall, ...]
@@ -45,6 +53,7 @@ class HostLook:
     models: tuple[ModelHere, ...]
     running: tuple[EngineProcess, ...]
     free_gib: float
+    late: tuple[str, ...] = ()
 
     @property
     def cards(self) -> tuple[Gpu, ...]:
@@ -59,16 +68,48 @@ class HostLook:
 def look_at_host() -> HostLook:
     """Look at everything once; what cannot be read is not there."""
     own = frozenset(file.name for file in UNIT_DIRECTORY.glob("*.service"))
-    installs = [inspect(python) for python in pythons_with_vllm()]
+    engines_search = Search(lambda: [inspect(python) for python in pythons_with_vllm()])
+    models_search = Search(lambda: list(models_here()))
+    gpus = look_once(NVML_SECONDS)
+    installs = engines_search.found(SEARCH_SECONDS)
+    models = models_search.found(SEARCH_SECONDS)
+    late = [("vLLM", engines_search.is_over), ("models", models_search.is_over)]
     found = [install for install in installs if not install.problems]
     return HostLook(
-        gpus=look_once(NVML_SECONDS),
+        gpus=gpus,
         installs=tuple(sorted(found, key=lambda one: _release(one.version), reverse=True)),
         images=tuple(_images()),
-        models=models_here(),
+        models=tuple(models),
         running=engines(own),
         free_gib=_free(MODELS_AT),
+        late=tuple(name for name, is_over in late if not is_over),
     )
+
+
+class Search(Generic[T]):
+    """A search of directories in a thread: a file system that does not answer costs its part only.
+
+    What hangs is left behind, and ends with the command.
+    """
+
+    def __init__(self, search: Callable[[], list[T]]) -> None:
+        """Begin at once."""
+        self._found: list[T] = []
+        self._thread = threading.Thread(target=self._run, args=(search,), daemon=True)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to its end."""
+        return not self._thread.is_alive()
+
+    def found(self, deadline_seconds: float) -> list[T]:
+        """Return what was found, nothing where the search is not over by then."""
+        self._thread.join(deadline_seconds)
+        return self._found
+
+    def _run(self, search: Callable[[], list[T]]) -> None:
+        self._found = search()
 
 
 def free_port(taken: Collection[int]) -> int:

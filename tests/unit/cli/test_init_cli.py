@@ -112,5 +112,6 @@ def test_cards_of_one_kind_are_taken_together() -> None:
 
 
 def test_an_engine_that_runs_comes_with_the_line_that_takes_it_in() -> None:
+    assert any("not looked at: models" in line for line in seen_lines(look(late=("models",))))
     lines = seen_lines(look(running=(EngineProcess(7, "python3", "old.service"),)))
     assert any("`llmagent import old.service`" in line for line in lines)

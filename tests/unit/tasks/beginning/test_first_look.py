@@ -4,6 +4,7 @@
 import json
 import socket
 import struct
+import threading
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from agent.errors import HostLacksError, UsageError
 from agent.host.models.here import models_here
 from agent.host.probes.engines_here import pythons_with_vllm
 from agent.tasks.beginning.environment import commands, make_environment
-from agent.tasks.beginning.look import free_port
+from agent.tasks.beginning.look import Search, free_port
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64}
 
@@ -125,3 +126,11 @@ def test_what_is_run_can_be_typed(tmp_path: Path) -> None:
     lines = [" ".join(command) for command in commands(Path("/opt/vllm"), "vllm==0.33.*")]
     assert lines[0] == "/usr/bin/python3 -m venv /opt/vllm"
     assert lines[1] == "/opt/vllm/bin/python -m pip install vllm==0.33.*"
+
+
+def test_a_directory_that_does_not_answer_costs_its_own_search_only() -> None:
+    answered = threading.Event()
+    hangs = Search(lambda: [str(answered.wait(60))])
+    assert hangs.found(0.05) == []
+    assert Search(lambda: ["there"]).found(5) == ["there"]
+    answered.set()
