@@ -45,6 +45,7 @@ _USUAL = frozenset(
 )
 _ORDER = ("After", "Wants", "Requires", "BindsTo", "PartOf", "Before")
 _CLEARING = frozenset({"ExecStartPre", "ExecStop", "ExecStopPost"})
+_SHEBANG = re.compile(r"#!\s*\S*?(?:env\s+)?(?:ba|da|z)?sh\b")
 _SPECIFIER = re.compile(r"%([%A-Za-z])")
 _TIDIES = re.compile(r"\b(docker|podman)\b.*\b(rm|stop|kill|pull)\b")
 
@@ -103,13 +104,14 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
         return engine_in(*_with_files(base, container, read))
     if other := _something_else(words, base.directory):
         raise NoEngineError(other)
-    script = _inline(words) or _script(words, read)
+    script = _inline(words)
     if script is None:
         try:
-            line = vllm_line(words)
+            return _with(base, vllm_line(words), words, {})
         except NotVllmError as error:
-            raise NoEngineError(str(error)) from error
-        return _with(base, line, words, {})
+            script = _script(words, read)
+            if script is None:
+                raise NoEngineError(str(error)) from error
     text, place = script
     found = read_script(text, base, place or base.directory, read)
     base = replace(base, left=(*base.left, *found.left), directory=found.directory)
@@ -176,7 +178,7 @@ def _script(words: tuple[str, ...], read: ReadText) -> tuple[str, str] | None:
     for word in words[:3]:
         path = word if word.startswith("/") else ""
         text = read(path) if path else None
-        if text is not None and (text.startswith("#!") or path.endswith(".sh")) and "vllm" in text:
+        if text is not None and (_SHEBANG.match(text) or path.endswith(".sh")):
             return text, path.rpartition("/")[0]
     return None
 

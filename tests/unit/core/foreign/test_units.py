@@ -229,3 +229,13 @@ def test_what_stands_before_vllm_is_named_and_not_forgotten(
     named = [left.what for left in found.left if "stands before" in left.why]
     assert [name.split()[0] for name in named] == ([before] if before else [])
     assert found.table.get("user", "") == user
+
+
+def test_a_program_that_is_a_script_of_pythons_is_not_read_as_one_of_the_shells() -> None:
+    program = "#!/opt/v/bin/python\nfrom vllm.entrypoints.cli.main import main\nmain()\n"
+    found = line("/opt/v/bin/vllm", "serve", "org/m", files={"/opt/v/bin/vllm": program})
+    assert found.table["python"] == "/opt/v/bin/python"
+    with pytest.raises(NoEngineError, match="no `vllm serve MODEL`"):
+        line("/opt/x/start", files={"/opt/x/start": program})
+    shell = "#!/usr/bin/env bash\nexec /opt/v/bin/vllm serve org/m\n"
+    assert line("/opt/x/start", files={"/opt/x/start": shell}).table["model"] == "org/m"
