@@ -375,7 +375,7 @@ function pointAt() {
 }
 
 /* The history. */
-function showHistory() {
+function showHistory(filtered) {
   const services = [...new Set([...Object.keys(status?.services || {}), ...events.map((event) => event.service)].filter(Boolean))].sort();
   const select = byId("by-service"), chosen = select.value;
   put(select, services.join("\n"), () => [["", "all"], ["llmagent", "llmagent itself"], ...services.map((name) => [`=${name}`, name])].map(([v, text]) => el("option", { value: v }, text)));
@@ -386,6 +386,8 @@ function showHistory() {
     (!kind || (kind === "loud" ? event.loud : event.edge)) &&
     (!text || `${event.message} ${event.kind} ${event.service}`.toLowerCase().includes(text))).reverse();
   const short = found.slice(0, 400);
+  // A screen reader is told what a filter leaves, not every event that comes.
+  byId("count").setAttribute("aria-live", filtered ? "polite" : "off");
   byId("count").textContent = events.length ? `${counted(found.length, "event")} of the ${whole.format(events.length)} newest${found.length > short.length ? `, the newest ${short.length} are shown` : ""}` : "Nothing has happened yet.";
   byId("older").hidden = !more || events.length >= MOST_EVENTS;
   put(byId("history"), JSON.stringify(short.map((event) => event.id)), () => {
@@ -472,11 +474,20 @@ async function again(wait, work) {
 byId("host").textContent = location.hostname;
 byId("zone").textContent = `Times are those of this device (${Intl.DateTimeFormat().resolvedOptions().timeZone}).`;
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
-byId("filters").addEventListener("input", showHistory);
+byId("filters").addEventListener("input", () => showHistory(true));
 byId("older").addEventListener("click", () => askOlder().catch(console.warn));
 byId("range").addEventListener("change", (event) => { hours = Number(event.target.value); picked = null; showPlots(); });
 byId("moment").addEventListener("input", (event) => pick(Number(event.target.value)));
 new ResizeObserver(() => { if (past) showPlots(); }).observe(byId("plots"));
 again(STATUS_MS, askStatus);
-again(EVENTS_MS, async () => { await askEvents(); showHistory(); if (past) showPlots(); });
+again(EVENTS_MS, async () => {
+  try {
+    await askEvents();
+  } catch (error) {
+    if (!events.length) byId("count").textContent = "The history cannot be read at present.";
+    throw error;
+  }
+  showHistory();
+  if (past) showPlots();
+});
 again(PAST_MS, askPast);

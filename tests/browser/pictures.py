@@ -38,7 +38,7 @@ class Picture:
 
 
 README = tuple(
-    Picture(f"status-page{'-dark' if dark else ''}", "three-services", 1200, 1120, dark)
+    Picture(f"status-page{'-dark' if dark else ''}", "three-services", 1200, 1190, dark)
     for dark in (False, True)
 )
 

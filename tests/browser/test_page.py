@@ -84,7 +84,7 @@ def test_it_lives_without_a_reload_and_leaves_what_is_open_open(tab: Tab, stage:
     stage.snapshot = snapshot(replace(CHAT, reason="new", api=None), HELD_EMBED)
     stage.happens("held", "gated-repo: needs a person", "embed")
     tab.wait(f"{TOLD}.includes('One thing needs you')")
-    assert tab.run("document.querySelector('#verdict').ariaLive") == "polite"
+    assert tab.run("document.querySelector('#announced').ariaLive") == "polite"
     assert tab.run("document.querySelector('details[data-name=\"proof-vllm\"]').open")
     assert tab.run("document.activeElement.dataset.name") == "p-vllm"
     tab.wait("document.querySelector('.history .what').innerText.includes('needs a person')")
@@ -134,6 +134,26 @@ def test_the_policy_stops_a_script_that_is_written_into_the_page(tab: Tab, stage
     refused = "fetch('http://127.0.0.2:1/').then(() => 'asked', (error) => error.name)"
     assert tab.run(refused) == "TypeError"
     assert any("Content Security Policy" in text for text in tab.complaints())
+
+
+def test_a_keyboard_reaches_everything_in_the_order_of_the_page(tab: Tab, stage: Stage) -> None:
+    tab.open(stage.address, READY)
+    order: list[tuple[str, str]] = []
+    for _ in range(40):
+        tab.press("Tab")
+        here = tab.run(
+            "((one) => [one.id || one.name || one.innerText, getComputedStyle(one).outlineStyle,"
+            " one === document.body])(document.activeElement)"
+        )
+        if here[2]:
+            break
+        order.append((here[0], here[1]))
+    assert [name for name, _ in order] == [
+        *("Skip to the content", "Services", "GPUs", "Last hours", "History"),
+        *("Evidence", "Asked against got: 5 proven, 1 unknown"),
+        *("hours", "moment", "by-service", "by-kind", "by-text", "Manual", "Metrics"),
+    ]
+    assert {outline for _, outline in order} <= {"solid", "auto"}
 
 
 def test_the_moment_of_the_plots_is_moved_with_the_keyboard(tab: Tab, stage: Stage) -> None:
