@@ -29,10 +29,14 @@ REQUEST_LINES = 400
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
 
-_QUIET_LEVELS = frozenset({"DEBUG", "INFO"})
+_QUIET_LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})
 
-_NAMES = re.compile(r" {0,40}(?:(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,4}")
-"""What may stand before a message: uvicorn's level, an engine's number, the names of exceptions."""
+_NAMES = re.compile(
+    r" {0,40}(?:\[[\w .-]{1,40}\] {0,9}|(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,5}"
+    r"(?:(?<=Error: )[^'\"`\[{]{0,200}|(?:\w{1,60}\.){0,9})"
+)
+"""What may stand before words of vLLM's own: a tag, uvicorn's level, an engine's number, the names
+of exceptions, and what an exception says before it quotes anything."""
 
 _CLIENTS_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 

@@ -127,5 +127,23 @@ CHANNELS: dict[str, Callable[[str], list[str]]] = {
             "    +------------------------------------",
         )
     ],
+    "transfer of an engine": lambda w: [
+        f"(EngineCore pid=42) WARNING 11-28 16:34:02 [mooncake_connector.py:310] No remote for {w}",
+        f"(EngineCore pid=42) WARNING 11-28 16:34:02 [core.py:801] Dropping request {w}: too late",
+    ],
+    "warning of nobody": lambda w: [
+        f"WARNING 11-28 16:34:02 [utils.py:300] tool name {w} not known",
+    ],
+    "haproxy": lambda w: [
+        "10.1.2.3:4455 [28/Nov/2026:10:00:00.123] web~ vllm/s1 0/0/0/1/1 404 100 - - ---- "
+        f'"GET /{w} HTTP/1.1"'
+    ],
+    "nginx": lambda w: [
+        "2026/11/28 10:00:00 [error] 7#7: *1 upstream prematurely closed connection, client: "
+        f'1.2.3.4, request: "POST /{w} HTTP/1.1", upstream: "http://x"'
+    ],
 }
 """By name: words to the lines that a server which is up prints of them."""
+
+OF_NAMES = frozenset({"transfer of an engine", "warning of nobody"})
+"""Ways in which the name that a client gave a thing is printed, and never a prompt."""

@@ -13,7 +13,7 @@ from agent.core.secrets import QUOTATION, without_quotations
 from agent.core.state.phases import Phase
 from agent.daemon.publisher import Publisher
 from tests.given.engine_logs import SERVING, read, v1
-from tests.given.hostile.words import CHANNELS
+from tests.given.hostile.words import CHANNELS, OF_NAMES
 from tests.given.simulated_gpus import gpu_host
 
 PROMPT = "patient John Doe has fever"
@@ -68,7 +68,7 @@ def test_neither_a_secret_nor_a_prompt_in_a_death_leaves_the_log(
         assert "John Doe" not in said
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("channel", sorted(CHANNELS.keys() - OF_NAMES))
 def test_no_way_into_the_log_brings_a_prompt_into_status_json(channel: str, tmp_path: Path) -> None:
     lines = [*CHANNELS[channel](PROMPT), *death("RuntimeError: cannot go on")]
     status, told = published(lines, tmp_path / "status.json")

@@ -3,7 +3,7 @@
 
 Down one step at a time while the hardware itself slows the card down or it is critical, up one step
 after a long cool while. Heat follows power with a delay of up to minutes; so each step waits for
-its effect, and a limit that was too hot is not tried again for a long while: it settles below.
+its effect, and a limit that was too hot is not tried again for a long while: the lower one stays.
 """
 
 from __future__ import annotations

@@ -62,6 +62,38 @@ def test_what_the_engine_says_behind_them_is_read(channel: str) -> None:
     assert diagnose([*said, *DEATH]).failure is F.OOM_RUNTIME
 
 
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        (
+            "(APIServer pid=1) WARNING 11-28 16:50:00 [core_client.py:612] [shutdown] MPClient: "
+            "engine core exited unexpectedly; starting cleanup",
+            F.ENGINE_DEAD,
+        ),
+        (
+            "(APIServer pid=1) ERROR 11-28 16:50:00 [async_llm.py:704] "
+            "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
+            F.ENGINE_DEAD,
+        ),
+        (
+            "(EngineCore pid=42) WARNING 11-28 16:50:00 [gpu_worker.py:9] RuntimeError: CUDA error:"
+            " an illegal memory access was encountered",
+            F.CUDA_ILLEGAL_MEMORY_ACCESS,
+        ),
+        (
+            "(APIServer pid=1) ERROR 11-28 16:50:00 [utils.py:9] torch.AcceleratorError: CUDA "
+            "error: device-side assert triggered",
+            F.CUDA_ASSERT,
+        ),
+    ],
+)
+def test_vllms_own_word_counts_behind_a_tag_a_name_or_an_exception(
+    line: str, failure: FailureClass
+) -> None:
+    said = diagnose([*START, line])
+    assert said.failure is failure, said
+
+
 def test_a_bare_traceback_behind_a_finished_request_is_read() -> None:
     died = [
         "Traceback (most recent call last):",
