@@ -16,7 +16,6 @@ from tests.project.test_packaging import EXPOSURE
 from tests.rig import binds, scripted
 from tests.rig.container import Container, Suite
 from tests.rig.paths import REPO
-from tests.rig.repacked import packed, unpacked
 
 BUILD: Final = REPO / "packaging/build-deb"
 SUITES: Final[tuple[Suite, ...]] = ("bookworm", "trixie")
@@ -51,20 +50,6 @@ def build(output: Path, *options: str) -> Path:
 @pytest.fixture(scope="module")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("deb"))
-
-
-@pytest.fixture(scope="module")
-def first_deb(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the package in the shape of 0.1.0: agent.toml a conffile, the unit below /lib."""
-    tree = unpacked(deb, tmp_path_factory.mktemp("first") / "llmagent")
-    (tree / "usr/share/llmagent/agent.toml").rename(tree / "etc/llmagent/agent.toml")
-    with (tree / "DEBIAN/conffiles").open("a") as conffiles:
-        conffiles.write("/etc/llmagent/agent.toml\n")
-    (tree / "lib").mkdir()
-    (tree / "usr/lib/systemd").rename(tree / "lib/systemd")
-    postinst = tree / "DEBIAN/postinst"
-    postinst.write_text(postinst.read_text().replace("cp /usr/share/llmagent/agent.toml", "false"))
-    return packed(tree, "0.1.0~first")
 
 
 @pytest.fixture(scope="module")
@@ -201,26 +186,6 @@ def test_the_confined_agent_finds_an_engine_in_a_home_that_is_closed(
     box.wait_for(lambda: box.exists(unit), 10, "the unit")
     # Only who has seen the engine's version knows that it has this option.
     assert "--shutdown-timeout=" in box.read(unit)
-
-
-def test_an_upgrade_restarts_the_agent_but_never_vllm_and_asks_nothing_about_agent_toml(
-    box: Container, first_deb: Path, next_deb: Path
-) -> None:
-    box.install(first_deb)
-    vllm = serve(box)
-    agent = pid(box, "llmagent.service")
-
-    said = box.install(next_deb)
-
-    # The first release had the file as a conffile, with a question at each change of its comments.
-    assert "onfiguration file" not in said
-    unit = "/usr/lib/systemd/system/llmagent.service"
-    assert box.run(["dpkg-query", "--search", unit]).stdout == f"llmagent: {unit}\n"
-    assert pid(box, "llmagent.service") not in ("0", agent)
-    assert box.read("/etc/llmagent/agent.toml") == CONFIG
-    box.wait_for(lambda: phase(box) == "serving", 30, "the new agent to take vLLM over")
-    assert pid(box, "vllm.service") == vllm
-    assert len(scripted.starts(box)) == 1
 
 
 def test_a_killed_agent_is_back_and_has_not_touched_vllm(box: Container, deb: Path) -> None:
