@@ -78,12 +78,13 @@ def _power(gpu: Gpu, at: float) -> Reading:
 
 
 def _held_back(gpu: Gpu, at: float) -> Reading:
-    """Return the share of time in which heat or the power supply kept the clocks down."""
-    counted = [
-        seconds for name in HELD_BACK_COUNTERS if (seconds := gpu.clock_event_seconds.get(name))
-    ]
-    if any(name in gpu.clock_event_seconds for name in HELD_BACK_COUNTERS):
-        return (max(counted, default=0.0), at)
+    """Return the share of time in which heat or the power supply kept the clocks down.
+
+    The reasons' times are added up: which of them holds the clocks may change.
+    """
+    counted = gpu.clock_event_seconds
+    if any(name in counted for name in HELD_BACK_COUNTERS):
+        return (sum(counted.get(name, 0.0) for name in HELD_BACK_COUNTERS), at)
     return None if gpu.clock_events is None else float(bool(gpu.clock_events & HELD_BACK))
 
 
@@ -92,6 +93,6 @@ OF_A_GPU: tuple[Column[Gpu], ...] = (
     Column("memory_temperature_celsius", _memory_temperature, highest=True),
     Column("power_watts", _power),
     Column("sm_clock_hertz", lambda gpu, _at: gpu.clocks_hertz.get("sm")),
-    Column("throttled_ratio", _held_back, highest=True),
+    Column("throttled_ratio", _held_back, highest=True, most=1.0),
     Column("utilization_ratio", lambda gpu, _at: gpu.utilization_ratio, highest=True),
 )

@@ -47,8 +47,9 @@ class Past:
             self.first = self.step
         _take(self.services, OF_A_SERVICE, state.services, at, self.step)
         gpus = _read_now(state.gpus, at)
-        _take(self.gpus, OF_A_GPU, gpus, at, self.step, stay=state.cards)
         self.indices |= {uuid: gpu.index for uuid, gpu in gpus.items()}
+        looked_at = at if state.gpus is None else state.gpus.at
+        _take(self.gpus, OF_A_GPU, gpus, looked_at, self.step, stay=state.cards)
 
     def document(self, since_seconds: float, ahead_seconds: float) -> dict[str, Any]:
         """Return the steps from that of this wall-clock time on, at most all, oldest first.

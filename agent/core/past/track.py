@@ -27,12 +27,14 @@ NOTHING = math.nan
 class Column(Generic[T]):
     """A column's name with its unit, and how it is read of a thing at an agent time.
 
-    `highest`: of several values within a step the highest counts, else the last.
+    `highest`: of several values within a step the highest counts, else the last. `most` is the
+    highest value that there can be.
     """
 
     name: str
     read: Callable[[T, float], Reading]
     highest: bool = False
+    most: float = math.inf
 
 
 class Track(Generic[T]):
@@ -55,6 +57,7 @@ class Track(Generic[T]):
             if value is None:
                 continue
             ring = self._rings[number]
+            value = min(value, column.most)
             if not column.highest or not value < ring[slot]:
                 ring[slot] = value
 

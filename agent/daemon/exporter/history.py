@@ -31,9 +31,7 @@ class History:
         Raises StoreError when the file cannot be read.
         """
         with Store.read_only(self._file) as store:
-            if after is not None:
-                return document_of(store.events_after(after, limit=MOST))
-            return document_of(store.events_before(before, MOST))
+            return document_of(store.sentences(MOST, after=after, before=before))
 
 
 def document_of(events: Sequence[StoredEvent]) -> dict[str, Any]:

@@ -154,16 +154,20 @@ class Store:
         )
         return [_stored(row) for row in reversed(rows)]
 
-    def events_before(self, event_id: int | None, limit: int) -> list[StoredEvent]:
-        """Returns the last `limit` events with a lower number, oldest first; None for the newest.
+    def sentences(
+        self, limit: int, *, after: int | None = None, before: int | None = None
+    ) -> list[StoredEvent]:
+        """Returns events without their data, oldest first: `limit` of them cost little memory.
 
-        Costs what these events cost, however long the history is.
+        The oldest with a higher number than `after`, or else the newest with a lower number than
+        `before`, or else the newest.
         """
-        rows = self._read(
-            "SELECT id, at_seconds, service, kind, message, data FROM event"
-            " WHERE id < ? ORDER BY id DESC LIMIT ?",
-            (event_id if event_id is not None else 2**63 - 1, limit),
-        )
+        columns = "SELECT id, at_seconds, service, kind, message, '{}' FROM event"
+        if after is not None:
+            rows = self._read(f"{columns} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+            return [_stored(row) for row in rows]
+        below = before if before is not None else 2**63 - 1
+        rows = self._read(f"{columns} WHERE id < ? ORDER BY id DESC LIMIT ?", (below, limit))
         return [_stored(row) for row in reversed(rows)]
 
     def events_after(

@@ -111,6 +111,29 @@ def test_throttling_is_counted_where_the_card_counts_it_and_else_seen() -> None:
     assert gpus["GPU-bb"]["throttled_ratio"] == [1.0, 1.0]
 
 
+def test_a_second_reason_that_holds_the_clocks_is_not_hidden_behind_an_older_one() -> None:
+    past = Past()
+    for minute in range(3):
+        at = START + minute * STEP_SECONDS
+        seconds = {
+            "sw_thermal": 5000.0,
+            "hw_thermal": 30.0 * minute,
+            "hw_power_brake": 45.0 * minute,
+        }
+        past.take(with_gpus(at, replace(H200, clock_event_seconds=seconds)), at)
+    found = past.document(0.0, 0.0)["gpus"]["GPU-aa"]["throttled_ratio"]
+    assert found == [None, 1.0, 1.0]
+
+
+def test_power_is_by_the_time_of_the_reading_not_by_that_of_the_look() -> None:
+    past = Past()
+    for minute, late in enumerate((0.0, 9.0, 0.0)):
+        read = START + minute * STEP_SECONDS
+        card = replace(H200, energy_joules=200.0 * (read - START))
+        past.take(with_gpus(read, card), read + late)
+    assert past.document(0.0, 0.0)["gpus"]["GPU-aa"]["power_watts"] == [None, 200.0, 200.0]
+
+
 def test_a_card_that_is_lost_keeps_its_past_and_has_nothing_new() -> None:
     past = Past()
     past.take(with_gpus(START, H200), START)

@@ -82,6 +82,18 @@ def test_a_follower_gets_each_event_once(store: Store) -> None:
     assert messages(store.events_after(first[-1].id, service="vllm")) == []
 
 
+def test_sentences_are_read_forwards_and_backwards_without_what_was_recorded_beside(
+    store: Store,
+) -> None:
+    store.record({}, [event(str(number)) for number in range(1, 8)])
+    newest = store.sentences(3)
+    assert messages(newest) == ["5", "6", "7"]
+    assert messages(store.sentences(3, before=newest[0].id)) == ["2", "3", "4"]
+    assert messages(store.sentences(2, after=newest[0].id - 2)) == ["4", "5"]
+    assert messages(store.sentences(9, after=newest[-1].id)) == []
+    assert all(not one.event.data for one in newest)
+
+
 def test_pruning_keeps_the_newest_whatever_the_clock_said(store: Store) -> None:
     two_years_ahead = [event(str(at), at if at % 2 else at + 63e6) for at in range(10)]
     store.record({}, two_years_ahead)
