@@ -12,6 +12,7 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module, resources
 from pkgutil import walk_packages
 
@@ -19,6 +20,7 @@ import pytest
 
 import agent.core.diagnosis
 from agent.core.diagnosis.placement.places import MAX_WORDS, PlaceRule
+from agent.core.diagnosis.provenance import Writers
 from agent.core.diagnosis.signatures import Signature
 from agent.core.patterns import compile_pattern
 from tests.given.engine_logs import SIGNATURES
@@ -69,6 +71,9 @@ MATCHED_AT_ONE_PLACE = {
     "tracebacks._NOT_A_CAUSE",
     "tracebacks._INSIDE",
     "tracebacks._OF_A_REQUEST",
+    "provenance._NAMES",
+    *(f"writers.{name}" for name in ("quoting_modules", "quoting_words", "engine_modules")),
+    *(f"writers.{name}" for name in ("api_server", "request_head")),
 }
 WITHIN_400_CHARACTERS = {"carriers._ORIGIN", "lines._HEADER", "lines._PROCESS"}
 
@@ -94,6 +99,13 @@ def test_the_readers_own_patterns_are_quick_too(name: str) -> None:
     assert (
         slowest(OWN[name], worst_lines(("a", "0 ", ".", "[0m", "(a pid=")), name) < 0.02 * GENEROUS
     )
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Writers)])
+def test_whose_words_a_line_holds_is_told_as_quickly(name: str) -> None:
+    pattern: re.Pattern[str] = getattr(SIGNATURES.writers, name)
+    parts = ("a", "0 ", '"GET /', "Request ", "Failed to ", ' - "', 'File "', "Added request ")
+    assert slowest(pattern, worst_lines(parts), f"writers.{name}") < 0.02 * GENEROUS
 
 
 @pytest.mark.parametrize("signature", SIGNATURES.signatures, ids=lambda s: s.id)
