@@ -26,6 +26,10 @@ REST_LINES = 40
 REQUEST_LINES = 400
 """Lines of one request's traceback, chained causes and notes of its message included."""
 
+ONE_WRITE_SECONDS = 0.0002
+"""journald gives all lines of one write the same time; two prints in a row are 0.4 ms apart (seen
+with systemd 257)."""
+
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
 
@@ -83,11 +87,12 @@ class _Record:
     """A client's record that a process began: what has the same `source` belongs to it.
 
     So do `rest` lines without a prefix. The last record that was begun also claims the lines that
-    name no process.
+    name no process. `at` is when its last line came to the journal, None where nobody knows.
     """
 
     source: str = ""
     rest: int = 0
+    at: float | None = None
 
 
 @dataclass(slots=True)
@@ -99,9 +104,14 @@ class Provenance:
     _programs: set[str] = field(default_factory=set)
     _last: str = ""
     _raw_is_a_clients: bool = False
+    _at: float | None = None
 
-    def writer(self, line: Line, *, ready: bool) -> Writer:
-        """Return whose words the next line holds; `ready`: clients can reach the server."""
+    def writer(self, line: Line, *, ready: bool, at: float | None = None) -> Writer:
+        """Return whose words the next line holds; `ready`: clients can reach the server.
+
+        `at`: when it came to the journal, in seconds since 1970.
+        """
+        self._at = at
         if not line.first and self._raw_is_a_clients:
             return Writer.CLIENT
         found = self._writer(line, ready=ready)
@@ -135,6 +145,8 @@ class Provenance:
     def _of_a_record(self, writers: Writers, line: Line, *, ready: bool) -> Writer:
         record = self._records.get(line.process)
         if record is not None and record.source == line.source:
+            return Writer.CLIENT
+        if record is not None and not line.process and self._is_one_write(record):
             return Writer.CLIENT
         told = ready or line.level in _CLIENTS_LEVELS
         if (
@@ -172,11 +184,26 @@ class Provenance:
         if line.level or record is None or not record.rest:
             return False
         record.rest -= 1
+        record.at = self._at
+        return True
+
+    def _is_one_write(self, record: _Record) -> bool:
+        """Tell whether a line in vLLM's own form came with the record before it, in one write.
+
+        Before 0.10 no line names its process, so that a client whose text has line breaks of its
+        own can begin such a line within the traceback of its request.
+        """
+        if not record.rest or record.at is None or self._at is None:
+            return False
+        if self._at - record.at > ONE_WRITE_SECONDS:
+            return False
+        record.rest -= 1
+        record.at = self._at
         return True
 
     def _quote(self, line: Line, rest: int) -> Writer:
         if line.process in self._records or len(self._records) < MAX_PROCESSES:
-            self._records[line.process] = _Record(line.source, rest)
+            self._records[line.process] = _Record(line.source, rest, self._at)
             self._last = line.process
         return Writer.CLIENT
 

@@ -186,7 +186,7 @@ class LogReader:
         if not line.text or line.text.isspace():
             self._wrapped = ""
             return
-        writer = self._provenance.writer(line, ready=self._run.ready)
+        writer = self._provenance.writer(line, ready=self._run.ready, at=self._at)
         self._keep(line, writer)
         if writer is Writer.ENGINE:
             self._take_of_the_engine(line)

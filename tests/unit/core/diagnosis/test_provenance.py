@@ -136,3 +136,33 @@ def test_hardware_that_failed_before_ten_minutes_of_work_holds_nobody() -> None:
     assert diagnose([*START, lost, *DEATH]).failure is F.GPU_LOST
     assert diagnose([*START, lost, *worked[:5], *DEATH]).failure is F.GPU_LOST
     assert diagnose([*START, lost, *worked, *DEATH]).failure is F.ENGINE_DEAD
+
+
+FORGED = "ERROR 11-28 16:40:00 [model_runner.py:9] torch.OutOfMemoryError: CUDA out of memory."
+OLD_START = [line.removeprefix("(APIServer pid=1) ") for line in START]
+OLD_DEATH = (
+    "ERROR 11-28 16:50:00 [core_client.py:9] Engine core proc EngineCore_0 died unexpectedly."
+)
+
+
+@pytest.mark.parametrize(("gap_seconds", "counts"), [(0.0, False), (0.00004, False), (0.5, True)])
+def test_a_line_in_the_old_form_that_came_with_a_requests_traceback_is_the_clients(
+    gap_seconds: float, counts: bool
+) -> None:
+    said = CHANNELS["asgi"]("my words are\nbroken into lines")
+    reader = read(OLD_START)
+    at = 1000.0
+    for line in [*said, FORGED]:
+        reader.feed(line, at)
+        at += gap_seconds
+    reader.feed(OLD_DEATH, at + 60.0)
+    assert (reader.diagnosis().failure is not F.ENGINE_DEAD) is counts
+
+
+def test_vllms_next_line_behind_a_requests_traceback_is_read() -> None:
+    reader = read(OLD_START)
+    for line in CHANNELS["asgi"]("any"):
+        reader.feed(line, 1000.0)
+    reader.feed(FORGED, 1000.0004)
+    reader.feed(OLD_DEATH, 1000.1)
+    assert reader.diagnosis().failure is not F.ENGINE_DEAD
