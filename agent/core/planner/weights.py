@@ -27,6 +27,19 @@ MXFP4_UNSURE = 0.025
 ROUNDING_GIB = 0.03
 """What scales, biases and the allocator's blocks add, which shows in small models."""
 
+MULTIMODAL_ROPE = (
+    "Qwen2VL",
+    "Qwen2_5_VL",
+    "Qwen2_5Omni",
+    "Qwen3VL",
+    "Qwen3_5",
+    "Qwen3Omni",
+    "Glm4v",
+)
+ENLARGED = 4
+"""vLLM's multimodal rotary table has so many times the positions of the configuration: a video's
+last index may lie behind them (Qwen3-VL-2B prints 4.24 GiB, Qwen3.5-9B 17.66)."""
+
 UNKNOWN_SHARE = 0.25
 """How far off the count of a family may be that was held against no checkpoint."""
 
@@ -117,7 +130,10 @@ def _parts(
 
 def _position_width(model: Model) -> int:
     """Return the numbers of one position: of a rotary table, or of an encoder's embedding."""
-    return model.hidden_size if model.encoder_only else model.rotary_dim
+    if model.encoder_only:
+        return model.hidden_size
+    enlarged = model.architecture.startswith(MULTIMODAL_ROPE)
+    return model.rotary_dim * (ENLARGED if enlarged else 1)
 
 
 def _of_mixer(layer: Layer, shares: Shares) -> float:

@@ -212,6 +212,13 @@ def test_nvfp4_with_a_list_of_what_stays_is_counted_by_it() -> None:
     assert sizes[1] > sizes[0] + 5
 
 
+@pytest.mark.parametrize(
+    ("name", "printed"), [("Qwen/Qwen3-VL-2B-Instruct", 4.24), ("Qwen/Qwen3.5-9B", 17.66)]
+)
+def test_a_multimodal_rotary_table_is_four_times_as_long(name: str, printed: float) -> None:
+    assert plan(name, 94.5).weights.gib == pytest.approx(printed, rel=0.01)
+
+
 def test_experts_in_4_bit_floats_are_read_from_expert_dtype() -> None:
     config = dict(known_config("deepseek-ai/DeepSeek-V3") or {})
     fp8 = make_plan(model_of(config), PlanRequest(139.8, tensor_parallel_size=8)).weights.gib
