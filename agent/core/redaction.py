@@ -98,16 +98,32 @@ _OF_A_CLIENT = re.compile(
     r"|input|quer(?:y|ies)|document|conversation|question|answer|instruction)s?"
     r"['\"]?(?: is| was)? ?[:=] ?)(?!None\b|\d|\[\.|[A-Za-z_.]{1,40}\()\S.*"
 )
-_A_LOGS = re.compile(
-    r"\s{0,8}(?:"
-    r"(?:\([^)\n]{1,80}\) ?|\[[^\]\n]{1,80}\]:? ?){0,3}"
-    r"(?:(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b|\d{4}-\d\d-\d\d|[IWEF]\d{4} \d\d:|$)"
-    r"|Traceback \(most recent|During handling of the above|The above exception was"
-    r"|File \"|\[(?:rank|W|E|I|F)\d|[\w.]{0,200}(?:Error|Exception|Interrupt|Exit|Warning|Fault)\b"
-    r"|(?:Starting|Started|Stopping|Stopped|Failed|Finished|Reloading|Deactivated)\b|[\w@.-]+\.service"
-    r"|usage:|vllm\b|[\w ]{1,80}: +\d{1,3}%)"
+_BEFORE = re.compile(
+    r"(?:\x1b?\[[0-9;]{1,12}m)*(?:\([\w .-]{1,60} pid=\d{1,9}\)|\[rank\d{1,5}\]:)?"
+    r"(?:\x1b?\[[0-9;]{1,12}m)* ?"
 )
-_SOURCE_FOLLOWS = re.compile(r"(?:\([^)\n]{1,80}\) ?)?(?:[A-Z]+ [\d:. -]+\[\S+\] )?\s*File \"")
+"""What vLLM puts before each line of its processes, also of what they print by themselves."""
+
+_LOGGED = re.compile(
+    r"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:? "
+    r"|\d{4}-\d\d-\d\d[ T]|\[?[IWEF]\d{4} \d\d:"
+)
+_STAMP = re.compile(r"[A-Z]{4,8} [\d: .-]{10,30}\[[^\]\s]{1,100}\] ?")
+_A_LOGS = re.compile(
+    r"Traceback \(most recent|During handling of the above|The above exception was|\s{0,8}File \""
+    r"|\s{0,80}[\^~]+\s*$|\s*$|/\S{1,400}:\d{1,7}: \w{1,60}Warning:|warnings\.warn\("
+    r"|(?:[\w.]{1,200}\.)?(?:[A-Z]\w{0,100})?(?:Error|Exception|Interrupt|Exit|Fault)\b"
+    r"|\s{0,4}\d{1,4} validation errors? for|\s{0,4}(?:Value error|Assertion failed), "
+    r"|\s{0,4}[\w ,.]{0,200}\[type=\w{1,60}, |Process \S{1,60}:$"
+    r"|(?:Starting|Started|Stopping|Stopped|Failed|Finished|Reloading|Deactivated) \S"
+    r"|[\w@.-]{1,100}\.service\b|usage: |vllm: |\[(?:Gloo|NCCL|W|E|I|F)\b|NCCL |Triton "
+    r"|Loading \w{1,40} checkpoint|[\w (),=-]{1,90}: +\d{1,3}%|nanobind: |\s?- leaked "
+    r"|terminate called|Fatal Python error|Thread 0x|\s{0,4}what\(\):|\*\*\* |#\d{1,3} 0x"
+)
+_FRAME = re.compile(r"\s{0,8}File \"[^\"]{1,400}\", line \d{1,7}(?:, in [\w<>.]{1,200})?\s*$")
+_SOURCE_FOLLOWS = re.compile(r"\s{0,8}File \"|/\S{1,400}:\d{1,7}: \w{1,60}Warning:")
+_ASKED = re.compile(r"\"([A-Z]{3,8} /[\w/.-]{0,80})(?:\?[^\"\s]{0,8000})? HTTP/([\d.]{1,4})\"")
+"""A line of uvicorn's access log; of an address the part before the question mark is told."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -228,13 +244,22 @@ class Redactor:
         shown: list[str] = []
         source = False
         for line in lines:
-            if _A_LOGS.match(line) or source:
-                kept = _OF_A_CLIENT.sub(rf"\1{QUOTATION}", without_quotations(line))
-                shown.append(self.text(kept))
+            own = line[found.end() :] if (found := _BEFORE.match(line)) else line
+            logged = _LOGGED.match(own) is not None
+            bare = _STAMP.sub("", own, count=1) if logged else own
+            if source and bare.startswith(" "):
+                # Under a frame of a traceback stands its line of the program's own source.
+                shown.append(self.text(line))
+                source = False
+                continue
+            if _FRAME.match(bare):
+                shown.append(self.text(line))
+            elif logged or _A_LOGS.match(own):
+                kept = without_quotations(_ASKED.sub(r"<\1 HTTP/\2>", line))
+                shown.append(self.text(_OF_A_CLIENT.sub(rf"\1{QUOTATION}", kept)))
             else:
                 shown.append(f"[{len(line)} characters that do not look like a log]")
-            # Under a frame of a traceback stands its line of source.
-            source = _SOURCE_FOLLOWS.match(line) is not None
+            source = _SOURCE_FOLLOWS.match(bare) is not None
         return shown
 
 

@@ -143,6 +143,8 @@ WITH_A_PROMPT = [
     PROMPT,
     f"user: {PROMPT}",
     f"    {PROMPT}",
+    f"(APIServer pid=1) {PROMPT}",
+    f"(APIServer pid=1)     {PROMPT}",
 ]
 
 
@@ -152,14 +154,30 @@ def test_a_clients_words_are_not_in_an_engines_log(line: str) -> None:
     assert not {"Ada", "knee", "hurts"} & set(told.replace("'", " ").split())
 
 
+def test_of_the_access_log_path_and_status_stay() -> None:
+    asked = '"POST /v1/completions?user=ada HTTP/1.1"'
+    line = f"(APIServer pid=9) INFO:     127.0.0.1:34478 - {asked} 400 Bad Request"
+    (told,) = REDACTOR.log([line])
+    assert "<POST /v1/completions HTTP/1.1> 400" in told
+    assert "ada" not in told
+
+
 def test_a_traceback_stays_with_its_source() -> None:
     trace = [
         "(EngineCore_DP0 pid=9) ERROR 11-28 10:00:00 [core.py:9] EngineCore failed to start.",
         "Traceback (most recent call last):",
-        '  File "/opt/vllm/lib/python3.11/site-packages/vllm/v1/engine/core.py", line 9, in run',
-        "    self.start()",
+        '  File "/opt/vllm/lib/python3.11/site-packages/vllm/model_executor/model_loader/'
+        'base_loader_of_a_long_name.py", line 9, in run',
+        '    outputs = await self.start("with text")',
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
         "Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:01<00:01]",
         "vllm.service: Main process exited, code=exited, status=1/FAILURE",
     ]
     assert REDACTOR.log(trace) == trace
+    # As the processes of a newer vLLM write it, with and without its own stamp.
+    for before in (
+        "(APIServer pid=11) ",
+        "(EngineCore_DP0 pid=7) ERROR 11-28 10:00:00 [core.py:8] ",
+    ):
+        stamped = [f"{before}{line}" for line in (*trace[1:5], "           ^^^^^^^^^")]
+        assert REDACTOR.log(stamped) == stamped
