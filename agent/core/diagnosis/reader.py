@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from agent.core.diagnosis.carried.carriers import Carriers
-from agent.core.diagnosis.concluding.conclusion import judge, numbers_of, phase_shown
+from agent.core.diagnosis.concluding.conclusion import judge, numbers_of, phase_of, phase_shown
 from agent.core.diagnosis.concluding.told import advice_of, may_pass, place_of
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
@@ -167,7 +167,7 @@ class LogReader:
         return Diagnosis(
             outcome=verdict.outcome,
             failure=verdict.failure,
-            phase=phase_shown(run),
+            phase=phase_of(run, verdict),
             evidence=verdict.evidence,
             advice=advice_of(verdict),
             guessed=verdict.guessed,

@@ -50,6 +50,10 @@ _OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*
 
 _OF_THE_ENGINE = re.compile(r"engine\.py:")
 """MQLLMEngine (0.6 to 0.10) logs a traceback there only when its loop ends by it."""
+_AT_WORK = frozenset({"frame-serving", "frame-busy-loop"})
+"""Frames of the loop that an engine runs once it has come up."""
+_LOOP_ENDED = "EngineCore encountered a fatal error"
+"""vLLM says it only of an engine that had come up (v1/engine/core.py, run_engine_core)."""
 
 
 def of_a_request(line: Line) -> bool:
@@ -101,9 +105,13 @@ class Thrown:
 
 @dataclass(slots=True)
 class Tracebacks:
-    """Tracebacks by process; `deadly` is the last exception of the first process that died."""
+    """Tracebacks by process; `deadly` is the last exception of the first process that died.
+
+    `at_work` tells that an engine which had come up threw one: a part of a log may not show that.
+    """
 
     deadly: str | None = None
+    at_work: bool = False
     _process: str = ""
     _unfinished: bool = False
     _by_process: dict[str, Traceback] = field(default_factory=dict)
@@ -151,6 +159,7 @@ class Tracebacks:
                     trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or not is_exception(text, within=False)
+                self.at_work = self.at_work or _LOOP_ENDED in text
         printed = line.level == "ERROR" or bool(line.process and not line.level)
         told = trace.open or trace.fatal or (printed and not ready)
         if told and is_exception(_undented(text) if trace.open else text, within=trace.open):
@@ -198,6 +207,8 @@ class Tracebacks:
         trace.open = trace.harmless = trace.instead = False
         if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
             return None
+        if trace.phase is EnginePhase.SERVING and trace.frames & _AT_WORK:
+            self.at_work = True
         if self.deadly is None or self._process == line.process:
             self.deadly, self._process = line.text.strip()[:MAX_TEXT], line.process
             self._unfinished = "validation error" in line.text
@@ -207,6 +218,6 @@ class Tracebacks:
 
     def survived(self) -> None:
         """Forget what was printed so far: the run went on."""
-        self.deadly = None
+        self.deadly, self.at_work = None, False
         for trace in self._by_process.values():
             trace.fatal = False

@@ -241,8 +241,15 @@ def _others(failure: FailureClass, failures: list[FailureClass]) -> tuple[Failur
 
 
 def phase_shown(run: Run) -> EnginePhase:
-    """Return the phase to show: that of the cause while failing, else how far the run came."""
+    """Return how far the run came."""
     return EnginePhase.STOPPING if run.ready and run.stopping else run.phase
+
+
+def phase_of(run: Run, verdict: Conclusion) -> EnginePhase:
+    """Return the phase that a verdict is about: of a part of a log its tracebacks may tell it."""
+    if verdict.outcome is Outcome.FAILED and run.tracebacks.at_work and not run.stopping:
+        return EnginePhase.SERVING
+    return phase_shown(run)
 
 
 def numbers_of(verdict: Conclusion, facts: Facts) -> Numbers:

@@ -51,7 +51,23 @@ def test_what_a_server_dies_of_is_neither_fetched_again_nor_held(
 
 def test_the_busy_loop_tells_that_it_served_where_the_log_begins_late() -> None:
     cut = died_serving("vllm/config/odd.py:check", exception="ValueError: odd")
-    assert diagnose(cut.removeprefix(SERVING)).failure is F.ENGINE_BUG
+    found = diagnose(cut.removeprefix(SERVING))
+    assert (found.failure, found.phase) == (F.ENGINE_BUG, EnginePhase.SERVING)
+    assert remedy_of(found)["action"] == "restart"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        v1("EngineCore encountered a fatal error.", level="ERROR")
+        + "\n"
+        + thrown("vllm/v1/core/sched/scheduler.py:odd", exception="AssertionError: odd"),
+        thrown("vllm/v1/engine/core.py:_process_engine_step", exception="AssertionError: odd"),
+    ],
+)
+def test_a_part_of_a_log_tells_by_its_traceback_that_the_engine_had_come_up(lines: str) -> None:
+    assert diagnose(lines).phase is EnginePhase.SERVING
+    assert remedy_of(diagnose(lines))["action"] == "restart"
 
 
 def test_the_same_layer_is_about_weights_while_they_load() -> None:

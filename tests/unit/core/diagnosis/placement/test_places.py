@@ -43,6 +43,7 @@ def died_in(*frames: str, exception: str, before: str = STARTING) -> str:
         (["huggingface_hub/file_download.py:get"], "odd.Trouble: no answer", F.HUB_UNREACHABLE),
         (["vllm/distributed/parallel_state.py:init", "torch/distributed/rendezvous.py:store"], "RuntimeError: odd", F.PEER_LOST),
         (["vllm/multimodal/processing.py:apply"], "TypeError: odd() got 2", F.PACKAGE_MISMATCH),
+        (["vllm/model_executor/layers/fused_moe/odd.py:apply"], "TypeError: odd() got an unexpected keyword argument 'odd'", F.ENGINE_BUG),
         (["ray/_private/worker.py:init"], "ConnectionError: odd", F.RAY_NODES_MISSING),
         (["vllm/v1/attention/backends/odd.py:forward"], "RuntimeError: odd", F.KERNEL_LIBRARY),
         (["vllm/v1/attention/backends/odd.py:__init__"], "NotImplementedError: odd", F.ATTN_BACKEND_UNSUPPORTED),

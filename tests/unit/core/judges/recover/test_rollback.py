@@ -211,9 +211,12 @@ def test_what_the_agent_itself_changed_is_taken_back_before_anything_is_held() -
     host = settled(Card(others=3.0), replace(GOOD, gpu_memory_utilization=0.95))
     host.dies(F.BAD_ARG_VALUE, status=1)
     host.carry_out()
+    assert host.service().learned.overrides, "a service that has served is tried as it is"
+    fails_at_start(host, F.BAD_ARG_VALUE)
     assert host.service().learned.overrides == {}
     assert host.service().phase is not Phase.HELD
     assert host.serving_within(120)
     host.dies(F.BAD_ARG_VALUE, status=1)
     host.carry_out()
+    fails_at_start(host, F.BAD_ARG_VALUE)
     assert host.service().phase is Phase.HELD
