@@ -3,7 +3,8 @@
 
 With SERVICE or --verbose everything that is known, each proof too. --format json prints
 status.json. Exit status 0, and 3 when the daemon is away; with --check 1 when a service (or
-SERVICE) does not serve.
+SERVICE) does not serve. With --hosts a line for each of several hosts, asked over the exporter's
+port; 3 when one does not answer, with --check 1 when a service of one does not serve.
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from agent.cli.fleet.asking import add_hosts, show_hosts
 from agent.cli.screen.gpus import gpu_lines
 from agent.cli.screen.headline import headline
 from agent.cli.screen.options import add_format
 from agent.cli.screen.services import detail_lines, service_lines
-from agent.cli.screen.terminal import WIDE, coloured, columns, cut, paint, rows
+from agent.cli.screen.terminal import (
+    WHOLE_SCREEN,
+    WIDE,
+    coloured,
+    columns,
+    cut,
+    paint,
+    whole_screen,
+)
 from agent.cli.screen.unwatched import unwatched
 from agent.core.plain import plain_values
 from agent.core.view.needs import NOT_YET
@@ -31,9 +41,6 @@ FRESH_SECONDS = 30.0
 """The daemon writes at least every second; an older file is that of a daemon that died or hangs."""
 
 WATCH_SECONDS = 1.0
-_WHOLE_SCREEN = "\x1b[?1049h\x1b[?25l"
-_SCREEN_AS_BEFORE = "\x1b[?25h\x1b[?1049l"
-_FROM_THE_TOP = "\x1b[H\x1b[2J"
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -42,7 +49,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "status",
         help="whether all is well: a line a service, a line a GPU",
         epilog="Examples: `llmagent status`, `llmagent status vllm` with every proof, "
-        "`llmagent status --check vllm && echo serving`, `llmagent status --watch`.",
+        "`llmagent status --check vllm && echo serving`, `llmagent status --watch`, "
+        "`llmagent status --hosts gpu-01,gpu-02` for several hosts in one table.",
     )
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="all about this service")
     parser.add_argument("--verbose", "-v", action="store_true", help="all about every service")
@@ -50,6 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 when a service does not serve"
     )
+    add_hosts(parser)
     add_format(parser)
     parser.add_argument("--file", type=Path, default=STATUS_FILE, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -57,6 +66,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the daemon's latest view; exit status 3 when there is no live daemon."""
+    if args.hosts is not None or args.hosts_file is not None:
+        return show_hosts(args)
     if args.watch and sys.stdout.isatty() and args.format == "human":
         return _watch(args)
     while True:
@@ -72,21 +83,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(args: argparse.Namespace) -> int:
     """Show the view until Ctrl-C; an agent that restarts is waited for."""
-    print(_WHOLE_SCREEN, end="")
-    try:
+    with WHOLE_SCREEN:
         while True:
             try:
                 text = _screen(_document(args), args)
             except DaemonAwayError as error:
                 text = f"{error}; waiting for it"
-            lines = text.splitlines()
-            room = rows() - 1
-            if len(lines) > room:
-                lines = [*lines[: room - 1], f"... {len(lines) - room + 1} more lines"]
-            print(_FROM_THE_TOP + "\n".join(lines), end="", flush=True)
+            whole_screen(text)
             time.sleep(WATCH_SECONDS)
-    finally:
-        print(_SCREEN_AS_BEFORE, end="", flush=True)
 
 
 def _document(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the JSON Schemas of agent.toml and of what each command prints.
 
-python3 packaging/schemas DIRECTORY writes agent.toml.json and COMMAND.json.
+python3 packaging/schemas DIRECTORY writes agent.toml.json, COMMAND.json and, for an option that
+makes a command print something else, COMMAND-OPTION.json.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ def main() -> None:
     """Write the schemas."""
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
-    titles = {name: f"what `llmagent {name} --format json` prints" for name in printed()}
+    titles = {
+        name: f"what `llmagent {name.replace('-', ' --')} --format json` prints"
+        for name in printed()
+    }
     titles["events"] += ", each line"
     for name, schema in {**printed(), "agent.toml": agent_toml()}.items():
         head = {

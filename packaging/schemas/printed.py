@@ -233,6 +233,7 @@ def printed() -> dict[str, Schema]:
     event = {"id": INTEGER, "at_seconds": NUMBER, "service": STRING, "kind": STRING}
     part = {"name": STRING, "what": STRING, "bytes": INTEGER, "problem": STRING}
     checked = {"file": STRING, "ok": BOOLEAN, "services": many(STRING), "mistakes": many(STRING)}
+    of_host = {"address": STRING, "error": STRING, "status": or_null(status())}
     left_out = many(shape({"what": STRING, "why": STRING}))
     return {
         "check": shape({**checked, "findings": many(OBSTACLE), "on_reload": many(STRING)}),
@@ -241,6 +242,7 @@ def printed() -> dict[str, Schema]:
         "profiles": profiles(),
         "doctor": shape({"ok": BOOLEAN, "findings": many(of_type(Finding))}),
         "status": status(),
+        "status-hosts": shape({"hosts": table(shape(of_host))}),
         "why": shape({"services": table(shape(why))}),
         "verify": shape({"services": table(shape(verified))}),
         "events": shape({**event, "message": STRING, "data": table(ANY)}),

@@ -76,7 +76,7 @@ def test_every_command_that_prints_json_has_one(schemas: dict[str, dict[str, Any
         if any("--format" in action.option_strings for action in own._actions)
     }
     # A command that is new needs a function in packaging/schemas/printed.py.
-    assert schemas.keys() == {*printing, "agent.toml"}
+    assert schemas.keys() == {*printing, "status-hosts", "agent.toml"}
     assert parser.prog == "llmagent"
 
 

@@ -20,9 +20,37 @@ COLOUR = {
     "contradicted": 31,
     "well": 32,
     "wrong": 31,
+    "away": 31,
     "not yet": 33,
 }
 """SGR codes by the word whose colour a piece of text is shown in."""
+
+
+_ALTERNATE = "\x1b[?1049h\x1b[?25l"
+_AS_BEFORE = "\x1b[?25h\x1b[?1049l"
+_FROM_THE_TOP = "\x1b[H\x1b[2J"
+
+
+class _WholeScreen:
+    """Has the terminal show another screen meanwhile, and the one before it again at the end."""
+
+    def __enter__(self) -> None:
+        print(_ALTERNATE, end="", flush=True)
+
+    def __exit__(self, *_why: object) -> None:
+        print(_AS_BEFORE, end="", flush=True)
+
+
+WHOLE_SCREEN = _WholeScreen()
+
+
+def whole_screen(text: str) -> None:
+    """Show this in place of what the screen showed; what does not fit is counted."""
+    lines = text.splitlines()
+    room = rows() - 1
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"... {len(lines) - room + 1} more lines"]
+    print(_FROM_THE_TOP + "\n".join(lines), end="", flush=True)
 
 
 def coloured() -> bool:
