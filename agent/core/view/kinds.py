@@ -5,7 +5,7 @@ from __future__ import annotations
 
 LOUD = frozenset(
     {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
-    | {"undead", "port", "gpu-lost", "driver-problem"}
+    | {"left-alone", "undead", "port", "gpu-lost", "driver-problem"}
     | {"gpu-ailing", "xid", "heat-critical", "throttled", "drain"}
     | {"power-blocked", "power-degraded", "power-yielded"}
 )
