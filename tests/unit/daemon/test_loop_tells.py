@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop, with a real store: what a person is told is recorded before it is sent."""
+
+from __future__ import annotations
+
+import json
+import queue
+from pathlib import Path
+
+from agent.core.settings.config import Config
+from agent.core.settings.notify import Notify
+from agent.core.state.actions import Action
+from agent.core.state.host import Decision, HostState, News
+from agent.core.state.policy import HostPolicy
+from agent.core.state.rows.stored import OUTBOX, state_of
+from agent.core.state.telling.outbox import Outbox
+from agent.core.state.telling.sending import Send, Sent
+from agent.daemon.loop import Loop, Message
+from agent.daemon.recorder import Recorder
+from agent.host.machine.reading_mark import ReadingMark
+from agent.host.store.store import Store
+
+HELD = News("vllm", "held", "held: gated-repo: it is gated. To do: Ask for access.")
+
+
+class Host:
+    """A loop without threads: what it submits is kept, with what the store had then."""
+
+    def __init__(self, place: Path, notify: Notify) -> None:
+        self.place, self.now = place / "llmagent.db", 1.7e9
+        store, _ = Store.open(self.place)
+        self.submitted: list[tuple[Action, Outbox | None]] = []
+        self.loop = Loop(
+            queue.SimpleQueue[Message](),
+            Recorder(store),
+            place / "agent.toml",
+            Config(notify=notify),
+            lambda: self.now,
+            submit=lambda action: self.submitted.append((action, self.stored())),
+            publish=self._publish,
+            watch=lambda _state: None,
+            cursors=dict,
+            mark=ReadingMark(place / "reading"),
+            unread={},
+        )
+
+    def _publish(
+        self, state: HostState, _policy: HostPolicy, _mistakes: tuple[str, ...]
+    ) -> dict[str, str]:
+        self.state = state
+        return {}
+
+    def stored(self) -> Outbox | None:
+        with Store.read_only(self.place) as store:
+            return state_of(store.load_state())[0].outbox
+
+    def hears(self, *news: News, after: float = 0.0) -> None:
+        self.now += after
+        self.loop._carry_out(Decision(self.loop._state, (), news))
+
+
+def test_a_message_is_in_the_store_before_it_is_sent_and_gone_once_it_was(tmp_path: Path) -> None:
+    host = Host(tmp_path, Notify(urls_file="/etc/llmagent/notify.urls"))
+    host.hears(HELD)
+    assert host.submitted == []
+    host.hears(after=10.0)
+    ((send, stored),) = host.submitted
+    assert isinstance(send, Send)
+    assert stored is not None
+    assert stored.messages == (send.message,)
+    assert "to do: Ask for access." in send.message.body
+    sent = Sent(host.now, send.message.number, sent=True, took=("1 ntfy",))
+    host.loop._handle(sent)
+    after = host.stored()
+    assert after is not None
+    assert after.messages == ()
+    with Store.read_only(host.place) as store:
+        told = [row.event.message for row in store.events() if row.event.kind == "told"]
+    assert told == ["told 1 ntfy: vllm is held: gated-repo: it is gated."]
+
+
+def test_a_new_process_sends_what_the_last_one_did_not(tmp_path: Path) -> None:
+    notify = Notify(urls_file="/etc/llmagent/notify.urls")
+    first = Host(tmp_path, notify)
+    first.hears(HELD)
+    first.hears(after=10.0)
+    second = Host(tmp_path, notify)
+    second.hears()
+    assert [type(action) for action, _ in second.submitted] == [Send]
+
+
+def test_where_nobody_is_told_nothing_is_kept(tmp_path: Path) -> None:
+    host = Host(tmp_path, Notify())
+    host.hears(HELD)
+    host.hears(after=10.0)
+    assert (host.submitted, host.stored()) == ([], None)
+    with Store.read_only(host.place) as store:
+        assert json.loads(store.load_state().get(OUTBOX, "null")) is None
