@@ -33,14 +33,16 @@ with systemd 257)."""
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
 
-_QUIET_LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})
-
 _NAMES = re.compile(
-    r" {0,40}(?:\[[\w .-]{1,40}\] {0,9}|(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,5}"
+    r"(?:\S{1,400}\.py:\d{1,9}:)? {0,40}(?:RuntimeError: Worker failed with error ')?"
+    r"(?:\[[\w .-]{1,40}\] {0,9}|(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,5}"
     r"(?:(?<=Error: )[^'\"`\[{]{0,200}|(?:\w{1,60}\.){0,9})"
 )
-"""What may stand before words of vLLM's own: a tag, uvicorn's level, an engine's number, the names
-of exceptions, and what an exception says before it quotes anything."""
+"""What may stand before words of vLLM's own: where Python warns, the words with which it quotes its
+own worker's error, a tag, uvicorn's level, an engine's number, the names of exceptions, and what
+an exception says before it quotes anything."""
+
+_PYTHON_WARNING = re.compile(r"\S{1,400}\.py:\d{1,9}: \w{1,60}Warning: ")
 
 _CLIENTS_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
@@ -121,20 +123,25 @@ class Provenance:
     def are_its_own(self, line: Line, before: str) -> bool:
         """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
 
-        What the API server says then, and what anybody says without alarm, ends in a client's words
-        wherever it quotes one: only with its beginning, or behind the name of an exception, does
-        such a line speak of vLLM itself.
+        A record of a log, what the API server prints and what Python warns of end in a client's
+        words wherever they quote one: only with its beginning, or behind the name of an exception,
+        does such a line speak of vLLM itself.
         """
         if self.writers is None:
             return True
-        quotes = line.level in _QUIET_LEVELS or self.writers.api_server.match(line.process)
+        quotes = (
+            line.level
+            or self.writers.api_server.match(line.process)
+            or _PYTHON_WARNING.match(line.text)
+        )
         return not quotes or _NAMES.fullmatch(before) is not None
 
     def _writer(self, line: Line, *, ready: bool) -> Writer:
         writers, text = self.writers, line.text
         if writers is None:
             return Writer.ENGINE
-        if ' "' in text and writers.access.search(text) is not None:
+        spoken_of = ' "' in text or text.startswith("TRACE: ")
+        if spoken_of and writers.access.search(text) is not None:
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
         if line.program and not self._is_ours(line):
             return Writer.OTHER

@@ -142,8 +142,18 @@ CHANNELS: dict[str, Callable[[str], list[str]]] = {
         "2026/11/28 10:00:00 [error] 7#7: *1 upstream prematurely closed connection, client: "
         f'1.2.3.4, request: "POST /{w} HTTP/1.1", upstream: "http://x"'
     ],
+    "error of a worker": lambda w: [
+        f"(Worker_TP1 pid=55) WARNING 11-28 16:34:02 [worker_manager.py:120] LoRA {w} is not there",
+        f"(Worker_TP1 pid=55) ERROR 11-28 16:34:02 [worker_manager.py:140] Adapter {w} is bad",
+    ],
+    "warning of Python": lambda w: [
+        f"(EngineCore pid=42) /o/lib/python3.12/site-packages/x.py:3: UserWarning: pattern {w!r}",
+    ],
+    "trace of uvicorn": lambda w: [
+        f"TRACE:    127.0.0.1:9 - ASGI [5] Started scope={{'path': '/{w}'}}",
+    ],
 }
 """By name: words to the lines that a server which is up prints of them."""
 
-OF_NAMES = frozenset({"transfer of an engine", "warning of nobody"})
+OF_NAMES = frozenset({"transfer of an engine", "warning of nobody", "error of a worker"})
 """Ways in which the name that a client gave a thing is printed, and never a prompt."""

@@ -72,6 +72,7 @@ MATCHED_AT_ONE_PLACE = {
     "tracebacks._INSIDE",
     "tracebacks._OF_A_REQUEST",
     "provenance._NAMES",
+    "provenance._PYTHON_WARNING",
     *(f"writers.{name}" for name in ("quoting_modules", "quoting_words", "engine_modules")),
     *(f"writers.{name}" for name in ("api_server", "request_head")),
 }
