@@ -32,6 +32,8 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     turn.boot(started.boot_id)
     if turn.pause is not None:
         turn.pause = in_the_past(turn.pause, turn.at)
+    if turn.outbox is not None:
+        turn.outbox = in_the_past(turn.outbox, turn.at)
     rebooted = bool(known_boot) and known_boot != started.boot_id
     went_down = "the host was rebooted"
     if not started.orderly:

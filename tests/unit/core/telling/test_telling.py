@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.codec import encode
+from agent.core.decide import decide
 from agent.core.settings.notify import Notify, Severity
 from agent.core.settings.recovery import Window
 from agent.core.state.actions import Action
 from agent.core.state.host import Decision, HostState, News
+from agent.core.state.observations import AgentStarted
 from agent.core.state.phases import Phase
+from agent.core.state.policy import HostPolicy
 from agent.core.state.rows.stored import OUTBOX, state_of
 from agent.core.state.service import ServiceState
 from agent.core.state.telling.outbox import Message, Outbox, OutboxLive
@@ -225,6 +228,20 @@ def test_what_waits_outlives_the_agent() -> None:
     read, problems = state_of({OUTBOX: row})
     assert problems == ()
     assert read.outbox == replace(night.box, live=OutboxLive())
+
+
+def test_a_clock_that_was_two_years_ahead_silences_nobody() -> None:
+    night = Night(now=MIDNIGHT + 2 * 366 * 86400.0, down="away")
+    for _ in range(3):
+        night.dies_and_comes_back()
+        night.passes(2 * HOUR)
+    night.now = MIDNIGHT
+    started = AgentStarted(night.now, "boot-1")
+    night.state = decide(night.state, started, HostPolicy({}, {})).state
+    night.down = ""
+    night.hears("held", "held: gated-repo. To do: look")
+    night.passes(6 * HOUR)
+    assert any("vllm is held" in message.body for _, message in night.sent)
 
 
 def test_without_a_file_of_addresses_nothing_is_kept() -> None:
