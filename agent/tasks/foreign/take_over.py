@@ -124,7 +124,9 @@ def _await_let_go(plan: TakeOver, status: Path) -> None:
 def _end_ours(unit: str) -> None:
     # A unit of that name may be the old one still, even by a link: only ours is ended.
     if is_ours(unit):
-        systemctl("disable", "--now", unit, seconds=300.0)
+        # Stopped first: once its link is gone, a unit that is down is not known any more.
+        systemctl("stop", unit, seconds=300.0)
+        systemctl("disable", unit)
         systemctl("daemon-reload")
 
 
