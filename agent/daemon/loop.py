@@ -211,7 +211,9 @@ class Loop:
 
     def _status(self) -> str:
         services = self._state.services.values()
-        return ", ".join(f"{s.name}: {s.phase.value}" for s in services) or "no service configured"
+        shown = (f"{s.name}: {s.phase.value}{' (paused)' if s.pause else ''}" for s in services)
+        told = ", ".join(shown) or "no service configured"
+        return f"paused; {told}" if self._state.pause else told
 
     def _show_life(self) -> None:
         now = time.monotonic()

@@ -11,8 +11,11 @@ from agent.core.settings.config import Config
 from agent.core.settings.notify import Notify
 from agent.core.state.actions import Action
 from agent.core.state.host import Decision, HostState, News
+from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.rows.stored import OUTBOX, state_of
+from agent.core.state.service import ServiceState
+from agent.core.state.steering.wishes import Pause
 from agent.core.state.telling.outbox import Outbox
 from agent.core.state.telling.sending import Send, Sent
 from agent.daemon.loop import Loop, Message
@@ -96,3 +99,16 @@ def test_where_nobody_is_told_nothing_is_kept(tmp_path: Path) -> None:
     assert (host.submitted, host.stored()) == ([], None)
     with Store.read_only(host.place) as store:
         assert json.loads(store.load_state().get(OUTBOX, "null")) is None
+
+
+def test_systemctl_status_says_what_is_paused(tmp_path: Path) -> None:
+    host = Host(tmp_path, Notify())
+    pause = Pause(host.now, host.now + 60.0, "root")
+    services = {
+        "vllm": ServiceState("vllm", Phase.SERVING, pause=pause),
+        "embed": ServiceState("embed", Phase.SERVING),
+    }
+    host.loop._state = HostState(services=services, pause=pause)
+    assert host.loop._status() == "paused; vllm: serving (paused), embed: serving"
+    host.loop._state = HostState(services={"embed": services["embed"]})
+    assert host.loop._status() == "embed: serving"
