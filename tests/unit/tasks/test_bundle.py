@@ -138,12 +138,12 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 def test_of_a_long_part_the_end_is_kept(host: Path) -> None:
     (host / "bin/nvidia-smi").write_text(
-        "#!/usr/bin/python3\nfor n in range(250000): print('line', n)"
+        "#!/usr/bin/python3\nfor n in range(16000): print('line', n, '. ' * 80)"
     )
     archive = host / "report.tar.gz"
     main(["bundle", "--config", str(host / "agent.toml"), "--output", str(archive)])
     text = members(archive)[f"{FOLDER}/nvidia-smi.txt"]
     assert len(text) <= 2 << 20
     assert text.startswith("line ")
-    assert text.rstrip().endswith("line 249999")
+    assert "line 15999 " in text.splitlines()[-1]
     assert time.time() - archive.stat().st_mtime < 3600
