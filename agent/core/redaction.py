@@ -197,6 +197,8 @@ class Redactor:
                 return {key: self.variable(key, str(item)) for key, item in value.items()}
             case Mapping():
                 return {self.text(key): self.value(item, key) for key, item in value.items()}
+            case list() if name == "lines" and all(isinstance(item, str) for item in value):
+                return self.log(value)  # the last of an engine that hung, in the history
             case list() | tuple():
                 return self._list(list(value))
             case str() if is_secret_name(name):

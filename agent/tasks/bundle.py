@@ -28,6 +28,7 @@ from agent.core.redaction import Redactor
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
 from agent.errors import AgentError, HostLacksError
+from agent.host.files.foreign import open_regular
 from agent.host.vllm.install import install_of
 from agent.places import UNIT_DIRECTORY
 from agent.version import VERSION
@@ -78,8 +79,8 @@ def _lines_of(file: str | None) -> list[str]:
     if not file:
         return []
     try:
-        with Path(file).open(errors="replace") as stream:
-            return stream.read(LONGEST_SECRET_FILE).split()
+        with open_regular(Path(file).resolve()) as stream:
+            return stream.read(LONGEST_SECRET_FILE).decode(errors="replace").split()
     except OSError:
         return []
 

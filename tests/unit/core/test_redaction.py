@@ -128,6 +128,13 @@ def test_of_variables_that_nobody_knows_only_the_name_is_told() -> None:
     assert "A=[secret] B=[secret]" in told
 
 
+def test_the_last_lines_of_a_hung_engine_in_the_history_are_a_log() -> None:
+    event = {"kind": "evidence", "data": {"lines": ["INFO 11-28 10:00:00 [a.py:1] up", PROMPT]}}
+    (first, second) = REDACTOR.value(event)["data"]["lines"]
+    assert first == "INFO 11-28 10:00:00 [a.py:1] up"
+    assert "Ada" not in second
+
+
 def test_a_value_behind_an_option_in_a_list_is_one() -> None:
     document = {"extra_args": ["--api-key", "abc", "--seed", "1"]}
     assert REDACTOR.value(document) == {"extra_args": ["--api-key", "[secret]", "--seed", "1"]}
