@@ -73,7 +73,7 @@ class Loop:
         watch: Callable[[HostState], None],
         cursors: Callable[[], dict[str, str]],
         mark: ReadingMark,
-        unread: Mapping[str, str],
+        unread: tuple[str, ...],
     ) -> None:
         self._messages = messages
         self._recorder = recorder
@@ -90,7 +90,7 @@ class Loop:
         if mark.left:
             why = f"the last process of llmagent ended while it read {mark.left}"
             self._problems += (f"{why}: left out until agent.toml is read again",)
-        self._problems += tuple(_unread(source, line) for source, line in unread.items())
+        self._problems += unread
         self._guard = Guard()
         self._failing = ""
         self._config_mistakes: tuple[str, ...] = ()
@@ -232,13 +232,6 @@ class Loop:
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_SECONDS
             self._recorder.prune()
-
-
-def _unread(source: str, cursor: str) -> str:
-    return (
-        f"the last process of llmagent ended while it read a line ({source}): it is left out as"
-        f" long as llmagent is not stopped; `journalctl -n 1 --cursor='{cursor}'` shows it"
-    )
 
 
 def _load_unless_refused(file: Path) -> Config:

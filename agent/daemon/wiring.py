@@ -266,7 +266,7 @@ def _run(
         watch=daemon.watch,
         cursors=daemon.cursors,
         mark=ReadingMark(places.runtime / "reading"),
-        unread=daemon.marks.left(),
+        unread=daemon.marks.told(),
     )
     signal.signal(signal.SIGTERM, lambda *_: messages.put(Quit()))
     signal.signal(signal.SIGINT, lambda *_: messages.put(Quit()))

@@ -93,6 +93,14 @@ class LineMarks:
         """Return what each source was reading when the last process ended."""
         return {name: mark.left for name, mark in self._marks.items() if mark.left}
 
+    def told(self) -> tuple[str, ...]:
+        """Return a sentence for each line that is left out since the last process ended with it."""
+        return tuple(
+            f"the last process of llmagent ended while it read a line ({source}): it is left out as"
+            f" long as llmagent is not stopped; `journalctl -n 1 --cursor='{line}'` shows it"
+            for source, line in self.left().items()
+        )
+
     def release(self) -> None:
         """Have all of them note no more."""
         for mark in self._marks.values():

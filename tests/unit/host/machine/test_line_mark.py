@@ -43,6 +43,9 @@ def test_the_line_that_a_killed_process_was_reading_is_known_to_all_that_follow(
     killed_while_it_read(tmp_path, "s=1;i=1", "s=1;i=2")
     second = LineMarks(tmp_path)
     assert second.left() == {"journal:vllm": "s=1;i=2"}
+    (told,) = second.told()
+    assert "ended while it read a line (journal:vllm)" in told
+    assert "`journalctl -n 1 --cursor='s=1;i=2'` shows it" in told
     assert second.of("journal:vllm").known == {"s=1;i=2"}
     killed_while_it_read(tmp_path, "s=1;i=7")
     third = LineMarks(tmp_path)
