@@ -24,6 +24,7 @@ NOT_FLAGS = {
     "writable_directories",
     "outgoing_addresses",
     "prefetch",
+    "start_method",
     "profile",
     "user",
     "sandbox",
