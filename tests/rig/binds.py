@@ -17,6 +17,11 @@ def vllm() -> Bind:
     return Bind(paths.part("vllm"), "/opt/vllm")
 
 
+def vllm_033() -> Bind:
+    """Returns vLLM 0.33's Python, to be bound beside `vllm`; its python is in /opt/vllm-033/bin."""
+    return Bind(paths.part("vllm-033"), "/opt/vllm-033")
+
+
 def models() -> Bind:
     """Returns /srv/models with tiny-llama (BF16) and tiny-llama-awq."""
     return Bind(paths.part("models"), "/srv/models")

@@ -16,6 +16,7 @@ Part = Literal[
     "bookworm",
     "trixie",
     "vllm",
+    "vllm-033",
     "models",
     "nvml",
     "peers",
