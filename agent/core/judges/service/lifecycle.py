@@ -150,7 +150,7 @@ def _died(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         # systemd forgets the result with the unit, and cannot restart what it has no file of.
         how, result = "its unit was removed, by `systemctl disable` or with the package", UNIT_GONE
     died = Died(turn.at, s.phase, result, unit.exec_main_code, unit.exec_main_status)
-    if s.drain is not None:
+    if s.drain is not None and turn.pause_of(s) is None:
         return wishes.died_in_its_drain(turn, s, died)
     s = turn.enter(s, Phase.EXAMINING, "died", f"{s.name}.service ended unasked ({how})")
     turn.do(ReadLog(s.name, s.invocation_id))

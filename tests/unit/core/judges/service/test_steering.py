@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.core.engine.metrics import Counters
@@ -351,6 +351,13 @@ def happens(host: SimulatedHost, what: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(REQUESTS, HAPPENINGS, st.integers(5, 900)), max_size=8))
+@example(
+    [
+        (AskDrain("vllm", 60.0), "hangs", 5),
+        (AskPause("", 600.0), "hangs", 5),
+        (AskPause("vllm", 1200.0), "dies", 5),
+    ]
+)
 def test_whatever_is_asked_and_happens_nothing_is_done_in_a_pause(
     steps: list[tuple[Request, str, int]],
 ) -> None:
