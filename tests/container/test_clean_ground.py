@@ -102,3 +102,36 @@ def test_a_start_that_stalls_and_swallows_sigterm_is_killed_and_tried_again(agen
     (killed,) = agent.events("kill")
     assert "while loading" in killed["message"]
     assert agent.events("evidence")[0]["data"]["processes"]
+
+
+PRUNE = """
+import sys, time
+sys.path.insert(0, "/usr/lib/llmagent")
+from agent.core.settings.service import Settings
+from agent.core.state.host import HostState
+from agent.core.state.phases import Phase
+from agent.core.state.service import ServiceState
+from agent.tasks.prune import prune
+
+s = ServiceState("vllm", Phase.SERVING, running=Settings("vllm", "/srv/llama"), settled=True,
+                 started_at=time.time() - 3600)
+print(*prune(HostState(services={"vllm": s}), budget_bytes=0))
+"""
+LEFT = """
+cd /var/cache/vllm/vllm/vllm/torch_compile_cache
+mkdir -p 0a1b2c3d4e/rank_0_0 ffeeddccbb/rank_0_0 keep
+for at in 0a1b2c3d4e ffeeddccbb keep; do head -c 1M /dev/zero >$at/rank_0_0.bin; done
+touch --date="10 days ago" 0a1b2c3d4e/rank_0_0.bin keep/rank_0_0.bin
+chown -R vllm: .
+"""
+
+
+def test_compiled_code_that_the_last_start_did_not_use_is_removed_as_its_owner(
+    agent: Agent,
+) -> None:
+    where = "/var/cache/vllm/vllm/vllm/torch_compile_cache"
+    agent.box.run(["mkdir", "-p", where])
+    agent.box.run(["bash", "-ec", LEFT])
+    said = agent.box.run(["python3", "-c", PRUNE]).stdout
+    assert "service='vllm', directories=1, size_bytes=1048576" in said
+    assert agent.box.run(["ls", where]).stdout.split() == ["ffeeddccbb", "keep"]

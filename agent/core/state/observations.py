@@ -23,6 +23,7 @@ from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
 from agent.core.stages.book import NONE_SEEN, StagesSeen
+from agent.core.stages.caches import Pruned
 from agent.core.state.golden import Answer
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.steering.asked import OperatorAsked
@@ -260,10 +261,11 @@ class XidSeen:
 
 @dataclass(frozen=True, slots=True)
 class HostExamined:
-    """The doctor's checks of the host were made."""
+    """The doctor's checks of the host were made; `pruned` is what was removed with them."""
 
     at: float
     findings: tuple[Finding, ...]
+    pruned: tuple[Pruned, ...] = ()
 
 
 HostObservation = (

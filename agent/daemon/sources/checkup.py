@@ -50,11 +50,12 @@ class CheckupSource(RestingSource):
     def _examine(self) -> None:
         # Once a day: what it takes to import it is not kept for the rest of the day's start.
         from agent.tasks.examine import Patient, examine
+        from agent.tasks.prune import prune
 
         state, policy = self._latest()
         config = Config(services=policy.services, power=policy.power)
         found = examine(Patient(config, gpus=state.gpus, hub=False), DEADLINE_SECONDS)
-        self._emit(HostExamined(self._clock(), found))
+        self._emit(HostExamined(self._clock(), found, tuple(prune(state))))
 
 
 def next_evening(now: datetime) -> datetime:

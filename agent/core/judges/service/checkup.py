@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from agent.core.doctor.finding import Finding, Result
 from agent.core.judges.turn import Turn
+from agent.core.measures import GIB
 from agent.core.state.observations import HostExamined
 
 TROUBLE = (Result.FAIL, Result.WARNING)
@@ -12,6 +13,9 @@ TROUBLE = (Result.FAIL, Result.WARNING)
 
 def on_examined(turn: Turn, examined: HostExamined) -> None:
     """Tell what is new and what is mended since the last check, and remember what is."""
+    for one in examined.pruned:
+        what = f"{one.size_bytes / GIB:.1f} GiB of compiled code in {one.directories} directories"
+        turn.tell(one.service, "pruned", f"{what}, which its last start did not use, are removed")
     now = {_name(f): f for f in examined.findings if f.result in TROUBLE}
     before = {_name(f): f for f in turn.findings}
     for name, finding in now.items():

@@ -13,6 +13,7 @@ from agent.core.decide import decide
 from agent.core.doctor.driver import judge_mismatch
 from agent.core.doctor.finding import Finding, fail, ok, unknown, warning
 from agent.core.gpu.reading import Driver, Gpus
+from agent.core.stages.caches import Pruned
 from agent.core.state.host import HostState, News
 from agent.core.state.observations import HostExamined
 from agent.core.state.policy import HostPolicy
@@ -94,3 +95,12 @@ def test_at_each_evening_the_state_is_exactly_what_is_wrong(nights: list[list[Fi
 )
 def test_the_examination_is_at_seven_in_the_evening(now: str, then: str) -> None:
     assert next_evening(datetime.fromisoformat(now)) == datetime.fromisoformat(then)
+
+
+def test_what_was_removed_of_the_caches_is_told() -> None:
+    examined = HostExamined(0.0, (), (Pruned("vllm", 3, 12 << 30),))
+    (news,) = decide(HostState(), examined, NOTHING).news
+    assert (news.service, news.kind) == ("vllm", "pruned")
+    assert news.message == (
+        "12.0 GiB of compiled code in 3 directories, which its last start did not use, are removed"
+    )
