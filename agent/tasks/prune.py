@@ -25,15 +25,15 @@ def prune(state: HostState, budget_bytes: int = BUDGET_BYTES) -> Iterator[Pruned
             continue
         root = Path(environment_of(s.running)["VLLM_CACHE_ROOT"])
         chosen = list(not_used_again(compiled(root), s.started_at, budget_bytes))
-        if chosen and _removed(root, chosen):
+        if chosen and _removed(chosen):
             yield Pruned(name, len(chosen), sum(one.size_bytes for one in chosen))
 
 
-def _removed(root: Path, chosen: list[Compiled]) -> bool:
+def _removed(chosen: list[Compiled]) -> bool:
     """Remove them as the owner of the cache, who can reach nothing else; False when it failed."""
     try:
         argv = ["/bin/rm", "-rf", "--", *(one.path for one in chosen)]
-        run_transient(argv, root.stat().st_uid, REMOVE_SECONDS)
+        run_transient(argv, Path(chosen[0].path).parent.stat().st_uid, REMOVE_SECONDS)
     except (OSError, TransientError):
         return False
     return not any(Path(one.path).exists() for one in chosen)
