@@ -111,7 +111,7 @@ from agent.core.settings.service import Settings
 from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
-from agent.tasks.prune import prune
+from agent.tasks.upkeep.prune import prune
 
 s = ServiceState("vllm", Phase.SERVING, running=Settings("vllm", "/srv/llama"), settled=True,
                  started_at=time.time() - 3600)

@@ -50,7 +50,7 @@ class CheckupSource(RestingSource):
     def _examine(self) -> None:
         # Once a day: what it takes to import it is not kept for the rest of the day's start.
         from agent.tasks.examine import Patient, examine
-        from agent.tasks.prune import prune
+        from agent.tasks.upkeep.prune import prune
 
         state, policy = self._latest()
         config = Config(services=policy.services, power=policy.power)
