@@ -152,6 +152,7 @@ def render(
             f"agent.toml is refused, the last good one is in force: {document['config_error']}"
         ]
     lines += _down(document, everything=everything)
+    lines += _untold(document)
     if not document["services"]:
         lines.append("no service is configured: `llmagent init` proposes one, see agent.toml(5)")
     now = document["at_seconds"]
@@ -166,6 +167,15 @@ def render(
     for pieces in gpu_lines(document, width, everything=everything):
         lines.append("".join(paint(text, word, colour=colour) for text, word in pieces))
     return "\n".join(lines)
+
+
+def _untold(document: dict[str, Any]) -> Iterator[str]:
+    """Yield what did not reach anybody."""
+    notify = document.get("notify") or {"problem": "", "heartbeat_problem": ""}
+    if notify["problem"]:
+        yield f"notify: {notify['unsent']} messages could not be sent: {notify['problem']}"
+    if notify["heartbeat_problem"]:
+        yield f"notify: the dead-man's switch was not reached: {notify['heartbeat_problem']}"
 
 
 def _down(document: dict[str, Any], *, everything: bool) -> Iterator[str]:

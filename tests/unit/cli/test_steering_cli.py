@@ -29,7 +29,7 @@ from agent.core.view.snapshot import (
     Snapshot,
     to_json,
 )
-from agent.core.view.wishes import AskedView, PauseView
+from agent.core.view.wishes import AskedView, NotifyView, PauseView
 from tests.given.some_snapshot import SERVING, SNAPSHOT
 from tests.given.steering.control_socket import Answering
 
@@ -167,3 +167,10 @@ def test_a_status_that_cannot_be_read_ends_no_command(tmp_path: Path, content: s
     file.write_text(content)
     remind_of_a_pause(argparse.Namespace(command="doctor", format="human"), file)
     remind_of_a_pause(argparse.Namespace(command="doctor", format="human"), tmp_path / "absent")
+
+
+def test_what_reached_nobody_is_said_whatever_else_is_wrong() -> None:
+    notify = NotifyView(1, 0.0, "1 ntfy refused it (HTTP 403)", 0, "refused it (HTTP 404)")
+    text = shown(replace(SNAPSHOT, notify=notify), everything=False)
+    assert "notify: 1 messages could not be sent: 1 ntfy refused it (HTTP 403)" in text
+    assert "notify: the dead-man's switch was not reached: refused it (HTTP 404)" in text
