@@ -44,7 +44,7 @@ class Host:
             watch=lambda _state: None,
             cursors=dict,
             mark=ReadingMark(place / "reading"),
-            unread={},
+            unread=(),
         )
 
     def _publish(
