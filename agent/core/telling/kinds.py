@@ -80,6 +80,6 @@ OF_AN_INCIDENT = frozenset(
 NOT_TOLD = frozenset(
     {"adopted", "configured", "decided", "driver", "ended", "evidence", "found", "gpu-new"}
     | {"linked", "plan", "power", "power-drift", "power-lowered", "power-raised", "ready"}
-    | {"reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}
+    | {"pruned", "reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}
 )
 """Kinds that are steps of what is told otherwise, or only of use to who looks."""
