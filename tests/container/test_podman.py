@@ -273,7 +273,24 @@ def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent
     box = agent.box
     box.run(["systemctl", "stop", "vllm"])
     agent.wait("stopped")
-    made = box.run(["podman", "create", "--name=vllm", "--pull=never", IMAGE, "x"]).stdout.strip()
+    made = box.run(
+        [
+            *("podman", "create", "--name=vllm", "--pull=never", "-v", "/srv:/models:ro"),
+            *("-p", "127.0.0.1:8080:8000", "-e", "VLLM_LOGGING_LEVEL=DEBUG", IMAGE),
+            *("vllm", "serve", "/models/llama", "--max-num-seqs", "4"),
+            *("--chat-template", "/models/t.jinja"),
+        ]
+    ).stdout.strip()
+    taken = box.run(["llmagent", "import", made, "--name", "taken", "--format=json"], check=False)
+    assert json.loads(taken.stdout)["services"]["taken"] == {
+        "model": "/srv/llama",
+        "host": "127.0.0.1",
+        "port": 8080,
+        "chat_template": "/srv/t.jinja",
+        "max_num_seqs": 4,
+        "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
+        "engine": {"runtime": "podman", "image": IMAGE},
+    }
     box.run(["systemctl", "start", "vllm"], check=False)
     held = agent.wait("held")
     assert held["failure"]["class"] == "container-refused", held
