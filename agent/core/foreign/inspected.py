@@ -12,6 +12,9 @@ from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineErro
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.shapes import rows, table
 
+OF_RUNTIME = frozenset({"TERM", "container", "HOSTNAME", "HOME"})
+"""Variables that docker and podman set by themselves."""
+
 
 def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runtime: str) -> Found:
     """Return the engine in a container; `said` and `image` are one object of `inspect` each.
@@ -22,7 +25,8 @@ def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runti
     config, host = table(said.get("Config")), table(said.get("HostConfig"))
     own = table(image.get("Config"))
     of_image = dict(_environment(own))
-    environment = {k: v for k, v in _environment(config) if of_image.get(k) != v}
+    given = (pair for pair in _environment(config) if pair[0] not in OF_RUNTIME)
+    environment = {k: v for k, v in given if of_image.get(k) != v}
     name = str(said.get("Name", "")).lstrip("/")
     network = str(host.get("NetworkMode", ""))
     box = Container(

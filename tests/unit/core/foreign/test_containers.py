@@ -211,8 +211,10 @@ def test_podman_keeps_the_line_that_made_a_container() -> None:
         "Entrypoint": ["vllm", "serve"],
         "Cmd": ["org/m", "--port", "9000"],
         "CreateCommand": typed.split(),
+        "Env": ["TERM=xterm", "container=podman", "VLLM_X=1"],
     }
     taken = inspected(Config=config, HostConfig={"NetworkMode": "host"}, Mounts=[])
+    assert taken.table["environment"] == {"VLLM_X": "1"}
     assert taken.table["gpus"] == [1]
     assert taken.table["engine"]["extra_options"] == ["--cap-add=SYS_NICE"]
     assert taken.table["port"] == 9000
