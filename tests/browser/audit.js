@@ -53,8 +53,10 @@
     before = level;
   }
   if (document.querySelectorAll("h1").length !== 1) found.push("there is not one h1");
-  if (document.documentElement.scrollWidth > innerWidth) {
-    const wide = [...document.body.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1);
+  // Not innerWidth: a telephone's grows with what is too wide.
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > width) {
+    const wide = [...document.body.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > width + 1);
     found.push(`wider than the screen: ${wide.slice(0, 3).map((one) => one.outerHTML.slice(0, 80))}`);
   }
   if (matchMedia("(pointer: coarse)").matches) {

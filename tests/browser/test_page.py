@@ -58,6 +58,19 @@ def test_each_scene_is_readable_on_every_screen_and_asks_nobody_else(
             assert [one for one in tab.asked() if not one.startswith(stage.address)] == []
 
 
+def test_a_page_that_is_hard_to_use_would_be_noticed(tab: Tab, stage: Stage) -> None:
+    tab.look(390)
+    tab.open(stage.address, READY)
+    for spoil, complaint in (
+        ("document.querySelector('h1').style.color = '#9fb'", "contrast"),
+        ("document.querySelector('.path').style.stroke = '#eee'", "contrast of a mark"),
+        ("document.querySelector('footer').id = 'main'", "id main stands twice"),
+        ("document.querySelector('footer').style.width = '500px'", "wider than the screen"),
+    ):
+        tab.run(spoil)
+        assert any(complaint in text for text in tab.run(AUDIT)), complaint
+
+
 def test_what_needs_a_person_comes_first_with_what_to_do(tab: Tab, tmp_path: Path) -> None:
     with served(SCENES["held"](), tmp_path) as stage:
         tab.open(stage.address, READY)
