@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -170,6 +171,31 @@ def test_the_unit_is_sound_and_as_confined_as_it_was(installed: Container) -> No
     installed.run(argv)
 
 
+@pytest.mark.parametrize(
+    ("settings", "exposure"),
+    [
+        ('model = "/srv/models/some"', 15),
+        ('model = "org/name"', 16),
+        ('model = "org/name"\ntensor_parallel_size = 2\ngpus = [0, 1]', 18),
+    ],
+    ids=["local", "hub", "two GPUs"],
+)
+def test_the_units_that_it_renders_are_no_more_exposed_than_what_is_published(
+    installed: Container, settings: str, exposure: int
+) -> None:
+    packages = "/srv/venv/lib/python3.11/site-packages"
+    installed.write("/srv/venv/pyvenv.cfg", "home = /usr/bin\n")
+    installed.write("/srv/venv/bin/python", "#!/bin/sh\n", mode=0o755)
+    installed.write(f"{packages}/vllm-0.32.0.dist-info/METADATA", "Name: vllm\nVersion: 0.32.0\n\n")
+    python = 'python = "/srv/venv/bin/python"'
+    installed.write("/srv/agent.toml", f"[service.vllm]\n{python}\n{settings}\n")
+    unit = installed.run(["llmagent", "render", "--config", "/srv/agent.toml"]).stdout
+    installed.write("/srv/vllm.service", unit)
+    argv = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "/srv/vllm.service"]
+    said = installed.run([*argv, f"--threshold={exposure}"]).stdout
+    print(said.splitlines()[-1])
+
+
 def test_the_confined_agent_finds_an_engine_in_a_home_that_is_closed(
     box: Container, deb: Path
 ) -> None:
@@ -193,12 +219,18 @@ def test_a_killed_agent_is_back_and_has_not_touched_vllm(box: Container, deb: Pa
     vllm = serve(box)
     agent = pid(box, "llmagent.service")
 
+    # As if it had been reading a line of vLLM's just then.
+    mark = ["dd", "of=/run/llmagent/lines/journal:vllm", "conv=notrunc", "status=none"]
+    box.run(["systemctl", "kill", "--signal=STOP", "llmagent"])
+    box.run(["sh", "-c", f"printf 's=1;i=2' | {shlex.join(mark)}"])
     box.run(["systemctl", "kill", "--signal=KILL", "llmagent"])
 
     box.wait_for(lambda: pid(box, "llmagent.service") not in ("0", agent), 20, "a new agent")
     box.wait_for(lambda: phase(box) == "serving", 30, "the new agent to take vLLM over")
     assert pid(box, "vllm.service") == vllm
     assert len(scripted.starts(box)) == 1
+    told = "ended while it read a line (journal:vllm)"
+    box.wait_for(lambda: told in box.run(["llmagent", "events"]).stdout, 20, "the line to be told")
 
 
 def test_a_broken_file_fails_the_reload_and_changes_nothing(box: Container, deb: Path) -> None:
