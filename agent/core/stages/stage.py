@@ -42,6 +42,9 @@ class Stage(StrEnum):
     SERVER = "server"
     """From the engine's "initialized" to the server's "ready": tokenizer, routes."""
 
+    FIRST_TOKEN = "first-token"  # noqa: S105 - a token of a model
+    """The first request, of one token, as llmagent has made it: kernels may be compiled for it."""
+
 
 ORDER: Mapping[Stage, int] = {
     Stage.IMPORTS: 0,
@@ -56,6 +59,7 @@ ORDER: Mapping[Stage, int] = {
     Stage.WARM_UP: 6,
     Stage.GRAPHS: 6,
     Stage.SERVER: 7,
+    Stage.FIRST_TOKEN: 8,
 }
 """Those with one number come in an order that differs by release and device."""
 
@@ -72,5 +76,6 @@ SAID: Mapping[Stage, str] = {
     Stage.WARM_UP: "warming up",
     Stage.GRAPHS: "capturing CUDA graphs",
     Stage.SERVER: "starting the server",
+    Stage.FIRST_TOKEN: "answering its first request",
 }
 """What the engine does in each, as `status` says it."""

@@ -143,6 +143,7 @@ class Verified:
     """The list was run; `answered`: nothing shows that the model cannot do its work.
 
     `refused`: why nothing was let through. `answer`: to a fixed question, None amid other work.
+    `first_token_seconds`: how long the smallest piece of work took, None where none was done.
     """
 
     at: float
@@ -153,6 +154,7 @@ class Verified:
     detail: str = ""
     refused: str = ""
     answer: Answer | None = None
+    first_token_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from agent.core.diagnosis.facts import Facts
-from agent.core.engine.answers import NoAnswer
+from agent.core.engine.answers import Done, NoAnswer
 from agent.core.settings.engine import Runtime
 from agent.core.settings.service import Settings
 from agent.core.state.actions import Canary, Verify
@@ -85,6 +85,7 @@ class ApiEffector:
             "" if silence is None else silence.why,
             refused=silence.why if silence is not None and silence.refused else "",
             answer=None if api.answer is None else answer_of(api.answer),
+            first_token_seconds=api.work.seconds if isinstance(api.work, Done) else None,
         )
 
     def _canary(self, action: Canary) -> Observation:

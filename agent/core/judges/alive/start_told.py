@@ -6,11 +6,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.judges.turn import Turn
+from agent.core.stages.stage import Stage
 from agent.core.stages.told import compared, compiled_again, in_order, listed
 from agent.core.state.service import ServiceState
 
 STARTS_KEPT = 5
 """Of the same settings, engine and cards: what is usual is their median."""
+
+
+def with_first_token(s: ServiceState, seconds: float | None) -> ServiceState:
+    """Return the service with the first request as the last stage of its start."""
+    seen = s.live.stages
+    if seconds is None or seen.now is not None or not seen.seconds:
+        return s
+    whole = replace(seen, seconds={**seen.seconds, Stage.FIRST_TOKEN: seconds})
+    return replace(s, live=replace(s.live, stages=whole))
 
 
 def tell_start(turn: Turn, s: ServiceState) -> ServiceState:

@@ -9,7 +9,7 @@ from agent.core.failures.classes import FailureClass
 from agent.core.judges.alive import golden, hang_detection
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
-from agent.core.judges.alive.start_told import tell_start
+from agent.core.judges.alive.start_told import tell_start, with_first_token
 from agent.core.judges.turn import Turn
 from agent.core.settings.service import OnMismatch
 from agent.core.state.actions import Verify
@@ -56,6 +56,7 @@ def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
     if wrong and turn.policy_of(s).expect.on_mismatch is OnMismatch.STOP:
         return _stop_for_mismatch(turn, s, wrong)
     why = _verified_sentence(s.checks)
+    s = with_first_token(s, done.first_token_seconds)
     s = tell_start(turn, s.enter(Phase.SERVING, turn.at, why))
     turn.tell(s.name, "serving", why, phase=Phase.SERVING.value)
     for check in wrong:

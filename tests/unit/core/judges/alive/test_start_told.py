@@ -65,6 +65,27 @@ def test_a_first_start_is_told_by_stage() -> None:
     assert line.data["stages"] == {"imports": 20.0, "compile": 8.0, "server": 12.0}
 
 
+def test_the_first_token_is_the_last_stage_and_its_slowness_is_told() -> None:
+    host = host_of()
+    host.first_token_seconds = 2.0
+    line = host.dies_and_is_back()
+    assert line.data["stages"] == {
+        "imports": 20.0,
+        "compile": 8.0,
+        "server": 12.0,
+        "first-token": 2.0,
+    }
+    assert host.service().start_stage_seconds[Stage.FIRST_TOKEN] == 2.0
+    host.first_token_seconds = 30.0
+    assert "longer than usual (of that first-token" in host.dies_and_is_back().message
+
+
+def test_a_start_of_which_no_stage_is_known_has_no_first_token_either() -> None:
+    host = host_of()
+    host.stages, host.first_token_seconds = {}, 2.0
+    assert host.dies_and_is_back().data["stages"] == {}
+
+
 def test_the_time_without_service_is_told_by_what_it_was_spent_on() -> None:
     line = host_of().dies_and_is_back()
     assert line.kind == "back"
