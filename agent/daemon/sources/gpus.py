@@ -219,6 +219,8 @@ class GpuSource:
         """Emit those that have waited long enough for the kernel log."""
         now = self._last.at
         ripe = [entry for entry in self._events if now - entry[0] >= LOG_SECONDS]
+        if not ripe:
+            return
         self._events = self._events[len(ripe) :]
         bus_ids = {gpu.uuid: pci_key(gpu.pci_bus_id) for gpu in self._last.gpus}
         for at, event in ripe:
