@@ -82,8 +82,6 @@ class SimulatedHost:
     metrics_are_silent: bool = False
     cores: float | None = None
     """What each run uses of the processor, as systemd counts it; None: it does not count."""
-    first_token_seconds: float | None = None
-    """How long a run's first request takes, as verification tells it."""
     undead: bool = False
     load: Callable[[float], Counters] = lambda work: Counters(running=1, generation_tokens=work)
     _pending: list[Action] = field(default_factory=list)
@@ -172,14 +170,7 @@ class SimulatedHost:
                 run = self.runs.get(action.service)
                 answered = run is not None and not run.hung
                 self.observe(
-                    Verified(
-                        self.now,
-                        action.service,
-                        action.invocation_id,
-                        self.checks,
-                        answered,
-                        first_token_seconds=self.first_token_seconds if answered else None,
-                    )
+                    Verified(self.now, action.service, action.invocation_id, self.checks, answered)
                 )
             case Canary():
                 run = self.runs.get(action.service)

@@ -11,8 +11,8 @@ from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.stages.book import StagesSeen
 from agent.core.stages.stage import Stage
-from agent.core.state.host import News
-from agent.core.state.observations import ConfigLoaded, LogProgress
+from agent.core.state.host import Decision, News
+from agent.core.state.observations import ConfigLoaded, LogProgress, Observation, Verified
 from agent.core.state.phases import Phase
 from agent.core.state.unit import Leftover
 from tests.given.simulated_host import Run, SimulatedHost
@@ -28,6 +28,13 @@ class Staged(SimulatedHost):
 
     stages: dict[Stage, float] = field(default_factory=lambda: dict(WARM))
     facts: Facts = field(default_factory=Facts)
+    first_token_seconds: float | None = None
+
+    def observe(self, observation: Observation) -> Decision:
+        """Adds to what verification tells how long the first request took."""
+        if isinstance(observation, Verified) and observation.answered:
+            observation = replace(observation, first_token_seconds=self.first_token_seconds)
+        return super().observe(observation)
 
     def _see_log(self, service: str, run: Run, phase: EnginePhase) -> None:
         seen = StagesSeen(Stage.COMPILE, self.now, {Stage.IMPORTS: 20.0})
