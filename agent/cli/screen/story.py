@@ -7,11 +7,12 @@ Pure: rows of the history in, entries out. An incident begins when a run of a se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent.cli.screen.terminal import duration
+from agent.core.stages.told import listed
 from agent.core.view.kinds import ENDS, OPENS
 from agent.host.store.store import Event
 
@@ -42,6 +43,8 @@ class _Incident:
     cause: Event
     cures: list[str] = field(default_factory=list)
     starts: int = 0
+    away: Mapping[str, float] = field(default_factory=dict)
+    """What the daemon itself has added up, by step: from the last sign of life on."""
     stages: str = ""
 
     def take(self, event: Event) -> None:
@@ -50,7 +53,8 @@ class _Incident:
         elif event.kind in CURES and event.message not in self.cures:
             self.cures.append(event.message)
         elif event.kind == "back":
-            self.stages = event.message
+            self.away = seconds_of(event.data.get("outage"))
+            _, _, self.stages = event.message.partition("; ")
         self.starts += event.kind == "start"
 
     def entry(self, end: Event | None) -> Entry:
@@ -58,10 +62,11 @@ class _Incident:
         if end is None:
             entry.lines.append(f"not back yet ({_times(self.starts)})")
             return entry
-        entry.down_seconds = end.at_seconds - self.began
+        entry.down_seconds = sum(self.away.values()) or end.at_seconds - self.began
         without = f"after {duration(entry.down_seconds)} without service"
         if end.kind == "serving":
-            entry.lines.append(f"back at {clock(end.at_seconds)} {without} ({_times(self.starts)})")
+            how = "; ".join(part for part in (_times(self.starts), listed(self.away)) if part)
+            entry.lines.append(f"back at {clock(end.at_seconds)} {without} ({how})")
             entry.lines += [self.stages] if self.stages else []
         else:
             entry.lines.append(f"{end.message} ({clock(end.at_seconds)}, {without})")
@@ -99,6 +104,12 @@ def summary(entries: Iterable[Entry]) -> str:
         for service, times in away.items()
     ]
     return "; ".join(told)
+
+
+def seconds_of(data: object) -> Mapping[str, float]:
+    """Return a table of seconds as it was recorded; what is none is left out."""
+    items = data.items() if isinstance(data, Mapping) else ()
+    return {str(k): float(n) for k, n in items if isinstance(n, int | float)}
 
 
 def clock(seconds: float) -> str:

@@ -56,6 +56,26 @@ def test_a_failure_its_cure_and_the_time_without_service_are_one_entry() -> None
     assert last == "vllm was away 1 time, 41 s in all"
 
 
+def test_the_time_without_service_is_what_the_daemon_has_added_up() -> None:
+    """It counts from the last sign of life, which may be before systemd saw the end."""
+    said = "back after 44 s (detect 3 s, start 40 s, verify 1 s); start: imports 20 s, weights 9 s"
+    steps = {"detect": 3.0, "start": 40.0, "verify": 1.0}
+    back = Event(1041.0, "vllm", "back", said, {"outage": steps})
+    rows = [*events(ROWS[:-2]), back, *events(ROWS[-2:])]
+    told_lines = [line.strip() for line in told(rows, None)]
+    [line] = [line for line in told_lines if line.startswith("back at")]
+    assert line.endswith("after 44 s without service (1 start; detect 3 s, start 40 s, verify 1 s)")
+    assert told_lines[told_lines.index(line) + 1] == "start: imports 20 s, weights 9 s"
+    assert told_lines[-1].endswith("vllm was away 1 time, 44 s in all")
+
+
+@pytest.mark.parametrize("data", [{}, {"outage": "x"}, {"outage": {"start": "y"}}, {"outage": []}])
+def test_a_row_of_another_release_tells_the_time_between_its_ends(data: dict[str, object]) -> None:
+    back = Event(1041.0, "vllm", "back", "back", data)
+    told_lines = told([*events(ROWS[:-2]), back, *events(ROWS[-2:])], None)
+    assert any("after 41 s without service (1 start)" in line for line in told_lines)
+
+
 def test_what_ends_held_says_what_to_do() -> None:
     held = (1001, "vllm", "held", "gated-repo: needs a person. To do: ask for access")
     *_, entry, last = lines([*ROWS[:7], held])
