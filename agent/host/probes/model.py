@@ -11,7 +11,7 @@ import time
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request
 
 from agent.core.doctor.model import Access, ModelFiles, Room, Token
 from agent.errors import AgentError
@@ -19,6 +19,7 @@ from agent.host.files.foreign import shown
 from agent.host.models.files import INDEX, header_of
 from agent.host.models.json_file import files_of_index, tensors
 from agent.host.models.place import ModelPlace, cached, local, storage_of
+from agent.host.web.opener import opener_without_redirects
 
 HUB = "https://huggingface.co"
 DEADLINE_SECONDS = 2.0
@@ -189,11 +190,5 @@ def _access_by(status: int, code: str) -> Access:
     return Access.REFUSED if status == 401 else Access.UNREACHABLE
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """A token goes to the hub and not to whom it points at; a redirect says yes by itself."""
-
-    def redirect_request(self, *_args: object) -> None:
-        return None
-
-
-_OPENER = build_opener(_NoRedirect)
+_OPENER = opener_without_redirects()
+"""A token goes to the hub and not to whom it points at; a redirect says yes by itself."""

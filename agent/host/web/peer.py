@@ -16,10 +16,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, Request
 
 from agent.core.plain import plain, plain_values
 from agent.errors import AgentError, UsageError
+from agent.host.web.opener import opener_without_redirects
 
 LONGEST_ANSWER = 4 << 20
 """Bytes; a status of eight GPUs and three services has 60 KiB."""
@@ -50,11 +51,6 @@ class Credentials:
         return {"Authorization": f"Basic {pair}"}
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_args: object) -> None:
-        return None
-
-
 class Asker:
     """Asks any number of hosts, from any thread. Raises UsageError where ca_file is none."""
 
@@ -69,8 +65,7 @@ class Asker:
                 f"{credentials.ca_file}: no certificates can be read: {error}"
             ) from error
         # Hosts of one's own are not asked through a proxy.
-        handlers = (ProxyHandler({}), _NoRedirect, HTTPSHandler(context=context))
-        self._opener = build_opener(*handlers)
+        self._opener = opener_without_redirects(ProxyHandler({}), HTTPSHandler(context=context))
 
     def status(self, address: str, seconds: float) -> dict[str, Any]:
         """Return the status.json of the agent at an http:// or https:// address.
