@@ -20,7 +20,7 @@ from agent.core.engine.metrics import Counters, scan
 from agent.core.plain import plain_name
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
 from agent.host.vllm.answer_text import error_message, message_of, read_body, start_of
-from agent.host.vllm.bounded_http import Allowance, bounded_pool, content_of
+from agent.host.vllm.bounded_http import Allowance, bounded_pools, content_of
 from agent.host.vllm.failure import ApiFailure, FailureKind
 from agent.version import VERSION
 
@@ -86,6 +86,7 @@ class VllmApi:
         self._connect = connect_seconds
         self._read = read_seconds
         self._allowance = Allowance()
+        self._pools = bounded_pools(self._base, self._allowance, access)
 
     def again(self) -> VllmApi:
         """Return another client of the same server, for another thread."""
@@ -232,7 +233,7 @@ class VllmApi:
         allowed = self._connect + self._read if seconds is None else seconds
         content, kind = content_of(asked, sound)
         self._allowance.start(allowed, HEAD_BYTES)
-        pool: Any = bounded_pool(self._base, self._allowance, self.access)
+        pool: Any = self._pools()
         try:
             with pool.urlopen(
                 method,

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from urllib3.connection import HTTPConnection
@@ -88,10 +89,12 @@ class _BoundedSocket(socket.socket):
         super().sendall(data, flags)
 
 
-def bounded_pool(base_url: str, allowance: Allowance, access: Access = OPEN) -> HTTPConnectionPool:
-    """Return urllib3's pool of one connection to that server, within the given allowance.
+def bounded_pools(
+    base_url: str, allowance: Allowance, access: Access = OPEN
+) -> Callable[[], HTTPConnectionPool]:
+    """Return what makes urllib3's pools of one connection to that server, within the allowance.
 
-    `access` says whether it goes by a Unix socket or through TLS. Use it with `retries=False`:
+    `access` says whether it goes by a Unix socket or through TLS. Use them with `retries=False`:
     then a call is tried once, follows no redirect, and raises what happened as it is.
     """
 
@@ -112,7 +115,7 @@ def bounded_pool(base_url: str, allowance: Allowance, access: Access = OPEN) -> 
         ConnectionCls = Connection
 
     address = parse_url(base_url)
-    return Pool(address.host or "", address.port, maxsize=1)
+    return partial(Pool, address.host or "", address.port, maxsize=1)
 
 
 def content_of(asked: Any, sound: bytes | None) -> tuple[bytes | None, Mapping[str, str]]:

@@ -23,7 +23,7 @@ from agent.core.bench.measure import Load, Point
 from agent.core.settings.service import Settings
 from agent.host.vllm.access import access_of
 from agent.host.vllm.api import service_url
-from agent.host.vllm.bounded_http import Allowance, bounded_pool
+from agent.host.vllm.bounded_http import Allowance, bounded_pools
 
 FIRST_ID = 1000
 IDS = 20_000
@@ -55,7 +55,7 @@ def measure(settings: Settings, model: str, load: Load, deadline_seconds: float)
     def work() -> None:
         allowance = Allowance()
         allowance.start(max(0.1, end - time.monotonic()), MOST_BYTES)
-        with bounded_pool(url, allowance, access) as pool:
+        with bounded_pools(url, allowance, access)() as pool:
             while True:
                 with lock:
                     number = next(numbers, None)
