@@ -4,7 +4,6 @@
 import json
 import os
 import pwd
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from agent.core.engine.install import EngineInstall
 from agent.core.settings.config import Config
 from agent.errors import HostLacksError
 from agent.tasks.check_config import Obstacle, Severity, check_config
+from tests.given.some_host import readable_host
 
 USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 HELP = """
@@ -28,18 +28,7 @@ HELP = """
 @pytest.fixture
 def host() -> Iterator[Path]:
     """A place that every user may read, with a virtual environment and a model in it."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
-        root = Path(place)
-        root.chmod(0o755)
-        information = root / "venv/lib/python3.11/site-packages/vllm-0.32.0.dist-info"
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text("Name: vllm\nVersion: 0.32.0\n\n")
-        (root / "venv/bin").mkdir()
-        (root / "venv/bin/python").write_text("#!/bin/sh\n")
-        (root / "venv/bin/python").chmod(0o755)
-        (root / "venv/pyvenv.cfg").write_text("home = /usr/bin\n")
-        (root / "model").mkdir()
-        (root / "model/config.json").write_text("{}")
+    with readable_host("python") as root:
         yield root
 
 

@@ -6,13 +6,13 @@ import os
 import pwd
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.cli.main import main
+from tests.given.some_host import readable_host
 
 USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 SHIPPED = "# what we serve\n\n[metrics]   # ours\nlisten = '127.0.0.1:9836'\n"
@@ -21,19 +21,7 @@ SHIPPED = "# what we serve\n\n[metrics]   # ours\nlisten = '127.0.0.1:9836'\n"
 @pytest.fixture
 def host() -> Iterator[Path]:
     """A place that every user may read: a virtual environment, a model, a unit, an agent.toml."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
-        root = Path(place)
-        root.chmod(0o755)
-        information = root / "venv/lib/python3.11/site-packages/vllm-0.32.0.dist-info"
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text("Name: vllm\nVersion: 0.32.0\n\n")
-        (root / "venv/bin").mkdir()
-        for program in ("python", "vllm"):
-            (root / "venv/bin" / program).write_text("#!/bin/sh\n")
-            (root / "venv/bin" / program).chmod(0o755)
-        (root / "venv/pyvenv.cfg").write_text("home = /usr/bin\n")
-        (root / "model").mkdir()
-        (root / "model/config.json").write_text("{}")
+    with readable_host("python", "vllm") as root:
         (root / "vars").write_text("PORT=18011\n")
         (root / "old.service").write_text(
             f"[Service]\nUser={USER}\nEnvironmentFile={root}/vars\nNice=-5\n"
