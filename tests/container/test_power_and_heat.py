@@ -135,14 +135,12 @@ def test_an_nvidia_smi_that_hangs_is_killed_with_its_children(machine: Machine) 
         machine.box,
         """
 from agent.host.nvidia import smi as nvidia_smi
-began = time.monotonic()
 ended = nvidia_smi.run("/srv/hangs", ("-L",), nvidia_smi.launcher(1))
-tell([ended.end.name, ended.said, time.monotonic() - began < 10])
+tell([ended.end.name, ended.said])
 """,
     )
     assert result[0] == "FAILED"
     assert "hung" in result[1]
-    assert result[2]
     assert machine.box.run(["pgrep", "-f", "sleep 987"], check=False).stdout == ""
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.given.yardstick import yardsticks
+
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST = 1 << 16
 REPEATS = (1, 2, 100, 5000)
@@ -40,15 +42,15 @@ NUMBERS = (b"0", b"-1", b"1e308", b"1e999", b"NaN", b"9" * 19, b"9" * 400, b"9" 
 class Border:
     """Where foreign bytes come in: `take` reads them as the agent does and raises nothing else.
 
-    `seeds` are well-formed inputs, `words` what means something there; `seconds` of the processor
-    is what one input may take, with room for a busy machine.
+    `seeds` are well-formed inputs, `words` what means something there; `most` is how
+    many yardsticks one input may take.
     """
 
     name: str
     take: Callable[[bytes], None]
     seeds: Sequence[bytes]
     words: Sequence[bytes] = ()
-    seconds: float = 2.0
+    most: float = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,12 @@ def fuzz(border: Border, seed: int, seconds: float) -> tuple[int, Finding | None
 
 def tell(border: Border, content: bytes) -> Finding | None:
     """Return what is wrong with how the border takes this input, None when it takes it well."""
-    began = time.thread_time()
     try:
-        border.take(content)
+        took = yardsticks(lambda: border.take(content), border.most)
     except Exception:  # noqa: BLE001 - any exception is a finding
         return Finding(border.name, content, traceback.format_exc())
-    took = time.thread_time() - began
-    if took > border.seconds:
-        return Finding(border.name, content, f"took {took:.1f} s of the processor")
+    if took > border.most:
+        return Finding(border.name, content, f"took {took:.0f} yardsticks of the processor")
     return None
 
 

@@ -8,8 +8,8 @@ lives as long as the border: what it keeps must not grow.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
+from functools import partial
 
 from agent.cli.diagnose import human, json_of
 from agent.core.diagnosis.reader import Diagnosis, LogReader
@@ -19,9 +19,10 @@ from agent.host.data.xids import load_xids
 from tests.fuzz.driver import Border
 from tests.given.engine_logs import SERVING, failed, v1
 from tests.given.hostile.words import CHANNELS
+from tests.given.yardstick import yardsticks
 
-LINE_SECONDS = 0.2
-"""Of the processor for one line: ten times what the patterns are proven to need."""
+MOST = 10
+"""Yardsticks for one line: three times what each pattern is held to."""
 
 MOST_CHARACTERS = 256 << 10
 """Of a diagnosis: each fact and each piece of evidence has a line of at most 1,200."""
@@ -52,18 +53,19 @@ def log() -> Border:
     examples = [example for s in signatures.signatures for example in s.examples]
     lasting = LogReader(signatures)
 
+    def all_read(fresh: LogReader, line: str) -> None:
+        fresh.feed(line)
+        lasting.feed(line)
+        xids.read(line)
+        without_quotations(line)
+
     def take(content: bytes) -> None:
         fresh = LogReader(signatures)
         for raw in content.split(b"\n"):
             line = raw.decode(errors="replace")
-            began = time.thread_time()
-            fresh.feed(line)
-            lasting.feed(line)
-            found = xids.read(line)
-            without_quotations(line)
-            took = time.thread_time() - began
-            assert took < LINE_SECONDS, f"{took:.2f} s for a line of {len(line)} characters"
-            assert found is None or line.startswith(("NVRM: ", "["))
+            took = yardsticks(partial(all_read, fresh, line), MOST)
+            assert took <= MOST, f"{took:.0f} yardsticks for a line of {len(line)} characters"
+            assert xids.read(line) is None or line.startswith(("NVRM: ", "["))
         for reader in (fresh, lasting):
             _whole(reader.diagnosis())
             assert all(len(kept) <= 500 for kept in reader.tail)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from agent.daemon.publisher import Publisher
 from tests.given.engine_logs import SERVING, read, v1
 from tests.given.hostile.words import CHANNELS, OF_NAMES
 from tests.given.simulated_gpus import gpu_host
+from tests.given.yardstick import yardsticks
 
 PROMPT = "patient John Doe has fever"
 SECRET = "aBcDeFgH1234567890"
@@ -98,6 +98,4 @@ def test_ids_of_tokens_are_words_too() -> None:
 @pytest.mark.parametrize("piece", ["'", '"a', "prompt:", "1, ", "'\\", "`x ", "content= "])
 def test_any_line_is_read_quickly(piece: str) -> None:
     line = (piece * 32768)[:32768]
-    began = time.thread_time()
-    without_quotations(line)
-    assert time.thread_time() - began < 0.2
+    assert yardsticks(lambda: without_quotations(line), 5) <= 5

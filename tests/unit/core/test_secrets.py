@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 
 import pytest
 
 from agent.core.secrets import GONE, without_secrets
 from tests.given.engine_logs import ALLOCATION, SERVING, read, v1
+from tests.given.yardstick import yardsticks
 
 VALUE = "aBcDeFgH1234567890"
 SAID = [
@@ -62,6 +62,5 @@ def test_what_is_no_secret_stays(said: str) -> None:
     "part", ["hf_", "Bearer ", "://a:", "Signature=", "api_key", "://", "sk-a"]
 )
 def test_no_text_takes_long(part: str) -> None:
-    begin = time.process_time()
-    without_secrets((part * 32_768)[:32_768])
-    assert time.process_time() - begin < 0.5
+    text = (part * 32_768)[:32_768]
+    assert yardsticks(lambda: without_secrets(text), 10) <= 10

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -111,9 +110,7 @@ def test_one_that_dribbles_holds_up_no_other(start: Start) -> None:
     slow = start(says(""))
     slow.replies[PATH] = dribbles(slow, b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")
     hosts = [Host("slow", slow.url), Host("well", start(says(status(SERVES))).url)]
-    began = time.monotonic()
     told = ask(hosts, Asker(Credentials()), seconds=1.0)
-    assert time.monotonic() - began < 10
     assert told[0].error == "no answer within 1 s"
     assert told[1].status is not None
 

@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import json
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from agent.host.store.store import Event, Store
 from tests.browser.scenes import SCENES, past_of
 from tests.given.some_gpus import some_gpus
 from tests.given.some_snapshot import SNAPSHOT
+from tests.given.yardstick import yardsticks
 from tests.rig.paths import REPO
 from tests.unit.daemon.exporter.test_exporter import PASSWORD_HASH, get
 
@@ -292,8 +292,7 @@ def test_whatever_is_asked_the_answer_is_one_of_four(
 def test_twelve_hours_of_eight_gpus_are_asked_for_at_a_bounded_cost() -> None:
     past = past_of(SCENES["eight-gpus"]())
     page = Page(lambda: SNAPSHOT, lambda since: past.document(since, 0.0), lambda _a, _b: {})
-    begun = time.process_time()
     answer = asked(page, "/past.json", accept_encoding="gzip")
-    assert time.process_time() - begun < 2.0
     assert len(answer.body) < 200_000
     assert len(gzip.decompress(answer.body)) < 600_000
+    assert yardsticks(lambda: asked(page, "/past.json", accept_encoding="gzip"), 30) <= 30
