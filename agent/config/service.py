@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""[service.NAME] and its tables `expect` and `recovery` -> ServicePolicy."""
+"""[service.NAME] and its tables -> ServicePolicy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
+from agent.config.cluster_table import read_cluster
 from agent.config.engine_table import read_engine
 from agent.config.engine_values import environment, gpus, model, token_file, user
 from agent.config.extra_args import extra_args
@@ -199,7 +200,7 @@ def _read_service(
         path,
         SETTINGS,
         mistakes,
-        tables=("engine", "expect", "recovery"),
+        tables=("cluster", "engine", "expect", "recovery"),
         elsewhere=elsewhere,
         otherwise=_NO_KEY,
     )
@@ -210,6 +211,7 @@ def _read_service(
     recovery = read_table(table.get("recovery", {}), (*path, "recovery"), RECOVERY, mistakes)
     _check_limits(own, recovery, path, mistakes)
     engine = read_engine(table, path, mistakes)
+    cluster = read_cluster(table, path, mistakes)
     if len(mistakes) > before:
         return None
     if "sandbox" in own:
@@ -217,7 +219,7 @@ def _read_service(
     if "on_mismatch" in expect:
         expect["on_mismatch"] = OnMismatch(expect["on_mismatch"])
     return ServicePolicy(
-        settings=Settings(name=name, engine=engine, **own),
+        settings=Settings(name=name, engine=engine, cluster=cluster, **own),
         expect=Expectations(**expect),
         recovery=Recovery(**_limits_around(own, recovery)),
     )

@@ -12,6 +12,7 @@ from typing import Any
 from shapes import BOOLEAN, INTEGER, PATH, STRING, WORD, Schema, many, one_of, shape, table
 
 from agent.config.agent_toml import METRICS
+from agent.config.cluster_table import CLUSTER
 from agent.config.engine_table import ENGINE
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.notify import KEYS as NOTIFY
@@ -26,6 +27,9 @@ READ: Mapping[str, Schema] = {
     "user": WORD,
     "host": WORD,
     "_image": WORD,
+    "_address": WORD,
+    "_interface": WORD,
+    "_peers": many(WORD),
     "address": {"type": "string", "pattern": ":[0-9]{1,5}$"},
     "window": {"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2}-[0-9]{1,2}:[0-9]{2}$"},
     "absolute_path": PATH,
@@ -109,6 +113,7 @@ def agent_toml() -> Schema:
     service = known(
         "[service.NAME]",
         SETTINGS,
+        cluster=known("[service.NAME.cluster]", CLUSTER),
         engine=known("[service.NAME.engine]", ENGINE),
         expect=known("[service.NAME.expect]", EXPECT),
         recovery=known("[service.NAME.recovery]", RECOVERY),

@@ -150,6 +150,9 @@ def _keys(settings: Settings) -> Iterable[Given]:
         value = getattr(settings, name)
         if value is not None:
             yield Given(name, value, name, Place.KEY)
+    if settings.cluster is not None:
+        for name, value in settings.cluster.options.items():
+            yield Given(name, value, f"cluster.{name}", Place.KEY)
 
 
 def _picture(

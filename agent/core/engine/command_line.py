@@ -49,6 +49,9 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 OFF_BY_DEFAULT = frozenset({"enable_expert_parallel", "enforce_eager", "trust_remote_code"})
 """Switches that are off in every vLLM unless asked for, so that "false" needs no flag."""
 
+NOT_HEADLESS = frozenset({"api_server_count", "uds", "ssl_certfile", "ssl_keyfile", "ssl_ca_certs"})
+"""What is for requests; vLLM refuses --api-server-count with --headless (cli/serve.py, 0.32)."""
+
 WITH_KEYS = (
     "import os, runpy, sys; "
     f"keys = open(os.environ['CREDENTIALS_DIRECTORY'] + '/{CREDENTIALS['api_key_file']}')"
@@ -79,6 +82,7 @@ def command_line(settings: Settings, engine: Engine) -> tuple[str, ...]:
         settings.python,
         *_module(settings, engine),
         *_asked(settings, engine),
+        *_cluster(settings),
         *_added(settings, engine),
         *settings.extra_args,
     )
@@ -93,7 +97,7 @@ def _module(settings: Settings, engine: Engine) -> tuple[str, ...]:
 
 def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
     for name, flag in FLAGS.items():
-        if name in ("model", "shutdown_timeout"):
+        if name in ("model", "shutdown_timeout") or (settings.headless and name in NOT_HEADLESS):
             continue
         match getattr(settings, name):
             case None:
@@ -109,6 +113,15 @@ def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
                 yield f"{flag}={credential_path(settings.unit, CREDENTIALS[name])}"
             case value:
                 yield f"{flag}={value}"
+
+
+def _cluster(settings: Settings) -> Iterator[str]:
+    if settings.cluster is None:
+        return
+    for name, value in settings.cluster.options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is not False:
+            yield flag if value is True else f"{flag}={value}"
 
 
 def _added(settings: Settings, engine: Engine) -> Iterator[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from agent.core.settings.cluster import ASKED_BY, ClusterSettings
 from agent.core.settings.config import Config
 from agent.core.settings.gpus import CardLimits, Power, Thermal
 from agent.core.settings.notify import Notify
@@ -43,6 +44,7 @@ def _service_changes(
         for key in _differing(before.settings, policy.settings):
             when = "at its next start" if key in WITHOUT_RESTART else f"restarts {name}.service"
             yield _sentence(f"service.{name}", key, before.settings, policy.settings, f" ({when})")
+        yield from _peer_changes(name, before.settings.cluster, policy.settings.cluster)
         for key in _differing(before.expect, policy.expect):
             yield _sentence(f"service.{name}.expect", key, before.expect, policy.expect)
         for key in _differing(before.recovery, policy.recovery):
@@ -50,6 +52,17 @@ def _service_changes(
     for name, policy in old.items():
         if name not in new:
             yield f"service.{name}: removed ({policy.settings.unit} is no longer managed)"
+
+
+def _peer_changes(
+    name: str, old: ClusterSettings | None, new: ClusterSettings | None
+) -> Iterator[str]:
+    if old is None or new is None:
+        return
+    for key in ASKED_BY:
+        before, after = getattr(old, key), getattr(new, key)
+        if before != after:
+            yield f"service.{name}.cluster.{key}: {redacted(before)} -> {redacted(after)} (at once)"
 
 
 def _gpu_changes(old: Config, new: Config) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.engine import EngineSettings
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.switches import is_switch, with_switches
@@ -169,6 +170,9 @@ class Settings:
     engine: EngineSettings = field(default_factory=EngineSettings)
     """Where the service's vLLM comes from: `python`, or an image."""
 
+    cluster: ClusterSettings | None = None
+    """This host's place among several that serve together; None where it serves alone."""
+
     @property
     def unit(self) -> str:
         """The name of the systemd unit, `NAME.service`."""
@@ -179,6 +183,11 @@ class Settings:
         """How many GPUs the service takes: tensor times pipeline times data parallelism."""
         replica = (self.tensor_parallel_size or 1) * (self.pipeline_parallel_size or 1)
         return replica * (self.data_parallel_size or 1)
+
+    @property
+    def headless(self) -> bool:
+        """Whether vLLM takes no requests here: it computes for the head of a group of hosts."""
+        return self.cluster is not None and self.cluster.headless
 
     @property
     def speaks_tls(self) -> bool:

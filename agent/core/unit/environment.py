@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.core.command.start_method import start_method_environment
+from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.openings import gpus_of, reaches_out
 from agent.core.unit.quiet import quiet_environment
@@ -34,8 +35,11 @@ def loopback_only(settings: Settings) -> bool:
 
     Where something asked for lies elsewhere (a collector of traces, a peer's KV cache), only
     `outgoing_addresses` keep the rest closed. More than one GPU process may talk over the host's
-    own address, so that is left open.
+    own address, so that is left open, and so is a host whose engine talks to other hosts', at ports
+    that nobody knows before.
     """
+    if settings.cluster is not None:
+        return False
     local = settings.model.startswith("/") and (settings.tokenizer or "/").startswith("/")
     loopback = settings.host in ("127.0.0.1", "localhost", "::1")
     listens_here = loopback or settings.uds is not None
@@ -66,7 +70,9 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
     }
     if settings.gpus != ("all",):
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(settings.gpus)
-    if gpus_of(settings) == 1:
+    if settings.cluster is not None:
+        ours |= cluster_environment(settings.cluster)
+    elif gpus_of(settings) == 1:
         # PyTorch would ask the name servers for our own name: 120 s if none answers (RUN 0.32).
         ours["GLOO_SOCKET_IFNAME"] = "lo"
     confined = settings.sandbox is Sandbox.STRICT and not settings.engine.in_container
@@ -74,6 +80,12 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
         # vLLM would talk to itself over the address of the default route, which is closed to it.
         ours["VLLM_HOST_IP"] = "127.0.0.1"
     return ours | dict(settings.environment)
+
+
+def cluster_environment(cluster: ClusterSettings) -> Mapping[str, str]:
+    """Return what tells the engine at which address and interface it meets those of other hosts."""
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if cluster.interface is not None else ()
+    return {"VLLM_HOST_IP": cluster.host_ip} | {name: str(cluster.interface) for name in names}
 
 
 def probe_address(settings: Settings) -> str:

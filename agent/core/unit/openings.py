@@ -30,7 +30,8 @@ _OTHER_USER = ("--user=", "--userns=")
 
 def gpus_of(settings: Settings) -> int:
     """Return how many GPUs of this host the service takes, by its keys and extra_args."""
-    return max(settings.parallel_size, parallel_of(picture_of(settings)).gpus)
+    here = parallel_of(picture_of(settings)).gpus
+    return here if settings.cluster is not None else max(settings.parallel_size, here)
 
 
 def reaches_out(settings: Settings) -> bool:

@@ -105,6 +105,7 @@ def sandbox_lines(
             if gpus_of(settings) > 1:
                 # PyTorch shares memory between the processes of several GPUs with it.
                 yield "SystemCallFilter=pidfd_getfd"
+            if gpus_of(settings) > 1 or settings.cluster is not None:
                 yield from _BETWEEN_GPUS
             if loopback_only:
                 yield "IPAddressDeny=any"

@@ -125,7 +125,8 @@ def _service_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
 
 def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iterator[str]:
     yield f"ExecStart={exec_start(settings, engine)}"
-    yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
+    if not settings.headless:  # it has no requests of its own that could end
+        yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
     yield "KillMode=control-group"
     yield "KillSignal=SIGKILL"
     yield f"User={settings.user}"

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent.config.agent_toml import load, parse
+from agent.config.cluster_table import CLUSTER
 from agent.config.engine_table import ENGINE
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
+from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.engine import EngineSettings
 from agent.core.settings.recovery import Recovery
@@ -59,7 +61,8 @@ def settings(*lines: str) -> Settings:
 
 
 def test_every_key_of_the_dataclasses_can_be_written_in_the_file() -> None:
-    assert set(SETTINGS) == {item.name for item in fields(Settings)} - {"name", "engine"}
+    assert set(SETTINGS) == {item.name for item in fields(Settings)} - {"name", "engine", "cluster"}
+    assert set(CLUSTER) == {item.name.removesuffix("_asked") for item in fields(ClusterSettings)}
     assert set(ENGINE) == {item.name for item in fields(EngineSettings)}
     assert set(EXPECT) == {item.name for item in fields(Expectations)}
     assert set(RECOVERY) == {item.name for item in fields(Recovery)}

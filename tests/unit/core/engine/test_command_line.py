@@ -13,6 +13,7 @@ from agent.core.settings.service import Settings
 
 SETTINGS = Settings(name="vllm", model="org/name")
 NOT_FLAGS = {
+    "cluster",
     "engine",
     "name",
     "python",
