@@ -55,7 +55,9 @@ Unshown = Mapping[str, str]
 """Services of which no view could be made, and why."""
 
 PHASES = tuple(phase.value for phase in Phase)
-WRITE_SECONDS = 1.0
+WRITE_SECONDS = 2.0
+"""Between two writings of status.json in which no phase changes: making one is a tenth of what
+the daemon costs."""
 NO_LINES = LineCount()
 GPUS_STALE_SECONDS = 15.0
 """Three times the longest rest between two looks at the GPUs: older numbers are not of now."""

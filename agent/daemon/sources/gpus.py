@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the GPUs: every second while they work, every five while they idle.
+"""Looks at the GPUs: each second while one heats up, each two while they work, five while idle.
 
 NVML's calls are made in a thread of their own. When one hangs (a driver that is stuck), that thread
 is left to it: this one goes on to watch the driver's files, says that the source is down, and uses
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.core.failures.xids import meaning_of_xid
+from agent.core.gpu.clock_reasons import alarming, hidden
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.state.observations import GpusSeen, XidSeen
@@ -29,6 +30,9 @@ from agent.host.nvidia.events import XidEvent
 from agent.host.nvidia.nvml import NvmlLook
 
 BUSY_SECONDS = 1.0
+STEADY_SECONDS = 2.0
+STEADY_CELSIUS = 2.0
+"""A card whose temperature changes by more than this between two looks is looked at each second."""
 IDLE_SECONDS = 5.0
 MEDIUM_SECONDS = 10.0
 SLOW_SECONDS = 60.0
@@ -206,8 +210,7 @@ class GpuSource:
         self._due.look = time.monotonic() + pauses[min(self._failures, len(pauses)) - 1]
 
     def _seen(self, seen: NvmlLook) -> None:
-        pause = IDLE_SECONDS if all(map(_idle, seen.gpus)) else BUSY_SECONDS
-        self._due.look = time.monotonic() + pause
+        self._due.look = time.monotonic() + rest_after(seen.gpus, self._last.gpus)
         driver = self._driver("", seen.cuda_version)
         self._last = Gpus(self._clock(), seen.gpus, driver, seen.nameless)
         self._told = self._last
@@ -262,6 +265,21 @@ class GpuSource:
         if time.monotonic() >= self._files_at:
             self._files_at = time.monotonic() + FILES_SECONDS
             self._versions = self._files.read()
+
+
+def rest_after(gpus: tuple[Gpu, ...], last: tuple[Gpu, ...]) -> float:
+    """Return the seconds until the next look; `last` is what the look before saw."""
+    if all(map(_idle, gpus)):
+        return IDLE_SECONDS
+    before = {gpu.uuid: gpu for gpu in last}
+    return STEADY_SECONDS if all(_steady(g, before.get(g.uuid)) for g in gpus) else BUSY_SECONDS
+
+
+def _steady(gpu: Gpu, before: Gpu | None) -> bool:
+    if before is None or alarming(gpu, before, BUSY_SECONDS) or hidden(gpu, None):
+        return False
+    now, then = gpu.temperature_celsius, before.temperature_celsius
+    return now is None or then is None or abs(now - then) <= STEADY_CELSIUS
 
 
 def _idle(gpu: Gpu) -> bool:

@@ -6,16 +6,16 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from agent.core.gpu.reading import Gpu, Gpus
+from agent.core.gpu.reading import ClockEvents, Gpu, Gpus
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.state.observations import GpusSeen, Observation, XidSeen
 from agent.daemon.sources.deadline_worker import DeadlineWorker
-from agent.daemon.sources.gpus import LOG_SECONDS, GpuSource, NvmlHungError, Patience
+from agent.daemon.sources.gpus import LOG_SECONDS, GpuSource, NvmlHungError, Patience, rest_after
 from agent.host.nvidia.calls import Doing, NvmlError
 from agent.host.nvidia.driver_files import DriverFiles, DriverPlaces
 from agent.host.nvidia.events import XidEvent
@@ -173,6 +173,26 @@ def test_the_first_look_reads_everything_and_the_next_only_the_fast_ring(host: H
     host.source.watch_processes(wanted=True)
     host.look()
     assert host.nvml.asked == [(True, True, False), (False, False, False), (True, False, True)]
+
+
+WORKS = Gpu(0, "GPU-a", temperature_celsius=60.0, utilization_ratio=0.9)
+SLOWED = replace(WORKS, clock_events=ClockEvents.HW_THERMAL_SLOWDOWN)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "pause"),
+    [
+        (replace(WORKS, utilization_ratio=0.0), replace(WORKS, utilization_ratio=0.0), 5.0),
+        (WORKS, replace(WORKS, temperature_celsius=61.0), 2.0),
+        (WORKS, replace(WORKS, temperature_celsius=64.0), 1.0),
+        (WORKS, SLOWED, 1.0),
+        (WORKS, replace(WORKS, uuid="GPU-another"), 1.0),
+    ],
+)
+def test_a_card_that_heats_up_or_is_slowed_down_is_looked_at_more_often(
+    before: Gpu, now: Gpu, pause: float
+) -> None:
+    assert rest_after((now,), (before,)) == pause
 
 
 def test_a_lost_card_has_nvml_begin_anew_within_the_slow_ring(host: Host) -> None:
