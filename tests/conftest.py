@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.rig.container import Bind, Container, Suite
+from tests.rig.lan import Lan
 from tests.rig.nspawn import sweep
 from tests.rig.nvsim import HostGpus
 
@@ -37,6 +38,7 @@ class Boot(Protocol):
         binds: Sequence[Bind] = (),
         memory_limit: int = 0,
         unified: bool = False,
+        lan: Lan | None = None,
     ) -> Container:
         """Returns a machine that is up; the arguments are those of Container."""
 
@@ -55,9 +57,10 @@ def _machines() -> Iterator[Boot]:
             binds: Sequence[Bind] = (),
             memory_limit: int = 0,
             unified: bool = False,
+            lan: Lan | None = None,
         ) -> Container:
             machine = machines.enter_context(
-                Container(suite, binds=binds, memory_limit=memory_limit, unified=unified)
+                Container(suite, binds=binds, memory_limit=memory_limit, unified=unified, lan=lan)
             )
             LIVE.append(machine)
             machines.callback(LIVE.remove, machine)

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Boot
 from tests.rig import binds, paths, scripted
 from tests.rig.container import Bind, Container, Suite
+from tests.rig.lan import INTERFACE, Lan
 from tests.rig.nspawn import SCRATCH, SCRATCH_PREFIX, sweep
 
 SUITES = pytest.mark.parametrize("suite", ["bookworm", "trixie"])
@@ -54,6 +55,46 @@ def test_the_only_network_is_loopback(bookworm: Container) -> None:
     finally:
         server.kill()
         server.communicate()
+
+
+def _reaches(one: Container, other: Container, seconds: float = 0.7) -> bool:
+    url = f"http://{other.cable.address}:8099/usr/bin/ip"
+    done = one.run(["curl", "-s", "-f", "-m", str(seconds), "-o", "/dev/null", url], check=False)
+    return done.returncode == 0
+
+
+def _serve(box: Container) -> None:
+    script = ["python3", "-m", "http.server", "8099", "--directory", "/"]
+    box.run(["systemd-run", "--unit=pages", *script])
+    box.wait_for(lambda: box.http_get(8099, "/").status == 200, 20, "an answer")
+
+
+def test_machines_on_one_lan_meet_and_their_cables_fail_as_cables_do(boot: Boot) -> None:
+    with Lan() as lan:
+        one, other = boot("bookworm", lan=lan), boot("bookworm", lan=lan)
+        for box in (one, other):
+            _serve(box)
+        assert _reaches(one, other)
+        assert _reaches(other, one)
+        one.cable.cut()
+        assert not _reaches(other, one)
+        assert "NO-CARRIER" in one.run(["ip", "link", "show", INTERFACE]).stdout
+        one.cable.mend()
+        assert _reaches(one, other, 10)
+        one.cable.lose([other.cable], openings_only=True)
+        assert not _reaches(one, other)
+        assert _reaches(other, one)
+        one.cable.lose([other.cable])
+        assert not _reaches(other, one)
+        one.cable.mend()
+        one.cable.slow(100_000)  # the file has about 700,000 bytes
+        assert not _reaches(other, one, 2)
+        one.kill9()
+        one.boot()
+        _serve(one)
+        assert not _reaches(other, one, 2), "a boot has mended the cable"
+        one.cable.mend()
+        assert _reaches(other, one, 10)
 
 
 def test_the_disk_survives_a_reboot_and_a_pulled_plug(bookworm: Container) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Debian machine for one test: a throw-away overlay of a root, booted with systemd as PID 1.
 
-It has its own processes, network (loopback only), journal and D-Bus, and takes about a second to
-boot. Nothing of it outlives the test, not even a test run that is killed.
+It has its own processes, network (loopback, and a cable of a Lan where it was given one), journal
+and D-Bus, and takes about a second to boot. Nothing of it outlives the test, not even a test run
+that is killed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from tests.rig.lan import Cable, Lan
 from tests.rig.nspawn import BOOT_SECONDS, Bind, Nspawn, Suite, wait
 
 __all__ = ["Bind", "Container", "HttpAnswer", "Suite"]
@@ -56,18 +58,27 @@ class Container:
         binds: Sequence[Bind] = (),
         memory_limit: int = 0,
         unified: bool = False,
+        lan: Lan | None = None,
     ) -> None:
         """Makes its disk. memory_limit: bytes that its processes and page cache get, 0 for all.
 
         unified: it has control groups of version 2 alone, as Debian has, whatever the host has.
+        lan: the switch that it is plugged into.
         """
         self.suite = suite
+        self._cable = lan.cable() if lan is not None else None
         self._nspawn = Nspawn(suite, binds, memory_limit, unified=unified)
 
     @property
     def leader(self) -> int:
         """PID of the container's systemd, as the host sees it; 0 while it is off."""
         return self._nspawn.leader
+
+    @property
+    def cable(self) -> Cable:
+        """What joins it to the Lan; AssertionError for a machine without one."""
+        assert self._cable is not None, "the machine was given no lan"
+        return self._cable
 
     def __enter__(self) -> Self:
         try:
@@ -88,6 +99,8 @@ class Container:
     def boot(self) -> None:
         """Switches it on and waits until systemd says that start-up is over."""
         self._nspawn.start()
+        if self._cable is not None:
+            self._cable.plug(self.leader)
         self.wait_for(self._is_up, BOOT_SECONDS, "the end of start-up")
 
     def _is_up(self) -> bool:
