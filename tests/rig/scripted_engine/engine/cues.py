@@ -14,6 +14,7 @@ from typing import Any
 from engine import words
 from engine.core_link import CoreLink
 from engine.counters import Counters, exposition
+from engine.group import Group, LostPeerError
 from engine.memory import Memory
 from engine.scenario import Scenario
 from engine.words import API, Speaker, line
@@ -23,12 +24,18 @@ class Serving:
     """Everything that the HTTP side asks of the engine."""
 
     def __init__(
-        self, arguments: argparse.Namespace, scenario: Scenario, memory: Memory, core: CoreLink
+        self,
+        arguments: argparse.Namespace,
+        scenario: Scenario,
+        memory: Memory,
+        core: CoreLink,
+        group: Group | None = None,
     ) -> None:
         self.arguments = arguments
         self.scenario = scenario
         self.memory = memory
         self.core = core
+        self.group = group
         self.model = str(arguments.served_model_name or arguments.model)
         self.block = 16 if scenario.device == "cuda" else 128
         self.engines = [Counters() for _ in range(int(arguments.data_parallel_size or 1))]
@@ -85,12 +92,49 @@ class Serving:
             if self.dead or self.ended.wait(0.05):
                 return False
         seconds = self.slow_seconds + wanted * self.scenario.token_seconds
+        if self.group is not None and not self.by_the_group(self.group, rank):
+            counters.abort()
+            return False
         if self.core.generate(seconds, lambda: self.dead or self.ended.is_set()):
             first = self.slow_seconds + self.scenario.token_seconds
             counters.finish(len(prompt), wanted, first)
             return True
         counters.abort()
         return False
+
+    def least_busy(self) -> int:
+        """Returns the rank that the front end gives the next request to."""
+        group = self.group
+        if group is None or group.kind == "mp":
+            return 0
+        group.turn += 1
+        ranks = range(len(self.engines))
+        return min(ranks, key=lambda rank: (self.engines[rank].in_flight, (rank + group.turn) % 2))
+
+    def by_the_group(self, group: Group, rank: int) -> bool:
+        """Has the other nodes do their part; False when the engine has ended over it.
+
+        A rank of a data-parallel group that is gone answers nothing, and nobody says so.
+        """
+        try:
+            if group.kind == "mp":
+                group.step()
+            elif rank in group.ranks():
+                group.ask(rank)
+        except LostPeerError as lost:
+            if group.kind == "mp":
+                self.fatal(str(lost))
+                return False
+            self.ended.wait()
+        return not self.ended.is_set()
+
+    def fatal(self, error: str) -> None:
+        """Ends the engine by an error in a step."""
+        code = "model_output = self.model_runner.execute_model(scheduler_output)"
+        where = ("vllm/v1/engine/core.py", 1500, "run_busy_loop", code, error)
+        said = ["EngineCore encountered a fatal error.", *words.traceback(*where)]
+        Speaker("EngineCore", self.core.process.pid).error("core.py:1512", said)
+        self.core.process.kill()
 
     def cue(self, cue: dict[str, Any]) -> None:
         """Makes something happen; see README for the names."""
@@ -102,12 +146,7 @@ class Serving:
                 os.kill(self.core.worker_pid, signal.SIGKILL)
             case "oom-runtime":
                 total = self.scenario.total_gib
-                error = words.cuda_out_of_memory(0.3, total, 0.1, total - 0.1)
-                code = "model_output = self.model_runner.execute_model(scheduler_output)"
-                where = ("vllm/v1/engine/core.py", 1500, "run_busy_loop", code, error)
-                fatal = ["EngineCore encountered a fatal error.", *words.traceback(*where)]
-                engine.error("core.py:1512", fatal)
-                self.core.process.kill()
+                self.fatal(words.cuda_out_of_memory(0.3, total, 0.1, total - 0.1))
             case "hang":
                 self.core.send({"hang": True})
             case "hang-rank":

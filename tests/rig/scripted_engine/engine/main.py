@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from engine import flags, scenario
 from engine.cues import Serving
+from engine.follower import Follower
+from engine.group import Place
 from engine.server import Server
 from engine.startup import Startup
 from engine.words import API, line
@@ -27,11 +29,14 @@ def main(module: str, argv: list[str]) -> NoReturn:
     if scene.sigterm_during_start == "ignore":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     arguments = flags.parse(module, argv, scene.seconds("import"))
+    if arguments.headless and (place := Place.of(arguments)):
+        Follower(arguments, scene, place).live()
     server = bind(arguments)
     # A SIGTERM to this process alone is swallowed while the engine starts (vLLM 0.16..0.32).
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     startup = Startup(arguments, scene)
-    serving = Serving(arguments, scene, startup.memory, startup.play())
+    core = startup.play()
+    serving = Serving(arguments, scene, startup.memory, core, startup.group)
     API.info("entry.py:140", f"Starting vLLM server on http://{arguments.host}:{arguments.port}")
     API.info("launcher.py:186", "Available routes are:")
     for route in ROUTES:

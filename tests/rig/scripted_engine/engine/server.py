@@ -132,7 +132,8 @@ class Handler(BaseHTTPRequestHandler):
             limit = f"This model's maximum context length is {serving.memory.max_model_len} tokens."
             self.answer_json(400, {"error": {"message": limit, "code": 400}})
             return
-        if not serving.generate(prompt, wanted, int(self.headers.get("X-data-parallel-rank", 0))):
+        rank = self.headers.get("X-data-parallel-rank") or serving.least_busy()
+        if not serving.generate(prompt, wanted, int(rank)):
             gone = {"message": "EngineCore encountered an issue.", "code": 500}
             self.answer_json(500, {"error": gone})
             return

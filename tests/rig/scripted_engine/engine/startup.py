@@ -4,19 +4,33 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from engine import words
 from engine.configuration import config_line, derived_length, kernel_line
 from engine.core_link import CoreLink
 from engine.flags import non_default
+from engine.group import Group, LostPeerError, Place
 from engine.memory import FP8, Memory, account, gib
 from engine.scenario import Phase, Scenario
 from engine.words import API, Speaker, bar, line, out
 
 SEE = "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
+
+
+class Engine(Protocol):
+    """The process that loads the model."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Its process."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
 
 
 class Startup:
@@ -26,25 +40,45 @@ class Startup:
         self.arguments = arguments
         self.scenario = scenario
         self.memory: Memory = account(arguments, scenario, derived_length(arguments.model))
-        self.core: CoreLink | None = None
+        self.core: Engine | None = None
         self.engine = API
+        self.group: Group | None = None
 
     def play(self) -> CoreLink:
         """Goes through all phases; ends the process with status 1 where one fails."""
         began = time.monotonic()
         self.front_end()
-        self.core = CoreLink(self.scenario.sigterm_during_start)
-        self.engine = Speaker("EngineCore", self.core.process.pid)
+        self.core = core = CoreLink(self.scenario.sigterm_during_start)
+        self.engine = Speaker("EngineCore", core.process.pid)
         self.device()
+        if place := Place.of(self.arguments):
+            self.group = self.gather(place)
         self.load()
         self.profile()
         self.size_kv_cache()
         self.capture()
+        if self.group is not None:
+            self.wait_for_others(self.group)
         took = time.monotonic() - began
         self.engine.info(
             "core.py:402", f"init engine (profile, create kv cache, warmup model) took {took:.2f} s"
         )
-        return self.core
+        return core
+
+    def gather(self, place: Place) -> Group:
+        """Waits for the other nodes, for ever if need be."""
+        group = Group(place)
+        waits = "Waiting for READY message from DP Coordinator..."
+        is_split = place.kind == "mp"
+        group.gather(self.look, lambda: None if is_split else API.info("utils.py:1300", waits))
+        return group
+
+    def wait_for_others(self, group: Group) -> None:
+        """Waits until all nodes have loaded their part."""
+        try:
+            group.loaded()
+        except LostPeerError as lost:
+            self.fail(str(lost))
 
     def front_end(self) -> None:
         """The API server's own lines, and the checks of the configuration."""
@@ -205,9 +239,13 @@ class Startup:
         end = time.monotonic() + seconds
         while time.monotonic() < end or self.scenario.stall_at == name:
             time.sleep(min(0.05, max(0.0, end - time.monotonic())) or 0.05)
-            if self.core is not None and not self.core.alive:
-                words.engine_core_is_gone()
-                self.stop(1)
+            self.look()
+
+    def look(self) -> None:
+        """Ends as vLLM does when its engine core has died."""
+        if self.core is not None and not self.core.alive:
+            words.engine_core_is_gone()
+            self.stop(1)
 
     def out_of_memory(self, wanted: float, *, left: float) -> NoReturn:
         """Fails with torch's message; both in GiB."""

@@ -83,6 +83,16 @@ ENGINE_DEAD: Final = (
 )
 
 
+def connection_closed(host: str, port: int) -> str:
+    """Returns gloo's sentence on a peer that is gone, as the worker's error; no cause is in it."""
+    pair = "/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553"
+    return (
+        f"RuntimeError: Worker failed with error '[{pair}] Connection closed by peer "
+        f"[{host}]:{port}. This is typically caused by a remote worker crash or abort.', please "
+        "check the stack trace above for the root cause"
+    )
+
+
 def engine_is_dead() -> None:
     """Writes what the API server says when its engine is gone."""
     API.log(
