@@ -17,7 +17,17 @@ from statistics import median, quantiles
 
 from agent.core.planner.question import Fit
 from tests.benchmarks.planner_peers import Figures, ask_scout, ask_wizard
-from tests.given.planner_rows import Row, bars, blind, error, rows, second, strangers, unseen
+from tests.given.published.rows import (
+    Row,
+    bars,
+    blind,
+    error,
+    rows,
+    second,
+    strangers,
+    third,
+    unseen,
+)
 
 WITHIN: Mapping[str, float] = {"weights_gib": 0.05, "available_kv_gib": 0.1, "kv_tokens": 0.1}
 HOLDS = 0.8
@@ -35,6 +45,14 @@ SECOND_FIRST = """\
   at first sight (22 of 24 models known by name): weights_gib 9 of 12 within 5%,
   available_kv_gib 18 of 21 and kv_tokens 12 of 13 within 10%, 23 of 33 inside,
   "fits" said of none of 2 starts that failed, "does not fit" of none of 20 that served"""
+THIRD_FIRST = """\
+  at first sight (22 of 26 models known by name): weights_gib 14 of 16 within 5%,
+  available_kv_gib 11 of 18 and kv_tokens 11 of 18 within 10%, 30 of 34 inside,
+  "fits" said of 1 of 2 starts that failed, "does not fit" of none of 20 that served"""
+THIRD_CLOSED_FIRST = """\
+  at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
+  available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,
+  none that failed, "does not fit" said of none of 30 that served"""
 CLOSED_FIRST = """\
   at first sight (16 of 17 models known by name): weights_gib 11 of 12 within 5%,
   available_kv_gib 6 of 10 and kv_tokens 4 of 5 within 10%, 17 of 22 inside,
@@ -168,9 +186,15 @@ def main() -> int:
     print(SECOND_FIRST)
     tell_all("blind, closed half, now", closed_half)
     print(CLOSED_FIRST)
-    every = [*unseen(), *second(), *blind(closed=True)]
+    newest, unopened = _known(third(closed=False)), _known(third(closed=True))
+    tell_all("third, development half, now", newest)
+    print(THIRD_FIRST)
+    tell_all("third, closed half, now", unopened)
+    print(THIRD_CLOSED_FIRST)
+    every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
     everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
+    everything += [*newest, *unopened]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.given.planner_rows import Row
+from tests.given.published.rows import Row
 from tests.rig import paths
 
 WIZARD = """

@@ -89,27 +89,32 @@ def _is_nvfp4(model: Model, request: PlanRequest) -> bool:
 
 def rows() -> list[Row]:
     """The starts that the planner's constants were fitted to."""
-    return _read("planner_rows.toml")
+    return _read("fitted.toml")
 
 
 def strangers() -> list[Row]:
     """Starts that were planned wrong once, of kinds that were mended since."""
-    return _read("planner_strangers.toml")
+    return _read("strangers.toml")
 
 
 def unseen() -> list[Row]:
     """Starts that nothing was fitted to; those of models that are not known by name, too."""
-    return _read("planner_unseen.toml")
+    return _read("unseen.toml")
 
 
 def blind(*, closed: bool) -> list[Row]:
     """Starts whose figures were written down first: the half to mend on, or the closed one."""
-    return [row for row in _read("planner_blind.toml") if _is_closed(row) is closed]
+    return [row for row in _read("blind.toml") if _is_closed(row) is closed]
 
 
 def second() -> list[Row]:
     """Starts whose figures were written down after the mending on the first of the halves."""
-    return _read("planner_second.toml")
+    return _read("second.toml")
+
+
+def third(*, closed: bool) -> list[Row]:
+    """Starts of the collection after those, in two halves as the blind ones."""
+    return [row for row in _read("third.toml") if _is_closed(row) is closed]
 
 
 def _is_closed(row: Row) -> bool:
