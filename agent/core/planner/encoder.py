@@ -24,6 +24,10 @@ TIME_STAMPS_COUNTED_RIGHT = (0, 13)
 MOBILENET = 300_000_000
 """Gemma 3n's MobileNet-V5, which config.json does not lay out."""
 
+WITHOUT_TOWER = "gemma4_unified"
+PATCH_NUMBERS, SOUND_NUMBERS = 48 * 48 * 3, 640
+"""Gemma 4 12B reads patches of 48 x 48 pixels and frames of sound with one matrix each."""
+
 VISION = ("vision_config", "vit_config", "visual")
 
 
@@ -41,6 +45,8 @@ def _owner(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def encoder_parameters(config: Mapping[str, Any], hidden: int) -> int:
     """Return about how many parameters the encoders have; `hidden` is the language model's."""
     owner = _owner(config)
+    if kind_of(config).startswith(WITHOUT_TOWER):
+        return hidden * (hidden + PATCH_NUMBERS + SOUND_NUMBERS)
     vision = next((table for name in VISION if (table := part(owner, name))), None)
     gated = kind_of(config).startswith("gemma4")
     seen = _vision(vision, hidden, gated=gated) if vision is not None else 0

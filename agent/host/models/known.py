@@ -16,7 +16,7 @@ _AWQ: Mapping[str, Any] = {"quant_method": "awq", "by_name": True}
 _GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
 
 _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    (r"w4a16(-g\d+)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
+    (r"(qat-)?w4a16(-g\d+)?(-ct)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
     (r"gptq(-?int4|-4bit)?|int4-autoround|autoround(-gptq)?(-4bit)?", _GPTQ),
     (r"gptq-?int8|gptq-8bit", {**_GPTQ, "bits": 8}),
     (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
@@ -24,7 +24,7 @@ _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (r"fp8(-dynamic)?", {"quant_method": "fp8"}),
     (r"unsloth-bnb-4bit", {"quant_method": "bitsandbytes", "dynamic": True}),
     (r"bnb-4bit", {"quant_method": "bitsandbytes"}),
-    (r"nvfp4|fp4", {"quant_method": "modelopt_fp4"}),
+    (r"nvfp4|fp4", {"quant_method": "modelopt_fp4", "by_name": True}),
 )
 """How hub names end that tell a checkpoint's format; 8-bit integers take what fp8 takes.
 
@@ -94,8 +94,9 @@ _BLOCKWISE = ("qwen/", "deepseek-ai/", "minimaxai/", "zai-org/glm-5", "xiaomimim
 for a tensor or a channel."""
 
 
-_SMALL_GROUPS = ("cyankiwi/",)
-"""Publishers whose 4-bit copies share a scale among 32 numbers; others among 128."""
+_SMALL_GROUPS = ("cyankiwi/", "google/")
+"""Publishers whose 4-bit copies share a scale among 32 numbers (Google's are trained for Q4_0);
+others among 128."""
 
 _ALL_LINEAR = (
     *("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM"),
@@ -122,9 +123,13 @@ _MIXED_MODULES: Mapping[str, Any] = {
     "lm_head": {"quant_algo": "W4A16_NVFP4"},
 }
 
-_GPTQ_OF_HYBRIDS = ("Qwen3_5", "Qwen3Next")
-"""Architectures of which Qwen's own GPTQ copies leave attention, recurrent layers and shared
-experts in 16 bits (Qwen3.5-35B-A3B prints 21.05 GiB)."""
+_HYBRIDS = ("Qwen3_5", "Qwen3Next")
+"""Architectures of which 4-bit copies leave a part in 16 bits: Qwen's own GPTQ attention, recurrent
+layers and shared experts (Qwen3.5-35B-A3B prints 21.05 GiB), others' AWQ of those with experts the
+recurrent layers and shared experts (cyankiwi's of Qwen3.5-122B-A10B prints 36.73 on two GPUs)."""
+
+_ALL_ATTENTION: Mapping[str, Any] = {"-:.*attn.*": {}, "-:.*shared_expert.*": {}}
+_STATES_ONLY = ["*linear_attn*", "*.shared_expert.*"]
 
 
 def _as_published(
@@ -133,13 +138,15 @@ def _as_published(
     """Return the format of a name's ending with what its publisher is known to leave plain."""
     method, publisher = quantization["quant_method"], name.lower()
     if method == "awq" and publisher.startswith(_SMALL_GROUPS):
-        return {**quantization, "bits": 4, "group_size": 32}
+        quantization = {**quantization, "bits": 4, "group_size": 32}
     if quantization == {"quant_method": "fp8"} and publisher.startswith(_BLOCKWISE):
         return {**quantization, "weight_block_size": [128, 128]}
     named = str((table.get("architectures") or [""])[0])
-    own_gptq = publisher.startswith("qwen/") and "gptq" in publisher
-    if own_gptq and named.startswith(_GPTQ_OF_HYBRIDS):
-        return {**quantization, "dynamic": {"-:.*attn.*": {}, "-:.*shared_expert.*": {}}}
+    if named.startswith(_HYBRIDS):
+        if publisher.startswith("qwen/") and "gptq" in publisher:
+            return {**quantization, "dynamic": _ALL_ATTENTION}
+        if method == "awq" and ("Moe" in named or "Next" in named):
+            return {**quantization, "ignore": _STATES_ONLY}
     if method != "modelopt_fp4":
         return quantization
     if any(publisher.startswith(owner + name) for owner, name in _MIXED):
@@ -176,6 +183,23 @@ def what_it_is(name: str) -> str:
     return ""
 
 
+_TUNED = re.compile(r"(.+?)[-_](?:base|pt|it|instruct|chat|hf|bf16|fp16|abliterated|heretic)")
+_USUAL = ("-instruct", "-it", "-chat")
+"""Endings of names that tell how a model was tuned, not what it is made of."""
+
+
+def _same_shape(bare: str, by_name: Mapping[str, str]) -> str | None:
+    """Return the known model of this name, or of its sister that was tuned otherwise."""
+    shorter: str | None = bare
+    while shorter:
+        for ending in ("", *_USUAL):
+            if shorter + ending in by_name:
+                return by_name[shorter + ending]
+        found = _TUNED.fullmatch(shorter)
+        shorter = found[1] if found else None
+    return None
+
+
 def known_config(name: str) -> Mapping[str, Any] | None:
     """Return the numbers of this model, or of the one that it is a quantized copy of."""
     exact = known_models().get(name)
@@ -183,11 +207,12 @@ def known_config(name: str) -> Mapping[str, Any] | None:
         return exact
     bare = name.rpartition("/")[2].lower()
     by_name = {known.rpartition("/")[2].lower(): known for known in known_models()}
-    if bare in by_name:
-        return known_models()[by_name[bare]]
+    same = _same_shape(bare, by_name)
+    if same is not None:
+        return known_models()[same]
     for ending, quantization in _FORMATS:
         found = re.fullmatch(rf"(.+?)[-_.](?:{ending})", bare)
-        known = by_name.get(found[1]) if found else None
+        known = _same_shape(found[1], by_name) if found else None
         if known is not None:
             table = known_models()[known]
             return {**table, "quantization_config": _as_published(name, quantization, table)}

@@ -4,6 +4,11 @@
 import tomllib
 from importlib import resources
 
+import pytest
+
+from agent.core.planner.model import model_of
+from agent.core.planner.plan import make_plan
+from agent.core.planner.question import PlanRequest
 from agent.host.models.known import known_config, known_models
 
 
@@ -21,3 +26,24 @@ def test_tables_parsed_one_by_one_are_those_of_the_whole_file() -> None:
 def test_a_name_without_its_publisher_is_known_too() -> None:
     assert known_config("somebody/Llama-3.1-8B-Instruct") is not None
     assert known_config("nobody/nothing") is None
+
+
+def test_a_sister_that_was_tuned_otherwise_has_the_same_numbers() -> None:
+    assert known_config("somebody/Qwen3-8B-abliterated") == known_config("Qwen/Qwen3-8B")
+    assert known_config("Qwen/Qwen3.5-4B-Base") == known_config("Qwen/Qwen3.5-4B")
+    assert known_config("somebody/Qwen2.5-7B-chat") is not None
+    assert known_config("somebody/nothing-base") is None
+
+
+def test_google_s_trained_4_bit_copies_share_a_scale_among_32_numbers() -> None:
+    config = known_config("google/gemma-4-E4B-it-qat-w4a16-ct")
+    assert config is not None
+    assert config["quantization_config"]["group_size"] == 32
+
+
+def test_awq_of_a_hybrid_with_experts_leaves_its_recurrent_layers_in_16_bits() -> None:
+    config = known_config("cyankiwi/Qwen3.5-122B-A10B-AWQ-4bit")
+    assert config is not None
+    on_two = PlanRequest(44.4, tensor_parallel_size=2)
+    # Printed: 36.73 GiB.
+    assert make_plan(model_of(config), on_two).weights.gib == pytest.approx(36.73, rel=0.01)

@@ -48,6 +48,17 @@ BILLIONS = {
     "CohereLabs/c4ai-command-a-03-2025": 111.06,
     "google/gemma-7b-it": 8.54,
     "google/gemma-2b-it": 2.51,
+    "Qwen/Qwen1.5-MoE-A2.7B-Chat": 14.32,
+    "Qwen/Qwen2-57B-A14B-Instruct": 57.41,
+    "Qwen/Qwen2-VL-2B-Instruct": 2.21,
+    "allenai/OLMoE-1B-7B-0924-Instruct": 6.92,
+    "deepseek-ai/deepseek-llm-7b-chat": 6.91,
+    "facebook/opt-1.3b": 1.316,
+    "facebook/opt-6.7b": 6.66,
+    "facebook/opt-13b": 12.85,
+    "llava-hf/llava-1.5-7b-hf": 7.06,
+    "llava-hf/llava-v1.6-mistral-7b-hf": 7.57,
+    "microsoft/phi-2": 2.78,
 }
 BYTES_A_NUMBER = 2
 
