@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a start takes beside weights, activation and KV cache: contexts and CUDA graphs.
+"""What a start takes beside weights, activation, graphs and KV cache: contexts and leftovers.
 
 The constants are fitted to what vLLM printed in published logs of 0.6.5..0.29 (Llama 3 and 3.1,
 Qwen 2.5 and 3, Phi-4, Mistral Small; V100, A100, H100), each with the error that they show there.
@@ -32,7 +32,7 @@ eager mode on an RTX 3090 (0.29), and 2.3 more than a warm one in another's note
 PINNED_GIB, PINNED_ERROR_GIB = 0.25, 0.75
 
 UNIFIED_GIB = 1.6
-UNIFIED_ERROR_GIB = 4.5
+UNIFIED_ERROR_GIB = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ def _collectives(device: Device, version: Version) -> tuple[float, float]:
     if version.release >= LEAN_SAMPLER:
         if linked:
             return (1.5 if version.release >= FEWER_BUFFERS else 2.1), 0.8
-        return (1.1 if version.release >= FEWER_BUFFERS else 0.6), 0.6
+        return (0.9 if version.release >= FEWER_BUFFERS else 0.3), 0.6
     if version.release >= HYBRID_POOL:
-        return (0.8, 0.7) if linked else (0.55, 0.5)
+        return (0.8, 0.7) if linked else (0.3, 0.5)
     return (1.4, 0.8) if linked else (0.3, 0.5)
 
 
@@ -102,17 +102,3 @@ def host_share(request: Device) -> Term | None:
     if not request.shares_host_memory:
         return None
     return Term(UNIFIED_GIB, UNIFIED_ERROR_GIB, "page cache and others in the host's memory")
-
-
-def cuda_graphs(sequences: int, *, states: bool, new_runner: bool, enforce_eager: bool) -> Term:
-    """Return what captured graphs take; vLLM captures up to 512 sequences."""
-    if enforce_eager:
-        return Term(0.0, 0.0, "none: enforce_eager")
-    sizes = min(sequences, 512) / 512
-    if states:
-        gib = 0.25 + 1.2 * sizes
-    elif new_runner:
-        gib = 0.2 + 0.2 * sizes
-    else:
-        gib = 0.2 + 0.6 * sizes
-    return Term(gib, 0.3, f"captured for up to {min(sequences, 512)} sequences")

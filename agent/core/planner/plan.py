@@ -20,7 +20,6 @@ from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import (
     Term,
-    cuda_graphs,
     host_share,
     left_behind,
     non_torch,
@@ -29,8 +28,9 @@ from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import doubt_of, refusal_of
 from agent.core.planner.terms.activation import activation
+from agent.core.planner.terms.graphs import cuda_graphs
 from agent.core.planner.terms.kernels import kernels_of
-from agent.core.planner.terms.runner import has_states, runs_new_runner, steps_in_flight
+from agent.core.planner.terms.runner import has_states, steps_in_flight
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -57,13 +57,18 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     known, when = request.measured, request.measured.when
     weights = _measured(known.weights_gib, when) or weights_of(whole, request)
     tp = request.tensor_parallel_size
-    peak = _measured(known.activation_gib, when) or activation(model, batch, version, tp, length)
+    peak = _measured(known.activation_gib, when) or activation(
+        model, batch, version, tp, length, spread=asked.whole_experts
+    )
     contexts = _measured(known.non_torch_gib, when) or _contexts(model, request)
     graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(
+        model,
         batch.sequences,
-        states=has_states(model),
-        new_runner=runs_new_runner(model, version),
+        version,
         enforce_eager=request.enforce_eager or model.encoder_only,
+        stages=request.pipeline_parallel_size,
+        asked=asked.captured,
+        spread=asked.whole_experts,
     )
     steps = steps_in_flight(
         model, version, request.pipeline_parallel_size, overlapped=asked.overlapped

@@ -10,6 +10,13 @@ from agent.core.engine.defaults import NEWEST, Release, release_or_newest, utili
 GRAPHS_INSIDE = (0, 20)
 """From here CUDA graphs are estimated and kept inside gpu_memory_utilization."""
 
+FLASHINFER_SAMPLES = ((0, 10), (0, 11))
+"""Between these vLLM samples with FlashInfer's kernel where that is installed, which sorts nothing;
+before and after, only when asked to."""
+
+DECODES_IN_GRAPHS = (0, 11)
+"""From here batches that only decode have graphs of their own (FULL_AND_PIECEWISE)."""
+
 LEAN_SAMPLER = (0, 17)
 """From here the sampler's warm-up takes two fifths of what it took."""
 

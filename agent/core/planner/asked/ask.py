@@ -32,6 +32,9 @@ class Asked:
     cpu_offload_gib: float = 0.0
     block_tokens: int | None = None
     gpu_blocks: int | None = None
+    captured: tuple[int, ...] | None = None
+    """Batch sizes that CUDA graphs are captured for; None for vLLM's own."""
+
     draft_layers: tuple[Layer, ...] = ()
     """They keep a cache beside the model's own."""
 

@@ -34,6 +34,7 @@ READ = frozenset(
         *("lora_dtype", "max_cpu_loras", "language_model_only", "limit_mm_per_prompt"),
         *("cpu_offload_gb", "kv_offloading_size", "enable_sleep_mode", "mm_ipc_gpu_memory_gb"),
         *("compilation_config", "async_scheduling"),
+        "max_cudagraph_capture_size",
     }
 )
 """Options that the plan reads itself."""
@@ -102,7 +103,6 @@ MOVES_A_LITTLE: Mapping[str, float] = MappingProxyType(
         "mm_processor_kwargs": 1.0,
         "moe_backend": 1.0,
         "cudagraph_capture_sizes": 0.5,
-        "max_cudagraph_capture_size": 0.5,
         "optimization_level": 0.5,
         "performance_mode": 0.5,
         "skip_mm_profiling": 1.0,

@@ -20,6 +20,7 @@ from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
 from agent.core.planner.question import PlanRequest
+from agent.core.planner.terms.graphs import sizes_up_to
 
 MOST_SHARE = 1.0
 WITHOUT_ENCODER = (0, 16)
@@ -113,6 +114,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         cpu_offload_gib=picture.real("cpu_offload_gb") or 0.0,
         block_tokens=picture.whole("block_size"),
         gpu_blocks=picture.whole("num_gpu_blocks_override"),
+        captured=_captured(picture),
         overlapped=picture.switch("async_scheduling") is not False,
         beside=(*_beside(picture, model, request), *small_moves(picture)),
         host=tuple(_host(picture, split.gpus)),
@@ -128,6 +130,15 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
 def _without_graphs(picture: Picture) -> bool:
     mode = str(picture.table("compilation_config").get("cudagraph_mode", "")).upper()
     return bool(picture.switch("enforce_eager")) or mode in ("NONE", "0")
+
+
+def _captured(picture: Picture) -> tuple[int, ...] | None:
+    table = picture.table("compilation_config")
+    sizes = table.get("cudagraph_capture_sizes")
+    if isinstance(sizes, list):
+        return tuple(size for size in sizes if isinstance(size, int))
+    most = picture.whole("max_cudagraph_capture_size") or table.get("max_cudagraph_capture_size")
+    return sizes_up_to(most) if isinstance(most, int) else None
 
 
 def _is_text_only(picture: Picture, model: Model, request: PlanRequest) -> bool:

@@ -53,6 +53,20 @@ def term(plan: Plan, name: str) -> float:
     return next(item.term.gib for item in plan.request.asked.beside if item.name == name)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--max-cudagraph-capture-size 4",
+        """--compilation-config '{"max_cudagraph_capture_size": 4}'""",
+        """--compilation-config '{"cudagraph_capture_sizes": [1, 2, 4]}'""",
+    ],
+)
+def test_fewer_captured_sizes_leave_more_for_the_cache(line: str) -> None:
+    few = plan(line)
+    assert few.cuda_graphs.how.startswith("6 graphs")
+    assert few.available_kv_gib > plan("").available_kv_gib + 0.3
+
+
 def test_the_same_option_in_any_spelling_makes_the_same_plan() -> None:
     one = plan("--tensor-parallel-size 2 --max-model-len 32768 --kv-cache-dtype fp8")
     assert plan("-tp=2 --max_model_len 32K --kv_cache_dtype=fp8") == one
