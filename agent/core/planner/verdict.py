@@ -17,6 +17,10 @@ from agent.core.planner.versions import REFUSES_TOO_MANY_STATES
 DRIVER_GIB = 0.45
 """What the driver and a context hold of a card before vLLM's check of the free memory."""
 
+LATER_GIB = 0.6
+"""What a start takes beyond its share once the KV cache stands, and what a neighbour on the card
+may grow by: an L4 shared with another server ran out 0.5 GiB below what was free (0.28)."""
+
 HOST_GIB = 8.0
 """What the host itself holds of unified memory before a start."""
 
@@ -84,7 +88,7 @@ def _never_measured(plan: Plan) -> Verdict | None:
 def _weights_too_heavy(plan: Plan) -> Verdict | None:
     told = plan.request.free_gib
     most = plan.request.gpu_memory_gib if told is None else told
-    if plan.weights.gib - plan.weights.error_gib <= most:
+    if plan.lightest_gib <= most:
         return None
     return Fit.DOES_NOT_FIT, (
         f"the weights take {plan.weights.gib:.2f} GiB, the card has {free_gib(plan):.2f} GiB to "
@@ -168,7 +172,8 @@ def _others_count(plan: Plan) -> Verdict | None:
 
 
 def _not_free(plan: Plan) -> Verdict | None:
-    if plan.budget_gib <= free_gib(plan):
+    told = plan.request.free_gib is not None
+    if plan.budget_gib + (LATER_GIB if told else 0.0) <= free_gib(plan):
         return None
     return Fit.TIGHT, (
         f"utilization {plan.request.utilization:g} asks for {plan.budget_gib:.2f} GiB, about "

@@ -27,6 +27,13 @@ MXFP4_UNSURE = 0.025
 ROUNDING_GIB = 0.03
 """What scales, biases and the allocator's blocks add, which shows in small models."""
 
+COUNT_SHARE, SPLIT_SHARE, NAME_SHARE = 0.006, 0.006, 0.01
+"""How far a count may be off; what padding and copies add where GPUs share, and what a format adds
+that only a name tells."""
+
+ENCODER_GIB = 0.15
+"""The same for what encoders have beside their layers."""
+
 MULTIMODAL_ROPE = (
     "Qwen2VL",
     "Qwen2_5_VL",
@@ -69,7 +76,9 @@ def counted(
     parts = _parts(model, chosen, tensor_parallel_size, stages, kernels.hidden_step)
     gib = _gib(parts)
     words = ", ".join(f"{name} {size:.2f}" for name, size in parts if size > 0.005)
-    error = 0.02 * gib + ROUNDING_GIB + (0.3 if model.encodes else 0.0)
+    share = COUNT_SHARE + (SPLIT_SHARE if tensor_parallel_size > 1 else 0.0)
+    share += NAME_SHARE if model.quantization_config.get("by_name") else 0.0
+    error = share * gib + ROUNDING_GIB + (ENCODER_GIB if model.encodes else 0.0)
     name = chosen.name
     if chosen.at_most is not None:
         heavy = replace(chosen, plain=chosen.at_most, at_most=None)

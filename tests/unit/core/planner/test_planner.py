@@ -18,7 +18,7 @@ from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
 from agent.core.planner.weights import counted
 from agent.host.models.known import known_models
-from tests.given.planner_rows import Row, bars, error, rows, strangers, unseen
+from tests.given.published.rows import Row, bars, error, rows, strangers, third, unseen
 
 ROWS = rows()
 NAMES = [f"{row.model.rpartition('/')[2]}-{i}" for i, row in enumerate(ROWS)]
@@ -50,7 +50,7 @@ def test_a_start_that_succeeded_is_never_refused(row: Row) -> None:
     assert row.plan().verdict is not Fit.DOES_NOT_FIT
 
 
-OTHERS = [*strangers(), *(row for row in unseen() if row.config is not None)]
+OTHERS = [row for row in (*strangers(), *unseen(), *third(closed=False)) if row.config is not None]
 CONFOUNDED = {"vllm-project/vllm#18124"}
 """Starts that failed for what the arithmetic cannot see: this one shared its card, it seems."""
 
