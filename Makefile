@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SETUP := tests/rig/setup
 PYTEST := .venv/bin/pytest
+# Booted machines mostly wait; more than two of them at once need more memory than 16 GiB.
+MACHINES := --numprocesses=2 --dist=loadfile
 
 .PHONY: help setup demo pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb apt-repo site clean
 
@@ -18,7 +20,7 @@ demo: ## the main job from a .deb to a served model, on this machine, in a conta
 test: ## all tests, as CI runs them
 	@$(SETUP) all
 	$(PYTEST) --numprocesses=logical tests/unit tests/project
-	$(PYTEST) tests/container tests/vllm tests/gpu tests/browser
+	$(PYTEST) $(MACHINES) tests/vllm tests/container tests/gpu tests/browser
 
 test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	@$(SETUP) venv
@@ -26,7 +28,7 @@ test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 
 test-container: ## tests on booted Debian machines: minutes, root
 	@$(SETUP) venv bookworm trixie podman vllm upgrades-bookworm upgrades-trixie
-	$(PYTEST) tests/container
+	$(PYTEST) $(MACHINES) tests/container
 
 test-browser: ## the status page in a real Chromium: half a minute
 	@$(SETUP) apt venv
