@@ -24,10 +24,12 @@ order is part of the meaning:
 4. ``leftovers.reap``: what is left of the last run is killed, as it holds memory, ports and files
    that the next start, and a fetch, want.
 5. ``fetching.go_on``: what is missing of a model is fetched, or its fetch is watched.
-6. ``lifecycle.start_what_may``: what is due and passes every gate is started. It comes last of
+6. ``together.keep_together``: of a service that several hosts serve, what runs in another
+   generation than theirs is ended. It comes after all that may end a rank here.
+7. ``lifecycle.start_what_may``: what is due and passes every gate is started. It comes last of
    those that prepare a start, so that one decision can take all steps, and it looks at all
    services together, so that two of them never start on one card at the same time.
-7. ``lifecycle.stop_what_must_not_come_back``: a dead unit that now waits or is held is stopped, or
+8. ``lifecycle.stop_what_must_not_come_back``: a dead unit that now waits or is held is stopped, or
    systemd's own Restart= would bring it back meanwhile. Only the outcome of all other passes tells
    which units those are.
 
@@ -43,6 +45,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from agent.core.cluster.group import PeerAnswered
 from agent.core.judges.alive import liveness, verification
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.cards import xids
@@ -138,9 +141,18 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
     planning.plan_and_learn(turn)
     leftovers.reap(turn)
     fetching.go_on(turn)
+    _keep_together(turn)
     lifecycle.start_what_may(turn)
     lifecycle.stop_what_must_not_come_back(turn)
     return turn.decision()
+
+
+def _keep_together(turn: Turn) -> None:
+    groups = any(s.group is not None for s in turn.services.values())
+    if groups or any(p.settings.cluster is not None for p in turn.policy.services.values()):
+        from agent.core.judges.group import together  # for who serves with other hosts: memory
+
+        together.keep_together(turn)
 
 
 def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) -> ServiceState:
@@ -160,6 +172,10 @@ def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) ->
             return s
         case PortSeen():
             return port.on_port(turn, s, observation)
+        case PeerAnswered():
+            from agent.core.judges.group import peers  # as above
+
+            return peers.on_answered(turn, s, observation)
     if observation.invocation_id != s.invocation_id:
         return s  # stale news of an earlier run
     match observation:

@@ -27,6 +27,7 @@ from agent.core.view.asked import (
     view_of_restart,
     wall,
 )
+from agent.core.view.cluster import view_of_cluster
 from agent.core.view.gpus import GpusView, view_of_gpus
 from agent.core.view.host import HostView
 from agent.core.view.snapshot import (
@@ -96,6 +97,10 @@ class Publisher:
         """Show what this returns of the host, called from any thread with the agent time."""
         self._host = view
 
+    def forget_source(self, health: SourceHealth) -> None:
+        """Show this source no longer."""
+        self._health = [h for h in self._health if h is not health]
+
     def forget_health(self, service: str) -> None:
         """Show the service's sources no longer."""
         self._health = [h for h in self._health if h.name.partition(":")[2] != service]
@@ -142,6 +147,10 @@ class Publisher:
         lines = self._lines.get(s.name, NO_LINES)
         try:
             view = replace(_service(s, policy, lines, ahead), paused=paused)
+            if s.group is not None:
+                state = self.latest[0]
+                cluster = view_of_cluster(s, policy, s.pause or state.pause, self._clock(), ahead)
+                view = replace(view, cluster=cluster)
         # One service that cannot be shown must not hide the others.
         except Exception as error:  # noqa: BLE001
             self.unshown = {**self.unshown, s.name: place_of(error)}

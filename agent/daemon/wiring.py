@@ -40,6 +40,7 @@ from agent.daemon.fetch_threads import Fetches
 from agent.daemon.host_threads import watch_host
 from agent.daemon.log import log
 from agent.daemon.loop import Loop, Message, Quit, Reload
+from agent.daemon.peer_threads import PeerThreads
 from agent.daemon.people import People
 from agent.daemon.places import Places
 from agent.daemon.publisher import Publisher, Unshown
@@ -86,6 +87,7 @@ class Daemon:
     gpu_source: GpuSource = field(init=False)
     gpu_thread: SourceThread = field(init=False)
     people: People = field(init=False)
+    peers: PeerThreads = field(init=False)
     services: dict[str, ServiceThreads] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Daemon:
         self.kernel_thread = SourceThread(self.kernel_source, self.clock)
         self.publisher.watch_health(self.kernel_thread.health)
         self.kernel_thread.start()
+        self.peers = PeerThreads(self.publisher, emit, self.clock)
         self.people = People(self.places.runtime, self.recorder.health, emit, self.clock)
         files = DriverFiles(self.places.driver)
         self.gpu_source = GpuSource(Nvml(), files, emit, self.clock)
@@ -129,6 +132,7 @@ class Daemon:
     def publish(self, state: HostState, policy: HostPolicy, mistakes: tuple[str, ...]) -> Unshown:
         """Show the state; a new phase changes what services and GPUs are asked."""
         self.past.take(state, self.clock())
+        self.peers.follow(policy)
         if self.publisher.publish(state, policy, mistakes):
             for threads in self.services.values():
                 threads.api.wake()
@@ -185,6 +189,7 @@ class Daemon:
             thread.ask_to_stop()
         self.gpu_lane.close()
         self.people.close()
+        self.peers.close()
         for name, threads in self.services.items():
             threads.close(JOIN_SECONDS)
             self.fetches.close(name)
@@ -213,7 +218,7 @@ class Daemon:
     def _watched(self, name: str) -> Watched | None:
         state, policy = self.publisher.latest
         s = state.services.get(name)
-        if s is None or not s.invocation_id or s.running is None:
+        if s is None or not s.invocation_id or s.running is None or s.running.headless:
             return None
         seconds = policy.services[name].recovery.poll_seconds if name in policy.services else 5.0
         return Watched(s.phase, s.invocation_id, s.running, seconds)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How right the log reader is on texts whose class a person said before it was asked.
 
-The files held-out-*.tsv hold texts that were new in vLLM 0.32 and 0.33 (the fourth: of all
-releases, each with its own), labelled blind, each with the classes that are right for it. The
-reader's rules were frozen before each was labelled; what was right at first sight is written in its
-first line. Rules were mended since, so the figure that is measured today is no longer one of unseen
-texts.
+The files held-out-*.tsv hold texts that were new in vLLM 0.32 and 0.33 (the fourth
+and the fifth: of all releases, each with its own), labelled blind, each with the classes that are
+right for it. The reader's rules were frozen before each was labelled; what was right at first sight
+is written in its first line. Rules were mended since, so the figure that is measured today is no
+longer one of unseen texts.
 """
 
 from __future__ import annotations

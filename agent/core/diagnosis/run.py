@@ -96,6 +96,8 @@ class Run:
         if not self.stopping:
             thrown = self.tracebacks.take(line, matches, ready=self.ready)
         placed = self._place(line, thrown)
+        if thrown is not None:  # an exception may quote words of progress: it is none
+            matches = tuple(m for m in matches if m.signature.kind not in _SIGNS_OF_LIFE)
         kinds = {match.signature.kind for match in matches}
         if SignatureKind.NOISE in kinds:
             return False

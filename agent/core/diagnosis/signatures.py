@@ -18,6 +18,8 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.stages.stage import Stage
 
 _WORD = re.compile(r"\w+")
+_GUESSES = re.compile(r"\b(?:common|possible|potential|likely) (?:causes|reasons)\b")
+"""Behind it stands what might have been the cause, not what was."""
 
 
 class SignatureKind(StrEnum):
@@ -182,6 +184,8 @@ class SignatureSet:
             if found is not None:
                 captures = found.groupdict()
                 matches.append(Match(candidates[order], captures, found.start(), found.end()))
+        if matches and (guesses := _GUESSES.search(text)) is not None:
+            matches = [match for match in matches if match.start < guesses.start()]
         return tuple(matches)
 
     def find_in_access_line(self, text: str) -> tuple[Match, ...]:

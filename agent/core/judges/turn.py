@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from agent.core.hub.cache import always_online
@@ -74,11 +74,13 @@ class Turn:
         del self._services[name]
 
     def pause_of(self, s: ServiceState) -> Pause | None:
-        """Return the pause that the service is in, its own or the host's, None where it is in none.
+        """Return the pause that the service is in, None where it is in none.
 
-        Of two the one that ends later counts.
+        Its own, the host's, or that of another host whose ranks serve with it: of two the one that
+        ends later counts.
         """
-        pauses = [p for p in (s.pause, self.pause) if p is not None and self.at < p.until]
+        every = (s.pause, self.pause, *_pauses_elsewhere(s))
+        pauses = [p for p in every if p is not None and self.at < p.until]
         return max(pauses, key=lambda p: p.until, default=None)
 
     def leave_alone(self, s: ServiceState, what: str, why: str) -> ServiceState:
@@ -169,6 +171,16 @@ class Turn:
         """Return the number of the next action; it names the action in what comes of it."""
         action_id, self._next_action_id = self._next_action_id, self._next_action_id + 1
         return action_id
+
+
+def _pauses_elsewhere(s: ServiceState) -> Iterator[Pause]:
+    """Yield the pauses of the other hosts of its group: without their ranks nothing can be done."""
+    if s.group is None:
+        return
+    for seen in s.group.live.peers.values():
+        if seen.member is not None and seen.member.paused_by:
+            until = seen.at + seen.member.paused_seconds
+            yield Pause(seen.at, until, f"{seen.member.paused_by} on {seen.member.host}")
 
 
 def notes_of(s: ServiceState) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def _without_change(case: Case) -> Remedy:
         case AtLast.MEMORY_MAY_COME_FREE:
             unused = _unused(case)
             return Retry(f"no change within the limits helps, but the memory may come free{unused}")
-        case AtLast.FETCH_AGAIN:
+        case AtLast.FETCH_AGAIN if not case.beyond_settings:
             return _fetch_once(case)
         case AtLast.TRY_UNTIL_IT_WORKS:
             why = f"it is tried until it works. {_advice(case)}"
@@ -112,7 +112,7 @@ def _without_change(case: Case) -> Remedy:
         case AtLast.SERVE_ON if case.served:
             why = "it served until it met this, and may until it meets it again"
             return Retry(f"{why}. {_advice(case)}")
-        case AtLast.SERVE_ON | None:
+        case AtLast.FETCH_AGAIN | AtLast.SERVE_ON | None:
             return _as_its_kind_asks(case)
 
 

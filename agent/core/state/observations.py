@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.core.cluster.group import PeerAnswered
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import Diagnosis, Progress
 from agent.core.doctor.finding import Finding
@@ -294,5 +295,6 @@ ServiceObservation = (
     | PortSeen
     | CacheSeen
     | FetchSeen
+    | PeerAnswered
 )
 Observation = HostObservation | ServiceObservation

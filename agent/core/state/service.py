@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from agent.core.cluster.group import Group
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import Progress
 from agent.core.engine.metrics import Counters
@@ -246,6 +247,9 @@ class ServiceState:
     phase_seconds: Mapping[Phase, float] = field(default_factory=dict)
     last_down_at: float = 0.0
     fetch: FetchState = NO_FETCH
+    group: Group | None = None
+    """The own part among the hosts that serve it together; None where this one serves it alone."""
+
     live: Live = field(default_factory=Live)
 
     @property

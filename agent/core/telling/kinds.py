@@ -50,6 +50,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "power-degraded": Kind(W),
         "power-yielded": Kind(W),
         "hang-detection": Kind(W, "whether a hang would be seen has changed: `llmagent status`"),
+        "generation": Kind(W, "all ranks of a group of hosts start anew: `llmagent why` says why"),
+        "peer-away": Kind(W, "the llmagent of another host does not answer: `llmagent status`"),
+        "peer-back": Kind(I, "the llmagent of another host answers again"),
         "restart-planned": Kind(I),
         "restart": Kind(I),
         "paused": Kind(I),
@@ -78,7 +81,8 @@ OF_AN_INCIDENT = frozenset(
 """Kinds that `agent.core.telling.incidents` makes one story of."""
 
 NOT_TOLD = frozenset(
-    {"adopted", "configured", "decided", "driver", "ended", "evidence", "found", "gpu-new"}
+    {"adopted", "configured", "decided", "driver", "ended", "evidence", "follow", "found"}
+    | {"gpu-new"}
     | {"linked", "plan", "power", "power-drift", "power-lowered", "power-raised", "ready"}
     | {"pruned", "reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}
 )

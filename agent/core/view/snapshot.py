@@ -18,6 +18,7 @@ from agent.core.codec import encode
 from agent.core.doctor.finding import Finding
 from agent.core.engine.metrics import Counters
 from agent.core.verify.check import Check
+from agent.core.view.cluster import ClusterView
 from agent.core.view.gpus import GpusView, gpus_to_json
 from agent.core.view.host import HostView
 from agent.core.view.starting import StageView
@@ -208,6 +209,9 @@ class ServiceView:
 
     planned_restart: AskedView | None = None
     drain: AskedView | None = None
+    cluster: ClusterView | None = None
+    """None of a service that one host serves."""
+
     hang_detection_off: str = ""
     """Why a hang of the engine could not be seen now, "" while it could."""
 

@@ -49,6 +49,7 @@ class Exporter:
         Raises AgentError when the address cannot be had, ConfigError when the web config file or
         one of its files is wrong.
         """
+        self._snapshot = snapshot
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(SnapshotCollector(snapshot))
         ProcessCollector(registry=self._registry)
@@ -95,6 +96,11 @@ class Exporter:
         match request.path:
             case "/metrics":
                 return self._metrics(request)
+            case "/cluster.json":
+                from agent.daemon.exporter.cluster import cluster_document  # memory
+
+                document = cluster_document(self._snapshot())
+                return Response(HTTPStatus.OK, "application/json", document)
             case "/":
                 return Response(HTTPStatus.OK, "text/html; charset=utf-8", _LANDING)
             case _:

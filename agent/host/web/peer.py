@@ -25,6 +25,9 @@ from agent.host.web.opener import opener_without_redirects
 LONGEST_ANSWER = 4 << 20
 """Bytes; a status of eight GPUs and three services has 60 KiB."""
 
+LONGEST_WORD = 256 << 10
+"""Bytes; what a host says of its rank of one service has about 2 KiB."""
+
 LONGEST_SENTENCE = 200
 NO_AGENT = "answers, but not as llmagent does"
 
@@ -72,17 +75,26 @@ class Asker:
 
         `seconds` bounds each step of the call, not the whole. Raises PeerError.
         """
-        asked = Request(f"{address}/status.json", headers=dict(self._headers))  # noqa: S310
+        document = self._document(f"{address}/status.json", seconds, LONGEST_ANSWER)
+        document.pop("needs", None)  # of the page alone; who shows a status finds them itself
+        return document
+
+    def cluster(self, address: str, seconds: float) -> dict[str, Any]:
+        """Return the /cluster.json of the agent there, as `status` does its status."""
+        return self._document(f"{address}/cluster.json", seconds, LONGEST_WORD)
+
+    def _document(self, url: str, seconds: float, most: int) -> dict[str, Any]:
+        asked = Request(url, headers=dict(self._headers))  # noqa: S310
         try:
             with self._opener.open(asked, timeout=seconds) as answer:
-                body = answer.read(LONGEST_ANSWER + 1)
+                body = answer.read(most + 1)
         except HTTPError as error:
             raise PeerError(_of_status(error.code)) from error
         except URLError as error:
             raise PeerError(_words(error.reason)) from error
         except (OSError, HTTPException, ValueError) as error:
             raise PeerError(_words(error)) from error
-        if len(body) > LONGEST_ANSWER:
+        if len(body) > most:
             raise PeerError("answers with more than a status has")
         try:
             document = plain_values(json.loads(body))
@@ -90,7 +102,6 @@ class Asker:
             raise PeerError(NO_AGENT) from error
         if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
             raise PeerError(NO_AGENT)
-        document.pop("needs", None)  # of the page alone; who shows a status finds them itself
         return document
 
 

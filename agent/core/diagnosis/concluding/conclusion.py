@@ -49,6 +49,9 @@ _NOT_FETCHED = frozenset(
 )
 """What vLLM says of a model whose files it could not fetch, as of one that is not there."""
 
+_SAID_OF_FILES = frozenset({FailureClass.WEIGHTS_MISMATCH, FailureClass.TOKENIZER_MISSING})
+"""What an exception of vLLM's own may be where it reads files that are whole."""
+
 _HUB_AWAY = frozenset({FailureClass.HUB_UNREACHABLE, FailureClass.HUB_RATE_LIMIT})
 
 _DEGRADING = frozenset({FailureClass.CHAT_TEMPLATE_MISSING, FailureClass.OOM_WAKE_UP})
@@ -126,7 +129,7 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     if group_of(cause.failure) is Group.MEMORY and run.phase_line:
         evidence.append(run.phase_line)
     evidence += [f.line for f in findings]
-    settled = Settled(cause.failure)
+    settled = Settled(cause.failure, beyond_settings=_names_no_file(cause))
     if group_of(cause.failure) is Group.MEMORY:
         settled = settle(cause, run.findings, run.book.facts())
     failure = settled.failure
@@ -144,6 +147,15 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
         settled.guessed,
         settled.beyond_settings,
     )
+
+
+def _names_no_file(cause: FailureLine) -> bool:
+    """Tell whether nothing but the place of an exception speaks of the model's files.
+
+    What is thrown where they are read is vLLM's own fault as often: fetching them cures nothing.
+    """
+    placed = cause.placed if cause.by_place else None
+    return placed is not None and not placed.by_words and cause.failure in _SAID_OF_FILES
 
 
 def _died(findings: list[FailureLine]) -> bool:

@@ -17,6 +17,12 @@ _ASKED = re.compile(
     r"(?:the |it to )?[`'\"]?([a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6})\b"
 )
 _NAME = re.compile(r"(?<![\w|/.-])[a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6}\b(?![(/.|])")
+_REASON = re.compile(
+    r"\s{0,8}(?:(?:\w{1,60}\.){0,8}\w{1,60}(?:Error|Exception)|Value error|Assertion failed)[:,] "
+    r"(?!assert )(\S[^{}<>]{4,200})"
+)
+"""What an exception says, up to where it prints data."""
+
 _NO_OPTION = re.compile(r"^(?:input_value|input_type|value_error|assertion_error|self_instance)$")
 
 
@@ -31,7 +37,10 @@ def options_named(words: str) -> tuple[str, ...]:
 
 def what_to_do(failure: FailureClass, words: str) -> str:
     """Return the advice of a class; of a refused value with the names of what to correct."""
-    names = options_named(words) if failure is FailureClass.BAD_ARG_VALUE else ()
-    return (
-        f"Correct what the line names: {', '.join(names)}." if names else advice_for_class(failure)
-    )
+    if failure is not FailureClass.BAD_ARG_VALUE:
+        return advice_for_class(failure)
+    if names := options_named(words):
+        return f"Correct what the line names: {', '.join(names)}."
+    said = _REASON.match(words.partition(" [type=")[0])
+    reason = "" if said is None else said.group(1).strip().rstrip(".")
+    return f"Correct what it refuses: {reason}." if reason else advice_for_class(failure)

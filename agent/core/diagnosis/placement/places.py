@@ -57,6 +57,9 @@ class PlaceRule:
     thrower: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     words: re.Pattern[str] | None = None
+    functions: re.Pattern[str] | None = None
+    """The whole name of the function that threw, of a rule with words."""
+
     by_exception: Mapping[str, FailureClass] = field(default_factory=dict)
     """The class by the exception's own name; it goes before `by_phase`."""
 
@@ -134,6 +137,8 @@ class Places:
             if rule.modules and not any(f.startswith(rule.modules) for f in frames):
                 continue
             if rule.thrower and not any(_is_in(innermost, module) for module in rule.thrower):
+                continue
+            if rule.functions and not rule.functions.fullmatch(innermost.rpartition(":")[2]):
                 continue
             if rule.phases and phase not in rule.phases:
                 continue
@@ -216,7 +221,7 @@ class PlaceError(ValueError):
 
 _KEYS = frozenset(
     {"id", "what", "class", "modules", "thrower", "names", "words", "by_exception", "by_phase"}
-    | {"phases", "transparent", "advice", "switches", "example"}
+    | {"functions", "phases", "transparent", "advice", "switches", "example"}
 )
 
 
@@ -230,6 +235,7 @@ def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object
         if unknown := set(table) - _KEYS:
             raise PlaceError(f"unknown keys {sorted(unknown)}")
         words, failure = table.get("words"), table.get("class")
+        functions = table.get("functions")
         shared = table.get("by_exception", {})
         if isinstance(shared, str):
             shared = exceptions[shared]
@@ -241,6 +247,7 @@ def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object
             thrower=_texts(table, "thrower"),
             names=_texts(table, "names"),
             words=None if words is None else compile_pattern(str(words)),
+            functions=None if functions is None else compile_pattern(str(functions)),
             by_exception={
                 exception: FailureClass(value)
                 for value, names in _table(shared).items()

@@ -20,6 +20,7 @@ from agent.core.judges.cards import throttle
 from agent.core.judges.recover import rollback
 from agent.core.judges.recover import trials as probing
 from agent.core.judges.turn import Turn
+from agent.core.settings.recovery import Recovery
 from agent.core.state.actions import Canary
 from agent.core.state.observations import ApiSeen, CanaryDone, LogProgress
 from agent.core.state.phases import Phase
@@ -32,6 +33,9 @@ its processors are seen to do nothing."""
 MISSES_WHEN_UNSEEN = 3
 """The same when /metrics was silent too: an overloaded front end answers late, but it answers, so
 each of these requests gets twice the time of the one before."""
+
+RANK_UNSEEN_SECONDS = 30.0
+"""How often an idle engine is asked for one token while a host of its ranks is away."""
 
 STEP_PATIENCE = 5.0
 """An engine with work that computes may give no token for this many times hang_seconds: by default
@@ -196,6 +200,12 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
         return s
     s = gone.on_tick(turn, s)
     match s.phase:
+        case Phase.STARTING if s.running is not None and s.running.headless:
+            from agent.core.judges.alive import follower  # for who has one: memory
+
+            return follower.serves_with_its_head(turn, s)
+        case Phase.SERVING if s.running is not None and s.running.headless:
+            return _settle(turn, s)
         case Phase.STARTING:
             why = startup.stalled(turn, s)
             return kill(turn, s, FailureClass.START_STALLED, why) if why else s
@@ -208,7 +218,7 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
 
 
 def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
-    recovery, live = turn.policy_of(s).recovery, s.live
+    recovery, live = _watchful(turn, s), s.live
     # A canary has its own deadline; one that is lost with its lane is not waited for for ever.
     if live.canary_pending and turn.at - live.canary_at < 2 * live.canary_seconds:
         return s
@@ -224,8 +234,20 @@ def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
     return _ask(turn, s, ())
 
 
-def _watch_engines(turn: Turn, s: ServiceState) -> ServiceState:
+def _watchful(turn: Turn, s: ServiceState) -> Recovery:
+    """Return the limits, with more questions while the llmagent of another rank does not answer.
+
+    Only a request shows then whether that rank lives: nothing else of the engine tells.
+    """
     recovery = turn.policy_of(s).recovery
+    if s.group is None or not s.group.live.misses_somebody(turn.at):
+        return recovery
+    every = min(recovery.canary_every_seconds, RANK_UNSEEN_SECONDS)
+    return replace(recovery, canary_every_seconds=every)
+
+
+def _watch_engines(turn: Turn, s: ServiceState) -> ServiceState:
+    recovery = _watchful(turn, s)
     labels = engines.due(s.live, recovery, turn.at)
     if not labels:
         return s

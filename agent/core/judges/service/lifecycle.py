@@ -107,6 +107,10 @@ def _adopt(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         who = "was started by hand"
     if s.phase is Phase.FETCHING:
         s = fetching.stop_fetch(turn, s)
+    if s.group is not None:
+        from agent.core.judges.group import together  # for who has a group: memory
+
+        s = together.on_adopted(turn, s)
     running = s.running if s.phase in RUNS and s.running else turn.effective(s)
     why = f"{s.name}.service {who} (process {unit.main_pid})"
     if s.phase is not Phase.STARTING:
@@ -237,6 +241,10 @@ def start_what_may(turn: Turn) -> None:
         gate, why = next(closed, (None, ""))
         if gate in CLEARS:
             s = replace(s, live=replace(s.live, clears=True))
+        if not why and s.group is not None:
+            from agent.core.judges.group import together  # for who has a group: memory
+
+            s, why = together.waits_for(turn, s)
         turn.put(_waits(turn, s, why) if why else turn.start(reuse.with_profile(turn, s), s.reason))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.diagnosis.placement.frames import exception_name, is_exception, module_path
-from agent.core.diagnosis.placement.places import PlaceError, rule_from_table
+from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, rule_from_table
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from tests.given.engine_logs import DEATH_AT_START, PROFILING, SIGNATURES, STARTING, diagnose, v1
 
@@ -153,14 +153,16 @@ def test_the_phase_decides_where_the_same_layers_load_and_compute() -> None:
 
 
 @pytest.mark.parametrize("rule", PLACES.rules, ids=[rule.id for rule in PLACES.rules])
-def test_a_place_claims_its_own_examples(rule: object) -> None:
-    for example in rule.examples:  # type: ignore[attr-defined]
-        modules = rule.thrower[:1] or rule.modules[:1]  # type: ignore[attr-defined]
-        frames = modules or ("odd/a.py:f",)
-        phase = rule.phases[0] if rule.phases else None  # type: ignore[attr-defined]
-        found = PLACES.place(example, [f"{frames[0]}:f"] if frames[0] else [], phase)
+def test_a_place_claims_its_own_examples(rule: PlaceRule) -> None:
+    for example in rule.examples:
+        modules = rule.thrower[:1] or rule.modules[:1] or ("odd/a.py:f",)
+        path = modules[0].replace("*", "vllm/models/odd")
+        names = ("f", "get_dummy_data", "load_weights")
+        function = next(n for n in names if not rule.functions or rule.functions.fullmatch(n))
+        phase = rule.phases[0] if rule.phases else None
+        found = PLACES.place(example, [f"{path}:{function}"] if path else [], phase)
         assert found is not None, example
-        assert found.rule == rule.id  # type: ignore[attr-defined]
+        assert found.rule == rule.id
 
 
 def test_a_rule_that_cannot_be_used_is_named() -> None:

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host remembers of its group, and what it has last seen of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from agent.core.cluster.lessons import NO_LESSONS, Lesson
+from agent.core.cluster.member import UNKNOWN, Cause, Generation, Member
+
+FRESH_SECONDS = 10.0
+"""A word that is older says nothing of now; peers are asked every second or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSeen:
+    """What was last heard of one peer. Times are in agent time, 0 for never."""
+
+    member: Member | None = None
+    """Its last word."""
+
+    at: float = 0.0
+    """When that was."""
+
+    changed_at: float = 0.0
+    """Since when its generation and its part in it are as they are."""
+
+    problem: str = ""
+    """Why the last question was not answered, "" when it was."""
+
+    asked_at: float = 0.0
+    engine_open: bool | None = None
+    """Whether its engine took a connection while its agent was away; None: not known."""
+
+    away_told: bool = False
+
+
+NO_PEERS: Mapping[str, PeerSeen] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLive:
+    """What only this process of the agent knows of the group; never stored."""
+
+    since: float = 0.0
+    """Since when the peers are asked."""
+
+    peers: Mapping[str, PeerSeen] = field(default_factory=lambda: NO_PEERS)
+    """By the address of their agents."""
+
+    ready: bool = False
+    """Nothing of this host's own keeps the start back."""
+
+    sees: tuple[int, ...] = ()
+    """The members that are seen ready or running in the own generation."""
+
+    stop_at: float = 0.0
+    """Since when what runs is to end for a later generation."""
+
+    def misses_somebody(self, at: float) -> bool:
+        """Tell whether the last word of a peer is not about now."""
+        return any(at - seen.at > FRESH_SECONDS for seen in self.peers.values())
+
+
+NO_LIVE_GROUP = GroupLive()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The own part in a group, as it is remembered across the agent's death."""
+
+    generation: Generation = UNKNOWN
+    run: Generation | None = None
+    """The generation in which the last run was started, None for a run that nobody agreed on."""
+
+    cause: Cause | None = None
+    """Why the generation began."""
+
+    cause_at: float = 0.0
+    """When that was heard of."""
+
+    lessons: Mapping[str, Lesson] = field(default_factory=lambda: NO_LESSONS)
+
+    live: GroupLive = NO_LIVE_GROUP
+
+    @property
+    def used(self) -> bool:
+        """Whether the own rank was started in this generation: once a generation, and no more."""
+        return self.run == self.generation
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswered:
+    """A peer's agent was asked; `member` is None where it gave no word on this service: `problem`.
+
+    `engine_open` as in PeerSeen.
+    """
+
+    at: float
+    service: str
+    address: str
+    member: Member | None
+    problem: str = ""
+    engine_open: bool | None = None

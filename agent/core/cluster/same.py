@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must be the same on all hosts of a group, or its ranks cannot come together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from agent.core.settings.service import Settings
+
+COMPARED = (
+    *("model", "revision", "tokenizer", "dtype", "quantization", "kv_cache_dtype"),
+    *("max_model_len", "max_num_seqs", "max_num_batched_tokens"),
+    *("gpu_memory_utilization", "kv_cache_memory_bytes"),
+    *("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
+    *("enable_expert_parallel", "enforce_eager", "max_cudagraph_capture_size"),
+    *("enable_prefix_caching", "enable_chunked_prefill", "trust_remote_code"),
+)
+"""Settings of agent.toml; the others are about requests or about the host."""
+
+MEETING = (
+    *("nnodes", "master_addr", "master_port"),
+    *("data_parallel_address", "data_parallel_rpc_port", "data_parallel_hybrid_lb"),
+)
+"""Keys of the cluster's table."""
+
+ENGINES = "VLLM_"
+OF_THE_HOST = frozenset({"VLLM_HOST_IP", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
+
+
+def same_of(settings: Settings, version: str | None) -> Mapping[str, str]:
+    """Return them by name, in words for people; what is left to vLLM is "default".
+
+    Options without a key of their own may hold a secret: of them only a digest leaves the host.
+    """
+    found = {"vLLM": version or ""}
+    for name in COMPARED:
+        found[name] = _shown(getattr(settings, name))
+    if settings.cluster is not None:
+        for name in MEETING:
+            found[name] = _shown(getattr(settings.cluster, name))
+    found["extra_args"] = _digest(settings.extra_args)
+    own = sorted(
+        f"{name}={value}"
+        for name, value in settings.environment.items()
+        if name.startswith(ENGINES) and name not in OF_THE_HOST
+    )
+    found[f"environment {ENGINES}*"] = _digest(own)
+    return found
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "default"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def _digest(words: list[str] | tuple[str, ...]) -> str:
+    if not words:
+        return "none"
+    digest = hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{len(words)} words ({digest})"

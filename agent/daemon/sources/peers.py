@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the agent of one other host of a group how its rank is, in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.core.cluster.group import PeerAnswered
+from agent.core.cluster.member import member_of
+from agent.core.settings.cluster import ClusterSettings
+from agent.daemon.clock import Clock
+from agent.daemon.sources.resting import RestingSource
+from agent.daemon.sources.thread import Emit
+from agent.errors import AgentError
+from agent.host.web.peer import Asker, Credentials, PeerError
+
+ANSWER_SECONDS = 2.0
+"""For each step of a question; the next one comes anyway."""
+
+ASK_SECONDS = 1.0
+SETTLED_SECONDS = 2.0
+"""Between two questions while all serve; well below the ten seconds that a word holds."""
+
+LONGEST_PASSWORD = 4096
+
+
+class PeerSource(RestingSource):
+    """A host that does not answer is a fact that is emitted, and no fault of the source."""
+
+    def __init__(
+        self,
+        service: str,
+        address: str,
+        cluster: ClusterSettings,
+        service_port: int,
+        settled: Callable[[], bool],
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        """`service_port` is where the head takes requests; `settled`: the own rank serves."""
+        super().__init__()
+        self.name = f"peer:{service}:{address.partition('://')[2]}"
+        self._service = service
+        self._address = address
+        self._cluster = cluster
+        self._service_port = service_port
+        self._settled = settled
+        self._emit = emit
+        self._clock = clock
+        self._asker: Asker | None = None
+
+    def look(self) -> None:
+        """Ask once, then rest. Raises AgentError where password or certificates are not there."""
+        asker = self._asker
+        if asker is None:
+            asker = self._asker = Asker(credentials_of(self._cluster))
+        try:
+            document = asker.cluster(self._address, ANSWER_SECONDS)
+            member = member_of(document, self._service)
+            problem = "" if member is not None else f"has no [service.{self._service}.cluster]"
+        except PeerError as error:
+            member, problem = None, str(error)
+        except ValueError as error:
+            member, problem = None, str(error)
+        is_open = None if member is not None else self._engine_is_open()
+        at = self._clock()
+        self._emit(PeerAnswered(at, self._service, self._address, member, problem, is_open))
+        self.rest(SETTLED_SECONDS if self._settled() else ASK_SECONDS)
+
+    def _engine_is_open(self) -> bool | None:
+        """Tell whether the head's engine takes a connection; None where that tells nothing."""
+        cluster = self._cluster
+        if not cluster.headless:
+            return None
+        port = cluster.meeting_port
+        if port is not None:
+            return _opens(cluster.meeting_address, port)
+        # A head that serves for its own host only is closed to all others, alive or not.
+        return True if _opens(cluster.meeting_address, self._service_port) else None
+
+
+def credentials_of(cluster: ClusterSettings) -> Credentials:
+    """Return what proves to the peers who asks. Raises AgentError where it cannot be read."""
+    password = ""
+    if cluster.password_file is not None:
+        try:
+            with Path(cluster.password_file).open() as file:
+                password = file.read(LONGEST_PASSWORD).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise AgentError(f"{cluster.password_file} cannot be read: {error}") from error
+    ca_file = None if cluster.ca_file is None else Path(cluster.ca_file)
+    return Credentials(cluster.user, password, ca_file)
+
+
+def _opens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a function is for tells whose fault its exception is: a setting, a file or vLLM itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.cli.diagnose import remedy_of
+from agent.core.diagnosis.placement.places import PlaceError, rule_from_table
+from agent.core.failures.classes import EnginePhase, FailureClass
+from tests.given.engine_logs import DEATH_AT_START, SIGNATURES, STARTING, diagnose, v1
+
+F = FailureClass
+PLACES = SIGNATURES.places
+SITE = "/opt/vllm/lib/python3.12/site-packages"
+MODEL = "vllm/model_executor/models/odd.py"
+
+
+def start_that_ended(*frames: str, exception: str) -> str:
+    """Return a start that an exception ended, thrown by the last frame."""
+    lines = ["EngineCore failed to start.", "Traceback (most recent call last):"]
+    for frame in frames:
+        path, _, function = frame.partition(":")
+        lines += [f'  File "{SITE}/{path}", line 7, in {function}', "    odd = call(self)"]
+    return f"{STARTING}\n{v1(chr(10).join([*lines, exception]), level='ERROR')}{DEATH_AT_START}"
+
+
+@pytest.mark.parametrize(
+    ("frame", "exception"),
+    [
+        (f"{MODEL}:get_placeholder_str", "ValueError: Only odd media are supported"),
+        (f"{MODEL}:image_replacement", "AssertionError: odd grid"),
+        (f"{MODEL}:_parse_and_validate_video_input", "ValueError: odd frames without times"),
+        ("vllm/tokenizers/odd_encoding.py:render_message", "ValueError: role 7 of 3"),
+        ("vllm/multimodal/cache.py:get_and_update_item", "AssertionError: no item for 7f"),
+        (f"{MODEL}:forward", "ValueError: Either ids or embeddings"),
+        (f"{MODEL}:odd_windows", "ValueError: window 9 is outside the buffer"),
+    ],
+)
+def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
+    frame: str, exception: str
+) -> None:
+    found = diagnose(start_that_ended(frame, exception=exception))
+    assert found.failure is F.ENGINE_BUG
+    assert remedy_of(found)["action"] == "hold"
+
+
+@pytest.mark.parametrize(
+    ("frame", "exception", "failure"),
+    [
+        (f"{MODEL}:__init__", "ValueError: odd layers", F.UNSUPPORTED_ARCH),
+        (f"{MODEL}:load_odd_weights", "AssertionError: Unexpected odd.scale", F.WEIGHTS_MISMATCH),
+        (f"{MODEL}:get_odd_groups", "ValueError: odd_groups must be even", F.UNSUPPORTED_ARCH),
+        (f"{MODEL}:encode", "RuntimeError: odd. Disable odd_encoder_graphs.", F.BAD_ARG_VALUE),
+        ("vllm/models/odd/ops/tail.py:run", "ValueError: unsupported record", F.KERNEL_LIBRARY),
+        ("vllm/models/odd/ops/tail.py:run", "ValueError: TP size must be 2", F.TP_NOT_DIVISIBLE),
+        ("vllm/executor/ray_odd_executor.py:_init", "ValueError: odd", F.RAY_NODES_MISSING),
+    ],
+)
+def test_what_a_start_checks_keeps_its_class(
+    frame: str, exception: str, failure: FailureClass
+) -> None:
+    assert diagnose(start_that_ended(frame, exception=exception)).failure is failure
+
+
+def test_files_are_fetched_again_only_where_words_speak_of_them() -> None:
+    """A reader of weights throws for reasons of its own, too: that is no reason to fetch them."""
+    frame = "vllm/model_executor/model_loader/odd_loader.py:call"
+    by_place = diagnose(start_that_ended(frame, exception="ValueError: odd weight"))
+    assert by_place.failure is F.WEIGHTS_MISMATCH
+    assert by_place.beyond_settings
+    assert "no setting" in str(remedy_of(by_place)["why"])
+    corrupt = "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"
+    assert not diagnose(start_that_ended(frame, exception=corrupt)).beyond_settings
+
+
+def test_words_of_progress_within_an_exception_are_no_progress() -> None:
+    frame = "vllm/v1/worker/gpu/pool/odd_runner.py:add"
+    said = "ValueError: Unsupported task: odd. Supported tasks: ['generate']"
+    found = diagnose(start_that_ended(frame, exception=said))
+    assert found.failure in (F.BAD_ARG_VALUE, F.ENGINE_BUG)
+    assert found.transient is False
+
+
+def test_what_might_have_been_the_cause_is_none() -> None:
+    said = "A worker died. Some common causes include: (1) it was killed by the OOM killer, (2) ..."
+    found = diagnose(start_that_ended("ray/actor.py:get", exception=f"ray.exceptions.Odd: {said}"))
+    assert found.failure is not F.HOST_OOM_KILLED
+
+
+def test_a_rule_by_function_takes_the_frame_that_threw() -> None:
+    at = PLACES.place(
+        "ValueError: odd", [f"{MODEL}:__init__", f"{MODEL}:forward"], EnginePhase.LOADING
+    )
+    assert at is not None
+    assert at.rule == "words-of-a-model-at-work"
+
+
+def test_a_function_that_is_no_pattern_is_told() -> None:
+    with pytest.raises(PlaceError, match="odd"):
+        rule_from_table({"id": "odd", "what": "odd", "words": "x", "functions": "("}, {})
