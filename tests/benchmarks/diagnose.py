@@ -91,6 +91,24 @@ def _bracket(found: re.Match[str]) -> str:
     return f"[{inside}]"
 
 
+def all_literals(signatures: SignatureSet) -> set[str]:
+    """Return the words of which every matching line has one."""
+    return {literal for signature in signatures.signatures for literal in signature.literals}
+
+
+def grep_seconds(options: list[str], log: Path) -> tuple[float, int]:
+    """Return grep's CPU seconds for a file, and how many lines it matched."""
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        ["grep", "-c", *options, log], check=False, capture_output=True, text=True
+    )
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode > 1:
+        raise SystemExit(done.stderr)
+    seconds = end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
+    return max(seconds, 0.001), int(done.stdout)
+
+
 def right_or_wrong(signatures: SignatureSet) -> None:
     """Print how right the reader is, on what it knows and on what it had never seen."""
     _print_score("own corpus", list(own_cases()), signatures)
@@ -136,24 +154,22 @@ def main(argv: list[str]) -> int:
         diagnosis = reader.diagnosis()
         ours = time.process_time() - begin
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        patterns = Path(directory) / "patterns"
+        print(f"lines                       {count:>12,}")
+        print(f"log reader, lines/CPU s     {count / ours:>12,.0f}   grew {grown / 1024:.1f} MiB")
+        patterns, literals = Path(directory) / "patterns", Path(directory) / "literals"
         patterns.write_text(for_grep(signatures))
-        begin_children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            ["grep", "-E", "-c", "-f", patterns, log], check=False, capture_output=True, text=True
-        )
-        end = resource.getrusage(resource.RUSAGE_CHILDREN)
-        theirs = end.ru_utime + end.ru_stime - begin_children.ru_utime - begin_children.ru_stime
-        if done.returncode > 1:
-            print(done.stderr, file=sys.stderr)
-            return 1
-    print(f"lines                    {count:>12,}")
-    print(f"log reader, lines/CPU s  {count / ours:>12,.0f}   grew by {grown / 1024:.1f} MiB")
-    print(
-        f"grep -E, lines/CPU s     {count / theirs:>12,.0f}   {done.stdout.strip()} lines matched"
-    )
-    print(f"ratio                    {theirs / ours:>12.2f}   above 1 the reader is faster")
-    print(f"diagnosis                {diagnosis.outcome} {diagnosis.failure or ''}")
+        literals.write_text("\n".join(sorted(all_literals(signatures))))
+        for what, options in (
+            ("-E, its own patterns", ["-E", "-f", str(patterns)]),
+            ("-F, their literals", ["-F", "-f", str(literals)]),
+            ("-iE error|exception", ["-iE", "error|exception"]),
+        ):
+            theirs, matched = grep_seconds(options, log)
+            print(
+                f"grep {what:<20}   {count / theirs:>12,.0f}   {matched} lines matched; the reader "
+                f"is {theirs / ours:.2f} times as fast"
+            )
+    print(f"diagnosis                   {diagnosis.outcome} {diagnosis.failure or ''}")
     return 0
 
 

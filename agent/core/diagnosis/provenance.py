@@ -120,6 +120,14 @@ class Provenance:
         self._raw_is_a_clients = found in (Writer.ACCESS, Writer.CLIENT)
         return found
 
+    def took_access_line(self, process: str, at: float | None) -> bool:
+        """Take note of an access line; False, and nothing is noted, where a client's may go on."""
+        record = self._records.get(process or self._last)
+        if self.writers is None or (record is not None and record.rest):
+            return False
+        self._at, self._raw_is_a_clients = at, True
+        return True
+
     def are_its_own(self, line: Line, before: str) -> bool:
         """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
 

@@ -17,6 +17,7 @@ from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
+from agent.core.diagnosis.usual import answered
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.secrets import without_quotations
 from agent.core.stages.book import StageBook, StagesSeen
@@ -36,9 +37,6 @@ _BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureK
 
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
 
-
-_ANYTHING_FIRST = re.compile(r"\^?(?:\(\?[!=][^()]*\))*(?:\(\?:)?\.")
-"""The beginning of a pattern that begins with anything, be it behind what must not follow."""
 
 _OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
 
@@ -109,6 +107,9 @@ class LogReader:
         `at` is when it was written, in seconds of any clock; without it vLLM's own stamps count.
         """
         self._at = at
+        usual = answered(line)
+        if usual is not None and self._take_answered(line, *usual):
+            return
         for clean in clean_lines(line):
             self._take(self._carriers.take(clean))
 
@@ -182,6 +183,16 @@ class LogReader:
             progress=self._progress if verdict.outcome is Outcome.RUNNING else None,
         )
 
+    def _take_answered(self, line: str, process: str, path: str) -> bool:
+        """Take the usual line of a server at work where nothing else is awaited; else False."""
+        settled = self._run.is_settled(process) and not self._carriers.know_prefixes
+        if not settled or not self._provenance.took_access_line(process, self._at):
+            return False
+        self._tail.append(line)
+        self._wrapped = ""
+        self._run.answer(path, line)
+        return True
+
     def _take(self, line: Line) -> None:
         if not line.text or line.text.isspace():
             self._wrapped = ""
@@ -208,7 +219,7 @@ class LogReader:
         matches = self._signatures.find(line.text)
         if matches and self._run.ready:
             own = self._provenance.are_its_own
-            matches = tuple(m for m in matches if _is_frame(m) or own(line, _before(m, line.text)))
+            matches = tuple(m for m in matches if m.is_frame or own(line, m.before(line.text)))
         whole = line.text
         if self._wrapped and not line.level and not matches:
             whole, matches = self._joined(line.text)
@@ -279,18 +290,6 @@ class LogReader:
             offset = {"engine-core-failed": 0, "engine-core-fatal": 2}.get(match.signature.id)
             if offset is not None:
                 self._run.version = self._signatures.versions.get(number - offset)
-
-
-def _is_frame(match: Match) -> bool:
-    return match.signature.kind is SignatureKind.FRAME
-
-
-def _before(match: Match, text: str) -> str:
-    """Return what stands before the words of a match, where its pattern begins with anything."""
-    if _ANYTHING_FIRST.match(match.signature.pattern.pattern) is None:
-        return text[: match.start]
-    places = (text.find(literal, match.start) for literal in match.signature.literals)
-    return text[: min((place for place in places if place >= 0), default=match.start)]
 
 
 def shown(kept: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import to_float
 from agent.core.diagnosis.placement.places import Placed, Places
 from agent.core.diagnosis.served import Served
-from agent.core.diagnosis.signatures import Match, Signature, SignatureKind, When
+from agent.core.diagnosis.signatures import SIGNS_OF_LIFE, Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
 from agent.core.diagnosis.weights import WRAPPER
 from agent.core.failures.classes import EnginePhase, FailureClass
@@ -27,10 +27,6 @@ SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""
 
 _FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
-_SIGNS_OF_LIFE = frozenset(
-    {SignatureKind.PHASE, SignatureKind.PROGRESS, SignatureKind.READY}
-    | {SignatureKind.REQUEST, SignatureKind.STATS}
-)
 _ONLY_TOLD = frozenset({"DEBUG", "INFO"})
 """Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
 
@@ -82,6 +78,17 @@ class Run:
         """Whether the run ended, or is about to."""
         return self.failing or bool(self.asked or self.stop_line) or self.exit_status is not None
 
+    def is_settled(self, process: str) -> bool:
+        """Tell whether the server works, and a request that it answers changes nothing else."""
+        return self.ready and self.recognised and self.tracebacks.is_idle(process)
+
+    def answer(self, path: str, shown: str) -> None:
+        """Count an answered request, as `take` would where the run is settled."""
+        self.lines += 1
+        self.in_container = self.in_container or " pid=1)" in shown
+        self.leftover_line = ""
+        self.served.take(path, shown.partition(") ")[2] or shown, answered=True)
+
     def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
         """Add a clean line; returns whether it shows progress of the start.
 
@@ -97,14 +104,14 @@ class Run:
             thrown = self.tracebacks.take(line, matches, ready=self.ready)
         placed = self._place(line, thrown)
         if thrown is not None:  # an exception may quote words of progress: it is none
-            matches = tuple(m for m in matches if m.signature.kind not in _SIGNS_OF_LIFE)
+            matches = tuple(m for m in matches if m.signature.kind not in SIGNS_OF_LIFE)
         kinds = {match.signature.kind for match in matches}
         if SignatureKind.NOISE in kinds:
             return False
         if matches:
             self.recognised = True
             self.in_container = self.in_container or " pid=1)" in line.shown
-        if kinds & _SIGNS_OF_LIFE:
+        if kinds & SIGNS_OF_LIFE:
             self.leftover_line = ""
         if SignatureKind.FALLBACK not in kinds:
             failing = [match for match in matches if match.signature.kind in _FAILING]
@@ -245,16 +252,10 @@ class Run:
 
     def _request(self, line: Line, match: Match) -> None:
         path, status = match.captures["path"] or "", match.captures["status"] or ""
-        if status.startswith("2") and not self.over:
+        answered = status.startswith("2")
+        if answered and not self.over:
             self._become_ready(line)
-        if path.startswith(("/health", "/ping")):
-            self.served.probes += status.startswith("2")
-        elif path.startswith("/v1/") and path != "/v1/models":
-            self.served.answers_ever += 1
-            if status.startswith("2"):
-                self.served.answers += 1
-                self.served.blocked = 0
-        self.served.last_line = shorten(line.text)
+        self.served.take(path, shorten(line.text), answered=answered)
 
     def _stats(self, line: Line, match: Match) -> None:
         if not self.over:

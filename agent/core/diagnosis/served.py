@@ -17,3 +17,14 @@ class Served:
     blocked: int = 0
     last_line: str = ""
     idle_line: str = ""
+
+    def take(self, path: str, line: str, *, answered: bool) -> None:
+        """Count one request: probes and models are no work."""
+        if path.startswith(("/health", "/ping")):
+            self.probes += answered
+        elif path.startswith("/v1/") and path != "/v1/models":
+            self.answers_ever += 1
+            if answered:
+                self.answers += 1
+                self.blocked = 0
+        self.last_line = line

@@ -18,6 +18,9 @@ from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.stages.stage import Stage
 
 _WORD = re.compile(r"\w+")
+_ANYTHING_FIRST = re.compile(r"\^?(?:\(\?[!=][^()]*\))*(?:\(\?:)?\.")
+"""The beginning of a pattern that begins with anything, be it behind what must not follow."""
+
 _GUESSES = re.compile(r"\b(?:common|possible|potential|likely) (?:causes|reasons)\b")
 """Behind it stands what might have been the cause, not what was."""
 
@@ -53,6 +56,13 @@ class SignatureKind(StrEnum):
     BOOT = "boot"
     LEFTOVER = "leftover"
     NOISE = "noise"
+
+
+SIGNS_OF_LIFE = frozenset(
+    {SignatureKind.PHASE, SignatureKind.PROGRESS, SignatureKind.READY}
+    | {SignatureKind.REQUEST, SignatureKind.STATS}
+)
+"""Kinds of lines that only a run that goes on prints."""
 
 
 class Rank(StrEnum):
@@ -136,6 +146,18 @@ class Match:
     captures: Mapping[str, str | None]
     start: int
     end: int
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether it is a line of a traceback that tells what the engine was doing."""
+        return self.signature.kind is SignatureKind.FRAME
+
+    def before(self, text: str) -> str:
+        """Return what stands before its words, where its pattern begins with anything."""
+        if _ANYTHING_FIRST.match(self.signature.pattern.pattern) is None:
+            return text[: self.start]
+        places = (text.find(literal, self.start) for literal in self.signature.literals)
+        return text[: min((place for place in places if place >= 0), default=self.start)]
 
 
 class SignatureError(ValueError):

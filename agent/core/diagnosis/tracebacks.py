@@ -127,6 +127,11 @@ class Tracebacks:
         trace = self._by_process.get(process)
         return trace is not None and trace.open
 
+    def is_idle(self, process: str) -> bool:
+        """Tell whether the process is known, and nothing of a traceback of its is awaited."""
+        trace = self._by_process.get(process)
+        return trace is not None and not (trace.open or trace.refused or self._unfinished)
+
     def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> Thrown | None:
         """Follow one line; before `ready` every uncaught exception ends the run, and is given."""
         text = line.text

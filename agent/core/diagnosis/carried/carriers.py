@@ -45,6 +45,11 @@ class Carriers:
         self._engine_spoke = False
         self._unit_spoke = False
 
+    @property
+    def know_prefixes(self) -> bool:
+        """Whether anything was learned that a line without vLLM's own prefix may begin with."""
+        return bool(self._prefixes)
+
     def take(self, line: Line) -> Line:
         """Learn from a line of vLLM's own; return any other without the prefix that was learned."""
         if line.process or line.level:

@@ -16,6 +16,7 @@ from agent.core.diagnosis.carried.carriers import is_of_the_host, origin_of
 from agent.core.diagnosis.lines import clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.diagnosis.usual import answered
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 
@@ -70,6 +71,8 @@ class ServicesReader:
         """Take one raw line, whatever carried it; never raises for its content."""
         self._lines += 1
         self._whole.feed(raw)
+        if not (self._services or self._heading) and answered(raw) is not None:
+            return
         line = next(clean_lines(raw), None)
         if line is None:
             return

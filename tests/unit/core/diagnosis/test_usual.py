@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The usual line of a busy server is taken by a short test, and changes what any way would."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.core.diagnosis.reader import LogReader
+from agent.core.diagnosis.usual import answered
+from agent.core.failures.classes import FailureClass, Outcome
+from tests.given.engine_logs import SERVING, SIGNATURES, STARTING
+from tests.given.engine_words import WORDS
+
+CLIENT = '10.0.0.7:41234 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
+LONG_WAY = "\x1b[0m"
+"""A colour before a line: the reader takes it off, and the line is the usual one no more."""
+
+PATHS = ["/health", "/v1/completions", "/v1/models", "/metrics", "/ping", "/v1/embeddings"]
+TRACE = "Traceback (most recent call last):"
+OTHERS = (
+    *SERVING.split("\n")[-6:],
+    "(APIServer pid=1) INFO:     Application startup complete.",
+    "(APIServer pid=1) INFO:     Shutting down",
+    "ERROR:    Exception in ASGI application",
+    '  File "/usr/lib/python3/dist-packages/vllm/v1/engine/core.py", line 7, in run_busy_loop',
+    f"(APIServer pid=1) {TRACE}",
+    TRACE,
+    "1 validation error for ModelConfig",
+    "(APIServer pid=1) pydantic_core._pydantic_core.ValidationError: 1 validation error for Odd",
+    "(EngineCore pid=2) ERROR 11-21 03:10:01 [core.py:2] EngineCore encountered a fatal error.",
+    "(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2] Error in preprocessing prompt 'odd",
+    "/usr/lib/python3.12/multiprocessing/resource_tracker.py:1: UserWarning: resource_tracker: "
+    "There appear to be 1 leaked shared_memory objects to clean up at shutdown",
+    'INFO:     10.0.0.7:41234 - "POST /v1/completions HTTP/1.1" 500 Internal Server Error',
+    "vllm-1  | (APIServer pid=1) INFO 11-21 03:10:00 [api_server.py:1] vLLM API server",
+    *(lines[0] for lines in WORDS.values()),
+)
+USUAL = st.builds(
+    '{}INFO:     10.0.0.{}:4{} - "POST {} HTTP/1.1" 200 OK'.format,
+    st.sampled_from(["", "(APIServer pid=1) ", "(APIServer pid=77) "]),
+    st.integers(0, 255),
+    st.integers(0, 999),
+    st.sampled_from(PATHS),
+)
+LINES = st.lists(st.one_of(USUAL, USUAL, st.sampled_from(OTHERS)), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f"INFO:     {CLIENT}", ("", "/v1/chat/completions")),
+        (f"(APIServer pid=9) INFO:     {CLIENT}", ("APIServer", "/v1/chat/completions")),
+        (f"INFO:     {CLIENT}!", None),
+        (f"INFO:     {CLIENT}".replace("200 OK", "500 Internal Server Error"), None),
+        (f"INFO:     {CLIENT}".replace("completions", "completions?api_key=odd"), None),
+        (f"INFO:     {CLIENT}".replace("/v1/chat", "/NVMLError_GpuIsLost"), None),
+        (f"Nov 21 03:10:00 host vllm[7]: INFO:     {CLIENT}", None),
+    ],
+)
+def test_only_an_answer_of_an_endpoint_of_vllm_s_own_is_usual(
+    line: str, told: tuple[str, str] | None
+) -> None:
+    assert answered(line) == told
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["", STARTING, SERVING]), LINES)
+def test_the_short_way_changes_what_the_long_way_does(before: str, lines: list[str]) -> None:
+    short, long = LogReader(SIGNATURES), LogReader(SIGNATURES)
+    for line in [*before.split("\n"), *lines]:
+        short.feed(line, 1.0)
+        long.feed(LONG_WAY + line, 1.0)
+        assert asdict(short.diagnosis()) == asdict(long.diagnosis()), line
+        assert (short.tail, short.activity, short.ready) == (long.tail, long.activity, long.ready)
+
+
+def test_a_client_that_goes_on_in_a_quotation_is_heard_as_one() -> None:
+    """An open quotation of a client holds lines in any form, the usual one too."""
+    reader = LogReader(SIGNATURES)
+    for line in SERVING.split("\n"):
+        reader.feed(line)
+    reader.feed("(APIServer pid=1) ERROR 11-21 03:10:01 [serving.py:2] Error with model 'odd")
+    before = reader.tail
+    reader.feed(f"(APIServer pid=1) INFO:     {CLIENT}")
+    assert reader.tail == before
+
+
+def test_a_server_that_dies_behind_answered_requests_is_told_as_ever() -> None:
+    reader = LogReader(SIGNATURES)
+    oom = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    fatal = "(EngineCore pid=2) ERROR 11-21 03:10:01 [core.py:2] "
+    for line in (
+        *SERVING.split("\n"),
+        *[f"INFO:     {CLIENT}"] * 100,
+        f"{fatal}EngineCore encountered a fatal error.",
+        f"{fatal}{TRACE}",
+        f"{fatal}{oom}",
+        *[f"INFO:     {CLIENT}"] * 3,
+    ):
+        reader.feed(line)
+    found = reader.diagnosis()
+    assert (found.outcome, found.failure) == (Outcome.FAILED, FailureClass.OOM_RUNTIME)
