@@ -2,8 +2,10 @@
 """`llmagent check`: every mistake in agent.toml, and what of it this host cannot do.
 
 --format json prints {"file", "ok", "services": [name], "mistakes": [sentence],
-"findings": [{"path", "severity": "error" | "warning", "text"}], "on_reload": [sentence]}. Exit
-status 0, or 2 when there is a mistake or an error; warnings alone do not count.
+"findings": [{"path", "severity": "error" | "warning", "text"}], "on_reload": [sentence],
+"restarts": [unit]}, the units that have to be restarted for it: services by the reload itself,
+llmagent.service by whoever asks. Exit status 0, or 2 when there is a mistake or an error; warnings
+alone do not count.
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ from agent.errors import ConfigError, UsageError
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.places import CONFIG_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
-from agent.tasks.config_in_force import changes_on_reload
+from agent.tasks.config_in_force import OnReload, changes_on_reload
 from agent.tasks.look_at_gpus import look_once
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 NVML_SECONDS = 2.5
+NOTHING_CHANGES = OnReload()
 FOREIGN = frozenset({".yml", ".yaml", ".service", ".sh"})
 """How files end that `llmagent import` makes a table of."""
 
@@ -49,7 +52,7 @@ class CheckReport:
     config: Config
     mistakes: tuple[str, ...] = ()
     findings: tuple[Obstacle, ...] = ()
-    on_reload: tuple[str, ...] = ()
+    on_reload: OnReload = NOTHING_CHANGES
 
     @property
     def ok(self) -> bool:
@@ -128,7 +131,8 @@ def _json(report: CheckReport) -> str:
             {"path": item.path, "severity": item.severity, "text": item.text}
             for item in report.findings
         ],
-        "on_reload": list(report.on_reload),
+        "on_reload": list(report.on_reload.changes),
+        "restarts": list(report.on_reload.restarts),
     }
     return json.dumps(shown, indent=2)
 
@@ -137,7 +141,7 @@ def _human(report: CheckReport) -> str:
     lines = [f"{report.file}: {mistake}" for mistake in report.mistakes]
     lines += [f"{report.file}: {finding}" for finding in report.findings]
     if report.ok:
-        lines += [f"on reload: {plain(change)}" for change in report.on_reload]
+        lines += [f"on reload: {plain(change)}" for change in report.on_reload.changes]
         lines.append(f"{report.file}: ok, {_services(report.config)}")
     return "\n".join(lines)
 

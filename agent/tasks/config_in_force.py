@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import agent_toml
-from agent.core.settings.changes import changes
+from agent.core.settings.changes import changes, restarted
 from agent.core.settings.config import Config
 from agent.errors import ConfigError
 from agent.host.store.file import StoreError
@@ -31,17 +32,28 @@ def config_in_force(file: Path, state: Path = STORE_FILE) -> tuple[Config, Confi
         return agent_toml.parse(known, f"the last good {file.name}"), error
 
 
-def changes_on_reload(new: Config, state: Path = STORE_FILE) -> tuple[str, ...]:
-    """Return what a reload would change, a sentence each, with what it restarts or starts.
+@dataclass(frozen=True, slots=True)
+class OnReload:
+    """What a reload would change: a sentence for each, and the units that are restarted for it."""
+
+    changes: tuple[str, ...] = ()
+    restarts: tuple[str, ...] = ()
+
+
+def changes_on_reload(new: Config, state: Path = STORE_FILE) -> OnReload:
+    """Return what a reload would change.
 
     Nothing where no configuration is remembered, or where only root could read it.
     """
     known = _remembered(state)
+    if known is None:
+        return OnReload()
     try:
-        return () if known is None else changes(agent_toml.parse(known, "the last good one"), new)
+        old = agent_toml.parse(known, "the last good one")
     except ConfigError:
         # A release of before took what this one refuses.
-        return ()
+        return OnReload()
+    return OnReload(changes(old, new), restarted(old, new))
 
 
 def _remembered(state: Path) -> str | None:

@@ -233,10 +233,11 @@ def printed() -> dict[str, Schema]:
     event = {"id": INTEGER, "at_seconds": NUMBER, "service": STRING, "kind": STRING}
     part = {"name": STRING, "what": STRING, "bytes": INTEGER, "problem": STRING}
     checked = {"file": STRING, "ok": BOOLEAN, "services": many(STRING), "mistakes": many(STRING)}
+    changed = {"on_reload": many(STRING), "restarts": many(STRING)}
     of_host = {"address": STRING, "error": STRING, "status": or_null(status())}
     left_out = many(shape({"what": STRING, "why": STRING}))
     return {
-        "check": shape({**checked, "findings": many(OBSTACLE), "on_reload": many(STRING)}),
+        "check": shape({**checked, "findings": many(OBSTACLE), **changed}),
         "render": shape({"units": many(shape({**rendered, "differs": BOOLEAN}))}),
         "plan": plan(),
         "profiles": profiles(),

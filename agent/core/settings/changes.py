@@ -16,6 +16,8 @@ from agent.core.settings.service import Expectations, ServicePolicy, Settings
 WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 """Settings that only the next start reads, so that a running service may go on without them."""
 
+AGENT = "llmagent.service"
+
 Section = Settings | Expectations | Recovery | Power | Thermal | Notify
 
 
@@ -31,6 +33,19 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
         *_gpu_changes(old, new),
         *_metrics_changes(old, new),
     )
+
+
+def restarted(old: Config, new: Config) -> tuple[str, ...]:
+    """Return the units that have to be restarted for it.
+
+    Those of services the reload itself restarts, llmagent.service a person, at no cost to vLLM.
+    """
+    services = tuple(
+        policy.settings.unit
+        for name, policy in new.services.items()
+        if name in old.services and restart_needed(old.services[name].settings, policy.settings)
+    )
+    return (*services, *((AGENT,) if old.metrics != new.metrics else ()))
 
 
 def _service_changes(

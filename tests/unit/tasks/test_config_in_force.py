@@ -12,7 +12,7 @@ from agent.config.agent_toml import parse
 from agent.errors import ConfigError
 from agent.host.store.keys import LAST_GOOD_CONFIG
 from agent.host.store.store import Store
-from agent.tasks.config_in_force import changes_on_reload, config_in_force
+from agent.tasks.config_in_force import OnReload, changes_on_reload, config_in_force
 
 GOOD = '[service.vllm]\nmodel = "/srv/llama"\n'
 TYPO = GOOD + "max_num_seq = 8\n"
@@ -58,10 +58,23 @@ def test_what_a_reload_stops_is_told_before_it_does(tmp_path: Path) -> None:
     state = remembering(tmp_path, before)
     chat = '[service.chat]\nmodel = "/srv/chat"\nport = 8001\ngpus = [1]\n'
     new = f"{before}max_model_len = 8192\n{chat}"
-    assert changes_on_reload(parse(new, "x"), state) == (
+    told = changes_on_reload(parse(new, "x"), state)
+    assert told.changes == (
         "service.vllm.max_model_len: unset -> 8192 (restarts vllm.service)",
         "service.chat: added (starts chat.service)",
     )
-    assert changes_on_reload(parse(before, "x"), state) == ()
-    assert changes_on_reload(parse(new, "x"), tmp_path / "no.db") == ()
-    assert changes_on_reload(parse(GOOD, "x"), remembering(tmp_path, "of = 'old'\n")) == ()
+    assert told.restarts == ("vllm.service",)
+    assert changes_on_reload(parse(before, "x"), state) == OnReload()
+    assert changes_on_reload(parse(new, "x"), tmp_path / "no.db") == OnReload()
+    stranger = remembering(tmp_path, "of = 'old'\n")
+    assert changes_on_reload(parse(GOOD, "x"), stranger) == OnReload()
+
+
+def test_what_only_the_next_start_reads_restarts_nothing_and_a_port_of_the_agent_restarts_it(
+    tmp_path: Path,
+) -> None:
+    state = remembering(tmp_path, GOOD)
+    new = f"{GOOD}prefetch = false\n[metrics]\nlisten = '127.0.0.1:9999'\n"
+    told = changes_on_reload(parse(new, "x"), state)
+    assert len(told.changes) == 2
+    assert told.restarts == ("llmagent.service",)
