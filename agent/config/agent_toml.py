@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from agent.config.fleet import read_fleet
 from agent.config.gpus import read_power, read_thermal
 from agent.config.lines import line_numbers
 from agent.config.notify import read_notify
@@ -26,7 +27,7 @@ from agent.config.values import (
 from agent.core.settings.config import Config, Metrics
 from agent.errors import ConfigError
 
-TABLES = ("service", "power", "thermal", "metrics", "notify")
+TABLES = ("service", "power", "thermal", "metrics", "notify", "fleet")
 METRICS: Keys = {
     "listen": address,
     "web_config_file": plain_path_or_nothing,
@@ -90,6 +91,7 @@ def parse(text: str, file: str) -> Config:
         power=read_power(raw.get("power", {}), mistakes),
         thermal=read_thermal(raw.get("thermal", {}), mistakes),
         notify=read_notify(raw.get("notify", {}), mistakes),
+        fleet=read_fleet(raw.get("fleet", {}), mistakes),
     )
     mistakes.extend(check_together(config))
     if mistakes:

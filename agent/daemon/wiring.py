@@ -250,7 +250,7 @@ def _run(
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     publisher = Publisher(places.runtime / "status.json", clock)
     past = read_past(places.runtime, clock())
-    page = page_of(publisher.snapshot, past, recorder.file, clock)
+    page = page_of(publisher.snapshot, past, recorder.file, clock, config.fleet)
     exporter = SourceThread(ExporterSource(publisher.snapshot, config.metrics, page), clock)
     publisher.watch_health(exporter.health)
     daemon = Daemon(places, clock, messages, recorder, publisher, past)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The status page: asks status.json, past.json and events.json again and again, and shows them.
+// The status page: asks status.json, past.json, events.json and fleet.json again and again, and shows them.
 // Whatever comes from there is shown as text: nothing is ever parsed as markup.
 "use strict";
 
-const STATUS_MS = 4000, PAST_MS = 20000, EVENTS_MS = 8000;
+const STATUS_MS = 4000, PAST_MS = 20000, EVENTS_MS = 8000, FLEET_MS = 15000;
 const MOST_EVENTS = 2000;
 const STEPS_KEPT = 720;
 const SVG = "http://www.w3.org/2000/svg";
@@ -213,6 +213,22 @@ function gpuState(gpu) {
   const words = why.map((name) => REASONS[name]).join(", ");
   if (held.length) return [el("span", { class: "badge", "data-tone": "warn" }, "throttled"), el("small", {}, words)];
   return [el("span", { class: "badge", "data-tone": "good" }, "well"), words ? el("small", {}, words) : null];
+}
+
+/* Other hosts, in the order in which they came: what needs a person first. */
+const LEVELS = { wrong: ["bad", "needs you"], away: ["warn", "no answer"], "not yet": ["warn", "not serving"], well: ["good", "well"] };
+function showFleet(came) {
+  byId("fleet-section").hidden = byId("to-fleet").hidden = !came.hosts.length;
+  put(byId("fleet-summary"), came.summary, () => [came.summary]);
+  put(byId("fleet"), JSON.stringify(came.hosts), () => came.hosts.map(hostRow));
+}
+function hostRow(host) {
+  const [tone, word] = LEVELS[host.level] || ["calm", host.level];
+  return el("li", {}, el("span", { class: "badge", "data-tone": tone }, word),
+    el("div", {}, el("a", { href: /^https?:\/\//.test(host.address) ? `${host.address}/` : null, rel: "noreferrer", "data-name": `host-${host.name}` }, host.name),
+      el("p", {}, rich(host.sentence)),
+      host.more.length ? el("details", { "data-name": `more-${host.name}` }, el("summary", { "data-name": `m-${host.name}` }, "More"),
+        el("ul", {}, host.more.map((line) => el("li", {}, rich(line))))) : null));
 }
 
 /* The last hours. */
@@ -459,6 +475,19 @@ async function askPast() {
   showPlots();
   if (status) showServices();
 }
+let fleetless = false;  // nobody is asked again about a fleet that there is not
+async function askFleet() {
+  if (fleetless) return;
+  try {
+    const came = await ask("fleet.json");
+    fleetless = !came.hosts.length;
+    showFleet(came);
+  } catch (error) {
+    put(byId("fleet-summary"), String(error), () => ["The other hosts are not known at present."]);
+    put(byId("fleet"), "", () => []);
+    throw error;
+  }
+}
 async function again(wait, work) {
   for (;;) {
     if (!document.hidden) {
@@ -491,3 +520,4 @@ again(EVENTS_MS, async () => {
   if (past) showPlots();
 });
 again(PAST_MS, askPast);
+again(FLEET_MS, askFleet);

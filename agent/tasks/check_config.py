@@ -38,6 +38,7 @@ from agent.tasks.check_command import mistakes_in_arguments
 from agent.tasks.check_notify import what_keeps_from_telling
 from agent.tasks.check_port import taken_port
 from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
+from agent.tasks.fleet.check_fleet import what_keeps_from_asking
 
 HelpReader = Callable[[EngineInstall, str], str]
 """Takes the install and the user to run it as; returns vLLM's help or raises HostLacksError."""
@@ -83,6 +84,8 @@ def check_config(
     findings += _metrics(config.metrics)
     for key, certain, sentence in what_keeps_from_telling(config.notify):
         findings.append((_error if certain else _warning)(f"notify.{key}", sentence))
+    for key, certain, sentence in what_keeps_from_asking(config.fleet):
+        findings.append((_error if certain else _warning)(f"fleet.{key}", sentence))
     findings += _shared_memory([policy.settings for policy in config.services.values()])
     return tuple(findings)
 

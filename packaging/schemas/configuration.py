@@ -14,6 +14,7 @@ from shapes import BOOLEAN, INTEGER, PATH, STRING, WORD, Schema, many, one_of, s
 from agent.config.agent_toml import METRICS
 from agent.config.cluster_table import CLUSTER
 from agent.config.engine_table import ENGINE
+from agent.config.fleet import KEYS as FLEET
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.notify import KEYS as NOTIFY
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
@@ -36,6 +37,8 @@ READ: Mapping[str, Schema] = {
     "plain_path": PATH,
     "plain_path_or_nothing": {"type": "string", "pattern": "^(/.*)?$"},
     "token_file": PATH,
+    "_hosts": many(WORD),
+    "_user": WORD,
     "_file_of_urls": {"type": "string", "pattern": "^(/.*)?$"},
     "_time_of_day": {"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2}$"},
     "socket_path": PATH,
@@ -127,5 +130,6 @@ def agent_toml() -> Schema:
         "thermal": known("[thermal]", THERMAL),
         "notify": known("[notify]", NOTIFY),
         "metrics": known("[metrics]", METRICS),
+        "fleet": known("[fleet]", FLEET),
     }
     return shape(tables, frozenset(tables))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from agent.core.engine.metrics import Counters
 from agent.core.gpu.reading import ClockEvents, Gpu, GpuMemory, Gpus, PowerLimits
 from agent.core.past.past import Past
+from agent.core.settings.hosts import host_of
 from agent.core.state.card import Card
 from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
@@ -23,8 +25,10 @@ from agent.core.view.snapshot import (
     ProgressView,
     ServiceView,
     Snapshot,
+    to_json,
 )
 from agent.core.view.wishes import PauseView
+from agent.tasks.fleet.ask_hosts import Told
 from tests.given.some_gpus import DRIVER, GIB, H200, RTX4090
 from tests.given.some_snapshot import PHASES
 
@@ -164,6 +168,7 @@ class Scene:
     services: tuple[str, ...] = ("vllm",)
     away: tuple[tuple[float, float], ...] = ((-40100, -39950), (-9200, -9000))
     model: Gpu = field(default_factory=lambda: replace(RTX4090, index=0))
+    fleet: tuple[Told, ...] = ()
 
 
 def card(number: int, minute: float, model: Gpu) -> Gpu:
@@ -244,6 +249,12 @@ def snapshot(
     )
 
 
+def told_by(name: str, *services: ServiceView, error: str = "") -> Told:
+    """Returns what another host's agent says, or why it does not."""
+    said = json.loads(json.dumps(to_json(snapshot(*services)))) if services else None
+    return Told(host_of(name), said, error)
+
+
 SCENES: dict[str, Callable[[], Scene]] = {
     "serving": lambda: Scene(snapshot(CHAT)),
     "starting": lambda: Scene(snapshot(STARTING), away=((-40100, -39950), (-200, 1))),
@@ -265,5 +276,14 @@ SCENES: dict[str, Callable[[], Scene]] = {
         cards=2,
         model=H200,
         services=("vllm", "embed", "rerank"),
+    ),
+    "fleet": lambda: Scene(
+        snapshot(CHAT),
+        fleet=(
+            told_by("gpu-02.rack-7.example.org", CHAT),
+            told_by("https://gpu-03.rack-7.example.org:9836", STARTING),
+            told_by("gpu-04", error="Connection refused"),
+            told_by("gpu-05", HELD, EMBED),
+        ),
     ),
 }

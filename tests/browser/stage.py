@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.cli.fleet.__main__ import document
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
+from agent.daemon.exporter.fleet import FleetDocument
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.page import Page
 from agent.host.store.store import Event, Store
@@ -18,7 +21,7 @@ from tests.browser.scenes import NOW, Scene, past_of
 
 READY = (
     "document.querySelector('.plot') && document.querySelector('.history li')"
-    " && document.querySelector('.card')"
+    " && document.querySelector('.card') && (fleetless || document.querySelector('#fleet li'))"
 )
 """Script that tells whether the page has shown all that it asks for."""
 
@@ -50,6 +53,9 @@ def served(scene: Scene, directory: Path) -> Iterator[Stage]:
             lambda: stage.snapshot,
             lambda since: past.document(since, 0.0),
             History(file).read,
+            fleet=FleetDocument(lambda: json.dumps(document(scene.fleet, NOW)).encode()).latest
+            if scene.fleet
+            else None,
         )
         exporter = Exporter(lambda: stage.snapshot, Metrics(port=0), page)
         stage = Stage(f"http://127.0.0.1:{exporter.port}/", scene.snapshot, store, exporter)

@@ -12,7 +12,7 @@ import pytest
 
 from agent.core.view.snapshot import Snapshot
 from tests.browser.chromium import Tab, chromium
-from tests.browser.scenes import CHAT, HELD, NOW, SCENES, snapshot
+from tests.browser.scenes import CHAT, HELD, NOW, SCENES, snapshot, told_by
 from tests.browser.stage import READY, Stage, served
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
@@ -80,6 +80,28 @@ def test_what_needs_a_person_comes_first_with_what_to_do(tab: Tab, tmp_path: Pat
         assert tab.run("document.title").startswith("(1) ")
         top = "document.querySelector('{}').getBoundingClientRect().top"
         assert tab.run(top.format("#verdict")) < tab.run(top.format("#services"))
+
+
+def test_other_hosts_stand_in_one_list_and_what_they_say_is_text(tab: Tab, tmp_path: Path) -> None:
+    scene = SCENES["fleet"]()
+    evil = told_by("evil", replace(HELD, name=HOSTILE, reason=HOSTILE))
+    with served(replace(scene, fleet=(*scene.fleet, evil)), tmp_path) as stage:
+        tab.open(stage.address, READY)
+        assert texts(tab, "#fleet-summary") == [
+            "5 hosts: 2 need you, 1 does not answer, 1 is not serving, 1 is well"
+        ]
+        words = ["needs you", "needs you", "no answer", "not serving", "well"]
+        assert texts(tab, "#fleet .badge") == words
+        assert texts(tab, "#fleet a")[2:4] == ["gpu-04", "https://gpu-03.rack-7.example.org:9836"]
+        assert tab.run("document.querySelector('#fleet a').href") == "http://evil:9836/"
+        tab.run(
+            "document.querySelectorAll('#fleet details').forEach((one) => { one.open = true; })"
+        )
+        assert "to do: ask for access at" in tab.run("document.querySelector('#fleet').innerText")
+        assert HOSTILE in tab.run("document.querySelector('#fleet').innerText")
+        assert tab.run("window.pwned === undefined && !document.querySelector('img[src=x]')")
+        assert tab.complaints() == []
+        assert [one for one in tab.asked() if not one.startswith(stage.address)] == []
 
 
 def test_a_pause_is_told_with_its_end_and_who_asked(tab: Tab, tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ import pytest
 
 from agent.config.agent_toml import METRICS, parse
 from agent.config.engine_table import ENGINE
+from agent.config.fleet import KEYS as FLEET
 from agent.config.gpus import LIMITS, POWER, THERMAL
 from agent.config.notify import KEYS as NOTIFY
 from agent.config.service import EXPECT, RECOVERY, SETTINGS
 from agent.config.values import Keys
 from agent.core.settings.config import Metrics
 from agent.core.settings.engine import EngineSettings, Runtime
+from agent.core.settings.fleet import Fleet
 from agent.core.settings.gpus import CardLimits, Power, Thermal
 from agent.core.settings.notify import Notify
 from agent.core.settings.recovery import Recovery
@@ -58,6 +60,7 @@ TABLES: Final[Mapping[str, tuple[Keys, Any]]] = {
     "[thermal]": (THERMAL, Thermal()),
     "[metrics]": (METRICS, Metrics()),
     "[notify]": (NOTIFY, Notify()),
+    "[fleet]": (FLEET, Fleet()),
 }
 """By title of the manual's section: the keys that are read, and the defaults that follow."""
 

@@ -40,6 +40,7 @@ PLACES: Final = {
     "[thermal]": ("thermal",),
     "[metrics]": ("metrics",),
     "[notify]": ("notify",),
+    "[fleet]": ("fleet",),
 }
 
 

@@ -14,7 +14,7 @@ from agent.cli.fleet.table import fleet_lines
 from agent.cli.screen.terminal import WHOLE_SCREEN, coloured, columns, whole_screen
 from agent.errors import UsageError
 from agent.host.web.peer import Asker, Credentials
-from agent.tasks.ask_hosts import Told, ask, hosts_of, named_in
+from agent.tasks.fleet.ask_hosts import Told, ask, hosts_of, named_in
 
 WATCH_SECONDS = 5.0
 

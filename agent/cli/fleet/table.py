@@ -11,7 +11,7 @@ from typing import Any
 from agent.cli.screen.headline import headline
 from agent.cli.screen.terminal import WIDE, cut, paint
 from agent.core.view.needs import needs_a_person
-from agent.tasks.ask_hosts import Told
+from agent.tasks.fleet.ask_hosts import Told
 
 ORDER = ("wrong", "away", "not yet", "well")
 SUMMARY = {
@@ -55,15 +55,24 @@ def _more(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"{len(warmth)} GPUs, the warmest at {max(known):.0f} °C"
 
 
+def rows_of(told: Sequence[Told]) -> list[Row]:
+    """Return a line a host, those first that need a person."""
+    return sorted(map(row_of, told), key=lambda row: (ORDER.index(row.word), row.name))
+
+
+def summary_of(rows: Sequence[Row]) -> str:
+    """Return how many there are of each kind."""
+    counts = Counter(row.word for row in rows)
+    parts = [f"{n} {SUMMARY[word][n != 1]}" for word in ORDER if (n := counts[word])]
+    return f"{len(rows)} host{'' if len(rows) == 1 else 's'}: {', '.join(parts)}"
+
+
 def fleet_lines(
     told: Sequence[Told], *, colour: bool, width: int = WIDE, everything: bool = False
 ) -> Iterator[str]:
     """Yield the summary, then a line a host, cut to `width`."""
-    rows = sorted(map(row_of, told), key=lambda row: (ORDER.index(row.word), row.name))
-    counts = Counter(row.word for row in rows)
-    parts = [f"{n} {SUMMARY[word][n != 1]}" for word in ORDER if (n := counts[word])]
-    plural = "" if len(rows) == 1 else "s"
-    yield cut(f"{len(rows)} host{plural}: {', '.join(parts)}", width)
+    rows = rows_of(told)
+    yield cut(summary_of(rows), width)
     widest = min(max(len(row.name) for row in rows), 32)
     for row in rows:
         name = cut(row.name, widest)

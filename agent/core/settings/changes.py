@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from agent.core.settings.cluster import ASKED_BY, ClusterSettings
 from agent.core.settings.config import Config
+from agent.core.settings.fleet import Fleet
 from agent.core.settings.gpus import CardLimits, Power, Thermal
 from agent.core.settings.notify import Notify
 from agent.core.settings.recovery import Recovery
@@ -18,7 +19,7 @@ WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 
 AGENT = "llmagent.service"
 
-Section = Settings | Expectations | Recovery | Power | Thermal | Notify
+Section = Settings | Expectations | Recovery | Power | Thermal | Notify | Fleet
 
 
 def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -32,6 +33,7 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
         *_service_changes(old.services, new.services),
         *_gpu_changes(old, new),
         *_metrics_changes(old, new),
+        *_fleet_changes(old, new),
     )
 
 
@@ -45,7 +47,8 @@ def restarted(old: Config, new: Config) -> tuple[str, ...]:
         for name, policy in new.services.items()
         if name in old.services and restart_needed(old.services[name].settings, policy.settings)
     )
-    return (*services, *((AGENT,) if old.metrics != new.metrics else ()))
+    own = old.metrics != new.metrics or old.fleet != new.fleet
+    return (*services, *((AGENT,) if own else ()))
 
 
 def _service_changes(
@@ -98,6 +101,11 @@ def _metrics_changes(old: Config, new: Config) -> Iterator[str]:
         yield f"metrics.web_config_file: {before or 'none'} -> {after or 'none'} {when}"
     if old.metrics.host != new.metrics.host:
         yield f"metrics.host: {redacted(old.metrics.host)} -> {redacted(new.metrics.host)} {when}"
+
+
+def _fleet_changes(old: Config, new: Config) -> Iterator[str]:
+    for key in _differing(old.fleet, new.fleet):
+        yield _sentence("fleet", key, old.fleet, new.fleet, " (when llmagent restarts)")
 
 
 def _differing(old: Section, new: Section) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole of agent.toml: services, GPUs, heat, and the exporter."""
+"""The whole of agent.toml: services, GPUs, heat, the exporter, and other hosts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from agent.core.settings.fleet import Fleet
 from agent.core.settings.gpus import Power, Thermal
 from agent.core.settings.notify import Notify
 from agent.core.settings.service import ServicePolicy
@@ -45,3 +46,4 @@ class Config:
     power: Power = field(default_factory=Power)
     thermal: Thermal = field(default_factory=Thermal)
     notify: Notify = field(default_factory=Notify)
+    fleet: Fleet = field(default_factory=Fleet)

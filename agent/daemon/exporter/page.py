@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The status page and what it asks for: three files as they are shipped, and three JSON documents.
+"""The status page and what it asks for: files as they are shipped, and JSON documents.
 
 | path | is |
 |---|---|
@@ -8,6 +8,7 @@
 | /status.json | what status.json has, and `needs`: what needs a person, worst first |
 | /past.json?since=SECONDS | the last hours, see `agent.core.past`; `since` in Unix time |
 | /events.json?before=ID, ?after=ID | a part of the history, oldest first, see `document_of` |
+| /fleet.json | the hosts of [fleet], what needs a person first, see `agent.cli.fleet.__main__` |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from agent.core.codec import encode
 from agent.core.plain import plain_values
 from agent.core.view.needs import needs_a_person
 from agent.core.view.snapshot import Snapshot, to_json
+from agent.daemon.exporter.fleet import NOBODY
 from agent.daemon.exporter.http_server import Request, Response, plain
 from agent.errors import AgentError
 from agent.places import MANUAL_DIRECTORY
@@ -77,12 +79,17 @@ class Page:
         past: Callable[[float], Mapping[str, Any]],
         events: Callable[[int | None, int | None], Mapping[str, Any]],
         manual: Path = MANUAL_DIRECTORY,
+        fleet: Callable[[], bytes] | None = None,
     ) -> None:
-        """`past` is asked with a time since the epoch, `events` with `after` and `before`."""
+        """`past` is asked with a time since the epoch, `events` with `after` and `before`.
+
+        `fleet` gives the document of other hosts; None where no other is named.
+        """
         self._snapshot = snapshot
         self._past = past
         self._events = events
         self._manual_directory = manual
+        self._fleet = fleet
         self._turn = threading.Lock()
 
     def answer(self, request: Request) -> Response | None:
@@ -102,6 +109,9 @@ class Page:
                 case "/events.json":
                     after, before = _number(request, "after"), _number(request, "before")
                     return self._in_turn(request, lambda: self._events(_id(after), _id(before)))
+                case "/fleet.json":
+                    known = NOBODY if self._fleet is None else self._fleet()
+                    return self._packed(request, "application/json", known)
         except BadQuestionError as error:
             return _sentence(HTTPStatus.BAD_REQUEST, error)
         except AgentError as error:

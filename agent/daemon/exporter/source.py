@@ -9,22 +9,34 @@ from pathlib import Path
 
 from agent.core.past.past import Past
 from agent.core.settings.config import Metrics
+from agent.core.settings.fleet import Fleet
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.exporter.exporter import Exporter
+from agent.daemon.exporter.fleet import FleetDocument
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.page import Page
 
 CHECK_SECONDS = 60.0
 
 
-def page_of(snapshot: Callable[[], Snapshot], past: Past, store: Path, clock: Clock) -> Page:
+def page_of(
+    snapshot: Callable[[], Snapshot], past: Past, store: Path, clock: Clock, fleet: Fleet
+) -> Page:
     """Return the page that shows these, with the history of the store's file."""
     return Page(
         snapshot,
         lambda since: past.document(since, wall_clock_is_ahead_by(clock)),
         History(store).read,
+        fleet=FleetDocument(lambda: _asked(fleet)).latest if fleet.hosts else None,
     )
+
+
+def _asked(fleet: Fleet) -> bytes:
+    # Loaded when somebody looks: most hosts name no others.
+    from agent.host.fleet.program import ask_fleet
+
+    return ask_fleet(fleet)
 
 
 class ExporterSource:

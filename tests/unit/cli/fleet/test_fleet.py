@@ -16,10 +16,11 @@ from jsonschema import Draft7Validator
 
 from agent.cli.fleet.table import fleet_lines, row_of
 from agent.cli.main import main
+from agent.core.settings.hosts import Host, host_of
 from agent.core.view.snapshot import HeldView, ServiceView, to_json
 from agent.errors import UsageError
 from agent.host.web.peer import Asker, Credentials
-from agent.tasks.ask_hosts import Host, Told, ask, host_of, hosts_of
+from agent.tasks.fleet.ask_hosts import Told, ask, hosts_of
 from tests.given.fake_http import FakeServer, Reply, dribbles, raw, redirects, says, serving
 from tests.given.some_gpus import some_gpus
 from tests.given.some_snapshot import SNAPSHOT

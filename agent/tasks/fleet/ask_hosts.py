@@ -10,23 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from agent.core.settings.config import Metrics
+from agent.core.settings.hosts import MOST_HOSTS, Host, host_of
 from agent.errors import UsageError
 from agent.host.web.peer import Asker, PeerError
 
 ANSWER_SECONDS = 5.0
-MOST_HOSTS = 100
-PORT = Metrics().port
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A host as it was named, and where its agent is asked."""
-
-    name: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +36,6 @@ def named_in(file: Path) -> Iterator[str]:
     for line in text.splitlines():
         if name := line.partition("#")[0].strip():
             yield name
-
-
-def host_of(name: str) -> Host:
-    """Return where a host that was named is asked: HOST, HOST:PORT, or an address.
-
-    Raises UsageError for what is none.
-    """
-    address = name if "://" in name else f"http://{name}"
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"{name!r} is no host: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or set(name) & set(" ?#"):
-        raise UsageError(f"{name!r} is no host: write HOST, HOST:PORT or https://HOST:PORT")
-    if parts.username is not None:
-        raise UsageError(
-            f"a password in the address of {parts.hostname} shows in `ps`: --user, --password-file"
-        )
-    where = parts.netloc if port is not None else f"{parts.netloc}:{PORT}"
-    return Host(name, f"{parts.scheme}://{where}{parts.path.rstrip('/')}")
 
 
 def hosts_of(names: Sequence[str]) -> tuple[Host, ...]:

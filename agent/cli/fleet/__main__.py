@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m agent.cli.fleet`: asks hosts and prints the lines that the status page shows of them.
+
+Reads {"hosts": [...], "user", "password_file", "ca_file"} from its input, the files "" for none;
+`agent.host.fleet.program` runs it. Prints one document:
+
+    {"format": 1, "at_seconds", "summary", "hosts": [{"name", "address", "level", "sentence",
+    "more": [sentence]}]}
+
+What needs a person comes first. `level` is "wrong", "away", "not yet" or "well".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from agent.cli.fleet.table import rows_of, summary_of
+from agent.core.plain import plain
+from agent.errors import AgentError
+from agent.host.web.peer import Asker, Credentials
+from agent.tasks.fleet.ask_hosts import Told, ask, hosts_of
+
+LONGEST = 300
+MOST_LINES = 12
+
+
+def document(told: tuple[Told, ...], at_seconds: float) -> dict[str, object]:
+    """Return the document; a hundred hosts fit into half a megabyte, whatever they say."""
+    rows = rows_of(told)
+    addresses = {one.host.name: one.host.address for one in told}
+    return {
+        "format": 1,
+        "at_seconds": at_seconds,
+        "summary": summary_of(rows),
+        "hosts": [
+            {
+                "name": row.name,
+                "address": addresses[row.name],
+                "level": row.word,
+                "sentence": plain(row.sentence, LONGEST),
+                "more": [plain(line, LONGEST) for line in row.more[:MOST_LINES]],
+            }
+            for row in rows
+        ],
+    }
+
+
+def main() -> int:
+    """Ask once. A mistake is one sentence on standard error, and status 1."""
+    asked = json.load(sys.stdin)
+    try:
+        password = Path(asked["password_file"]).read_text() if asked["password_file"] else ""
+        ca_file = Path(asked["ca_file"]) if asked["ca_file"] else None
+        asker = Asker(Credentials(asked["user"], password.rstrip("\r\n"), ca_file))
+        told = ask(hosts_of(asked["hosts"]), asker)
+    except (OSError, UnicodeDecodeError, AgentError) as error:
+        print(plain(str(error), LONGEST), file=sys.stderr)
+        return 1
+    print(json.dumps(document(told, time.time()), separators=(",", ":")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
