@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from agent.cli.screen.headline import pause_words
 from agent.core.plain import plain_values
 from agent.places import STATUS_FILE
 
@@ -23,6 +22,8 @@ def remind_of_a_pause(args: argparse.Namespace, file: Path = STATUS_FILE) -> Non
     """Say on stderr what is paused, below what the command has printed for a person."""
     if args.command not in REMINDED or getattr(args, "format", "human") != "human":
         return
+    from agent.cli.screen.headline import pause_words  # for the screens that say it: time
+
     try:
         document = plain_values(json.loads(file.read_text()))
         fresh = time.time() - document["at_seconds"] < FRESH_SECONDS

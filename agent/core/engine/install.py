@@ -6,8 +6,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from agent.core.settings.engine import EngineSettings
+if TYPE_CHECKING:
+    from agent.core.settings.engine import EngineSettings
 
 
 @dataclass(frozen=True, slots=True)
