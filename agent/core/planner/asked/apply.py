@@ -14,9 +14,12 @@ from agent.core.planner.pool import Kv
 
 
 def as_loaded(model: Model, asked: Asked) -> Model:
-    """Return the model as it is loaded: without the encoder where no image may come."""
+    """Return the model as it is loaded: without the encoder where no image may come.
+
+    With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share.
+    """
     if not asked.text_only:
-        return model
+        return replace(model, encoder_parameters=model.encoder_parameters * asked.encoder_copies)
     return replace(model, encodes=False, encoder_parameters=0, encoder=None)
 
 

@@ -29,6 +29,9 @@ class Asked:
 
     decode_context: int = 1
     text_only: bool = False
+    encoder_copies: int = 1
+    """GPUs that each keep the whole encoder (--mm-encoder-tp-mode data); 1 where they share it."""
+
     cpu_offload_gib: float = 0.0
     block_tokens: int | None = None
     gpu_blocks: int | None = None

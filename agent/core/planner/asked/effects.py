@@ -34,7 +34,7 @@ READ = frozenset(
         *("lora_dtype", "max_cpu_loras", "language_model_only", "limit_mm_per_prompt"),
         *("cpu_offload_gb", "kv_offloading_size", "enable_sleep_mode", "mm_ipc_gpu_memory_gb"),
         *("compilation_config", "async_scheduling"),
-        "max_cudagraph_capture_size",
+        *("max_cudagraph_capture_size", "mm_encoder_tp_mode"),
     }
 )
 """Options that the plan reads itself."""
@@ -85,7 +85,6 @@ ONLY_WITH: Mapping[str, tuple[Trait, str]] = MappingProxyType(
         "mamba_block_size": (Trait.STATES, "sets the size of their blocks"),
         "mamba_cache_dtype": (Trait.STATES, "sets the format of their states"),
         "mamba_ssm_cache_dtype": (Trait.STATES, "sets the format of their states"),
-        "mm_encoder_tp_mode": (Trait.IMAGES, "keeps the encoder whole on each GPU"),
     }
 )
 """The same for models of one kind only."""

@@ -111,6 +111,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         whole_experts=split.experts,
         decode_context=split.decode_context,
         text_only=_is_text_only(picture, model, request),
+        encoder_copies=_encoders(picture, request),
         cpu_offload_gib=picture.real("cpu_offload_gb") or 0.0,
         block_tokens=picture.whole("block_size"),
         gpu_blocks=picture.whole("num_gpu_blocks_override"),
@@ -152,6 +153,11 @@ def _is_text_only(picture: Picture, model: Model, request: PlanRequest) -> bool:
         for name, value in limits.items()
     }
     return counts.get("image") == 0 and counts.get("video") == 0 and not any(counts.values())
+
+
+def _encoders(picture: Picture, request: PlanRequest) -> int:
+    whole = picture.text("mm_encoder_tp_mode") == "data"
+    return request.tensor_parallel_size if whole else 1
 
 
 def _beside(picture: Picture, model: Model, request: PlanRequest) -> Iterator[Beside]:

@@ -67,6 +67,14 @@ def test_fewer_captured_sizes_leave_more_for_the_cache(line: str) -> None:
     assert few.available_kv_gib > plan("").available_kv_gib + 0.3
 
 
+def test_an_encoder_that_is_not_split_stands_whole_on_each_gpu() -> None:
+    split = plan("--tensor-parallel-size 2", VISION)
+    whole = plan("--tensor-parallel-size 2 --mm-encoder-tp-mode data", VISION)
+    encoder_gib = VISION.encoder_parameters * 2 / GIB
+    assert whole.weights.gib - split.weights.gib == pytest.approx(encoder_gib / 2, rel=0.01)
+    assert plan("--mm-encoder-tp-mode data", VISION).weights == plan("", VISION).weights
+
+
 def test_the_same_option_in_any_spelling_makes_the_same_plan() -> None:
     one = plan("--tensor-parallel-size 2 --max-model-len 32768 --kv-cache-dtype fp8")
     assert plan("-tp=2 --max_model_len 32K --kv_cache_dtype=fp8") == one
