@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """`llmagent profiles [NAME]`: the known deployments, or one of them with its plan.
 
+With --recipes DIR these are vLLM's own recipes, of which an operator has a copy.
+
 --format json prints {"profiles": [{"name", "description", "cards", "model"}]}, or for one profile
 {"name", "description", "settings", "expect", "recovery", "bands", "alerts", "notes", "plan":
-{"verdict", "reason", "available_kv_gib", "max_concurrency"} | null, "contradictions"}.
+{"verdict", "reason", "available_kv_gib", "max_concurrency"} | null, "contradictions"}. Of recipes
+it prints {"recipes": [{"name", "description", "precision", "least_gb", "vllm_version"}], "broken"},
+or {"name", "description", "vllm_version", "least_gb", "verified", "service", "settings",
+"left_out", "features", "card", "plan"}.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from agent.cli.screen.options import add_format
+from agent.core.plain import plain_lines
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.profile_plan import contradictions, plan_of
 from agent.core.planner.versions import version_of
@@ -34,9 +42,20 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "profiles",
         help="list or print the known deployments",
-        epilog="Examples: `llmagent profiles`, `llmagent profiles llama-3.1-8b-fp8-rtx4090`.",
+        epilog="Examples: `llmagent profiles`, `llmagent profiles llama-3.1-8b-fp8-rtx4090`, "
+        "`llmagent profiles --recipes ~/recipes Qwen/Qwen3.6-27B:fp8 --gpu L40S`.",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="print this one, with its plan")
+    parser.add_argument(
+        "--recipes",
+        metavar="DIR",
+        type=Path,
+        help="vLLM's own recipes instead: a copy of vllm-project/recipes (git clone), or the "
+        "folder recipes of vLLM's sources",
+    )
+    parser.add_argument(
+        "--gpu", metavar="NAME", help="the card that a recipe is for, by name: its own options"
+    )
     parser.add_argument("--vllm-version", metavar="VERSION", help="default: the newest known")
     add_format(parser)
     parser.set_defaults(run=run)
@@ -44,6 +63,10 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print; raises UsageError for a name that no profile has."""
+    if args.recipes is not None:
+        return _recipes(args)
+    if args.gpu is not None:
+        raise UsageError("--gpu is for --recipes: a profile names its own card")
     profiles = read_profiles()
     if args.name is None:
         rows = [_row(profile) for profile in profiles.values()]
@@ -54,6 +77,30 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"no profile is called {args.name}; there are: {known}")
     shape = document(profiles[args.name], args.vllm_version)
     print(json.dumps(shape, indent=2) if args.format == "json" else _page(shape))
+    return 0
+
+
+def _recipes(args: argparse.Namespace) -> int:
+    # Imported here: who lists profiles needs none of it.
+    from agent.cli.planning.recipes import chosen_in, document_of, page_of, rows_of, table_in
+    from agent.host.data.cards import card_or_mistake
+    from agent.host.data.recipes import read_recipes
+
+    recipes = read_recipes(args.recipes)
+    if args.name is None:
+        rows = rows_of(recipes)
+        shape = {"recipes": rows, "broken": recipes.broken}
+        print(json.dumps(shape, indent=2) if args.format == "json" else _table(rows))
+        for broken in recipes.broken if args.format != "json" else ():
+            print(f"note: {broken}", file=sys.stderr)
+        return 0
+    card = None if args.gpu is None else card_or_mistake(args.gpu)
+    chosen = chosen_in(recipes, args.name, card, args.vllm_version)
+    if args.format == "json":
+        print(json.dumps(document_of(chosen), indent=2))
+        return 0
+    name, table, _ = table_in(chosen)
+    print(plain_lines(page_of(chosen, tomli_w.dumps({"service": {name: dict(table)}}))))
     return 0
 
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds and reads the recipes of vLLM's own collection, where an operator has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from agent.core.settings.recipe import NoRecipeError, Recipe, recipe_of
+from agent.errors import UsageError
+
+MOST_BYTES = 256 * 1024
+MOST_FILES = 4096
+"""The collection has 263 files of at most 40 KB (October 2026)."""
+
+
+@dataclass(slots=True)
+class Recipes:
+    """Recipes by their model's name; `broken` are files that look like one, with what is wrong."""
+
+    by_model: dict[str, Recipe] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def read_recipes(directory: Path) -> Recipes:
+    """Return all recipes below a directory; raises UsageError where it has none."""
+    found = Recipes()
+    try:
+        files = sorted(islice(_files(directory), MOST_FILES))
+    except OSError as error:
+        raise UsageError(f"{directory}: {error.strerror or error}") from error
+    for file in files:
+        try:
+            document = _document(file)
+            if document is not None:
+                recipe = recipe_of(document)
+                found.by_model[recipe.model] = recipe
+        except (OSError, ValueError, NoRecipeError) as error:
+            found.broken.append(f"{file}: {error}")
+    if not found.by_model:
+        why = f": {found.broken[0]}" if found.broken else ""
+        raise UsageError(
+            f"{directory} holds no recipes of vLLM{why}; it is to be a copy of vllm-project/recipes"
+            " (git clone), or the folder recipes of vLLM's sources (0.33 or later)"
+        )
+    return found
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is no directory")
+    own = directory / "models"
+    return (own if own.is_dir() else directory).rglob("*.yaml")
+
+
+def _document(file: Path) -> Mapping[str, Any] | None:
+    """Return what stands in a file, None where it is not about a model.
+
+    Raises ValueError for what is no YAML, or is more than a recipe can be.
+    """
+    import yaml  # only for who reads recipes: it takes 2 MiB
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with file.open("rb") as stream:
+        text = stream.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError("is too large for a recipe")
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
+            raise ValueError("uses aliases (*name): a few lines of them make gigabytes")
+        content = yaml.load(text, loader)  # noqa: S506 - both loaders are safe ones
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"is not YAML: {str(error).splitlines()[0]}") from error
+    return content if isinstance(content, dict) and "model" in content else None
