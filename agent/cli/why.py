@@ -17,7 +17,7 @@ from typing import Any
 
 from agent.cli import status
 from agent.cli.screen.options import add_format
-from agent.cli.screen.services import steering_lines
+from agent.cli.screen.services import cluster_lines, steering_lines
 from agent.cli.screen.terminal import coloured, columns, duration, local, paint
 from agent.core.failures.shown import shortened
 from agent.core.plain import plain_values
@@ -75,6 +75,7 @@ def _lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[str]:
     yield f"{s['name']} is {phase} since {local(s['since_seconds'])} ({age})"
     yield from _told("because", s["reason"])
     yield from steering_lines(s)
+    yield from cluster_lines(s, now)
     failure = s["failure"]
     if failure is None:
         yield from _told("failures", "none is remembered")

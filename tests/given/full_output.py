@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from agent.core.doctor.finding import fail
 from agent.core.engine.metrics import Counters
+from agent.core.view.cluster import CauseView, ClusterView, PeerView
 from agent.core.view.snapshot import (
     FailureView,
     Snapshot,
@@ -39,6 +40,27 @@ BUSY = replace(
         kv_cache_usage=0.97,
         prefix_cache_queries=1e6,
         prefix_cache_hits=4e5,
+    ),
+    cluster=ClusterView(
+        member=0,
+        head=True,
+        headless=False,
+        hosts=2,
+        generation=3,
+        stance="serving",
+        cause=CauseView("gpu-b", "worker-died", "worker-died: a worker ended", 900.0),
+        peers=(
+            PeerView(
+                "http://10.0.0.2:9836",
+                host="gpu-b",
+                member=1,
+                generation=3,
+                stance="serving",
+                reason="serving: the head, gpu-a, answers requests",
+                seen_seconds=999.0,
+                answers=True,
+            ),
+        ),
     ),
 )
 HUNG = replace(HELD, failure=FailureView("engine-hung", (), "start again", 1005.0))

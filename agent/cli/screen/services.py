@@ -25,6 +25,7 @@ def service_lines(
         head = f"{name:<{names}}  {s['phase']:<{phases}}  {duration(now - s['since_seconds']):<10}"
         line = cut(f"{head}  {_now(s, now)}".rstrip(), width)
         yield line.replace(s["phase"], paint(s["phase"], s["phase"], colour=colour), 1)
+        yield from (cut(line, width) for line in cluster_lines(s, now))
         yield from _remarks(s, width, colour=colour)
 
 
@@ -35,6 +36,7 @@ def detail_lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[
     yield f"{s['unit']}  {phase} since {local(since)} ({duration(now - since)})"
     yield f"  reason    {s['reason']}"
     yield from steering_lines(s)
+    yield from cluster_lines(s, now)
     if s["held"]:
         yield f"  to do     {s['held']['what_to_do']}"
     if s["phase"] == "starting":
@@ -72,6 +74,35 @@ def steering_lines(s: Mapping[str, Any]) -> Iterator[str]:
     if drain := s.get("drain"):
         due = local(drain["due_seconds"], "%H:%M:%S")
         yield f"  drain     {drain['what']}, at {due} at the latest, asked for by {drain['by']}"
+
+
+def cluster_lines(s: Mapping[str, Any], now: float) -> Iterator[str]:
+    """Yield how it stands with the hosts that serve together: one line, and one a peer."""
+    view = s.get("cluster")
+    if not view:
+        return
+    role = "head" if view["head"] else f"member {view['member']}"
+    of = f"{role} of {view['hosts']} hosts, {view['stance']} in generation {view['generation']}"
+    cause = view["cause"]
+    why = "" if cause is None else f", begun {_begun(cause)}"
+    yield f"  group     {of}{why}"
+    for peer in view["peers"]:
+        name = peer["host"] or peer["address"].partition("://")[2]
+        if peer["answers"]:
+            same = peer["generation"] == view["generation"]
+            of = "" if same else f" in generation {peer['generation']}"
+            more = "" if peer["stance"] in ("serving", "running") else f": {peer['reason']}"
+            yield f"  peer      {name} {peer['stance']}{of}{more}"
+        else:
+            seen = peer["seen_seconds"]
+            since = f"for {duration(now - seen)}" if seen else "yet"
+            yield f"  peer      {name} does not answer {since}: {peer['problem']}"
+
+
+def _begun(cause: Mapping[str, Any]) -> str:
+    at = local(cause["at_seconds"], "%Y-%m-%d %H:%M:%S")
+    where = f"on {cause['host']} " if cause["host"] else ""
+    return f"{where}at {at}: {cause['sentence']}"
 
 
 def _now(s: Mapping[str, Any], now: float) -> str:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from agent.core.cluster.lessons import NO_LESSONS, Lesson
 from agent.core.cluster.member import UNKNOWN, Cause, Generation, Member
+from agent.core.diagnosis.reader import Diagnosis
 
 FRESH_SECONDS = 10.0
 """A word that is older says nothing of now; peers are asked every second or two."""
@@ -56,6 +57,9 @@ class GroupLive:
     sees: tuple[int, ...] = ()
     """The members that are seen ready or running in the own generation."""
 
+    log: Diagnosis | None = None
+    """What the log of a rank that has ended says, while a peer may know more."""
+
     stop_at: float = 0.0
     """Since when what runs is to end for a later generation."""
 
@@ -89,6 +93,10 @@ class Group:
     def used(self) -> bool:
         """Whether the own rank was started in this generation: once a generation, and no more."""
         return self.run == self.generation
+
+    def with_log(self, log: Diagnosis | None) -> Group:
+        """Return it with what the log of the ended rank says, until that is judged."""
+        return replace(self, live=replace(self.live, log=log))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,15 @@ from typing import Any
 
 from agent.core.cluster.lessons import NO_LESSONS, Lesson, sound
 from agent.core.codec import WRONG, decode
+from agent.core.measures import DAY_SECONDS
 from agent.core.plain import plain
 
 FORMAT = 1
 LONGEST_SENTENCE = 300
 MOST_NAMED = 128
+LONGEST_PAUSE_SECONDS = 7 * DAY_SECONDS
+"""As for an operator's own: a host that goes away with a pause does not keep the others in it."""
+
 HIGHEST = 1 << 48
 """A generation a second would need nine million years."""
 
@@ -131,6 +135,7 @@ def member_of(document: Mapping[str, Any], service: str) -> Member | None:
         host=host,
         reason=plain(member.reason, LONGEST_SENTENCE),
         paused_by=plain(member.paused_by, 64),
+        paused_seconds=min(member.paused_seconds, LONGEST_PAUSE_SECONDS),
         cause=None if cause is None else _plain_cause(cause, host),
         lessons=sound(member.lessons),
         same={plain(k, 64): plain(v, 200) for k, v in member.same.items()},

@@ -27,7 +27,7 @@ def hear(box: Outbox, line: News, at: float) -> Outbox:
     incident = box.incidents.get(service) if service else None
     if kind == "held":
         return _held(_over(box, service), line, at)
-    if kind in ("died", "kill") and service:
+    if kind in ("died", "kill", "follow") and service:
         return box if incident is not None else _with(box, service, _opened(line, at))
     if kind == DRILL and line.data.get("kill"):
         return _with(box, service, Incident(at, DRILL))

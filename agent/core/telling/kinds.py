@@ -50,7 +50,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "power-degraded": Kind(W),
         "power-yielded": Kind(W),
         "hang-detection": Kind(W, "whether a hang would be seen has changed: `llmagent status`"),
-        "generation": Kind(W, "all ranks of a group of hosts start anew: `llmagent why` says why"),
         "peer-away": Kind(W, "the llmagent of another host does not answer: `llmagent status`"),
         "peer-back": Kind(I, "the llmagent of another host answers again"),
         "restart-planned": Kind(I),
@@ -75,13 +74,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 
 OF_AN_INCIDENT = frozenset(
-    {"died", "kill", "failure", "held", "serving", "start", "forgotten"}
+    {"died", "follow", "kill", "failure", "held", "serving", "start", "forgotten"}
     | {"learned", "rolled-back", "probed", "fetch", "port", "reap"}
 )
 """Kinds that `agent.core.telling.incidents` makes one story of."""
 
 NOT_TOLD = frozenset(
-    {"adopted", "configured", "decided", "driver", "ended", "evidence", "follow", "found"}
+    {"adopted", "configured", "decided", "driver", "ended", "evidence", "found", "generation"}
     | {"gpu-new"}
     | {"linked", "plan", "power", "power-drift", "power-lowered", "power-raised", "ready"}
     | {"pruned", "reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}

@@ -6,12 +6,13 @@ from __future__ import annotations
 LOUD = frozenset(
     {"failure", "held", "mismatch", "refused", "kill", "died", "effector", "rolled-back"}
     | {"left-alone", "undead", "port", "gpu-lost", "driver-problem"}
+    | {"follow", "peer-away"}
     | {"gpu-ailing", "xid", "heat-critical", "throttled", "drain"}
     | {"power-blocked", "power-degraded", "power-yielded"}
 )
 """Told as a warning."""
 
-OPENS = frozenset({"died", "kill"})
+OPENS = frozenset({"died", "kill", "follow"})
 """Kinds of rows with which a service is no longer there for those who ask it."""
 
 ENDS = frozenset({"serving", "held", "stopped", "forgotten"})

@@ -33,6 +33,10 @@ class SnapshotCollector(Collector):
         yield info("llmagent_build", "The llmagent that runs.", [version])
         yield from families(AGENT, [((), snapshot)])
         yield from service_families(snapshot)
+        if any(service.cluster is not None for service in snapshot.services):
+            from agent.daemon.metrics.cluster import cluster_families  # for who has one: memory
+
+            yield from cluster_families(snapshot)
         units = frozenset(service.unit for service in snapshot.services)
         yield from gpu_families(snapshot.gpus, units)
         yield from host_families(snapshot.host)

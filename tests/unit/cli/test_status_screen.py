@@ -16,6 +16,7 @@ from agent.cli.screen.headline import headline
 from agent.cli.screen.unwatched import unwatched
 from agent.cli.status import render
 from agent.core.verify.check import Verdict
+from agent.core.view.cluster import CauseView, ClusterView, PeerView
 from agent.core.view.gpus import GpusView
 from agent.core.view.snapshot import ServiceView, SourceView, to_json
 from agent.core.view.starting import StageView
@@ -117,3 +118,27 @@ def test_a_unit_that_runs_and_that_nobody_watches_is_told(tmp_path: Path) -> Non
     (told,) = unwatched({"embed": {}}, units, (groups,))
     assert told.startswith("chat.service still runs, but is not in agent.toml any more")
     assert "systemctl disable --now chat" in told
+
+
+GROUP = ClusterView(
+    member=0,
+    head=True,
+    headless=False,
+    hosts=3,
+    generation=4,
+    stance="ready",
+    cause=CauseView("gpu-b", "worker-died", "worker-died: a worker ended", 1000.0),
+    peers=(
+        PeerView("http://10.0.0.2:9836", "gpu-b", 1, 4, "running", "x", 1999.0, answers=True),
+        PeerView("http://10.0.0.3:9836", problem="no answer in time"),
+    ),
+)
+
+
+def test_a_group_of_hosts_shows_who_is_there_who_is_away_and_why_it_began_anew() -> None:
+    lines = screen(document(replace(WELL, phase="waiting", cluster=GROUP)), width=120)
+    group = next(line for line in lines if line.startswith("  group"))
+    assert "head of 3 hosts, ready in generation 4, begun on gpu-b at" in group
+    assert group.endswith("worker-died: a worker ended")
+    assert "  peer      gpu-b running" in lines
+    assert "  peer      10.0.0.3:9836 does not answer yet: no answer in time" in lines

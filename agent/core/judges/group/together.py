@@ -189,17 +189,27 @@ def _cause(s: ServiceState) -> Cause:
 def _end(turn: Turn, s: ServiceState, step: End) -> ServiceState:
     assert s.group is not None
     cause = s.group.cause
-    why = f"all ranks start anew: {cause.sentence if cause is not None else 'another generation'}"
+    why = _why_it_ends(cause)
     pause = turn.pause_of(s)
     if pause is not None:
         return turn.leave_alone(s, "generation", why)
     if s.asked is not None and s.asked.stop:
         return s
     if s.phase in RUNS:
-        s = turn.enter(s, Phase.WAITING, "follow", why)
+        kind = "restart" if cause is not None and cause.planned else "follow"
+        s = turn.enter(s, Phase.WAITING, kind, why)
         s = replace(s, retry_at=turn.at, settled=False)
     s = replace(s, last_down_at=turn.at)
     return turn.stop(s, why, then=Then.WAIT, kill=step.kill)
+
+
+def _why_it_ends(cause: Cause | None) -> str:
+    if cause is None:
+        return "ended, as its ranks on other hosts have"
+    where = (
+        f"ended with the rank on {cause.host}" if cause.host else "ended, as all ranks start anew"
+    )
+    return f"{where}: {cause.sentence}"
 
 
 def _with_sight(turn: Turn, s: ServiceState) -> ServiceState:

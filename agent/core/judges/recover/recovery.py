@@ -16,6 +16,7 @@ from agent.core.judges.holders import processes as ground
 from agent.core.judges.recover import port, reuse, rollback
 from agent.core.judges.recover import trials as probing
 from agent.core.judges.recover.case_of import case_of, faults_with
+from agent.core.judges.recover.exit_status import SYSTEMD_EXIT_STATUS
 from agent.core.judges.turn import Turn
 from agent.core.remedy import propose as remedies
 from agent.core.remedy.backoff import backoff_seconds, end_of_budget
@@ -27,20 +28,6 @@ from agent.core.state.learned import Override
 from agent.core.state.observations import LogConcluded
 from agent.core.state.phases import Phase
 from agent.core.state.service import Died, Failure, ServiceState
-
-SYSTEMD_EXIT_STATUS = {
-    200: ("CHDIR", "the working directory of the unit cannot be entered"),
-    203: ("EXEC", "`python` cannot be executed: check service.{name}.python"),
-    216: ("GROUP", "a group of the unit does not exist: check drop-ins of {name}.service"),
-    217: ("USER", "the user of the unit does not exist: check service.{name}.user"),
-    218: ("CAPABILITIES", "systemd could not drop capabilities: check drop-ins"),
-    226: ("NAMESPACE", "a path of the sandbox is missing: check the model's path and drop-ins"),
-    228: ("SECCOMP", "the system call filter was refused: set service.{name}.sandbox"),
-    238: ("STATE_DIRECTORY", "/var/lib/vllm cannot be made: is the file system full or read-only?"),
-    239: ("CACHE_DIRECTORY", "/var/cache/vllm cannot be made: is the file system full?"),
-    243: ("CREDENTIALS", "the token file cannot be read: check service.{name}.hf_token_file"),
-}
-"""Exit statuses that systemd itself gives before vLLM runs (systemd.exec(5)), and what to do."""
 
 FOLLOWS_AN_XID = frozenset({Group.ENGINE, Group.CUDA, Group.HARDWARE, Group.UNKNOWN})
 """What the engine's own log makes of an error that the driver knows better."""
@@ -56,8 +43,11 @@ def on_log_concluded(turn: Turn, s: ServiceState, concluded: LogConcluded) -> Se
 
 
 def recover_without_log(turn: Turn, s: ServiceState) -> ServiceState:
-    """Act on a death whose log could not be read."""
-    return _judge(turn, s, None)
+    """Act on a death whose log could not be read, or was read and waited for other hosts' word."""
+    group = s.group
+    if group is None or group.live.log is None:
+        return _judge(turn, s, None)
+    return _judge(turn, replace(s, group=group.with_log(None)), group.live.log)
 
 
 def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceState:
@@ -65,7 +55,16 @@ def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceS
     by_systemd = SYSTEMD_EXIT_STATUS.get(died.exec_main_status)
     if by_systemd is not None and died.result == "exit-code":
         return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
-    return _recover(turn, s, _of_the_driver(s, died, _class_of(diagnosis, died)), diagnosis)
+    failure = _of_the_driver(s, died, _class_of(diagnosis, died))
+    if (group := s.group) is not None:
+        from agent.core.judges.recover import elsewhere  # for who serves with other hosts: memory
+
+        if cause := elsewhere.cause_of(group, failure, turn.at):
+            s = _note(turn, s, FailureClass.PEER_LOST, None, (cause,))
+            return _wait(turn, s, FailureClass.PEER_LOST, 0.0, f"with all other hosts: {cause}")
+        if elsewhere.may_come(turn, s, failure):
+            return replace(s, group=group.with_log(diagnosis))
+    return _recover(turn, s, failure, diagnosis)
 
 
 def _of_the_driver(s: ServiceState, died: Died, failure: FailureClass) -> FailureClass:

@@ -35,7 +35,8 @@ MAY_BE_ITS_FAULT = frozenset({Group.MEMORY, Group.CONFIGURATION})
 def with_profile(turn: Turn, s: ServiceState) -> ServiceState:
     """Return the service with what its next start need not measure, or without what it must."""
     override = s.learned.overrides.get(NAME)
-    if not turn.policy_of(s).recovery.reuse_profile:
+    if not turn.policy_of(s).recovery.reuse_profile or s.group is not None:
+        # What one rank leaves for the cache says nothing of the others, and flags must be alike.
         return _without(s) if override is not None and override.measured else s
     size = None if override is not None or s.learned.profile_refused else _measured(turn, s)
     if size is None:

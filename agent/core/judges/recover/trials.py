@@ -41,6 +41,9 @@ def on_tick(turn: Turn, s: ServiceState, local_seconds: float | None) -> Service
     policy = turn.policy.services.get(s.name)
     if policy is None or not s.learned.overrides or local_seconds is None:
         return s
+    cluster = policy.settings.cluster
+    if cluster is not None and not cluster.is_head:
+        return s  # one host tries, for all
     window = policy.recovery.probe_window
     if window is None or not window.holds(local_seconds) or not _is_idle(turn, s):
         return s

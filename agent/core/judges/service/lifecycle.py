@@ -194,8 +194,9 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
     """Ask again for what was asked too long ago: the asking may have been lost with the agent."""
     policy = turn.policy.services.get(s.name)
     if s.phase is Phase.EXAMINING and policy is not None:
-        silent = turn.at - s.since >= LOG_SECONDS
-        return recovery.recover_without_log(turn, s) if silent else s
+        waits = s.group is not None and s.group.live.log is not None
+        due = waits or turn.at - s.since >= LOG_SECONDS
+        return recovery.recover_without_log(turn, s) if due else s
     if s.asked is None or policy is None or s.live.unit is None:
         return s
     patience = policy.recovery.stop_seconds + policy.settings.shutdown_timeout + GRACE_SECONDS

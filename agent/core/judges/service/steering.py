@@ -113,6 +113,8 @@ def _restart(turn: Turn, request: AskRestart, asked: OperatorAsked) -> str:
         return f"the planned restart of {s.name} is taken back"
     if request.time_of_day is None and not request.when_idle:
         return _restart_now(turn, s, asked.by)
+    if request.when_idle:
+        _takes_requests(turn, s)
     not_before = turn.at
     if request.time_of_day is not None:
         not_before += wishes.seconds_until(request.time_of_day, asked.local_seconds)
@@ -155,6 +157,7 @@ def _drain(turn: Turn, request: AskDrain, by: str) -> str:
     _is_free(turn, s)
     if s.phase not in RUNS or s.asked is not None:
         raise _RefusedError(f"{s.name} is {s.phase.value}: no request can run in it")
+    _takes_requests(turn, s)
     limit = spoken(request.seconds)
     turn.put(replace(s, drain=Drain(turn.at, turn.at + request.seconds, by)))
     why = f"it is drained by {by}: stopped once no request runs or waits, in {limit} at the latest"
@@ -171,6 +174,14 @@ def _drill(turn: Turn, request: AskDrill, by: str) -> str:
     if why := drill.why_not(turn, s, request.fault):
         raise _RefusedError(why)
     return drill.begin(turn, s, request, by)
+
+
+def _takes_requests(turn: Turn, s: ServiceState) -> None:
+    """Refuse what waits for the requests of a rank that takes none."""
+    if turn.policy_of(s).settings.headless:
+        raise _RefusedError(
+            f"{s.name} takes no requests on this host: ask on the head of its group, for all ranks"
+        )
 
 
 def _is_free(turn: Turn, s: ServiceState) -> None:

@@ -11,7 +11,8 @@ from agent.core.failures.meaning import TABLE, group_of, kind_of
 from agent.core.failures.shown import shortened
 from agent.core.hub.advice import advice_for_fetch
 from agent.core.hub.unit import fetch_unit_name
-from agent.core.judges.recover.recovery import SYSTEMD_EXIT_STATUS, give_up
+from agent.core.judges.recover.exit_status import SYSTEMD_EXIT_STATUS
+from agent.core.judges.recover.recovery import give_up
 from agent.core.judges.turn import Turn
 from agent.core.measures import GIB
 from agent.core.remedy.backoff import backoff_seconds

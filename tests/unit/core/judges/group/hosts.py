@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from agent.core.cluster.group import PeerAnswered
 from agent.core.cluster.member import FORMAT, Member, member_of
@@ -19,8 +20,11 @@ from agent.core.failures.classes import EnginePhase
 from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.actions import Action, Stop
 from agent.core.state.observations import Tick
 from agent.core.state.phases import Phase
+from agent.core.state.steering.asked import Answer, OperatorAsked
+from agent.core.state.steering.requests import Request
 from agent.core.view.cluster_word import word_of
 from tests.given.simulated_host import Run, SimulatedHost
 
@@ -49,6 +53,11 @@ class RankHost(SimulatedHost):
     @property
     def run(self) -> Run | None:
         return self.runs.get(SERVICE)
+
+    def dies_alone_and_systemd_starts_it(self) -> None:
+        """What Restart=always does while the agent is away."""
+        run = self.runs[SERVICE]
+        self._begin(SERVICE, run.settings)
 
     @property
     def phase(self) -> Phase:
@@ -110,7 +119,12 @@ class Hosts:
     size: int = 2
     recovery: Recovery = field(default_factory=Recovery)
     start_takes: float = 40.0
-    extra: dict[str, int] = field(default_factory=dict)
+    maximum: dict[str, int] = field(default_factory=dict)
+    """Settings that all hosts have beside those of the group."""
+
+    open_engines: bool = False
+    """The cable that is cut is that of the agents: the engines reach each other."""
+
     cut: set[tuple[int, int]] = field(default_factory=set)
     """(who asks, whom): questions that do not arrive, as their answers."""
 
@@ -127,7 +141,10 @@ class Hosts:
                 node_rank=rank,
                 master_addr="10.0.0.1",
             )
-            settings = Settings(SERVICE, "/srv/m", tensor_parallel_size=self.size, cluster=cluster)
+            settings = replace(
+                Settings(SERVICE, "/srv/m", tensor_parallel_size=self.size, cluster=cluster),
+                **self.maximum,  # type: ignore[arg-type]
+            )
             host = RankHost({SERVICE: ServicePolicy(settings, recovery=self.recovery)}, rank=rank)
             self.hosts.append(host)
             host.agent_starts()
@@ -193,7 +210,8 @@ class Hosts:
                 word = words.get(other.rank) if reached else None
                 is_open = None
                 if word is None and other.rank == 0:
-                    is_open = reached and other.run is not None
+                    linked = reached or (self.open_engines and other.host_is_up)
+                    is_open = linked and other.run is not None
                 why = "" if word is not None else "no answer in time"
                 peer = address(other.rank)
                 host.observe(PeerAnswered(self.now, SERVICE, peer, word, why, is_open))
@@ -220,6 +238,42 @@ class Hosts:
         host.host_is_up, host.agent_is_up = True, True
         host.now = self.now
         host.reboots()
+
+    def configure(self, rank: int, recovery: Recovery | None = None, **settings: object) -> None:
+        """Give one host another agent.toml."""
+        host = self.hosts[rank]
+        policy = host.policies[SERVICE]
+        host.policies[SERVICE] = replace(
+            policy,
+            settings=replace(policy.settings, **settings),  # type: ignore[arg-type]
+            recovery=recovery or policy.recovery,
+        )
+        host.reload()
+
+    def asks(self, rank: int, request: Request) -> str:
+        """Return what the agent of a host answers to its operator."""
+        host = self.hosts[rank]
+        decision = host.observe(OperatorAsked(self.now, 1, request, "root", self.now % 86400))
+        answers = [action for action in decision.actions if isinstance(action, Answer)]
+        host.carry_out()
+        return answers[0].message
+
+    def noting_stops(
+        self, host: RankHost, ended: list[tuple[int, float]]
+    ) -> Callable[[Action], None]:
+        def note(action: Action) -> None:
+            if isinstance(action, Stop):
+                ended.append((host.rank, self.now))
+
+        return note
+
+    def all_start_again_within(self, seconds: float) -> bool:
+        before, end = self.starts, self.now + seconds
+        while self.now < end:
+            self.second()
+            if all(new > old for new, old in zip(self.starts, before, strict=True)):
+                return True
+        return False
 
     def serves_alone(self) -> bool:
         """Whether some rank that runs has met ranks that are gone, or none while others have."""

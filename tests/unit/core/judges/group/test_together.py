@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from agent.core.failures.classes import FailureClass
+from agent.core.settings.recovery import Recovery
 from agent.core.state.phases import Phase
+from agent.core.state.steering.requests import AskDrain, AskPause, AskRestart, AskResume
 from tests.unit.core.judges.group.hosts import Hosts
 
 
@@ -53,3 +55,172 @@ def test_a_head_that_dies_takes_its_silent_ranks_down() -> None:
     assert hosts.hosts[1].phase is not Phase.SERVING
     assert hosts.all_serve_within(120.0)
     assert hosts.starts == [2, 2]
+
+
+def test_a_head_that_dies_of_its_peers_death_tells_the_peers_cause_and_not_its_echo() -> None:
+    hosts = served()
+    hosts.head.dies(FailureClass.NCCL_ERROR)
+    hosts.pass_time(2.0)
+    hosts.hosts[1].dies(FailureClass.OOM_RUNTIME)
+    hosts.pass_time(6.0)
+    failure = hosts.head.state.services["vllm"].failure
+    assert failure is not None
+    assert failure.failure is FailureClass.PEER_LOST
+    assert failure.evidence[0].startswith("gpu-1: oom-runtime")
+    assert not [line for line in hosts.head.told("failure") if "nccl-error" in line]
+    assert hosts.all_serve_within(120.0)
+
+
+def test_an_echo_that_nobody_explains_is_told_as_what_it_is() -> None:
+    hosts = served()
+    hosts.head.dies(FailureClass.NCCL_ERROR)
+    hosts.pass_time(12.0)
+    failure = hosts.head.state.services["vllm"].failure
+    assert failure is not None
+    assert failure.failure is FailureClass.NCCL_ERROR
+    assert hosts.all_serve_within(200.0)
+
+
+def test_one_that_was_stopped_by_the_operator_takes_the_others_down_until_it_is_started() -> None:
+    hosts = served()
+    hosts.hosts[1].operator_stops()
+    hosts.pass_time(120.0)
+    assert hosts.phases == [Phase.WAITING, Phase.STOPPED]
+    assert hosts.head.run is None
+    assert "stopped by the operator" in hosts.head.state.services["vllm"].live.blocked_by
+    hosts.hosts[1].operator_starts()
+    assert hosts.all_serve_within(150.0)
+    assert hosts.head.starts[-1][0] > hosts.now - 150.0
+
+
+def test_a_rank_that_systemd_started_alone_is_ended_and_all_start_together() -> None:
+    hosts = served()
+    hosts.agent_dies(1)
+    hosts.hosts[1].dies_alone_and_systemd_starts_it()
+    hosts.pass_time(10.0)
+    hosts.agent_returns(1)
+    assert hosts.all_serve_within(200.0)
+    assert not hosts.serves_alone()
+    assert hosts.starts[0] == 2
+
+
+def test_the_death_of_an_agent_costs_no_rank() -> None:
+    hosts = served()
+    for rank in (0, 1):
+        hosts.agent_dies(rank)
+        hosts.pass_time(200.0)
+        hosts.agent_returns(rank)
+        hosts.pass_time(30.0)
+    assert hosts.starts == [1, 1]
+    assert hosts.phases == [Phase.SERVING, Phase.SERVING]
+
+
+def test_the_agent_of_the_other_host_is_told_of_when_it_is_away_and_when_it_is_back() -> None:
+    hosts = served()
+    hosts.agent_dies(1)
+    hosts.pass_time(60.0)
+    assert len(hosts.head.told("peer-away")) == 1
+    assert "what runs goes on without it" in hosts.head.told("peer-away")[0]
+    hosts.agent_returns(1)
+    hosts.pass_time(10.0)
+    assert hosts.head.told("peer-back") == ["gpu-1 answers again"]
+
+
+def test_a_rank_whose_head_lost_power_gives_its_gpus_back_in_bounded_time() -> None:
+    hosts = served()
+    hosts.power_off(0)
+    hosts.pass_time(90.0)
+    assert hosts.hosts[1].run is None
+    assert hosts.hosts[1].phase is Phase.WAITING
+    hosts.pass_time(1200.0)
+    assert hosts.starts == [1, 1]
+    hosts.power_on(0)
+    assert hosts.all_serve_within(200.0)
+
+
+def test_a_head_whose_peer_lost_power_finds_out_by_a_request_and_waits() -> None:
+    hosts = served()
+    hosts.power_off(1)
+    hosts.pass_time(600.0)
+    assert hosts.head.run is None
+    assert "gpu-1" in hosts.head.state.services["vllm"].live.blocked_by
+    hosts.power_on(1)
+    assert hosts.all_serve_within(400.0)
+
+
+def test_a_cable_that_is_cut_for_the_agents_alone_costs_nothing() -> None:
+    hosts = served()
+    hosts.cut = {(0, 1), (1, 0)}
+    hosts.open_engines = True
+    hosts.pass_time(1000.0)
+    assert hosts.starts == [1, 1]
+    assert hosts.phases == [Phase.SERVING, Phase.SERVING]
+
+
+def test_one_that_cannot_hear_the_others_keeps_all_from_starting_without_a_start() -> None:
+    hosts = Hosts(2)
+    hosts.cut = {(1, 0)}
+    hosts.pass_time(600.0)
+    assert hosts.starts == [0, 0]
+    assert "does not see this host" in hosts.head.state.services["vllm"].live.blocked_by
+    hosts.cut.clear()
+    assert hosts.all_serve_within(120.0)
+
+
+def test_hosts_that_are_not_the_same_do_not_start_and_say_what_differs() -> None:
+    hosts = Hosts(2)
+    hosts.configure(1, max_model_len=4096)
+    hosts.pass_time(60.0)
+    assert hosts.starts == [0, 0]
+    said = hosts.head.state.services["vllm"].live.blocked_by
+    assert said == ("waits for gpu-1 to be the same: max_model_len is default here and 4096 there")
+
+
+def test_what_one_rank_learns_all_use_at_the_next_start() -> None:
+    hosts = Hosts(2, maximum={"max_num_seqs": 64})
+    assert hosts.all_serve_within(120.0)
+    hosts.hosts[1].dies(FailureClass.OOM_SAMPLER_WARMUP)
+    assert hosts.all_serve_within(200.0)
+    used = [host.starts[-1][2].max_num_seqs for host in hosts.hosts]
+    assert used[0] == used[1] != 64
+    assert "as on other hosts" in hosts.head.told("learned")[0]
+
+
+def test_what_another_host_learned_goes_no_further_than_the_own_floors() -> None:
+    hosts = Hosts(2, maximum={"max_num_seqs": 64})
+    hosts.configure(0, recovery=Recovery(min_max_num_seqs=64))
+    assert hosts.all_serve_within(120.0)
+    hosts.hosts[1].dies(FailureClass.OOM_SAMPLER_WARMUP)
+    hosts.pass_time(60.0)
+    assert hosts.starts == [1, 1]
+    assert "max_num_seqs is 64 here" in hosts.head.state.services["vllm"].live.blocked_by
+
+
+def test_a_planned_restart_ends_the_heads_requests_before_the_other_ranks() -> None:
+    hosts = served()
+    ended: list[tuple[int, float]] = []
+    for host in hosts.hosts:
+        host.on_action = hosts.noting_stops(host, ended)
+    hosts.asks(1, AskRestart("vllm"))
+    assert hosts.all_start_again_within(60.0)
+    assert [rank for rank, _ in ended] == [0, 1]
+    assert hosts.all_serve_within(120.0)
+
+
+def test_a_pause_on_one_host_holds_for_all() -> None:
+    hosts = served()
+    hosts.asks(1, AskPause("vllm", 600.0))
+    hosts.pass_time(5.0)
+    hosts.head.dies(FailureClass.CUDA_ILLEGAL_MEMORY_ACCESS)
+    hosts.pass_time(60.0)
+    assert hosts.starts == [1, 1]
+    assert "on gpu-1" in hosts.head.state.services["vllm"].reason
+    hosts.asks(1, AskResume("vllm"))
+    assert hosts.all_serve_within(200.0)
+
+
+def test_requests_are_waited_for_on_the_head_alone() -> None:
+    hosts = served()
+    said = hosts.asks(1, AskDrain("vllm", 60.0))
+    assert "ask on the head" in said
+    assert "stopped once no request runs" in hosts.asks(0, AskDrain("vllm", 60.0))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rank that ended because another one did: what its own log says then is only the echo.
+
+With gloo and NCCL a rank dies of its peer's death, seconds later and with a sentence of its own
+("Connection closed by peer"). The cause is on the other host, whose agent tells it.
+"""
+
+from __future__ import annotations
+
+from agent.core.cluster.group import Group
+from agent.core.cluster.judge import is_fresh
+from agent.core.cluster.member import UNKNOWN, Cause
+from agent.core.failures.classes import FailureClass
+from agent.core.judges.turn import Turn
+from agent.core.state.service import ServiceState
+
+ECHOES = frozenset(
+    {FailureClass.NCCL_ERROR, FailureClass.NCCL_TIMEOUT, FailureClass.PEER_LOST}
+    | {FailureClass.ENGINE_DEAD, FailureClass.ENGINE_HUNG, FailureClass.UNKNOWN}
+)
+"""What the death of another rank looks like from here."""
+
+WORD_SECONDS = 8.0
+"""How long another host's word is waited for: it reads its log, and is asked every second."""
+
+
+def cause_of(group: Group, failure: FailureClass, at: float) -> str:
+    """Return what another host says has failed there since the own rank was started; "": nothing.
+
+    For a failure that may be its echo: one of another kind is a cause of its own.
+    """
+    if failure not in ECHOES:
+        return ""
+    started = group.run or UNKNOWN
+    told: list[Cause | None] = [
+        seen.member.cause
+        for seen in group.live.peers.values()
+        if seen.member is not None and is_fresh(seen, at) and seen.member.generation > started
+    ]
+    if group.generation > started:
+        told.append(group.cause)
+    for cause in told:
+        if cause is not None and cause.host and cause.failure not in ("", *ECHOES):
+            return f"{cause.host}: {cause.sentence}"
+    return ""
+
+
+def may_come(turn: Turn, s: ServiceState, failure: FailureClass) -> bool:
+    """Tell whether a peer that answers may still say what has failed there."""
+    if s.group is None or failure not in ECHOES or turn.at - s.since >= WORD_SECONDS:
+        return False
+    return any(is_fresh(seen, turn.at) for seen in s.group.live.peers.values())

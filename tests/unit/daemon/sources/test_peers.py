@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One host's word over another one's real exporter."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from agent.core.cluster.group import PeerAnswered
+from agent.core.cluster.member import Generation, Member, Stance, member_of
+from agent.core.codec import encode
+from agent.core.settings.cluster import ClusterSettings
+from agent.core.settings.config import Metrics
+from agent.core.view.cluster import ClusterView
+from agent.core.view.snapshot import Snapshot
+from agent.daemon.exporter.exporter import Exporter
+from agent.daemon.sources.peers import PeerSource
+from agent.errors import AgentError
+from tests.given.some_snapshot import SNAPSHOT
+
+WORD = Member(0, Generation(7, 1), Stance.SERVING, head=True, reason="serving", sees=(1,))
+FOLLOWER = ClusterSettings(
+    peers=("http://127.0.0.1:1",),
+    host_ip="127.0.0.1",
+    nnodes=2,
+    node_rank=1,
+    master_addr="127.0.0.1",
+)
+
+
+def told(word: Member) -> Snapshot:
+    view = ClusterView(0, True, False, 2, 7, "serving", None, (), encode(word))
+    first, *others = SNAPSHOT.services
+    return replace(SNAPSHOT, services=(replace(first, cluster=view), *others))
+
+
+@contextmanager
+def exporting(snapshot: Snapshot, web_config_file: str = "") -> Iterator[str]:
+    """Serves a snapshot without the page, as [metrics] page = false does."""
+    exporter = Exporter(lambda: snapshot, Metrics(port=0, web_config_file=web_config_file))
+    exporter.start()
+    try:
+        yield f"http://127.0.0.1:{exporter.port}"
+    finally:
+        exporter.close()
+
+
+def asked(
+    address: str, cluster: ClusterSettings = FOLLOWER, service: str = "vllm", port: int = 1
+) -> PeerAnswered:
+    said: queue.SimpleQueue[object] = queue.SimpleQueue()
+    source = PeerSource(service, address, cluster, port, lambda: False, said.put, lambda: 5.0)
+    source.wake()
+    source.look()
+    answer = said.get_nowait()
+    assert isinstance(answer, PeerAnswered)
+    return answer
+
+
+def test_a_hosts_word_arrives_as_it_was_said_with_the_name_of_the_host() -> None:
+    with exporting(told(WORD)) as address:
+        answer = asked(address)
+    assert answer.member == replace(WORD, host=socket.gethostname())
+    assert (answer.problem, answer.engine_open) == ("", None)
+
+
+def test_a_service_that_is_no_group_there_is_said() -> None:
+    with exporting(SNAPSHOT) as address:
+        answer = asked(address)
+    assert answer.member is None
+    assert answer.problem == "has no [service.vllm.cluster]"
+
+
+def test_a_word_is_for_who_knows_the_password(tmp_path: Path) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    config = tmp_path / "web.yml"
+    config.write_text(f'basic_auth_users:\n  peer: "{hashed}"\n')
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    knows = replace(FOLLOWER, user="peer", password_file=str(password))
+    with exporting(told(WORD), str(config)) as address:
+        assert "refuses the user or the password" in asked(address).problem
+        assert asked(address, knows).member is not None
+
+
+def test_a_password_file_that_is_not_there_is_a_fault_of_the_source() -> None:
+    lost = replace(FOLLOWER, user="peer", password_file="/nowhere")
+    with pytest.raises(AgentError, match="/nowhere cannot be read"):
+        asked("http://127.0.0.1:1", lost)
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_the_engine_of_a_head_is_looked_at_while_its_agent_is_away() -> None:
+    with listening() as port:
+        assert asked("http://127.0.0.1:1", replace(FOLLOWER, master_port=port)).engine_open
+    assert asked("http://127.0.0.1:1", replace(FOLLOWER, master_port=port)).engine_open is False
+
+
+def test_of_replicas_only_an_open_port_tells_something() -> None:
+    replicas = ClusterSettings(
+        peers=("http://127.0.0.1:1",),
+        host_ip="127.0.0.1",
+        data_parallel_address="127.0.0.1",
+        data_parallel_start_rank=1,
+        data_parallel_size_local=1,
+    )
+    with listening() as port:
+        assert asked("http://127.0.0.1:1", replicas, port=port).engine_open is True
+    assert asked("http://127.0.0.1:1", replicas, port=port).engine_open is None
+
+
+def test_who_takes_requests_himself_does_not_look_at_the_engines_of_others() -> None:
+    head = replace(FOLLOWER, node_rank=0)
+    assert asked("http://127.0.0.1:1", head).engine_open is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"format": 2, "services": {}}',
+        b'{"format": 1, "services": {"vllm": []}}',
+        b'{"format": 1, "services": {"vllm": {"member": 0}}}',
+        b'{"format": 1, "services": {"vllm": {"member": -1, "generation": {}, "stance": "down"}}}',
+        b'{"format": 1, "services": {"vllm": {"member": 0, "generation":'
+        b' {"number": 1e300, "begun_by": 0}, "stance": "down"}}}',
+    ],
+)
+def test_what_is_no_word_of_an_agent_is_one_sentence(body: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.recv(4096)
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        answered = asked(
+            f"http://127.0.0.1:{server.getsockname()[1]}", replace(FOLLOWER, node_rank=0)
+        )
+    assert answered.member is None
+    assert answered.problem
+
+
+def test_no_more_of_a_strangers_word_is_believed_than_there_can_be() -> None:
+    lessons = {
+        "max_num_seqs": {"value": 8, "version": 1, "by": 0, "why": "x\x1b[31m"},
+        "max_model_len": {"value": -1, "version": 1, "by": 0},
+        "gpu_memory_utilization": {"value": True, "version": 1, "by": 0},
+        "model": {"value": 1, "version": 1, "by": 0},
+        "LD_PRELOAD=/tmp/x.so": {"value": True, "version": 1, "by": 0},
+        "VLLM_USE_DEEP_GEMM=0": {"value": True, "version": 1, "by": 0},
+        "--worker-cls evil": {"value": True, "version": 1, "by": 0},
+    }
+    word = encode(replace(WORD, reason="a\nb" * 500)) | {
+        "lessons": lessons,
+        "paused_by": "root",
+        "paused_seconds": 1e12,
+    }
+    member = member_of({"format": 1, "host": "x\x07", "services": {"vllm": word}}, "vllm")
+    assert member is not None
+    assert set(member.lessons) == {"max_num_seqs", "VLLM_USE_DEEP_GEMM=0"}
+    assert member.lessons["max_num_seqs"].why.isprintable()
+    assert member.host == "x?"
+    assert len(member.reason) <= 300
+    assert member.paused_seconds <= 7 * 86400
