@@ -159,6 +159,14 @@ def _service_probes(name: str, settings: Settings, patient: Patient) -> Iterator
     yield f"flags of {name}", lambda: [_flags(settings, patient)]
     yield f"licence of {name}", lambda: [_licence(settings, patient)]
     yield f"place of {name}", lambda: list(_place(settings, patient.gpus))
+    if settings.cluster is not None:
+        yield f"cluster of {name}", lambda: list(_cluster(settings))
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    from agent.tasks.cluster.examine import examine_cluster  # for who serves with others: memory
+
+    yield from examine_cluster(settings)
 
 
 def _runtime(settings: Settings) -> Finding:

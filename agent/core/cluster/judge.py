@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from agent.core.cluster.group import FRESH_SECONDS, Group, PeerSeen
 from agent.core.cluster.member import RUNS, UNKNOWN, WITH_US, Generation, Member, Stance
+from agent.core.cluster.same import differences
 
 JOIN_SECONDS = 60.0
 """How long a rank may run while a host that answers does not run its own of the generation."""
@@ -248,8 +249,9 @@ def _missing(own: Own, peers: Peers, at: float) -> Iterator[str]:
             yield f"{name}, which says that it is member {own.member}, too: look at its rank"
         elif theirs.generation != own.group.generation or theirs.stance not in WITH_US:
             yield f"{name} ({theirs.reason or theirs.stance.value})"
-        elif different := tuple(_different(own.same, theirs.same)):
-            yield f"{name} to be the same: {', '.join(different)}"
+        elif unlike := tuple(differences(own.same, theirs.same)):
+            shown = (f"{one.name} is {one.here} here and {one.there} there" for one in unlike)
+            yield f"{name} to be the same: {', '.join(shown)}"
         elif unseen := own.members - {theirs.member} - set(theirs.sees):
             who = "this host" if own.member in unseen else "another host"
             yield f"{name}, which does not see {who}"
@@ -259,10 +261,3 @@ def _away(seen: PeerSeen, at: float) -> str:
     if not seen.at:
         return seen.problem or "not asked yet"
     return f"no answer for {at - seen.at:.0f} s" + (f": {seen.problem}" if seen.problem else "")
-
-
-def _different(mine: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
-    for name, value in mine.items():
-        other = theirs.get(name)
-        if other is not None and value and other and other != value:
-            yield f"{name} is {value} here and {other} there"

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from agent.core.settings.service import Settings
 
@@ -28,12 +29,30 @@ ENGINES = "VLLM_"
 OF_THE_HOST = frozenset({"VLLM_HOST_IP", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
 
 
-def same_of(settings: Settings, version: str | None) -> Mapping[str, str]:
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that is one thing here and another on another host."""
+
+    name: str
+    here: str
+    there: str
+
+
+def differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[Difference]:
+    """Yield what differs; what is not known on one of the hosts does not."""
+    for name, value in mine.items():
+        other = theirs.get(name, "")
+        if value and other and other != value:
+            yield Difference(name, value, other)
+
+
+def same_of(settings: Settings, version: str | None, torch: str | None = None) -> Mapping[str, str]:
     """Return them by name, in words for people; what is left to vLLM is "default".
 
-    Options without a key of their own may hold a secret: of them only a digest leaves the host.
+    `version` and `torch` are what is installed, None where it is not known. Options without a key
+    of their own may hold a secret: of them only a digest leaves the host.
     """
-    found = {"vLLM": version or ""}
+    found = {"vLLM": version or "", "torch": torch or ""}
     for name in COMPARED:
         found[name] = _shown(getattr(settings, name))
     if settings.cluster is not None:

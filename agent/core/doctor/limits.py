@@ -45,7 +45,8 @@ def judge_limits(settings: Settings, limits: Limits | None) -> Finding:
         told = f"{unit} may open {files} files; connections and weights need more"
         fix = f"Raise fs.nr_open, or remove LimitNOFILE= from the drop-ins of {unit}."
         return warning(check, told, fix, service)
-    if limits.locked_bytes is not None and parallel_of(picture_of(settings)).gpus > 1:
+    several = parallel_of(picture_of(settings)).gpus > 1 or settings.cluster is not None
+    if limits.locked_bytes is not None and several:
         told = f"{unit} may lock {limits.locked_bytes // 1024} KiB of memory: NCCL pins buffers"
         fix = f"Remove LimitMEMLOCK= from the drop-ins of {unit} (systemctl edit {unit})."
         return warning(check, told, fix, service)

@@ -25,6 +25,9 @@ class Engine:
     has_vllm_metadata: bool
     flags: frozenset[str] | None
     runs_on_cpu: bool = False
+    torch: str | None = None
+    """The version of the PyTorch beside it."""
+
     read_paths: tuple[str, ...] = ()
     """The directories that a process of its interpreter must be able to read."""
 
@@ -67,6 +70,7 @@ class EngineInstall:
     python: str
     version: str | None = None
     distribution: str | None = None
+    torch: str | None = None
     has_vllm_metadata: bool = False
     stamp: int = 0
     read_paths: tuple[str, ...] = ()
@@ -75,7 +79,12 @@ class EngineInstall:
     def engine(self, flags: frozenset[str] | None) -> Engine:
         """Return what the command line depends on; `flags` are those of its help, if known."""
         return Engine(
-            self.version, self.has_vllm_metadata, flags, self._runs_on_cpu, self.read_paths
+            self.version,
+            self.has_vllm_metadata,
+            flags,
+            self._runs_on_cpu,
+            self.torch,
+            self.read_paths,
         )
 
     @property

@@ -24,6 +24,7 @@ def word_of(
     assert group is not None
     learned = {name: one.running for name, one in s.learned.overrides.items()}
     settings = s.in_force(policy.services[s.name]).settings.with_overrides(learned)
+    engine = policy.engines[s.name]
     waits = s.phase is Phase.WAITING and s.live.blocked_by
     reason = s.live.blocked_by if waits else f"{s.phase.value}: {s.reason}"
     paused = pause is not None and now < pause.until
@@ -39,7 +40,7 @@ def word_of(
         paused_by=pause.by if pause is not None and paused else "",
         paused_seconds=pause.until - now if pause is not None and paused else 0.0,
         lessons=group.lessons,
-        same=same_of(settings, policy.engines[s.name].version),
+        same=same_of(settings, engine.version, engine.torch),
     )
 
 

@@ -12,11 +12,12 @@ from agent.core.view.snapshot import Snapshot
 
 
 def cluster_document(snapshot: Snapshot) -> bytes:
-    """Return {"format", "version", "host", "services": {NAME: the word of its rank}} as JSON."""
+    """Return {"format", "version", "at_seconds", "host", "services": {NAME: its rank's word}}."""
     words = {s.name: s.cluster.own for s in snapshot.services if s.cluster is not None}
     document = {
         "format": FORMAT,
         "version": snapshot.version,
+        "at_seconds": snapshot.at_seconds,
         "host": socket.gethostname(),
         "services": words,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from agent.core.cluster.group import PeerAnswered
 from agent.core.cluster.member import member_of
@@ -13,8 +12,7 @@ from agent.core.settings.cluster import ClusterSettings
 from agent.daemon.clock import Clock
 from agent.daemon.sources.resting import RestingSource
 from agent.daemon.sources.thread import Emit
-from agent.errors import AgentError
-from agent.host.web.peer import Asker, Credentials, PeerError
+from agent.host.web.peer import Asker, PeerError, credentials_of
 
 ANSWER_SECONDS = 2.0
 """For each step of a question; the next one comes anyway."""
@@ -22,8 +20,6 @@ ANSWER_SECONDS = 2.0
 ASK_SECONDS = 1.0
 SETTLED_SECONDS = 2.0
 """Between two questions while all serve; well below the ten seconds that a word holds."""
-
-LONGEST_PASSWORD = 4096
 
 
 class PeerSource(RestingSource):
@@ -49,13 +45,14 @@ class PeerSource(RestingSource):
         self._settled = settled
         self._emit = emit
         self._clock = clock
+        self._proof = (cluster.user, cluster.password_file, cluster.ca_file)
         self._asker: Asker | None = None
 
     def look(self) -> None:
         """Ask once, then rest. Raises AgentError where password or certificates are not there."""
         asker = self._asker
         if asker is None:
-            asker = self._asker = Asker(credentials_of(self._cluster))
+            asker = self._asker = Asker(credentials_of(*self._proof))
         try:
             document = asker.cluster(self._address, ANSWER_SECONDS)
             member = member_of(document, self._service)
@@ -79,19 +76,6 @@ class PeerSource(RestingSource):
             return _opens(cluster.meeting_address, port)
         # A head that serves for its own host only is closed to all others, alive or not.
         return True if _opens(cluster.meeting_address, self._service_port) else None
-
-
-def credentials_of(cluster: ClusterSettings) -> Credentials:
-    """Return what proves to the peers who asks. Raises AgentError where it cannot be read."""
-    password = ""
-    if cluster.password_file is not None:
-        try:
-            with Path(cluster.password_file).open() as file:
-                password = file.read(LONGEST_PASSWORD).rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise AgentError(f"{cluster.password_file} cannot be read: {error}") from error
-    ca_file = None if cluster.ca_file is None else Path(cluster.ca_file)
-    return Credentials(cluster.user, password, ca_file)
 
 
 def _opens(host: str, port: int) -> bool:

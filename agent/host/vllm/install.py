@@ -68,6 +68,7 @@ def _inspect(python: str) -> EngineInstall:
             python=python,
             version=version,
             distribution=name,
+            torch=_torch_in(places),
             has_vllm_metadata=name == "vllm",
             stamp=stamp,
             read_paths=tuple(read_paths),
@@ -128,6 +129,14 @@ def _vllm_distributions(places: list[Path]) -> Iterator[tuple[str, str, int]]:
             name, version = fields["Name"], fields["Version"]
             if name and version and (place / "vllm").exists() | (name == "vllm"):
                 yield name, version, metadata.stat().st_mtime_ns
+
+
+def _torch_in(places: list[Path]) -> str | None:
+    """Return the version of PyTorch by the name of its metadata, None where there is none."""
+    for place in places:
+        for information in place.glob("torch-*.dist-info"):
+            return information.name.removeprefix("torch-").removesuffix(".dist-info")
+    return None
 
 
 def _version_of_checkout(package: Path) -> str | None:

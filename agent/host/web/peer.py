@@ -28,6 +28,7 @@ LONGEST_ANSWER = 4 << 20
 LONGEST_WORD = 256 << 10
 """Bytes; what a host says of its rank of one service has about 2 KiB."""
 
+LONGEST_PASSWORD = 4096
 LONGEST_SENTENCE = 200
 NO_AGENT = "answers, but not as llmagent does"
 
@@ -52,6 +53,18 @@ class Credentials:
             return {}
         pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {pair}"}
+
+
+def credentials_of(user: str, password_file: str | None, ca_file: str | None) -> Credentials:
+    """Return what agent.toml says of it. Raises AgentError where the password cannot be read."""
+    password = ""
+    if password_file is not None:
+        try:
+            with Path(password_file).open() as file:
+                password = file.read(LONGEST_PASSWORD).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise AgentError(f"{password_file} cannot be read: {error}") from error
+    return Credentials(user, password, None if ca_file is None else Path(ca_file))
 
 
 class Asker:

@@ -109,7 +109,8 @@ def _own(turn: Turn, s: ServiceState, cluster: ClusterSettings, *, ready: bool) 
     starts = s.asked is not None and not s.asked.stop
     settings = s.running or turn.policy_of(s).settings
     stop_seconds = turn.policy_of(s).recovery.stop_seconds
-    same = same_of(turn.effective(s), turn.policy.engines[s.name].version) if ready else {}
+    engine = turn.policy.engines[s.name]
+    same = same_of(turn.effective(s), engine.version, engine.torch) if ready else {}
     return Own(
         member=cluster.member,
         members=frozenset((cluster.member, *others)),

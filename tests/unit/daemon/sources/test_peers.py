@@ -18,13 +18,10 @@ from agent.core.cluster.group import PeerAnswered
 from agent.core.cluster.member import Generation, Member, Stance, member_of
 from agent.core.codec import encode
 from agent.core.settings.cluster import ClusterSettings
-from agent.core.settings.config import Metrics
-from agent.core.view.cluster import ClusterView
-from agent.core.view.snapshot import Snapshot
-from agent.daemon.exporter.exporter import Exporter
 from agent.daemon.sources.peers import PeerSource
 from agent.errors import AgentError
 from tests.given.some_snapshot import SNAPSHOT
+from tests.unit.daemon.sources.words import exporting, told
 
 WORD = Member(0, Generation(7, 1), Stance.SERVING, head=True, reason="serving", sees=(1,))
 FOLLOWER = ClusterSettings(
@@ -34,23 +31,6 @@ FOLLOWER = ClusterSettings(
     node_rank=1,
     master_addr="127.0.0.1",
 )
-
-
-def told(word: Member) -> Snapshot:
-    view = ClusterView(0, True, False, 2, 7, "serving", None, (), encode(word))
-    first, *others = SNAPSHOT.services
-    return replace(SNAPSHOT, services=(replace(first, cluster=view), *others))
-
-
-@contextmanager
-def exporting(snapshot: Snapshot, web_config_file: str = "") -> Iterator[str]:
-    """Serves a snapshot without the page, as [metrics] page = false does."""
-    exporter = Exporter(lambda: snapshot, Metrics(port=0, web_config_file=web_config_file))
-    exporter.start()
-    try:
-        yield f"http://127.0.0.1:{exporter.port}"
-    finally:
-        exporter.close()
 
 
 def asked(
