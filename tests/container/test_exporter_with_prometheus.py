@@ -151,19 +151,20 @@ def at_work() -> Snapshot:
 
 
 def unanswered(server: str) -> list[str]:
-    """Returns the dashboard's queries that have no series yet."""
+    """Returns the dashboards' queries that have no series yet."""
     return [
         f"{where}: {expression}"
-        for where, expression in dashboard.queries()
+        for file in (dashboard.FILE, dashboard.FLEET)
+        for where, expression in dashboard.queries(file)
         if not series_of(server, expression)
     ]
 
 
-def test_every_query_of_the_dashboard_and_every_rule_works_in_a_real_prometheus(
+def test_every_query_of_the_dashboards_and_every_rule_works_in_a_real_prometheus(
     tmp_path: Path,
 ) -> None:
     with exporting(snapshot=at_work) as port:
-        rules = REPO / "etc/prometheus/llmagent.rules.yml"
+        rules = REPO / "etc/prometheus/*.rules.yml"
         (tmp_path / "prometheus.yml").write_text(OURS.format(port=port, rules=rules))
         with prometheus(tmp_path) as server:
             end = time.monotonic() + DEADLINE_SECONDS

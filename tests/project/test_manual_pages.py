@@ -84,7 +84,7 @@ def test_what_a_page_has_you_type_exists(page: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.endswith(".7")])
 def test_the_configuration_that_a_page_shows_is_valid(page: str) -> None:
     for text in examples(page):
-        if re.match(r"\[(?:service|power|thermal|metrics|notify)", text):
+        if re.match(r"\[(?:service|power|thermal|metrics|notify|fleet)", text):
             parse(text, page)
 
 

@@ -393,11 +393,19 @@ def promtool_test(cases: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def promtool(tests: list[dict[str, Any]], directory: Path) -> subprocess.CompletedProcess[str]:
+def promtool(
+    tests: list[dict[str, Any]], directory: Path, *files: Path
+) -> subprocess.CompletedProcess[str]:
+    """Runs tests of the rules in these files, or in those about one host."""
     file = directory / "tests.yml"
     file.write_text(
         yaml.safe_dump(
-            {"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}, width=1000
+            {
+                "rule_files": [str(rules) for rules in files or (RULES,)],
+                "evaluation_interval": "1m",
+                "tests": tests,
+            },
+            width=1000,
         )
     )
     return subprocess.run(
