@@ -125,6 +125,8 @@ def _policy(args: argparse.Namespace) -> ServicePolicy:
 
 
 def _target(settings: Settings) -> bench.Target:
+    if settings.asked_elsewhere:
+        raise UsageError(settings.asked_elsewhere)
     models = client_of(settings).models()
     if isinstance(models, ApiFailure) or not models:
         why = str(models) if isinstance(models, ApiFailure) else "it serves no model"

@@ -88,6 +88,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f'there is no service "{args.service}"; configured: {known}')
     views = status.read(args.file)["services"]
     names = [args.service] if args.service is not None else list(services)
+    elsewhere = {name: why for name in names if (why := services[name].settings.asked_elsewhere)}
+    if elsewhere and len(elsewhere) == len(names):
+        raise UsageError("; ".join(elsewhere.values()))
+    names = [name for name in names if name not in elsewhere]
     reports = [_report(services[name], views.get(name, {})) for name in names]
     if args.format == "json":
         print(as_json(reports))

@@ -202,7 +202,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         phase=s.phase.value,
         since_seconds=wall(s.since, ahead),
         reason=live.blocked_by if s.phase is Phase.WAITING and live.blocked_by else s.reason,
-        url=address_of(running) if running is not None else "",
+        url="" if running is None or running.headless else address_of(running),
         engine_phase=live.engine_phase.value,
         progress=_progress(s),
         fetch=_fetch(s),

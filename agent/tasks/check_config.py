@@ -14,6 +14,7 @@ from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flag
 from agent.core.engine.install import Engine, EngineInstall
 from agent.core.gpu.reading import Gpus
 from agent.core.settings.config import Config, Metrics
+from agent.core.settings.gpus import Power
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.unit.openings import forbidden, left_open
 from agent.core.unit.sandbox import opens
@@ -77,7 +78,7 @@ def check_config(
     findings: list[Obstacle] = []
     for policy in config.services.values():
         findings += _service(policy.settings, run_engine_help)
-        findings += _peers(policy)
+        findings += _peers(policy, config.power)
         findings += (
             _error(f"service.{policy.settings.name}.gpus", sentence)
             for sentence in gpus_that_are_not_there(policy.settings, gpus)
@@ -91,7 +92,7 @@ def check_config(
     return tuple(findings)
 
 
-def _peers(policy: ServicePolicy) -> Iterator[Obstacle]:
+def _peers(policy: ServicePolicy, power: Power) -> Iterator[Obstacle]:
     """Compare a service with what the other hosts say that serve it, too."""
     settings = policy.settings
     if settings.cluster is None:
@@ -99,7 +100,7 @@ def _peers(policy: ServicePolicy) -> Iterator[Obstacle]:
     from agent.tasks.cluster.compare import compared_with_peers  # as the daemon needs none: memory
 
     engine = install_of(settings).engine(flags=None)
-    for key, certain, sentence in compared_with_peers(settings, policy.recovery, engine):
+    for key, certain, sentence in compared_with_peers(settings, policy.recovery, engine, power):
         yield (_error if certain else _warning)(f"service.{settings.name}.{key}", sentence)
 
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from agent.core.settings.gpus import Power
 from agent.core.settings.service import Settings
 
 COMPARED = (
@@ -66,6 +67,17 @@ def same_of(settings: Settings, version: str | None, torch: str | None = None) -
     )
     found[f"environment {ENGINES}*"] = _digest(own)
     return found
+
+
+POWER = "[power]"
+"""Compared, but no rank waits for it: the slowest card sets the pace of all."""
+
+
+def power_of(power: Power) -> Mapping[str, str]:
+    """Return the limits that hold every card of the host, in words for people."""
+    watts, ratio = power.limit_watts, power.limit_ratio
+    limit = "the card's own" if watts is None else f"{watts:g} W"
+    return {POWER: limit if ratio is None else f"{ratio:.0%} of the card's own"}
 
 
 def _shown(value: object) -> str:

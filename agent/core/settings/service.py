@@ -190,6 +190,14 @@ class Settings:
         return self.cluster is not None and self.cluster.headless
 
     @property
+    def asked_elsewhere(self) -> str:
+        """Why requests go to another host, "" where they are taken here."""
+        if self.cluster is None or not self.cluster.headless:
+            return ""
+        head = self.cluster.meeting_address
+        return f"{self.name} takes no requests on this host: ask on the head of its group, {head}"
+
+    @property
     def speaks_tls(self) -> bool:
         """Whether clients reach the service by HTTPS."""
         return self.ssl_certfile is not None

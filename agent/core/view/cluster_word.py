@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from agent.core.cluster.member import LONGEST_SENTENCE, Cause, Member, Stance
-from agent.core.cluster.same import same_of
+from agent.core.cluster.same import power_of, same_of
 from agent.core.settings.cluster import ClusterSettings
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.policy import HostPolicy
@@ -40,7 +40,7 @@ def word_of(
         paused_by=pause.by if pause is not None and paused else "",
         paused_seconds=pause.until - now if pause is not None and paused else 0.0,
         lessons=group.lessons,
-        same=same_of(settings, engine.version, engine.torch),
+        same={**same_of(settings, engine.version, engine.torch), **power_of(policy.power)},
     )
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.core.cluster.lessons import within
-from agent.core.cluster.same import differences, same_of
+from agent.core.cluster.same import differences, power_of, same_of
 from agent.core.engine.install import Engine
+from agent.core.settings.gpus import Power
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Settings, Tunable
 from agent.errors import AgentError
@@ -17,7 +18,9 @@ Found = tuple[str, bool, str]
 """A key below the service's table, whether no rank can start so, and a sentence."""
 
 
-def compared_with_peers(settings: Settings, recovery: Recovery, engine: Engine) -> Iterator[Found]:
+def compared_with_peers(
+    settings: Settings, recovery: Recovery, engine: Engine, power: Power
+) -> Iterator[Found]:
     """Yield what is not as it must be; nothing of a service that one host serves."""
     cluster = settings.cluster
     if cluster is None:
@@ -38,6 +41,10 @@ def compared_with_peers(settings: Settings, recovery: Recovery, engine: Engine) 
     yield from _places(cluster.member, told)
     for peer in told:
         yield from _unlike(settings, recovery, engine, peer)
+        theirs = {} if peer.member is None else peer.member.same
+        for one in differences(power_of(power), theirs):
+            text = f"{one.name} is {one.here} here and {one.there} on {peer.name}"
+            yield "cluster", False, f"{text}: the slowest card sets the pace of all ranks"
 
 
 def _places(own: int, told: tuple[PeerTold, ...]) -> Iterator[Found]:

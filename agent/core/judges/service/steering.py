@@ -178,10 +178,8 @@ def _drill(turn: Turn, request: AskDrill, by: str) -> str:
 
 def _takes_requests(turn: Turn, s: ServiceState) -> None:
     """Refuse what waits for the requests of a rank that takes none."""
-    if turn.policy_of(s).settings.headless:
-        raise _RefusedError(
-            f"{s.name} takes no requests on this host: ask on the head of its group, for all ranks"
-        )
+    if elsewhere := turn.policy_of(s).settings.asked_elsewhere:
+        raise _RefusedError(elsewhere)
 
 
 def _is_free(turn: Turn, s: ServiceState) -> None:

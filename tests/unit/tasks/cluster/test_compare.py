@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from agent.core.cluster.lessons import Lesson
 from agent.core.cluster.member import Generation, Member, Stance
-from agent.core.cluster.same import same_of
+from agent.core.cluster.same import power_of, same_of
 from agent.core.engine.install import Engine
 from agent.core.settings.cluster import ClusterSettings
+from agent.core.settings.gpus import Power
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Settings
 from agent.core.view.snapshot import Snapshot
@@ -29,7 +30,8 @@ CLUSTER = ClusterSettings(
 )
 HERE = Settings("vllm", "/srv/m", tensor_parallel_size=2, cluster=CLUSTER)
 SAME = same_of(HERE, "0.32.0", "2.13.0")
-PEER = Member(1, Generation(3, 0), Stance.READY, same=SAME)
+POWER = Power()
+PEER = Member(1, Generation(3, 0), Stance.READY, same={**SAME, **power_of(POWER)})
 
 
 def found(
@@ -37,11 +39,12 @@ def found(
     here: Settings = HERE,
     engine: Engine = ENGINE,
     recovery: Recovery | None = None,
+    power: Power = POWER,
 ) -> list[Found]:
     with exporting(told(word)) as address:
         assert here.cluster is not None
         settings = replace(here, cluster=replace(here.cluster, peers=(address,)))
-        return list(compared_with_peers(settings, recovery or Recovery(), engine))
+        return list(compared_with_peers(settings, recovery or Recovery(), engine, power))
 
 
 def sentences(*args: object, **more: object) -> str:
@@ -76,6 +79,12 @@ def test_what_another_host_has_learned_is_no_difference() -> None:
     assert "has learned max_num_seqs = 16, and recovery here does not go so far" in beyond
 
 
+def test_cards_that_are_held_to_another_limit_are_named_and_keep_nobody_waiting() -> None:
+    said = found(PEER, power=Power(limit_watts=300.0))
+    assert [certain for _, certain, _ in said] == [False]
+    assert "[power] is 300 W here and the card's own on" in said[0][2]
+
+
 def test_two_hosts_of_one_rank_and_a_group_without_a_head_cannot_start() -> None:
     assert "is member 0, as this host is" in sentences(replace(PEER, member=0))
     follower = replace(HERE, cluster=replace(CLUSTER, node_rank=1))
@@ -84,7 +93,7 @@ def test_two_hosts_of_one_rank_and_a_group_without_a_head_cannot_start() -> None
 
 
 def test_a_peer_that_is_away_is_a_warning() -> None:
-    said = list(compared_with_peers(HERE, Recovery(), ENGINE))
+    said = list(compared_with_peers(HERE, Recovery(), ENGINE, Power()))
     assert [(key, certain) for key, certain, _ in said] == [("cluster.peers", False)]
     assert said[0][2].startswith("http://127.0.0.1:1: ")
 
@@ -95,7 +104,7 @@ def test_a_model_of_the_hub_without_a_commit_may_differ_between_hosts() -> None:
 
 
 def test_a_service_of_one_host_asks_nobody() -> None:
-    assert list(compared_with_peers(replace(HERE, cluster=None), Recovery(), ENGINE)) == []
+    assert list(compared_with_peers(replace(HERE, cluster=None), Recovery(), ENGINE, Power())) == []
 
 
 def examined(at: float, cluster: ClusterSettings = CLUSTER) -> dict[str, str]:
