@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Boot
-from tests.rig import binds, paths, scripted
+from tests.rig import binds, images, paths, scripted
 from tests.rig.container import Container
 from tests.rig.hub import MODEL
 from tests.rig.installed import QUICK, Agent
@@ -57,19 +57,9 @@ esac
 """
 """The scripted engine, and a real huggingface_hub; the image sees that as a mount."""
 
-MAKE_IMAGE = f"""
-set -eo pipefail
-dpkg -i /srv/podman/*.deb >/tmp/dpkg.log 2>&1 || {{ tail /tmp/dpkg.log >&2; exit 1; }}
-mkdir -p /tmp/tree/proc /tmp/tree/sys /tmp/tree/dev /tmp/tree/run /tmp/tree/tmp
-cd /
-lib=usr/lib/$(uname -m)-linux-gnu
-tar --create bin sbin lib $(ls -d lib64 usr/lib64 2>/dev/null) \
-    etc/passwd etc/group etc/nsswitch.conf \
-    usr/bin/python3 usr/bin/python3.11 usr/bin/bash usr/bin/env usr/lib/python3.11 \
-    $lib/ld* $(ls -d $lib/lib*.so.* | grep -v 'LLVM\\|icu\\|san\\|stdc') \
-    opt/scripted-engine opt/both -C /tmp/tree proc sys dev run tmp |
-    podman import --quiet - {IMAGE}
-"""
+MAKE_IMAGE = images.install_script("/srv/podman") + images.import_script(
+    f"podman import --quiet - {IMAGE}", "opt/both"
+)
 HUB_PORT = 9999
 FROM_HUB = f"""
 [service.vllm]

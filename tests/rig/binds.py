@@ -45,3 +45,8 @@ def simulated_gpus() -> Bind:
 def podman() -> Bind:
     """Returns podman's packages for bookworm, to be installed with dpkg."""
     return Bind(paths.part("podman"), "/srv/podman")
+
+
+def docker() -> Bind:
+    """Returns docker's packages for bookworm, to be installed with dpkg."""
+    return Bind(paths.part("docker"), "/srv/docker")

@@ -21,6 +21,8 @@ Part = Literal[
     "nvml",
     "peers",
     "podman",
+    "docker",
+    "arm64",
     "upgrades-bookworm",
     "upgrades-trixie",
 ]

@@ -140,6 +140,10 @@ class FailureLines:
             or not _long_enough(f) <= seconds_between(f.stamp, stamp) < float("inf")
         ]
 
+    def outlived(self, failure: FailureClass | None) -> None:
+        """Forget what was printed of a class: somebody who sees the engine says that it lives."""
+        self._found = [f for f in self._found if f.failure is not failure]
+
     def survived_start(self) -> None:
         """Forget all that a run that serves has evidently survived."""
         self._found = [f for f in self._found if group_of(f.failure) in _SURVIVES_READY]

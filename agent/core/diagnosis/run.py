@@ -147,6 +147,8 @@ class Run:
                 self._stop(line, match.signature)
             case SignatureKind.BOOT | SignatureKind.LEFTOVER if not self.over:
                 self._end_unseen(line, match.signature.kind)
+            case SignatureKind.OUTLIVED:
+                self.findings.outlived(match.signature.failure)
             case SignatureKind.EXIT:
                 self.exit_status = int(match.captures["exit_status"] or 0)
                 self.exit_line = shorten(line.text)

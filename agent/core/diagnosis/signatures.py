@@ -34,7 +34,7 @@ class SignatureKind(StrEnum):
     another; BOOT the journal's mark of a new boot; LEFTOVER what Python cleans up behind
     a process that is gone; START the first lines of a new run; ASKED a stop
     that somebody asked for; STOP what follows any stop; EXIT what systemd says of the end of a
-    process.
+    process; OUTLIVED that the run went on after the failure of its class.
     """
 
     FAILURE = "failure"
@@ -56,6 +56,7 @@ class SignatureKind(StrEnum):
     BOOT = "boot"
     LEFTOVER = "leftover"
     NOISE = "noise"
+    OUTLIVED = "outlived"
 
 
 SIGNS_OF_LIFE = frozenset(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agent.core.engine.install import Engine
 from agent.core.engine.runtimes.every import runtime_of
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.container_command import (
@@ -20,6 +21,7 @@ from agent.core.unit.container_command import (
     LABEL,
     OOM_SCORE_ADJUST,
     RUNTIME_DIRECTORY,
+    container_command,
     stop_seconds,
 )
 from agent.core.unit.environment import (
@@ -29,6 +31,12 @@ from agent.core.unit.environment import (
     state_directory,
 )
 from agent.core.unit.quoting import argument
+
+ANSWER_SECONDS = 20
+"""How long a daemon may take to answer; one that was just started takes some seconds."""
+
+WENT_ON = "docker's daemon is back, and the engine went on without it"
+"""What the unit prints when a client follows the engine again; signatures/container.toml has it."""
 
 
 def ordering(settings: Settings) -> Iterator[str]:
@@ -73,24 +81,80 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
 
 
 def remove_script(settings: Settings, name: str) -> str:
-    """Return the script that removes the containers of that name: those with our label alone."""
-    run = runtime_of(settings.engine).program
+    """Return the script that removes the containers of that name: those with our label alone.
+
+    Where a daemon keeps the engine and does not answer, its processes are ended without it: they
+    are known by the container's id in their control groups.
+    """
+    run = runtime_of(settings.engine)
+    cid = _id_file(name)
+    if run.in_control_group:
+        return f"rm -f {cid}; {_remove_all(run.program, name)}"
     return (
-        f"rm -f /run/{RUNTIME_DIRECTORY}/{name}/cid; "
-        f"for id in $({run} ps --all --quiet --no-trunc --filter=label={LABEL}={name}); do "
-        f"{run} rm --force --volumes $id >/dev/null; done"
+        f"own=$(cat {cid} 2>/dev/null); rm -f {cid}; "
+        f"{{ {_remove_all(f'timeout {ANSWER_SECONDS} {run.program}', name)}; }} || "
+        '[ -z "$own" ] || grep -ls "$own" /proc/[0-9]*/cgroup | cut -d/ -f3 | xargs -r kill -KILL'
+    )
+
+
+def _remove_all(run: str, name: str) -> str:
+    """Return the commands; their status is not 0 where nobody could say which are there."""
+    return (
+        f"ids=$({run} ps --all --quiet --no-trunc --filter=label={LABEL}={name}) && "
+        f"for id in $ids; do {run} rm --force --volumes $id >/dev/null; done"
     )
 
 
 def clear_script(settings: Settings, name: str) -> str:
     """Return the script that makes room for the name, but not at the cost of a stranger."""
+    run = runtime_of(settings.engine)
+    asks = run.program
+    answers = ""
+    if not run.in_control_group:
+        # A client waits for ever for a daemon that hangs; systemd does, too, for what it starts.
+        asks = f"timeout {ANSWER_SECONDS} {run.program}"
+        answers = (
+            f"{asks} version >/dev/null 2>&1 || {{ "
+            f'echo "Cannot connect to the Docker daemon: no answer in {ANSWER_SECONDS} s" >&2; '
+            "exit 1; }; "
+        )
+    return (
+        f"{answers}{remove_script(settings, name)}; "
+        f"if {asks} container inspect {name} >/dev/null 2>&1; then "
+        f'echo "a container named {name} is there that llmagent did not make; '
+        f'rename it ({run.program} rename {name} NEW) or give the service another name" >&2; '
+        "exit 1; fi"
+    )
+
+
+def started_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
+    """Return the argv of the unit's process: the client, or what keeps one beside the engine.
+
+    docker's daemon may be set to leave containers running while it restarts (live-restore). Its
+    client ends then, the engine does not: it gets another client, and its outage is none. Raises
+    ValueError for settings without an image.
+    """
+    command = container_command(settings, engine)
+    if runtime_of(settings.engine).in_control_group:
+        return command
+    return ("/bin/bash", "-c", _keep_client_script(settings), settings.name, *command)
+
+
+def _keep_client_script(settings: Settings) -> str:
     run = runtime_of(settings.engine).program
     return (
-        f"{remove_script(settings, name)}; "
-        f"if {run} container inspect {name} >/dev/null 2>&1; then "
-        f'echo "a container named {name} is there that llmagent did not make; '
-        f'rename it ({run} rename {name} NEW) or give the service another name" >&2; exit 1; fi'
+        '"$@"; status=$?; '
+        f"while id=$(cat {_id_file(settings.name)} 2>/dev/null) && "
+        '[ -n "$id" ] && grep -qs "$id" /proc/[0-9]*/cgroup; do '
+        f'if [ "$({run} container inspect -f {{{{.State.Running}}}} $id 2>/dev/null)" = true ]; '
+        f'then echo "{WENT_ON}"; '
+        f"{run} attach --no-stdin --sig-proxy=false $id; status=$?; "
+        "else sleep 1; fi; done; exit $status"
     )
+
+
+def _id_file(name: str) -> str:
+    return f"/run/{RUNTIME_DIRECTORY}/{name}/cid"
 
 
 def _stop_script(settings: Settings) -> str:

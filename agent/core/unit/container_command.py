@@ -55,6 +55,7 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
         runtime_of(settings.engine).program,
         "run",
         *_identity(settings, settings.name),
+        *_removal(settings),
         *_stopping(settings),
         *_shared_memory(settings),
         *_limits(settings),
@@ -86,6 +87,7 @@ def fetch_command(
         runtime_of(settings.engine).program,
         "run",
         *_identity(settings, name),
+        "--rm",
         *_limits(settings),
         *_mounts(settings, unit),
         f"--mount={_bind(code)},readonly",
@@ -127,14 +129,22 @@ def _identity(settings: Settings, name: str) -> Iterator[str]:
     yield f"--name={name}"
     yield f"--label={LABEL}={name}"
     yield f"--cidfile=/run/{RUNTIME_DIRECTORY}/{name}/cid"
-    # systemd restarts the service; what has ended leaves nothing behind.
-    yield "--rm"
     yield f"--pull={'missing' if settings.engine.pull else 'never'}"
     yield "--network=host"
     yield "--no-healthcheck"
     # /workspace and the like may hold a directory "vllm", which python -m would import.
     yield f"--workdir=/var/lib/{state_directory(settings)}"
     yield from runtime_of(settings.engine).run_options
+
+
+def _removal(settings: Settings) -> Iterator[str]:
+    """Yield what leaves nothing behind of what has ended; the unit does so, too, when it ends.
+
+    docker's daemon ends and removes whatever has --rm when it starts, even where live-restore is
+    set and the engine runs (moby issue 46308, mended by pull request 46857 in 24.0.8 and 25.0).
+    """
+    if runtime_of(settings.engine).in_control_group:
+        yield "--rm"
 
 
 def _shared_memory(settings: Settings) -> Iterator[str]:

@@ -14,8 +14,7 @@ from agent.core.engine.credentials import CREDENTIALS
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings, Tunable
 from agent.core.settings.switches import is_switch
-from agent.core.unit.container import container_lines, ordering
-from agent.core.unit.container_command import container_command
+from agent.core.unit.container import container_lines, ordering, started_command
 from agent.core.unit.environment import (
     cache_directory,
     environment_of,
@@ -190,7 +189,7 @@ def _stop_script(settings: Settings) -> str:
 def exec_start(settings: Settings, engine: Engine) -> str:
     """Return the value of ExecStart= for these settings."""
     if settings.engine.in_container:
-        return _exec(container_command(settings, engine))
+        return _exec(started_command(settings, engine))
     return _exec(command_line(settings, engine))
 
 

@@ -298,3 +298,18 @@ def test_an_xid_that_means_nothing_for_now_leaves_the_service_running() -> None:
         SERVING + "\nNVRM: Xid (PCI:0000:01:00): 63, pid=1, name=python3, Row Remapper"
     )
     assert (found.outcome, found.failure) == (Outcome.DEGRADED, F.XID_63)
+
+
+DOCKER_WENT = (
+    '\ntime="2026-11-29T00:24:19Z" level=error msg="error waiting for container: unexpected EOF"\n'
+)
+DOCKER_BACK = "docker's daemon is back, and the engine went on without it\n"
+
+
+def test_an_engine_that_outlived_dockers_daemon_did_not_die_of_it_later() -> None:
+    assert diagnose(SERVING + DOCKER_WENT).failure is F.CONTAINER_DAEMON
+    assert diagnose(SERVING + DOCKER_WENT + DOCKER_BACK).outcome is Outcome.READY
+    later = diagnose(SERVING + DOCKER_WENT + DOCKER_BACK + ALLOCATION)
+    assert F.CONTAINER_DAEMON not in (later.failure, *later.also)
+    again = diagnose(SERVING + DOCKER_WENT + DOCKER_BACK + DOCKER_WENT)
+    assert again.failure is F.CONTAINER_DAEMON

@@ -36,9 +36,18 @@ def rendered(settings: Settings) -> str:
 
 
 def options(settings: Settings) -> list[str]:
-    """Return what stands before the image."""
-    started = argv(rendered(settings))
+    """Return what stands before the image, from the client on."""
+    started = client(rendered(settings))
     return started[: started.index(IMAGE)]
+
+
+def client(text: str) -> list[str]:
+    """Return the argv of the client; docker's has a shell before it, which keeps one there."""
+    started = argv(text)
+    if started[:2] == ["/bin/bash", "-c"]:
+        assert started[2].startswith('"$@"; status=$?; ')
+        return started[4:]
+    return started
 
 
 @given(st.sampled_from([Runtime.PODMAN, Runtime.DOCKER]), ANY_TEXT, ANY_TEXT, st.lists(ANY_TEXT))
@@ -48,7 +57,7 @@ def test_vllm_in_the_image_gets_the_same_words_whatever_the_strings(
     settings = service(
         runtime, model=f"/srv/{path}", environment={"A": value}, extra_args=tuple(extra)
     )
-    started = argv(rendered(settings))
+    started = client(rendered(settings))
     own = command_line(settings, ENGINE)[1:]
     at = len(started) - len(own)
     assert tuple(started[at:]) == own
@@ -63,6 +72,20 @@ def test_no_text_of_the_operator_adds_a_directive(runtime: Runtime, path: str, v
     odd = rendered(service(runtime, model=f"/srv/{path}", environment={"A": value}))
     names = [(section, key) for section, key, _ in settings_of(odd)]
     assert names == [(section, key) for section, key, _ in settings_of(plain)]
+
+
+def test_a_docker_engine_may_outlive_its_client_and_its_daemon() -> None:
+    text = rendered(service(Runtime.DOCKER))
+    assert argv(text)[:2] == ["/bin/bash", "-c"]
+    assert "docker attach --no-stdin" in argv(text)[2]
+    assert "--rm" not in options(service(Runtime.DOCKER)), (
+        "its daemon would end it at its own start"
+    )
+    assert "--rm" in options(service(Runtime.PODMAN))
+    fetch = render_fetch_unit(
+        service(Runtime.DOCKER), ENGINE, "/usr/lib/llmagent", (), repair=False
+    )
+    assert "--rm" in argv(fetch)
 
 
 @RUNTIMES
@@ -212,7 +235,8 @@ def test_what_starts_the_interpreter_stands_before_it() -> None:
         ("vllm/vllm-openai:v0.10.2", "0.10.2"),
         ("registry.example:5000/vllm-openai:v0.11.0-x86_64", "0.11.0"),
         ("nvcr.io/nvidia/vllm:25.09-py3", "0.10.1.1"),
-        ("nvcr.io/nvidia/vllm:26.01-py3", None),
+        ("nvcr.io/nvidia/vllm:26.01-py3", "0.11.1"),
+        ("nvcr.io/nvidia/vllm:26.02-py3", None),
         ("vllm/vllm-openai:latest", None),
         ("registry.example:5000/vllm-openai", None),
         ("vllm/vllm-openai@sha256:abc", None),

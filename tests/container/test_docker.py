@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM in a container of docker: the rendered unit on a real dockerd, with the agent in charge.
+
+One machine for all: the tests go on where the one before ended.
+
+docker.io, containerd and crun are Debian's. What the test machine's kernel refuses to containers
+within containers (limits above its own, device filters, session keyrings) is taken out between
+docker and crun, and noted. docker keeps its layers in memory: the machine's disk is an overlay
+already.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from agent.core.unit.container import WENT_ON
+from tests.conftest import Boot
+from tests.rig import binds, images, scripted
+from tests.rig.container import Container
+from tests.rig.installed import QUICK, Agent
+
+IMAGE = "vllm/vllm-openai:v0.32.0"
+TOKEN = "hf_MustNotBeSeenAnywhere"
+ASKED_LIMITS = "/run/asked-limits.json"
+RUNTIME = f"""#!/usr/bin/python3
+import json, os, pathlib, sys
+words = sys.argv[1:]
+if "create" in words:
+    at = next(n for n, word in enumerate(words) if word in ("--bundle", "-b"))
+    file = pathlib.Path(words[at + 1]) / "config.json"
+    config = json.loads(file.read_text())
+    pathlib.Path("{ASKED_LIMITS}").write_text(json.dumps(config["process"].pop("rlimits", [])))
+    config["linux"]["resources"] = {{}}
+    file.write_text(json.dumps(config))
+    words.insert(words.index("create") + 1, "--no-new-keyring")
+os.execv("/usr/bin/crun", ["crun", *words])
+"""
+DAEMON = {
+    "runtimes": {"here": {"path": "/usr/local/bin/here"}},
+    "default-runtime": "here",
+    "storage-driver": "overlay2",
+}
+SERVICE = f"""
+[service.vllm]
+model = "/srv/llama"
+hf_token_file = "/etc/llmagent/hf_token"
+environment = {{ ODD = "100% $HOME \\"x\\" 'y'" }}
+[service.vllm.engine]
+runtime = "docker"
+image = "{IMAGE}"
+gpu_access = "none"
+entrypoint = ["{scripted.PYTHON}"]
+[service.vllm.recovery]
+{QUICK}
+"""
+
+
+@pytest.fixture(scope="module")
+def agent(boot_for_module: Boot) -> Agent:
+    box = boot_for_module("bookworm", binds=[binds.docker(), binds.scripted_engine()], unified=True)
+    box.write("/usr/local/bin/here", RUNTIME, mode=0o755)
+    configure_docker(box)
+    layers = "mkdir -p /var/lib/docker && mount -t tmpfs tmpfs /var/lib/docker\n"
+    box.run(["bash", "-c", layers + images.install_script("/srv/docker")], timeout=120)
+    box.run(["bash", "-c", images.import_script(f"docker import - {IMAGE}")])
+    agent = Agent(box)
+    agent.install()
+    box.write("/etc/llmagent/hf_token", f"{TOKEN}\n", mode=0o600)
+    return agent
+
+
+def configure_docker(box: Container, **more: object) -> None:
+    box.write("/etc/docker/daemon.json", json.dumps({**DAEMON, **more}))
+
+
+def containers(box: Container) -> list[str]:
+    """Returns the id of each container that is there, run or not."""
+    return box.run(["docker", "ps", "-aq", "--no-trunc"]).stdout.split()
+
+
+def inspected(box: Container) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(box.run(["docker", "inspect", "vllm"]).stdout)[0]
+    return found
+
+
+def wait_for_another(agent: Agent, before: list[str]) -> None:
+    """Waits until one container is there that was not, and the service serves."""
+    agent.box.wait_for(
+        lambda: (seen := containers(agent.box)) != before and len(seen) == 1,
+        30,
+        "another container",
+    )
+    agent.wait("serving")
+
+
+def test_an_image_that_is_not_there_is_not_pulled_but_held_with_the_reason(agent: Agent) -> None:
+    agent.configure(SERVICE.replace(IMAGE, "vllm/vllm-openai:v9.9.9"))
+    held = agent.wait("held")
+    assert held["failure"]["class"] == "image-missing", held
+    agent.configure(SERVICE)
+    agent.wait("serving")
+
+
+def test_the_engine_in_the_container_is_verified_as_any_other(agent: Agent) -> None:
+    box = agent.box
+    unit = "/etc/llmagent/units/vllm.service"
+    said = box.run(["systemd-analyze", "verify", "--man=no", unit], check=False)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+    said = box.run(["llmagent", "verify", "--format", "json"], check=False)
+    assert said.returncode == 0, said.stdout
+    assert "Application startup complete" in box.journal("vllm.service")
+
+
+def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
+    box = agent.box
+    seen = inspected(box)
+    host = seen["HostConfig"]
+    assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
+    assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
+    assert (host["NetworkMode"], host["IpcMode"], host["ShmSize"]) == ("host", "private", 16 << 30)
+    assert host["CapDrop"] == ["ALL"]
+    assert host["CapAdd"] == ["DAC_OVERRIDE"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
+    assert mounts["/srv/llama"] is False
+    assert mounts["/var/lib/vllm-containers"] is True
+    limits = {limit["type"]: limit["soft"] for limit in json.loads(box.read(ASKED_LIMITS))}
+    assert limits["RLIMIT_MEMLOCK"] == 2**64 - 1
+    assert limits["RLIMIT_STACK"] == 67108864
+    status = box.read(f"/proc/{seen['State']['Pid']}/status")
+    held = {line.split()[0]: line.split()[1] for line in status.splitlines() if "Cap" in line}
+    assert int(held["CapBnd:"], 16) == 1 << 1, "DAC_OVERRIDE alone"
+    assert "NoNewPrivs:\t1" in status
+    inside = f"/proc/{seen['State']['Pid']}/root"
+    assert box.read(f"{inside}/run/credentials/vllm.service/hf_token") == f"{TOKEN}\n"
+    assert TOKEN not in json.dumps(seen)
+    assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
+
+
+def test_the_doctor_finds_daemon_and_image_with_the_agents_own_rights(agent: Agent) -> None:
+    rights = ["ProtectSystem=strict", "CapabilityBoundingSet=CAP_DAC_READ_SEARCH"]
+    argv = ["systemd-run", "--quiet", "--pipe", "--wait", *(f"--property={one}" for one in rights)]
+    said = agent.box.run([*argv, "llmagent", "doctor", "--format", "json"], check=False).stdout
+    results = {found["check"]: found["result"] for found in json.loads(said)["findings"]}
+    assert results["container-runtime"] == results["container-image"] == "ok", said
+
+
+def test_an_engine_that_is_killed_in_the_container_comes_back(agent: Agent) -> None:
+    before = containers(agent.box)
+    agent.box.run(["pkill", "-KILL", "-f", "VLLM::EngineCore"])
+    wait_for_another(agent, before)
+
+
+def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> None:
+    before = containers(agent.box)
+    agent.box.run(["kill", "-KILL", str(agent.pid("vllm"))])
+    wait_for_another(agent, before)
+
+
+def test_a_stop_leaves_no_container(agent: Agent) -> None:
+    box = agent.box
+    box.run(["systemctl", "stop", "vllm"])
+    assert agent.wait("stopped")
+    assert containers(box) == []
+    assert not box.exists("/run/llmagent-containers/vllm")
+
+
+def test_a_container_of_ours_that_was_left_over_makes_room(agent: Agent) -> None:
+    box = agent.box
+    left = ["docker", "run", "--detach", "--name=vllm", "--label=llmagent.service=vllm"]
+    box.run(
+        [*left, "--network=host", IMAGE, "/usr/bin/python3", "-c", "import time; time.sleep(99)"]
+    )
+    before = containers(box)
+    box.run(["systemctl", "start", "vllm"])
+    wait_for_another(agent, before)
+
+
+def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent) -> None:
+    box = agent.box
+    box.run(["systemctl", "stop", "vllm"])
+    agent.wait("stopped")
+    strange = ["docker", "create", "--name=vllm", "-p", "127.0.0.1:8080:8000", "--ipc=host"]
+    strange += ["-v", "/srv:/models:ro", "-e", "VLLM_LOGGING_LEVEL=DEBUG", "--ulimit=memlock=-1"]
+    serve = ["vllm", "serve", "/models/llama", "--max-num-seqs", "4"]
+    made = box.run([*strange, IMAGE, *serve]).stdout.strip()
+    taken = box.run(["llmagent", "import", made, "--name", "taken", "--format=json"], check=False)
+    assert json.loads(taken.stdout)["services"]["taken"] == {
+        "model": "/srv/llama",
+        "host": "127.0.0.1",
+        "port": 8080,
+        "max_num_seqs": 4,
+        "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
+        "engine": {"runtime": "docker", "image": IMAGE},
+    }, taken.stderr
+    box.run(["systemctl", "start", "vllm"], check=False)
+    held = agent.wait("held")
+    assert held["failure"]["class"] == "container-refused", held
+    assert containers(box) == [made]
+    box.run(["docker", "rm", made])
+    box.run(["systemctl", "start", "vllm"])
+    agent.wait("serving")
+
+
+def test_a_daemon_that_restarts_takes_the_engine_along_and_both_come_back(agent: Agent) -> None:
+    before = containers(agent.box)
+    agent.box.run(["systemctl", "restart", "docker"])
+    wait_for_another(agent, before)
+
+
+def test_with_live_restore_the_engine_outlives_its_daemon(agent: Agent) -> None:
+    box = agent.box
+    configure_docker(box, **{"live-restore": True})
+    box.run(["systemctl", "reload", "docker"])
+    before, died = containers(box), len(agent.events("died"))
+    box.run(["systemctl", "restart", "docker"])
+    box.wait_for(lambda: WENT_ON in box.journal("vllm.service"), 30, "another client")
+    assert containers(box) == before
+    assert agent.status()["phase"] == "serving"
+    assert len(agent.events("died")) == died
+    # What the engine says is in the journal again, and its end is seen as before.
+    scripted.cue(box, "lines", lines=["said after the restart"])
+    box.wait_for(lambda: "said after the restart" in box.journal("vllm.service"), 10, "its line")
+    scripted.cue(box, "engine-dead")
+    wait_for_another(agent, before)
+    assert agent.events("failure")[-1]["data"]["class"] == "engine-dead"
+
+
+def test_a_stop_ends_the_engine_though_its_daemon_is_away(agent: Agent) -> None:
+    box = agent.box
+    box.run(["systemctl", "stop", "docker.socket", "docker"])
+    box.run(["sleep", "2"])
+    assert box.http_get(8000, "/health").status == 200, "live-restore is still set"
+    assert agent.status()["phase"] == "serving"
+    box.run(["systemctl", "stop", "vllm"])
+    assert agent.wait("stopped")
+    assert box.run(["pgrep", "-f", "VLLM::EngineCore"], check=False).stdout == ""
+    box.run(["systemctl", "start", "docker"])
+    box.run(["systemctl", "start", "vllm"])
+    agent.wait("serving")
+    assert len(containers(box)) == 1
