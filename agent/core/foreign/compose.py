@@ -10,6 +10,12 @@ from typing import Any
 from agent.core.foreign.docker_line import RunLine, published, volume
 from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError, Port
 from agent.core.foreign.of_container import engine_in
+from agent.core.foreign.options import (
+    COMPOSE_KEYS,
+    OF_OTHERS,
+    is_own_memory,
+    options_of_compose,
+)
 from agent.core.foreign.shapes import rows, table
 from agent.core.foreign.variables import expanded, variables_in
 from agent.core.foreign.words import split
@@ -18,19 +24,10 @@ ReadText = Callable[[str], str | None]
 
 OURS = frozenset(
     {
-        *("container_name", "restart", "ipc", "shm_size", "ulimits", "runtime", "healthcheck"),
-        *("labels", "logging", "init", "tty", "stdin_open", "stop_grace_period", "stop_signal"),
-        *("hostname", "network_mode", "pull_policy", "platform", "working_dir", "scale"),
-        *(
-            "security_opt",
-            "devices",
-            "oom_score_adj",
-            "expose",
-            "profiles",
-            "gpus",
-            "deploy",
-            "version",
-        ),
+        *("container_name", "restart", "ipc", "healthcheck", "labels", "logging", "init", "tty"),
+        *("stdin_open", "stop_grace_period", "stop_signal", "hostname", "network_mode"),
+        *("pull_policy", "platform", "working_dir", "scale", "oom_score_adj", "pids_limit"),
+        *("expose", "profiles", "gpus", "deploy", "version"),
     }
 )
 """Keys that the unit answers by itself, or of which what matters was read."""
@@ -104,6 +101,7 @@ def _engine(
         mounts=tuple(_mounts(service)),
         ports=tuple(_ports(service)),
         host_network=service.get("network_mode") == "host",
+        options=options_of_compose(service),
     )
     line = RunLine(
         box,
@@ -116,8 +114,10 @@ def _engine(
     )
     left += [
         Left(f"{key}:", _WHY.get(key, "no key of agent.toml is like it"))
-        for key in sorted(service.keys() - OURS - READ)
+        for key in sorted(service.keys() - OURS - READ - COMPOSE_KEYS)
     ]
+    if not is_own_memory(str(service.get("ipc", ""))):
+        left.append(Left(f"ipc: {service['ipc']}", OF_OTHERS))
     return engine_in(replace(base, name=name, left=tuple(left)), line)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.core.foreign.found import Container, Left, Mount, NoEngineError, Port
+from agent.core.foreign.options import OF_OTHERS, is_met, is_own_memory
 
 RUNTIMES = ("docker", "podman")
 VOLUME_WORDS = ("-v", "--volume", "--mount")
@@ -24,10 +25,10 @@ _SHORT = re.compile(r"(-[vpelwumh])([^-=].*)")
 _OURS = frozenset(
     {
         *("--rm", "-d", "--detach", "-i", "--interactive", "-t", "--tty", "--init", "--replace"),
-        *("--name", "--restart", "--ipc", "--shm-size", "--ulimit", "--pull", "--label", "-l"),
-        *("--log-driver", "--log-opt", "--network", "--net", "--runtime", "--cidfile", "-w"),
+        *("--name", "--restart", "--pull", "--label", "-l"),
+        *("--log-driver", "--log-opt", "--network", "--net", "--cidfile", "-w"),
         *("--workdir", "--stop-timeout", "--stop-signal", "--cgroups", "--sdnotify", "-q"),
-        *("--oom-score-adj", "--security-opt", "--pids-limit", "--hostname", "-h", "--quiet"),
+        *("--oom-score-adj", "--pids-limit", "--hostname", "-h", "--quiet"),
         *("--health-cmd", "--health-interval", "--health-retries", "--health-timeout"),
         *("--health-start-period", "--no-healthcheck", "--platform", "--entrypoint"),
     }
@@ -135,7 +136,11 @@ def _with(line: RunLine, flag: str, value: str, left: list[Left]) -> RunLine:
             return replace(line, entrypoint=(value,))
         case "-u" | "--user":
             return replace(line, user=value)
-        case _ if flag in _OURS:
+        case "--ipc":
+            if not is_own_memory(value):
+                left.append(Left(f"--ipc {value}", OF_OTHERS))
+            return line
+        case _ if flag in _OURS or is_met(flag, value):
             return line
         case _:
             return replace(line, container=replace(box, options=(*box.options, f"{flag}={value}")))

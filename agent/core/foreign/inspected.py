@@ -10,6 +10,7 @@ from typing import Any
 from agent.core.foreign.docker_line import RunLine, container_of_line, starts_container
 from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError, Port
 from agent.core.foreign.of_container import engine_in
+from agent.core.foreign.options import options_of_host_config
 from agent.core.foreign.shapes import rows, table
 
 OF_RUNTIME = frozenset({"TERM", "container", "HOSTNAME", "HOME"})
@@ -38,8 +39,8 @@ def engine_of_container(said: Mapping[str, Any], image: Mapping[str, Any], runti
     )
     entrypoint = _words(config.get("Entrypoint"))
     typed = _typed(config)
-    if typed is not None:
-        box = replace(box, options=typed.container.options)
+    options = options_of_host_config(host) if typed is None else typed.container.options
+    box = replace(box, options=options)
     line = RunLine(
         box,
         name,

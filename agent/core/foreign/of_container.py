@@ -21,8 +21,8 @@ def engine_in(base: Found, line: RunLine) -> Found:
     """Return the engine in a container; raises NoEngineError where the image starts another."""
     mounts = tuple(Mount(base.placed(m.source), m.target) for m in line.container.mounts)
     line = replace(line, container=replace(line.container, mounts=mounts))
-    words, environment = _words(line)
     left = list(base.left)
+    words, environment = _words(line, left)
     environment = {**base.environment, **dict(line.environment), **environment}
     if line.user and line.user.split(":")[0] not in ("0", "root"):
         left.append(Left(f"user {line.user}", "the engine in llmagent's container is its root"))
@@ -40,8 +40,11 @@ def engine_in(base: Found, line: RunLine) -> Found:
     )
 
 
-def _words(line: RunLine) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """Return vLLM's own words, and the variables that a shell sets before it."""
+def _words(line: RunLine, left: list[Left]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return vLLM's own words, and the variables that a shell sets before it.
+
+    A program of the image's or the operator's that stands before them is named in `left`.
+    """
     whole = (*line.entrypoint, *line.command)
     try:
         found = vllm_line(whole)
@@ -51,6 +54,9 @@ def _words(line: RunLine) -> tuple[tuple[str, ...], Mapping[str, str]]:
             raise NoEngineError(f"{line.container.image} is no image of vLLM's") from error
         if any(word in _SHELL for word in whole):
             raise NoEngineError(str(error)) from error
+        if any(line.entrypoint):
+            told = "vLLM is started without it: see what it does before, and do that elsewhere"
+            left.append(Left(f"entrypoint {' '.join(line.entrypoint)}", told))
         rest = line.command[1:] if line.command[:1] == ("serve",) else line.command
         return rest, {}
     return found.words, found.environment

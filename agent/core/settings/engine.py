@@ -67,8 +67,18 @@ class EngineSettings:
         return f"{self.runtime} {self.image}" if self.in_container else str(self.runtime)
 
 
-NVIDIA_RELEASES: Mapping[str, str] = MappingProxyType({"25.09": "0.10.1.1"})
-"""vLLM in NVIDIA's images, whose tags do not tell (nvcr.io/nvidia/vllm, its release notes)."""
+NVIDIA_RELEASES: Mapping[str, str] = MappingProxyType(
+    {
+        "25.09": "0.10.1.1",
+        "25.10": "0.10.2",
+        "26.01": "0.11.1",
+        "26.03": "0.17.1",
+        "26.05": "0.20.1",
+        "26.10": "0.31.0",
+    }
+)
+"""vLLM in NVIDIA's images, whose tags do not tell: each page of the release notes that was read
+(docs.nvidia.com/deeplearning/frameworks/vllm-release-notes/rel-YY-MM.html)."""
 
 _VLLM_TAG = re.compile(r"v?(0\.\d+\.\d+(?:\.\w+)?)(?:-.*)?")
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts of vLLM that were published with the figures it printed, which the planner is held to."""
+"""Deployments, and starts of vLLM with the figures it printed, as others published them."""
