@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from agent.core.diagnosis.lines import Line
+from agent.core.diagnosis.usual import answered
 from agent.core.patterns import compile_pattern
 
 MAX_PROCESSES = 64
@@ -107,25 +108,34 @@ class Provenance:
     _last: str = ""
     _raw_is_a_clients: bool = False
     _at: float | None = None
+    _before: float | None = None
+    _write: str | None = None
+    """The process whose line began what is written now, where a client's words may go on."""
 
     def writer(self, line: Line, *, ready: bool, at: float | None = None) -> Writer:
         """Return whose words the next line holds; `ready`: clients can reach the server.
 
         `at`: when it came to the journal, in seconds since 1970.
         """
-        self._at = at
+        self._before, self._at = self._at, at
         if not line.first and self._raw_is_a_clients:
             return Writer.CLIENT
         found = self._writer(line, ready=ready)
+        if found is Writer.ENGINE and self._is_the_rest(line):
+            found = Writer.CLIENT
         self._raw_is_a_clients = found in (Writer.ACCESS, Writer.CLIENT)
+        quotes = self._raw_is_a_clients and answered(line.shown) is None
+        may_go_on = quotes or (ready and bool(line.level))
+        self._write = (line.process or self._write or "") if may_go_on else None
         return found
 
-    def took_access_line(self, process: str, at: float | None) -> bool:
-        """Take note of an access line; False, and nothing is noted, where a client's may go on."""
+    def took_answered(self, process: str, at: float | None) -> bool:
+        """Take note of an answered request; False, and nothing is noted, where a client's may go on."""
         record = self._records.get(process or self._last)
         if self.writers is None or (record is not None and record.rest):
             return False
-        self._at, self._raw_is_a_clients = at, True
+        self._before, self._at = self._at, at
+        self._raw_is_a_clients, self._write = True, None
         return True
 
     def are_its_own(self, line: Line, before: str) -> bool:
@@ -201,6 +211,16 @@ class Provenance:
         record.rest -= 1
         record.at = self._at
         return True
+
+    def _is_the_rest(self, line: Line) -> bool:
+        """Tell whether a line in no form came with the record before it, in one write.
+
+        vLLM puts its prefix before each line of a record of its own: what has none is quoted.
+        """
+        if line.level or self._write is None or self._before is None or self._at is None:
+            return False
+        here = line.process in ("", self._write)
+        return here and 0.0 <= self._at - self._before <= ONE_WRITE_SECONDS
 
     def _is_one_write(self, record: _Record) -> bool:
         """Tell whether a line in vLLM's own form came with the record before it, in one write.

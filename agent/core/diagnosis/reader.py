@@ -186,7 +186,7 @@ class LogReader:
     def _take_answered(self, line: str, process: str, path: str) -> bool:
         """Take the usual line of a server at work where nothing else is awaited; else False."""
         settled = self._run.is_settled(process) and not self._carriers.know_prefixes
-        if not settled or not self._provenance.took_access_line(process, self._at):
+        if not settled or not self._provenance.took_answered(process, self._at):
             return False
         self._tail.append(line)
         self._wrapped = ""

@@ -166,3 +166,44 @@ def test_vllms_next_line_behind_a_requests_traceback_is_read() -> None:
     reader.feed(FORGED, 1000.0004)
     reader.feed(OLD_DEATH, 1000.1)
     assert reader.diagnosis().failure is not F.ENGINE_DEAD
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_bare_line_in_one_write_with_a_clients_words_is_the_clients(channel: str) -> None:
+    """A prompt may have line breaks: where a library prints it, its second line has no prefix."""
+    steered = []
+    for words in EXAMPLES[::7]:
+        reader = read(START)
+        for line in "\n".join(CHANNELS[channel](f"hello\n{words}")).split("\n"):
+            reader.feed(line, 1000.0)
+        for line in DEATH:
+            reader.feed(line, 1060.0)
+        if (reader.diagnosis().failure, reader.diagnosis().also) != (F.ENGINE_DEAD, ()):
+            steered.append(words)
+    assert steered == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "!!!!!!! Segfault encountered !!!!!!!",
+        "terminate called after throwing an instance of 'c10::AcceleratorError'",
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "gap_seconds"),
+    [
+        ('INFO:     10.0.0.9:5 - "POST /v1/completions HTTP/1.1" 200 OK', 0.0),
+        (CHANNELS["model"]("odd")[0], 0.0004),
+        ("(EngineCore pid=42) INFO 11-28 16:34:02 [core.py:9] Request odd finished", 0.0004),
+    ],
+)
+def test_a_library_s_last_word_behind_a_request_is_read(
+    word: str, before: str, gap_seconds: float
+) -> None:
+    reader = read(START)
+    reader.feed(before, 1000.0)
+    reader.feed(word, 1000.0 + gap_seconds)
+    for line in DEATH:
+        reader.feed(line, 1000.3)
+    assert reader.diagnosis().failure is F.NATIVE_CRASH
