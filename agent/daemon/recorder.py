@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from agent.core.state.rows.stored import (
 from agent.core.state.service import Live
 from agent.daemon.log import log
 from agent.daemon.sources.thread import SourceHealth
+from agent.host.machine.line_mark import LineMark
 from agent.host.store.file import StoreError
 from agent.host.store.keys import LAST_GOOD_CONFIG
 from agent.host.store.store import Event, Store
@@ -42,9 +44,14 @@ LONGEST_DATA = 100_000
 class Recorder:
     """Writes only what changed; a store that fails is told once and does not stop the agent."""
 
-    def __init__(self, store: Store, volatile: str = "") -> None:
-        """`volatile` says why the store is lost at the next boot, "" when it is not."""
+    def __init__(self, store: Store, volatile: str = "", mark: LineMark | None = None) -> None:
+        """`volatile` says why the store is lost at the next boot, "" when it is not.
+
+        `mark` is for the row that is being read, which the next process leaves out where this one
+        ends with it.
+        """
         self._store = store
+        self._mark = mark or LineMark()
         self._known = store.load_state()
         self._volatile = volatile
         self._behind = False
@@ -58,7 +65,13 @@ class Recorder:
 
     def load(self) -> tuple[HostState, tuple[str, ...]]:
         """Return the state as last recorded, and a sentence for each part that was unreadable."""
-        return state_of(self._known)
+        names = {key: _name_of_row(key, text) for key, text in self._known.items()}
+        fatal = [key for key, name in names.items() if name in self._mark.known]
+        rows = {key: text for key, text in self._known.items() if key not in fatal}
+        state, problems = state_of(rows, lambda key: self._mark.reads(names[key]))
+        self._mark.has_read()
+        why = "was being read when an earlier process of llmagent ended: it is left out"
+        return state, (*(f"what was remembered as {key} {why}" for key in fatal), *problems)
 
     def cursor(self, service: str) -> str | None:
         """Return how far the service's journal had been read."""
@@ -134,6 +147,11 @@ class Recorder:
             self._store.prune(KEEP_EVENTS)
         except StoreError as error:
             log.warning(f"the history could not be pruned: {error}")
+
+
+def _name_of_row(key: str, text: str) -> str:
+    """Return a name for a row as it is now: written anew, it may be read again."""
+    return f"{key[:100]} {zlib.crc32(text.encode(errors='replace')):08x}"
 
 
 def _recordable(event: Event) -> Event:

@@ -56,7 +56,7 @@ from agent.daemon.sources.units import UnitSource
 from agent.host.data.signatures import load_signatures
 from agent.host.data.xids import load_xids
 from agent.host.machine.boot import boot_id
-from agent.host.machine.line_mark import LineMarks
+from agent.host.machine.line_mark import LineMark, LineMarks
 from agent.host.machine.lock import InstanceLock
 from agent.host.machine.reading_mark import ReadingMark
 from agent.host.nvidia.driver_files import DriverFiles
@@ -235,7 +235,7 @@ def run(config_file: Path) -> int:
     with contextlib.closing(InstanceLock(places.runtime / "lock")):
         store, volatile = open_store(places.state, places.runtime)
         with store:
-            recorder = Recorder(store, volatile)
+            recorder = Recorder(store, volatile, LineMark(places.runtime / "row"))
             config, mistakes = load_config(places.config, recorder)
             again = _run(places, clock, recorder, config, mistakes)
     if again:

@@ -64,7 +64,7 @@ def runs_in(lines: Iterable[bytes], signatures: SignatureSet) -> Iterator[RunFou
                 yield RunFound(began, reader.diagnosis())
             run, began, reader = invocation, at, LogReader(signatures)
         for part in message.splitlines():
-            reader.feed(part)
+            reader.feed(part, at)
     if run:
         yield RunFound(began, reader.diagnosis())
 

@@ -130,7 +130,7 @@ class Provenance:
         return found
 
     def took_answered(self, process: str, at: float | None) -> bool:
-        """Take note of an answered request; False, and nothing is noted, where a client's may go on."""
+        """Take note of an answered request; False, and of nothing, where a client's may go on."""
         record = self._records.get(process or self._last)
         if self.writers is None or (record is not None and record.rest):
             return False

@@ -6,7 +6,7 @@ from __future__ import annotations
 import queue
 import time
 
-from agent.core.diagnosis.reader import LogReader, shown
+from agent.core.diagnosis.reader import Diagnosis, LogReader, shown
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.state.observations import LogConcluded, LogProgress
 from agent.daemon.clock import Clock
@@ -15,7 +15,7 @@ from agent.host.journal.entry import JournalEntry
 from agent.host.journal.follower import Alternatives, Follower
 from agent.host.journal.sync import synchronize
 from agent.host.journal.unit import UnitLines, run_of
-from agent.host.machine.line_mark import LineMark
+from agent.host.machine.line_mark import RUN, LineMark
 
 BATCH = 5000
 SAID_BEFORE_THE_CURSOR = "INFO:     Application startup complete."
@@ -178,7 +178,7 @@ class JournalSource:
         synchronize(LAST_WORDS_SECONDS)
         self._read(follower)
         self._ended.add(invocation_id)
-        diagnosis = self._reader.diagnosis()
+        diagnosis = judged(self._reader, invocation_id, self._mark)
         self._emit(LogConcluded(self._clock(), self.service, invocation_id, diagnosis))
 
     def _go_back(self, follower: Follower[JournalEntry], invocation_id: str) -> None:
@@ -209,3 +209,14 @@ class JournalSource:
                 reader.stages,
             )
         )
+
+
+def judged(reader: LogReader, invocation_id: str, mark: LineMark) -> Diagnosis:
+    """Return what a run's log shows; nothing of a run that ended a process as it was judged."""
+    run = RUN + invocation_id
+    if run in mark.known:
+        return Diagnosis()
+    mark.reads(run)
+    diagnosis = reader.diagnosis()
+    mark.has_read()
+    return diagnosis

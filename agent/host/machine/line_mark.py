@@ -13,6 +13,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+RUN: Final = "run "
+"""Before the InvocationID of a run whose end is judged, where a mark names no line."""
+
 PLACE_BYTES: Final = 512
 """Room for what names one line; a cursor of the journal has about 150 bytes."""
 
@@ -95,13 +98,20 @@ class LineMarks:
 
     def told(self) -> tuple[str, ...]:
         """Return a sentence for each line that is left out since the last process ended with it."""
-        return tuple(
-            f"the last process of llmagent ended while it read a line ({source}): it is left out as"
-            f" long as llmagent is not stopped; `journalctl -n 1 --cursor='{line}'` shows it"
-            for source, line in self.left().items()
-        )
+        return tuple(_sentence(source, what) for source, what in self.left().items())
 
     def release(self) -> None:
         """Have all of them note no more."""
         for mark in self._marks.values():
             mark.release()
+
+
+def _sentence(source: str, what: str) -> str:
+    doing, show = f"read a line ({source})", f"journalctl -n 1 --cursor='{what}'"
+    if what.startswith(RUN):
+        doing = f"judged the end of a run ({source})"
+        show = f"journalctl _SYSTEMD_INVOCATION_ID={what.removeprefix(RUN)}"
+    return (
+        f"the last process of llmagent ended while it {doing}: it is left out as long as llmagent "
+        f"is not stopped; `{show}` shows it"
+    )

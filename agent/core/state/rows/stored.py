@@ -9,7 +9,7 @@ settings outlive it. Only what means something as a whole is left out as a whole
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,8 +50,17 @@ class _Checkup:
     findings: tuple[Finding, ...] = ()
 
 
-def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
-    """Return what the rows tell, and a sentence for each that was not read whole. Never raises."""
+def _unnoted(_key: str) -> None:
+    """Take no note of which row is read."""
+
+
+def state_of(
+    rows: Mapping[str, str], begins: Callable[[str], None] = _unnoted
+) -> tuple[HostState, tuple[str, ...]]:
+    """Return what the rows tell, and a sentence for each that was not read whole. Never raises.
+
+    `begins` is told the key of each row before it is read.
+    """
     services: dict[str, ServiceState] = {}
     cards: dict[str, Card] = {}
     findings: tuple[Finding, ...] = ()
@@ -60,6 +69,7 @@ def state_of(rows: Mapping[str, str]) -> tuple[HostState, tuple[str, ...]]:
     boot_id, next_action_id = "", 1
     problems: list[str] = []
     for key, text in rows.items():
+        begins(key)
         lost: list[str] = []
         try:
             if key == HOST:

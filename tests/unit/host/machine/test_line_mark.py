@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.host.machine.line_mark import MOST_KNOWN, PLACE_BYTES, LineMark, LineMarks
+from agent.host.machine.line_mark import MOST_KNOWN, PLACE_BYTES, RUN, LineMark, LineMarks
 from tests.rig.paths import REPO
 
 READ_AND_HANG = """
@@ -105,3 +105,10 @@ def test_whatever_a_mark_holds_it_is_taken_up_and_stays_bounded(
     mark.reads("a line")
     assert file.stat().st_size <= PLACE_BYTES * (MOST_KNOWN + 3)
     assert "a line" in LineMark(file).known
+
+
+def test_a_run_that_was_judged_is_told_by_its_invocation(tmp_path: Path) -> None:
+    killed_while_it_read(tmp_path, "s=1;i=1", f"{RUN}4f1c")
+    (told,) = LineMarks(tmp_path).told()
+    assert "ended while it judged the end of a run (journal:vllm)" in told
+    assert "`journalctl _SYSTEMD_INVOCATION_ID=4f1c` shows it" in told
