@@ -155,6 +155,12 @@ class Live:
     """When the run was last seen to compute."""
 
     fetch: FetchLive = NO_LIVE_FETCH
+    linked_at: float = 0.0
+    """When the link of the unit, which somebody had removed, was last put back."""
+
+    is_older: bool = False
+    """The run had begun before the agent took note of it: when, is not known."""
+
     unjudged: str = ""
     """Why no request can show whether the engine lives; "" while one can."""
 

@@ -10,7 +10,10 @@ from agent.host.systemd.unit_files import write_if_changed
 
 
 def install_unit(bus: SystemdBus, path: Path, text: str) -> None:
-    """Write, link and load the unit; raises AgentError. May be repeated after a crash."""
+    """Write, link and load the unit; raises AgentError. May be repeated after a crash.
+
+    What an operator has put in the place of the link stays, a mask too: that is refused.
+    """
     changed = write_if_changed(path, text)
     state = bus.read(path.name)
     linked = bool(state.fragment_path) and Path(state.fragment_path).resolve() == path.resolve()

@@ -154,9 +154,10 @@ class SystemdBus:
     def link(self, path: Path) -> None:
         """Makes a unit file that lies elsewhere known by a link in /etc/systemd/system.
 
-        Replaces an older link. The unit is there after `daemon_reload`.
+        Replaces nothing: SystemdError where a file or another link is in its place, `systemctl
+        mask`'s too. The unit is there after `daemon_reload`.
         """
-        self._call("LinkUnitFiles", b"asbb", [str(path).encode()], False, True)
+        self._call("LinkUnitFiles", b"asbb", [str(path).encode()], False, False)
 
     def unlink(self, unit: str) -> None:
         """Removes the unit's links from /etc/systemd/system; drop-ins stay."""

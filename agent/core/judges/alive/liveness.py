@@ -77,10 +77,9 @@ def on_api(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
 
 
 def _ready(turn: Turn, s: ServiceState) -> ServiceState:
-    took = turn.at - s.started_at
-    s = turn.enter(
-        s, Phase.VERIFYING, "ready", f"/health answers 200, {took:.0f} s after the start"
-    )
+    took = None if s.live.is_older else turn.at - s.started_at
+    since = "" if took is None else f", {took:.0f} s after the start"
+    s = turn.enter(s, Phase.VERIFYING, "ready", f"/health answers 200{since}")
     live = replace(s.live, engine_phase=EnginePhase.SERVING, tokens_at=turn.at, verify_at=turn.at)
     s = replace(s, start_seconds=took, live=live)
     # With half of the log, what was asked passes for what is so, as vLLM repeats it early: wait for

@@ -26,10 +26,10 @@ def with_first_token(s: ServiceState, seconds: float | None) -> ServiceState:
 def tell_start(turn: Turn, s: ServiceState) -> ServiceState:
     """Tell the start that has just ended well, and remember it for what is usual."""
     seen, took, outage = s.live.stages, s.start_seconds, s.outage
-    if took is None or (outage is None and not seen.seconds):
+    if outage is None and (took is None or not seen.seconds):
         return s
-    said, before = [_head(turn, s, took)], s.learned.start_stage_seconds
-    whole = seen.now is None and bool(seen.seconds)
+    said, before = [_head(turn, s, took or 0.0)], s.learned.start_stage_seconds
+    whole = took is not None and seen.now is None and bool(seen.seconds)
     if whole:
         facts = s.live.facts
         said.append(compared(seen.seconds, before))

@@ -17,12 +17,12 @@ from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.cards import looks as cards
 from agent.core.judges.cards.looks import A_LOOK
 from agent.core.judges.recover import recovery, reuse
-from agent.core.judges.service import operator, wishes
+from agent.core.judges.service import adoption, operator, wishes
 from agent.core.judges.start import fetching, gates, planning
 from agent.core.judges.turn import Turn
-from agent.core.state.actions import FollowLog, ReadLog
+from agent.core.state.actions import ReadLog
 from agent.core.state.observations import ActionDone, UnitSeen
-from agent.core.state.phases import RUNS, Phase, Then
+from agent.core.state.phases import Phase, Then
 from agent.core.state.service import Died, Live, ServiceState
 from agent.core.state.unit import UnitFacts
 
@@ -39,15 +39,18 @@ GRACE_SECONDS = 30.0
 def on_unit(turn: Turn, s: ServiceState, seen: UnitSeen) -> ServiceState:
     """Judge a reading of the unit."""
     unit = seen.unit
-    was_gone = s.live.unit is not None and s.live.unit.gone
     down_at = (s.live.down_at or turn.at) if unit.down else 0.0
     live = startup.with_cpu_time(s.live, unit, turn.at)
     if live is not s.live or unit != live.unit or down_at != live.down_at:
         s = replace(s, live=replace(live, unit=unit, down_at=down_at))
+    if s.foreign and not unit.foreign and adoption.is_our_run(turn, s, unit):
+        return adoption.take_back(turn, s, unit)
     if unit.foreign or s.foreign:
         return operator.on_foreign(turn, s, unit)
-    if unit.gone and not was_gone:
-        operator.put_the_link_back(turn, s)
+    if unit.gone:
+        s = operator.put_the_link_back(turn, s)
+    elif s.live.linked_at:
+        s = replace(s, live=replace(s.live, linked_at=0.0))
     if unit.running:
         return _on_running(turn, s, unit)
     if unit.down:
@@ -64,8 +67,8 @@ def _on_running(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
             return turn.start(replace(s, invocation_id=unit.invocation_id), why)
         process = f" as process {unit.main_pid}" if unit.main_pid else ""
         turn.tell(s.name, "started", f"{s.name}.service runs{process}")
-        return _follow(turn, s, unit)
-    return _adopt(turn, s, unit)
+        return adoption.follow(turn, s, unit)
+    return adoption.adopt(turn, s, unit)
 
 
 def _started_with_other_settings(turn: Turn, s: ServiceState, unit: UnitFacts) -> bool:
@@ -82,43 +85,6 @@ def _started_with_other_settings(turn: Turn, s: ServiceState, unit: UnitFacts) -
         return False
     wanted = command_line(s.running, turn.policy.engines[s.name])[1:]
     return unit.command_line[-len(wanted) :] != wanted
-
-
-def _follow(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
-    return replace(
-        s,
-        invocation_id=unit.invocation_id,
-        asked=None,
-        died=None,
-        started_at=turn.at,
-        start_seconds=None,
-        settled=False,
-        restart_wanted="",
-        live=Live(unit=unit, activity_at=turn.at, tokens_at=turn.at),
-    )
-
-
-def _adopt(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
-    if s.phase in RUNS or s.phase is Phase.EXAMINING:
-        who = "was started again by systemd or by hand" if s.invocation_id else "is running"
-    elif s.phase is Phase.WAITING:
-        who = "is already running: adopted as it is"
-    else:
-        who = "was started by hand"
-    if s.phase is Phase.FETCHING:
-        s = fetching.stop_fetch(turn, s)
-    if s.group is not None:
-        from agent.core.judges.group import together  # for who has a group: memory
-
-        s = together.on_adopted(turn, s)
-    running = s.running if s.phase in RUNS and s.running else turn.effective(s)
-    why = f"{s.name}.service {who} (process {unit.main_pid})"
-    if s.phase is not Phase.STARTING:
-        s = turn.enter(s, Phase.STARTING, "adopted", why)
-    else:
-        turn.tell(s.name, "adopted", why)
-    turn.do(FollowLog(s.name, unit.invocation_id))
-    return _follow(turn, replace(s, running=running), unit)
 
 
 def _on_down(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:

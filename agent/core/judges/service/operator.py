@@ -12,12 +12,20 @@ from agent.core.state.service import ServiceState
 from agent.core.state.unit import UnitFacts
 
 
-def put_the_link_back(turn: Turn, s: ServiceState) -> None:
+LINK_AGAIN_SECONDS = 5.0
+"""A link that is not there this long after it was put back was removed again."""
+
+
+def put_the_link_back(turn: Turn, s: ServiceState) -> ServiceState:
     """Link the unit again: `systemctl disable` removes what systemd needs to restart a service."""
-    if s.phase in RUNS and s.asked is None and turn.pause_of(s) is None:
-        turn.write_unit(s)
+    may = s.phase in RUNS and s.asked is None and turn.pause_of(s) is None
+    if not may or turn.at - s.live.linked_at < LINK_AGAIN_SECONDS:
+        return s
+    turn.write_unit(s)
+    if not s.live.linked_at:
         why = f"the link of {s.name}.service was removed (systemctl disable?): it is put back"
         turn.tell(s.name, "linked", why)
+    return replace(s, live=replace(s.live, linked_at=turn.at))
 
 
 def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
@@ -29,13 +37,16 @@ def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     why = f"{unit.foreign} is not llmagent's, so it is left alone"
     do = (
         "Give the service another name in agent.toml, or move the file away when it suits you: "
-        f"after `systemctl daemon-reload` llmagent stops what runs in {s.name}.service and "
+        f"after `systemctl daemon-reload` llmagent stops what was started from it and "
         f"starts its own. If `systemctl edit --full` made it: `systemctl edit {s.name}` is for "
         "lines of yours, which are kept."
     )
     if unit.load_state == "masked":
         why = f"{s.name}.service is masked, so it is left alone"
-        do = f"systemctl unmask {s.name}; llmagent starts it then."
+        do = (
+            f"systemctl unmask {s.name}; llmagent goes on with what runs then, or starts it. Until "
+            "then nothing brings it back."
+        )
     was_stopped = s.was_stopped or s.phase is Phase.STOPPED
     s = turn.hold(s, Held(HeldBy.FOREIGN, why, do))
     return replace(s, foreign=unit.foreign, was_stopped=was_stopped)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.actions import Action, WriteUnit
+from agent.core.state.actions import Action, Start, Stop, WriteUnit
 from agent.core.state.observations import AgentStarted, UnitSeen
 from agent.core.state.phases import Phase
 from agent.core.state.unit import UnitFacts
@@ -39,6 +39,13 @@ def test_a_link_that_disable_removed_is_put_back_while_the_service_serves() -> N
     assert [type(action) for action in done] == [WriteUnit]
     assert news(host, unlinked) == [], "asked once, not at every look"
     assert host.service().phase is Phase.SERVING
+    host.carry_out()
+    assert len(done) == 1
+    # Removed again before anybody saw that it was back: it is put back again, and told once.
+    host.now += 6
+    assert news(host, unlinked) == []
+    host.carry_out()
+    assert len(done) == 2
 
 
 def test_a_death_after_disable_is_a_failure_and_not_the_operators_stop() -> None:
@@ -88,3 +95,46 @@ def test_what_the_operator_had_stopped_before_the_removal_stays_stopped() -> Non
     host.operator_stops()
     host.observe(AgentStarted(host.now, "boot-1", reinstalled=True))
     assert host.service().phase is Phase.STOPPED
+
+
+def foreign_meanwhile(host: SimulatedHost, load_state: str) -> UnitFacts:
+    """Somebody puts a file or a mask in the place of a serving unit's link; returns what ran."""
+    before = host.units["vllm"]
+    path = "/etc/systemd/system/vllm.service"
+    news(host, replace(before, load_state=load_state, foreign=path))
+    assert host.service().phase is Phase.HELD
+    return before
+
+
+def test_what_serves_under_a_mask_goes_on_when_the_mask_is_lifted() -> None:
+    host = serving()
+    done: list[Action] = []
+    host.on_action = done.append
+    before = foreign_meanwhile(host, "masked")
+    # `systemctl unmask` leaves no link: systemd still runs what it has no file of.
+    told = news(host, replace(before, load_state="not-found"))
+    host.carry_out()
+    assert "which ran all the while, goes on" in told[0]
+    assert not [action for action in done if isinstance(action, Start | Stop)]
+    assert [action for action in done if isinstance(action, WriteUnit)], "the link is put back"
+    assert host.serving_within(60)
+    assert host.service().invocation_id == before.invocation_id
+    assert host.service().started_at > 0
+    assert host.service().start_seconds is None, "when it began is not known any more"
+
+
+def test_what_was_started_from_anothers_file_gives_way_when_the_file_is_gone() -> None:
+    host = serving()
+    before = foreign_meanwhile(host, "loaded")
+    told = news(host, replace(before, invocation_id="of-the-other-file", main_pid=77))
+    assert told[0].endswith("process 77, started without llmagent, ends")
+
+
+def test_what_ran_under_a_mask_with_other_settings_than_are_asked_for_now_gives_way() -> None:
+    host = serving()
+    before = foreign_meanwhile(host, "masked")
+    other = Settings("vllm", "/srv/models/llama", max_model_len=4096)
+    host.policies = {"vllm": ServicePolicy(other)}
+    host.reload()
+    told = news(host, before)
+    assert told[0].endswith("started without llmagent, ends")
