@@ -180,5 +180,7 @@ def _untold(document: dict[str, Any]) -> Iterator[str]:
 
 def _down(document: dict[str, Any], *, everything: bool) -> Iterator[str]:
     for source in document["sources"]:
-        if not source["up"] and (everything or source["detail"] != NOT_YET):
+        if not source["up"] and source["detail"] != NOT_YET:
             yield f"source {source['name']} is down: {source['detail']}"
+        elif not source["up"] and everything:
+            yield f"source {source['name']}: {NOT_YET}"

@@ -30,9 +30,13 @@ class ControlSource:
         self._answers: queue.SimpleQueue[tuple[Answer, str]] = queue.SimpleQueue()
 
     def look(self) -> None:
-        """Wait for a client and serve it. Raises OSError where the socket cannot be made."""
+        """Wait for a client and serve it. Raises OSError where the socket cannot be made.
+
+        The first look only listens: the source works from then on, whether or not anybody asks.
+        """
         if self._listener is None:
             self._listener = Listener(self._path)
+            return
         client = self._listener.wait(REST_SECONDS)
         if client is not None:
             self._serve(client)
