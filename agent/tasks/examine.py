@@ -16,7 +16,12 @@ from agent.core.doctor import card, container, driver, engine, host, model
 from agent.core.doctor.bytecode import judge_bytecode
 from agent.core.doctor.finding import Finding, skipped, unknown
 from agent.core.doctor.limits import judge_limits
-from agent.core.doctor.neighbours import judge_power_setters, judge_rivals, judge_unit_file
+from agent.core.doctor.neighbours import (
+    judge_dropped,
+    judge_power_setters,
+    judge_rivals,
+    judge_unit_file,
+)
 from agent.core.doctor.sandbox import judge_sandbox
 from agent.core.gpu.reading import Gpus
 from agent.core.measures import GIB
@@ -110,6 +115,8 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     yield "other-engines", lambda: [host.judge_engines(kernel.engines(own))]
     ports = frozenset(policy.settings.port for policy in patient.config.services.values())
     yield "conflicting-units", lambda: [judge_rivals(services.rivals(own), ports)]
+    dropped = sorted(u for u in own - units if not u.endswith("-fetch.service"))
+    yield "unwatched-units", lambda: [judge_dropped(tuple(filter(services.is_active, dropped)))]
     yield "needrestart", lambda: [_needrestart()]
     for name, policy in patient.config.services.items():
         yield from _service_probes(name, policy.settings, patient)

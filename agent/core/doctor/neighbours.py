@@ -47,6 +47,18 @@ def judge_unit_file(service: str, unit: str, foreign: str) -> Finding:
     return warning(check, f"{foreign} is not the agent's", fix, service)
 
 
+def judge_dropped(running: tuple[str, ...]) -> Finding:
+    """Name units of ours that still run though agent.toml has them no more."""
+    check = "unwatched-units"
+    if not running:
+        return ok(check, "every unit of llmagent's that runs is in agent.toml")
+    names = [unit.removesuffix(".service") for unit in running[:4]]
+    tables = ", ".join(f"[service.{name}]" for name in names)
+    fix = f"Put {tables} back into agent.toml, or systemctl disable --now {' '.join(names)}."
+    told = f"{', '.join(running[:4])} runs and is not in agent.toml any more: nobody watches it"
+    return warning(check, told, fix)
+
+
 def judge_power_setters(units: tuple[str, ...], asked: Power) -> Finding:
     """Name who else sets the power caps or clocks that agent.toml sets."""
     check = "power-setters"

@@ -19,6 +19,7 @@ from agent.core.doctor.finding import Finding, Result, fail
 from agent.core.doctor.limits import Limits, judge_limits
 from agent.core.doctor.neighbours import (
     Rival,
+    judge_dropped,
     judge_power_setters,
     judge_rivals,
     judge_unit_file,
@@ -506,6 +507,15 @@ def test_an_engine_of_somebody_else_comes_with_the_line_that_takes_it_in() -> No
     assert finding.fix.count("llmagent import") == 3
     rival = judge_rivals((Rival("my-vllm.service", "vllm"),), frozenset())
     assert "`llmagent import my-vllm.service`" in rival.fix
+
+
+def test_a_unit_that_agent_toml_has_dropped_and_that_runs_is_named_with_both_ways_out() -> None:
+    assert result_of(judge_dropped(())) is R.OK
+    finding = judge_dropped(("old.service", "vllm.service"))
+    assert result_of(finding) is R.WARNING
+    assert "old.service, vllm.service runs" in finding.evidence
+    assert "[service.old], [service.vllm]" in finding.fix
+    assert "systemctl disable --now old vllm" in finding.fix
 
 
 def test_a_rival_for_the_port_makes_the_next_boot_fail_and_another_engine_only_warns() -> None:
