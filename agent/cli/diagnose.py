@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
         return _of_the_journal(f"{file.removesuffix('.service')}.service", args.format)
     reader = ServicesReader(load_signatures())
     if file == "-":
-        _read(sys.stdin.buffer, reader)
+        _read(sys.stdin.buffer, reader, "the pipe")
     else:
         try:
             with Path(file).open("rb") as stream:
-                _read(stream, reader)
+                _read(stream, reader, file)
         except OSError as error:
             message = f"{file}: {error.strerror or error}; name a readable log, or - for a pipe"
             raise UsageError(message) from error
@@ -137,9 +137,16 @@ def _of_the_journal(unit: str, form: str) -> int:
     return _status_of(first)
 
 
-def _read(stream: BinaryIO, reader: ServicesReader) -> None:
+def _read(stream: BinaryIO, reader: ServicesReader, name: str) -> None:
+    is_empty = True
     while chunk := stream.readline(CHUNK):
+        is_empty = is_empty and not chunk.strip()
         reader.feed(chunk.decode(errors="replace").rstrip("\n"))
+    if is_empty:
+        raise UsageError(
+            f"{name} is empty: give it what vLLM printed, or name a service, as "
+            "`llmagent diagnose vllm`"
+        )
 
 
 def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:

@@ -65,6 +65,9 @@ ELSEWHERE = MappingProxyType(
 )
 """What people type, and the command of systemd or the shell that does it."""
 
+OF_ALL = frozenset({"-h", "--help", "-v", "-V", "--version"})
+"""The options that stand in place of a command."""
+
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 NEXT_STEP = "Next: `llmagent why`, `llmagent events --since yesterday`, `llmagent help`."
@@ -82,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _status_and_next_step()
     if words[0] == "help":
         words = [*words[1:2], "--help"]
+    if words[0].startswith("-") and words[0] not in OF_ALL:
+        words = ["status", *words]  # what `llmagent` alone shows has these options
     if complaint := _no_command(words[0]):
         _tell(f"llmagent: {complaint}")
         return UsageError.exit_status
@@ -124,7 +129,7 @@ def parser_of(
         epilog="exit status: 0 as asked, 1 the answer is no, 2 mistake in agent.toml or the "
         "command line, 3 the daemon is away, 4 the host lacks something. See llmagent(1).",
     )
-    parser.add_argument("--version", "-V", action="version", version=f"llmagent {VERSION}")
+    parser.add_argument("--version", "-V", "-v", action="version", version=f"llmagent {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in modules_of(names):
         command.add_parser(commands)

@@ -178,7 +178,11 @@ def bench() -> Schema:
 
 
 def diagnose() -> Schema:
-    """Return the schema of a diagnosis; "runs" where a service's journal was read."""
+    """Return the schema of a diagnosis.
+
+    "runs" where a service's journal was read, "services" where a log holds several.
+    """
+    service = {"name": STRING, "outcome": STRING, "class": or_null(STRING)}
     remedy = {**shape({"action": STRING, "why": STRING}), "additionalProperties": True}
     run = {"at_seconds": NUMBER, "outcome": STRING, "class": or_null(STRING)}
     progress = {"what": STRING, "done": or_null(NUMBER), "detail": STRING}
@@ -196,8 +200,9 @@ def diagnose() -> Schema:
             "facts": shape(dict.fromkeys(Facts().values(), ANY)),
             "progress": or_null(shape(progress)),
             "runs": many(shape(run)),
+            "services": many(shape(service)),
         },
-        frozenset({"runs"}),
+        frozenset({"runs", "services"}),
     )
 
 

@@ -180,6 +180,14 @@ def test_what_the_commands_print_is_as_the_schemas_say(
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total "
         "capacity of 23.55 GiB of which 1.00 GiB is free.\n"
     )
+    two = tmp_path / "compose.log"
+    two.write_text(
+        "".join(
+            f"{name}  | {line}\n"
+            for name in ("chat-1", "embed-1")
+            for line in log.read_text().splitlines()
+        )
+    )
     model = "meta-llama/Llama-3.1-8B-Instruct"
     config = ["--config", str(empty)]
     asked = [
@@ -196,6 +204,7 @@ def test_what_the_commands_print_is_as_the_schemas_say(
         ["why", "--file", str(status)],
         ["events", "--state", str(store)],
         ["diagnose", str(log)],
+        ["diagnose", str(two)],
         ["bundle", "--output", str(tmp_path / "b.tar.gz"), *config],
         ["import", "--config", str(empty), "--", "vllm", "serve", model],
     ]

@@ -128,11 +128,10 @@ def test_a_pipe_is_read(
 def test_nothing_recognised_is_told_by_the_exit_status(
     capsys: pytest.CaptureFixture[str], log: Path
 ) -> None:
-    for text in ("", "hello\nworld\n"):
-        log.write_text(text)
-        status, out = run(capsys, str(log), "--format", "json")
-        assert status == 1
-        assert json.loads(out)["outcome"] == "unknown"
+    log.write_text("hello\nworld\n")
+    status, out = run(capsys, str(log), "--format", "json")
+    assert status == 1
+    assert json.loads(out)["outcome"] == "unknown"
 
 
 def test_an_unreadable_file_is_a_mistake_of_the_command_line(
@@ -222,3 +221,12 @@ def test_of_a_flag_that_came_or_went_it_is_said_what_to_do_instead(
     assert "--task: it was removed in 0.13; use --runner and --convert" in told
     assert "--runner: it came with 0.10.2" in told
     assert "--odd:" not in told
+
+
+@pytest.mark.parametrize("nothing", ["", "\n", "  \n\n\t\n"])
+def test_a_log_without_a_line_is_no_diagnosis(
+    nothing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.log").write_text(nothing)
+    with pytest.raises(UsageError, match=r"empty\.log is empty: give it what vLLM printed"):
+        run(capsys, str(tmp_path / "empty.log"))

@@ -56,6 +56,19 @@ def test_without_a_command_the_status_is_shown_and_the_next_step(
     assert "llmagent help" in text
 
 
+def test_an_option_without_a_command_is_one_of_the_status(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--check"]) == 3
+    with pytest.raises(SystemExit):
+        main(["--verbos", "--wath"])
+    assert said(capsys).splitlines()[-1].startswith("llmagent status: error: unrecognized")
+    with pytest.raises(SystemExit) as ended:
+        main(["-v"])
+    assert ended.value.code == 0
+    assert said(capsys).startswith("llmagent ")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_says_what_it_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert modules_of([command])
