@@ -11,7 +11,6 @@ from agent.core.state.phases import RUNS, Phase
 from agent.core.state.service import ServiceState
 from agent.core.state.unit import UnitFacts
 
-
 LINK_AGAIN_SECONDS = 5.0
 """A link that is not there this long after it was put back was removed again."""
 
