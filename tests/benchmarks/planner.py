@@ -46,9 +46,9 @@ SECOND_FIRST = """\
   available_kv_gib 18 of 21 and kv_tokens 12 of 13 within 10%, 23 of 33 inside,
   "fits" said of none of 2 starts that failed, "does not fit" of none of 20 that served"""
 THIRD_FIRST = """\
-  at first sight (22 of 26 models known by name): weights_gib 14 of 16 within 5%,
-  available_kv_gib 11 of 18 and kv_tokens 11 of 18 within 10%, 30 of 34 inside,
-  "fits" said of 1 of 2 starts that failed, "does not fit" of none of 20 that served"""
+  at first sight (20 of 24 models known by name): weights_gib 12 of 14 within 5%,
+  available_kv_gib 10 of 16 and kv_tokens 10 of 16 within 10%, 26 of 30 inside,
+  "fits" said of 1 of 2 starts that failed, "does not fit" of none of 18 that served"""
 THIRD_CLOSED_FIRST = """\
   at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
   available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,

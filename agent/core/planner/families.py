@@ -37,6 +37,9 @@ KNOWN = (
 NEW_KINDS = ("qwen4", "glm5", "deepseek_v4", "gemma4_assist", "minimax_m3")
 """Families whose cache was held against no start: sparse indexers, compressed caches, n-grams."""
 
+RATIOS = frozenset({0, 4, 128})
+"""How many tokens DeepSeek-V4 puts into one latent; V4.1 and others do so otherwise."""
+
 ENCODERS = (
     *("bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "distilbert", "mpnet"),
     *("deberta", "electra", "camembert", "gte", "new", "eurobert", "neobert", "jina_bert"),
@@ -57,8 +60,10 @@ def is_encoder_only(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
 
 def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     """Tell whether a model's layers are laid out in a way that was held against vLLM's own."""
-    if text.get("compress_ratios"):
-        # DeepSeek-V4 keeps a compressed cache beside a window.
+    ratios = text.get("compress_ratios")
+    if isinstance(ratios, list) and kind_of(text) == "deepseek_v4":
+        return set(ratios) <= RATIOS
+    if ratios:
         return False
     if kind_of(text).startswith(NEW_KINDS):
         return False

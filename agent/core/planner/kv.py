@@ -16,6 +16,7 @@ from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.pool import CacheGroup, Kv
 from agent.core.planner.question import PlanRequest
+from agent.core.planner.terms.compressed import compressed_kv
 from agent.core.planner.versions import (
     HYBRID_CHUNKS,
     HYBRID_WINDOWS,
@@ -62,6 +63,9 @@ def kv_of(model: Model, request: PlanRequest, in_flight_tokens: int) -> Kv:
     and each takes blocks of its own for a request (v1/core/kv_cache_utils, 0.9..0.32).
     """
     version = request.version
+    if model.layers[0].keeps is Keeps.COMPRESSED:
+        stage = fullest_stage(model, request.pipeline_parallel_size)
+        return compressed_kv(stage, version, in_flight_tokens)
     layers = _cached_layers(model, request)
     states = [x.state_bytes for x in layers if x.layer.keeps is Keeps.STATE]
     beside = sum(states) if version.states_apart else 0.0

@@ -25,6 +25,7 @@ class Keeps(StrEnum):
     WINDOW = "sliding window"
     CHUNK = "chunked attention"
     LATENT = "latent attention (MLA)"
+    COMPRESSED = "a window, and latents of several tokens each"
     STATE = "recurrent state"
     NOTHING = "no cache of its own"
 
@@ -54,6 +55,9 @@ class Layer:
     span: int = 0
     """The tokens of a window or chunk."""
 
+    compress: int = 0
+    """The tokens of one latent (DeepSeek-V4); 0 where only the window is kept."""
+
     state_elements: int = 0
     """The recurrent state of one request."""
 
@@ -81,6 +85,9 @@ _LATENT_KINDS = (
 )
 """Families whose latent vLLM caches; others with a kv_lora_rank cache keys and values."""
 
+INDEXED_RATIO = 4
+"""DeepSeek-V4's layers that compress so many tokens choose among them with an indexer."""
+
 INDEX_BYTES = 132
 """DeepSeek-V3.2's indexer: 128 fp8 numbers and a scale of each token and layer."""
 
@@ -95,6 +102,9 @@ def layers_of(text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -
     if is_encoder_only(text, text):
         kv_heads = kv_heads_of(text, heads)
         return (Layer(Keeps.NOTHING, weights=_encoder_mixer(hidden, kv_heads, heads)),) * count
+    ratios = text.get("compress_ratios")
+    if isinstance(ratios, list) and len(ratios) >= count:
+        return tuple(_compressed(text, ratio, hidden, heads, head_dim) for ratio in ratios[:count])
     kinds = kinds_of(text, count)
     made = [_by_kind(kind, text, hidden, heads, head_dim) for kind in kinds]
     # The last layers of Gemma 3n and 4's small models read the cache of an earlier layer.
@@ -206,6 +216,32 @@ def _latent(text: Mapping[str, Any], heads: int) -> Layer:
         return Layer(Keeps.TOKENS, heads, 2 * ((number(text, "qk_nope_head_dim") or 128) + rope))
     indexed = INDEX_BYTES if number(text, "index_topk") else 0
     return Layer(Keeps.LATENT, 1, rank + rope, index_bytes=indexed)
+
+
+def _compressed(
+    text: Mapping[str, Any], ratio: object, hidden: int, heads: int, head_dim: int
+) -> Layer:
+    """DeepSeek-V4: low-rank queries and output, one latent, compressors in 16 bits (twice 8)."""
+    low, out = number(text, "q_lora_rank") or hidden, number(text, "o_lora_rank") or hidden
+    wide, groups = heads * head_dim, number(text, "o_groups") or 1
+    weights = hidden * low + low * wide + hidden * head_dim + wide * out + groups * out * hidden
+    every = ratio if isinstance(ratio, int) else 0
+    indexed = every == INDEXED_RATIO
+    if every:
+        weights += 2 * 2 * hidden * head_dim * (2 if indexed else 1)
+    if indexed:
+        index, asks = number(text, "index_head_dim") or 0, number(text, "index_n_heads") or 0
+        weights += low * asks * index + 2 * hidden * asks + 2 * 2 * hidden * 2 * index
+    return Layer(
+        Keeps.COMPRESSED,
+        kv_heads=1,
+        kv_width=head_dim,
+        index_bytes=INDEX_BYTES if indexed else 0,
+        span=number(text, "sliding_window") or 0,
+        compress=every,
+        weights=weights,
+        feed=Feed.EXPERTS,
+    )
 
 
 def _state(text: Mapping[str, Any], hidden: int, heads: int, head_dim: int) -> Layer:

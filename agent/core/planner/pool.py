@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from agent.core.planner.layers import Keeps
 
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class CacheGroup:
@@ -17,6 +19,8 @@ class CacheGroup:
     span: int
     count: int
     block_tokens: int
+    share: float = 1.0
+    """What one of its blocks counts where vLLM reckons with several sizes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Kv:
 
     def request_blocks(self, tokens: int) -> int:
         """Return the blocks that a request of this many tokens takes, of all groups together."""
-        return sum(group.count * self._blocks(group, tokens) for group in self.groups)
+        blocks = sum(g.count * g.share * self._blocks(g, tokens) for g in self.groups)
+        return math.ceil(blocks - ROUNDING)
 
     def request_bytes(self, tokens: int) -> float:
         """Return the bytes of a request of this many tokens."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from agent.core.engine.defaults import Batch
 from agent.core.engine.names import weight_family
@@ -11,6 +12,7 @@ from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError, format_of
+from agent.core.planner.terms.kernels import HOPPER
 from agent.core.planner.terms.splits import torn_scale
 
 VOCABULARY_STEP = 64
@@ -38,6 +40,11 @@ def refusal_of(model: Model, request: PlanRequest, batch: Batch) -> str:
 
 def doubt_of(model: Model, request: PlanRequest) -> str:
     """Return why vLLM may refuse: what only a name tells, or a family that nobody measured."""
+    if model.layers[0].keeps is Keeps.COMPRESSED and not re.search(HOPPER, request.gpu_name):
+        return (
+            f"{model.architecture} was held against starts on Hopper alone; elsewhere its kernels "
+            f"took up to 6 GiB more (two cards of 96 GB, 0.22): take what vLLM prints"
+        )
     return torn_scales(model, request) if _is_guessed(model) else ""
 
 

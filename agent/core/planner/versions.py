@@ -58,6 +58,10 @@ UNPINNED_SEGMENTS = (0, 30)
 """Between these all that the device misses is counted, with blocks of the allocator that a small
 tensor keeps from being released (memory_profiling of 0.27.1 and 0.28; 0.32 splits none of them)."""
 
+BLOCKS_ALIKE = (0, 27)
+"""From here a request's blocks of groups of several sizes are added up; before, their bytes were
+(get_max_concurrency_for_kv_cache_config of 0.26 and 0.27.1)."""
+
 DERIVED_TOKENS = (0, 20, 1)
 """From here the printed tokens are concurrency times max_model_len."""
 

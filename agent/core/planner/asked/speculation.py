@@ -154,4 +154,5 @@ def _bits(model: Model, request: PlanRequest) -> float:
 
 def _last_that_attends(model: Model) -> Layer:
     layers = [layer for layer in model.layers if layer.keeps in _GROWS] or list(model.layers)
-    return layers[-1]
+    # DeepSeek-V4's keeps a window and no more.
+    return replace(layers[-1], compress=0, index_bytes=0) if layers[-1].compress else layers[-1]
