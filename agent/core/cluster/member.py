@@ -104,6 +104,9 @@ class Member:
     cause: Cause | None = None
     """Why its generation began."""
 
+    rolled_back: str = ""
+    """Why the last known good settings run in place of agent.toml's, "" while those do."""
+
     paused_by: str = ""
     paused_seconds: float = 0.0
     """For how long it is still paused."""
@@ -134,6 +137,7 @@ def member_of(document: Mapping[str, Any], service: str) -> Member | None:
         member,
         host=host,
         reason=plain(member.reason, LONGEST_SENTENCE),
+        rolled_back=plain(member.rolled_back, LONGEST_SENTENCE),
         paused_by=plain(member.paused_by, 64),
         paused_seconds=min(member.paused_seconds, LONGEST_PAUSE_SECONDS),
         cause=None if cause is None else _plain_cause(cause, host),

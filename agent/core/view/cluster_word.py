@@ -37,6 +37,7 @@ def word_of(
         reason=reason[:LONGEST_SENTENCE],
         sees=group.live.sees,
         cause=None if cause is None else _short(cause),
+        rolled_back="" if s.rolled_back is None else s.rolled_back.why[:LONGEST_SENTENCE],
         paused_by=pause.by if pause is not None and paused else "",
         paused_seconds=pause.until - now if pause is not None and paused else 0.0,
         lessons=group.lessons,

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.core.cluster.judge import name_of
+from agent.core.cluster.judge import is_fresh, name_of
 from agent.core.cluster.lessons import Lesson, newer, with_own, within
+from agent.core.cluster.same import differences, same_of
 from agent.core.judges.turn import Turn
-from agent.core.state.learned import Override
+from agent.core.state.learned import NOTHING_LEARNED, Override, RolledBack
 from agent.core.state.service import ServiceState
 
 
@@ -37,6 +38,32 @@ def share(turn: Turn, s: ServiceState, member: int) -> ServiceState:
     if group is None or (not taken and lessons is group.lessons):
         return s
     return replace(s, group=replace(group, lessons={**lessons, **taken}))
+
+
+def roll_back_with_others(turn: Turn, s: ServiceState) -> ServiceState:
+    """Go back to the last known good settings as another host has, where they are the same there.
+
+    One that cannot says what differs, as any host whose settings are others.
+    """
+    group, good, unit = s.group, s.last_good, s.live.unit
+    if group is None or good is None or s.rolled_back is not None:
+        return s
+    if unit is None or unit.running or not turn.policy_of(s).recovery.roll_back:
+        return s
+    engine = turn.policy.engines[s.name]
+    now = same_of(turn.effective(s), engine.version, engine.torch)
+    then = same_of(good.settings, engine.version, engine.torch)
+    for address, seen in group.live.peers.items():
+        theirs = seen.member
+        if theirs is None or not theirs.rolled_back or not is_fresh(seen, turn.at):
+            continue
+        if any(differences(then, theirs.same)) or not any(differences(now, theirs.same)):
+            continue
+        why = f"{name_of(address, seen)} has gone back to them: {theirs.rolled_back}"
+        rolled = RolledBack(turn.at, why, good.settings, good.expect)
+        turn.tell(s.name, "rolled-back", rolled.note)
+        return replace(s, rolled_back=rolled, learned=NOTHING_LEARNED)
+    return s
 
 
 def _with(turn: Turn, s: ServiceState, taken: Mapping[str, Lesson]) -> ServiceState:

@@ -44,6 +44,7 @@ def keep_together(turn: Turn) -> None:
         group = s.group or Group()
         live = replace(peers.asked_of(turn, group.live, cluster), ready=False)
         s = peers.tell_who_is_away(turn, replace(s, group=replace(group, live=live)))
+        s = learning.roll_back_with_others(turn, s)
         s = learning.share(turn, s, cluster.member)
         if s.live.unit is not None and not s.foreign:
             for _ in range(MOST_STEPS):

@@ -20,8 +20,9 @@ ECHOES = frozenset(
 )
 """What the death of another rank looks like from here."""
 
-WORD_SECONDS = 8.0
-"""How long another host's word is waited for: it reads its log, and is asked every second."""
+WORD_SECONDS = 15.0
+"""How long another host's word is waited for: the head dies 5 s after a rank's worker, and that
+rank's own process ends only then (RUN 0.32, two hosts). None could start before it anyway."""
 
 
 def cause_of(group: Group, failure: FailureClass, at: float) -> str:

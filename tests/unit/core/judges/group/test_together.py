@@ -60,7 +60,7 @@ def test_a_head_that_dies_takes_its_silent_ranks_down() -> None:
 def test_a_head_that_dies_of_its_peers_death_tells_the_peers_cause_and_not_its_echo() -> None:
     hosts = served()
     hosts.head.dies(FailureClass.NCCL_ERROR)
-    hosts.pass_time(2.0)
+    hosts.pass_time(8.0)
     hosts.hosts[1].dies(FailureClass.OOM_RUNTIME)
     hosts.pass_time(6.0)
     failure = hosts.head.state.services["vllm"].failure
@@ -74,7 +74,7 @@ def test_a_head_that_dies_of_its_peers_death_tells_the_peers_cause_and_not_its_e
 def test_an_echo_that_nobody_explains_is_told_as_what_it_is() -> None:
     hosts = served()
     hosts.head.dies(FailureClass.NCCL_ERROR)
-    hosts.pass_time(12.0)
+    hosts.pass_time(20.0)
     failure = hosts.head.state.services["vllm"].failure
     assert failure is not None
     assert failure.failure is FailureClass.NCCL_ERROR
@@ -224,3 +224,16 @@ def test_requests_are_waited_for_on_the_head_alone() -> None:
     said = hosts.asks(1, AskDrain("vllm", 60.0))
     assert "ask on the head" in said
     assert "stopped once no request runs" in hosts.asks(0, AskDrain("vllm", 60.0))
+
+
+def test_all_go_back_to_the_settings_that_were_good_when_new_ones_fail_on_one_host() -> None:
+    hosts = Hosts(2, recovery=Recovery(settle_seconds=30.0))
+    assert hosts.all_serve_within(120.0)
+    hosts.pass_time(60.0)
+    for rank in (0, 1):
+        hosts.configure(rank, max_model_len=8192)
+    assert hosts.all_start_again_within(60.0)
+    hosts.head.dies(FailureClass.MAX_MODEL_LEN_TOO_BIG)
+    assert hosts.all_serve_within(200.0)
+    assert [host.starts[-1][2].max_model_len for host in hosts.hosts] == [None, None]
+    assert "gpu-0 has gone back to them" in hosts.hosts[1].told("rolled-back")[0]
