@@ -25,11 +25,11 @@ from agent.core.planner.versions import (
 UNLINKED = r"(?i)\ba[18]00|rtx pro|pcie"
 """Large cards without symmetric buffers: Ampere, and those that hang on PCI Express alone."""
 
-COMPILED_GIB, COMPILED_ERROR_GIB = 0.2, 0.45
+COMPILED_GIB, COMPILED_ERROR_GIB = 0.1, 0.45
 COMPILED_STATES_ERROR_GIB = 1.2
 """With recurrent layers, whose kernels are tuned at the start: a cold cache took 2.3 GiB more than
 eager mode on an RTX 3090 (0.29), and 2.3 more than a warm one in another's notes."""
-PINNED_GIB, PINNED_ERROR_GIB = 0.25, 0.75
+PINNED_GIB, PINNED_ERROR_GIB = 0.1, 0.75
 
 UNIFIED_GIB = 1.6
 UNIFIED_ERROR_GIB = 4.0
