@@ -16,6 +16,7 @@ from agent.core.planner.asked.reading import Ground, request_of
 from agent.core.planner.earlier.start import EarlierStart, plan_after
 from agent.core.planner.model import Model
 from agent.core.planner.question import Fit, Measured
+from agent.host.models.known import usual_copy
 
 COUNTS = (1, 2, 4, 8)
 CONTEXT = 8192
@@ -26,7 +27,7 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "16 bits": {},
     "FP8": {"quant_method": "fp8"},
     "AWQ or GPTQ, 4 bits": {"quant_method": "awq", "bits": 4, "group_size": 128},
-    "NVFP4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
+    "NVFP4": {"quant_method": "modelopt_fp4"},
 }
 """Checkpoints of one model as they are commonly published, in the words of config.json."""
 
@@ -112,7 +113,8 @@ def formats_table(question: Question) -> list[Row]:
     )
     elsewhere = replace(question.ground, request=request)
     formats = [("as it is", own, question.ground)] if own else []
-    formats += [(name, words, elsewhere) for name, words in FORMATS.items()]
+    kind = question.model.architecture
+    formats += [(name, usual_copy(kind, words), elsewhere) for name, words in FORMATS.items()]
     rows: list[Row] = []
     for name, words, ground in formats:
         model = replace(question.model, quantization_config=words)

@@ -157,6 +157,13 @@ def _as_published(
     return {**quantization, "ignore": ["lm_head"]} if named in _ALL_LINEAR else quantization
 
 
+def usual_copy(architecture: str, quantization: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a format with what copies of this architecture usually leave plain."""
+    if not quantization:
+        return quantization
+    return _as_published("", quantization, {"architectures": [architecture]})
+
+
 _NO_LANGUAGE_MODELS = (
     (
         r"gguf",

@@ -225,6 +225,14 @@ def test_formats_of_one_model_stand_side_by_side(capsys: pytest.CaptureFixture[s
     assert "GiB of weights" in told(capsys, LLAMA, "--formats", "--gpu", "L4")
 
 
+def test_a_format_weighs_what_a_copy_of_that_name_does(capsys: pytest.CaptureFixture[str]) -> None:
+    _, found, _ = plan(capsys, "Qwen/Qwen3-8B", "--formats", "--gpu", "L4")
+    rows = {row["format"]: row["weights_gib"] for row in found["formats"]}
+    for format_, name in (("NVFP4", "NVFP4"), ("FP8", "FP8"), ("AWQ or GPTQ, 4 bits", "AWQ")):
+        copy = plan(capsys, f"Qwen/Qwen3-8B-{name}", "--gpu", "L4")[1]
+        assert rows[format_] == pytest.approx(copy["weights_gib"], abs=0.01)
+
+
 def test_a_sweep_shows_contexts_and_users(capsys: pytest.CaptureFixture[str]) -> None:
     _, found, _ = plan(capsys, LLAMA, "--sweep", "--gpu", "H100")
     contexts = [row["context"] for row in found["contexts"]]

@@ -18,9 +18,11 @@ def as_loaded(model: Model, asked: Asked) -> Model:
 
     With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share.
     """
-    if not asked.text_only:
+    if asked.text_only:
+        return replace(model, encodes=False, encoder_parameters=0, encoder=None)
+    if asked.encoder_copies > 1:
         return replace(model, encoder_parameters=model.encoder_parameters * asked.encoder_copies)
-    return replace(model, encodes=False, encoder_parameters=0, encoder=None)
+    return model
 
 
 def on_one_replica(model: Model, asked: Asked) -> Model:
