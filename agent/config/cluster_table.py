@@ -104,9 +104,7 @@ CLUSTER: Keys = {
 def read_cluster(
     table: Mapping[str, Any], path: tuple[str, ...], mistakes: list[Mistake]
 ) -> ClusterSettings | None:
-    """Read the `cluster` table of a service's table, None where there is none."""
-    if "cluster" not in table:
-        return None
+    """Read the `cluster` table of a service's table that has one; None where it is wrong."""
     below = (*path, "cluster")
     before = len(mistakes)
     values = read_table(table["cluster"], below, CLUSTER, mistakes)

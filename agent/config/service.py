@@ -9,7 +9,6 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-from agent.config.cluster_table import read_cluster
 from agent.config.engine_table import read_engine
 from agent.config.engine_values import environment, gpus, model, token_file, user
 from agent.config.extra_args import extra_args
@@ -34,6 +33,7 @@ from agent.config.values import (
 )
 from agent.core.command.start_method import METHODS
 from agent.core.measures import DAY_SECONDS
+from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Expectations, OnMismatch, Sandbox, ServicePolicy, Settings
 
@@ -211,7 +211,7 @@ def _read_service(
     recovery = read_table(table.get("recovery", {}), (*path, "recovery"), RECOVERY, mistakes)
     _check_limits(own, recovery, path, mistakes)
     engine = read_engine(table, path, mistakes)
-    cluster = read_cluster(table, path, mistakes)
+    cluster = _read_cluster(table, path, mistakes)
     if len(mistakes) > before:
         return None
     if "sandbox" in own:
@@ -223,6 +223,16 @@ def _read_service(
         expect=Expectations(**expect),
         recovery=Recovery(**_limits_around(own, recovery)),
     )
+
+
+def _read_cluster(
+    table: dict[str, Any], path: tuple[str, ...], mistakes: list[Mistake]
+) -> ClusterSettings | None:
+    if "cluster" not in table:
+        return None
+    from agent.config.cluster_table import read_cluster  # for who serves with others: memory
+
+    return read_cluster(table, path, mistakes)
 
 
 def _limits_around(own: dict[str, Any], recovery: dict[str, Any]) -> dict[str, Any]:

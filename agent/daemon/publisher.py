@@ -27,7 +27,6 @@ from agent.core.view.asked import (
     view_of_restart,
     wall,
 )
-from agent.core.view.cluster import view_of_cluster
 from agent.core.view.gpus import GpusView, view_of_gpus
 from agent.core.view.host import HostView
 from agent.core.view.snapshot import (
@@ -148,6 +147,8 @@ class Publisher:
         try:
             view = replace(_service(s, policy, lines, ahead), paused=paused)
             if s.group is not None:
+                from agent.core.view.cluster import view_of_cluster  # for who has one: memory
+
                 state = self.latest[0]
                 cluster = view_of_cluster(s, policy, s.pause or state.pause, self._clock(), ahead)
                 view = replace(view, cluster=cluster)

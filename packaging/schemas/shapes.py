@@ -11,6 +11,8 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Union
 
+from agent.core.view.cluster import ClusterView
+
 Schema = dict[str, Any]
 
 STRING: Schema = {"type": "string"}
@@ -53,6 +55,10 @@ def one_of(*words: str) -> Schema:
     return {"enum": [*words]}
 
 
+LOADED_LATE = {"ClusterView": ClusterView}
+"""Types of fields that the program itself knows by name only, for its memory's sake."""
+
+
 def of_type(kind: Any) -> Schema:
     """Return the schema of a type as `agent.core.codec` and `json` write its values."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -68,6 +74,6 @@ def of_type(kind: Any) -> Schema:
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     if is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, localns=LOADED_LATE)
         return shape({field.name: of_type(hints[field.name]) for field in fields(kind)})
     return ANY

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.core.codec import encode
 from agent.core.doctor.finding import Finding
 from agent.core.engine.metrics import Counters
 from agent.core.verify.check import Check
-from agent.core.view.cluster import ClusterView
 from agent.core.view.gpus import GpusView, gpus_to_json
 from agent.core.view.host import HostView
 from agent.core.view.starting import StageView
 from agent.core.view.wishes import AskedView, NotifyView, PauseView
+
+if TYPE_CHECKING:
+    from agent.core.view.cluster import ClusterView  # loaded by who serves with other hosts
 
 FORMAT = 1
 """Raised when a key of status.json changes its meaning or goes; new keys do not raise it."""
