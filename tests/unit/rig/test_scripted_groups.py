@@ -58,14 +58,16 @@ def answers(head: Run, timeout: float = 5) -> int:
 
 
 def test_nodes_wait_for_each_other_and_a_headless_one_says_little(engine: Engine) -> None:
-    for head_flags, other_flags in (split(), replicas()):
+    for kind in (split, replicas):
+        head_flags, other_flags = kind()
         head = engine({}, *head_flags)
         other = engine({}, *other_flags)
         head.ready()
         assert answers(head) == 200
-        for word in ("non-default args", "version 0.32.0", "Uvicorn", "startup complete"):
+        for word in ("non-default args", "version 0.32.0", "Route: /health", "startup complete"):
             assert word not in other.output
         assert "Model loading took" in other.output
+        assert ("V1 LLM engine (v0.32.0) with config" in other.output) == (split is not kind)
         assert other.health() == 0
 
 

@@ -84,12 +84,19 @@ class Follower(Startup):
         for text in self.scenario.lines:
             line(text)
         self.phase("import", seconds=0)
-        if split:
-            MAIN.info(
+        MAIN.info(
+            *(
                 "serve.py:224",
                 "Launching vLLM (v0.32.0) headless multiproc executor, with head node address "
                 f"{place.host}:{place.port} for torch.distributed process group.",
             )
+            if split
+            else (
+                "serve.py:239",
+                "Launching 1 data parallel engine(s) in headless mode, with head node address "
+                f"tcp://{place.host}:{place.port}.",
+            )
+        )
         rank = Rank(
             place, f"VLLM::Worker_TP{place.rank}" if split else f"VLLM::EngineCore_DP{place.rank}"
         )
@@ -106,11 +113,21 @@ class Follower(Startup):
         os._exit(0)
 
     def begin(self, rank: Rank) -> None:
-        """Loads this node's part once the group is complete."""
-        if rank.joined():
-            self.load()
-            self.profile()
-            self.capture()
+        """Loads this node's part: a replica at once, of a split model once the group is complete.
+
+        A replica has an engine core, which says what it is configured as and what cache it has.
+        """
+        split = self.place.kind == "mp"
+        if split and not rank.joined():
+            return
+        if not split:
+            self.device()
+        self.load()
+        self.profile()
+        if not split:
+            self.size_kv_cache()
+        self.capture()
+        if split or rank.joined():
             rank.loaded()
 
     def lost(self, rank: Rank) -> None:
