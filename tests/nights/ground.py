@@ -113,6 +113,10 @@ class Ground:
     def unit(self, service: str) -> UnitFacts:
         return self.units.get(service, DOWN)
 
+    def moves(self, run: Run) -> bool:
+        """Tell whether nobody has a reason to end what runs."""
+        return run.moves
+
     def say(self, what: str) -> None:
         if self.tell is not None:
             self.tell(self.clock.now, what)

@@ -131,7 +131,7 @@ class Watcher:
             raise BrokenPromiseError(f"operator: {service} was started after the operator's stop")
         run = world.runs.get(service)
         known = before is not None and run is not None and before.invocation_id == run.invocation
-        if known and run is not None and run.moves and service not in self._edited:
+        if known and run is not None and world.moves(run) and service not in self._edited:
             raise BrokenPromiseError(f"busy: a healthy {service} was restarted: {action.reason}")
         check_limits(action.settings, now.in_force(self._agent.policies[service]))
         self._does_not_swing(service, action.settings)
@@ -164,7 +164,7 @@ class Watcher:
             self._is_not_paused(service, "stopped")
         if self._agent.is_blind:
             return  # a start whose log cannot be read shows no progress
-        if action.kill and known and run is not None and run.moves and not again:
+        if action.kill and known and run is not None and self._world.moves(run) and not again:
             raise BrokenPromiseError(
                 f"busy: {service} was killed while {run.phase}: {action.reason}"
             )

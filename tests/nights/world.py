@@ -239,7 +239,7 @@ class World(Ground):
 
     # --- the host ---
 
-    def reboot(self) -> None:
+    def reboot(self, seconds: float = BOOT_SECONDS) -> None:
         """Take the host down and up again; an operator's stop does not outlive it."""
         self.say("the host reboots")
         self.up = False
@@ -255,7 +255,7 @@ class World(Ground):
         self.unwanted.clear()
         self.boot += "'"
         self.book()
-        self.clock.after(BOOT_SECONDS, self._booted)
+        self.clock.after(seconds, self._booted)
 
     def _booted(self) -> None:
         if not self.up:
