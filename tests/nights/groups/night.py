@@ -142,9 +142,7 @@ def _named(tell: Callable[[float, str], None], who: str, now: float, what: str) 
     tell(now, f"{who}: {what}")
 
 
-def under_llmagent(
-    night: GroupNight, tell: Callable[[float, str], None] | None = None
-) -> tuple[Ledger, Overseer]:
+def under_llmagent(night: GroupNight, tell: Callable[[float, str], None] | None = None) -> Ledger:
     """Live through the night with llmagent on every host; raises BrokenPromiseError."""
     ground = Ground(night, tell)
     agents = [Peer(rank, ground.cables) for rank in ground.ranks]
@@ -163,7 +161,7 @@ def under_llmagent(
         ground.clock.after(3.0 * number, agent.begin)
     ground.clock.after(LOOK_SECONDS, look)
     with Named(night.seed, lambda: (ground.clock.now - EVENING) / 3600):
-        return _lived(ground, night, overseer), overseer
+        return _lived(ground, night, overseer)
 
 
 def _lived(ground: Ground, night: GroupNight, overseer: Overseer) -> Ledger:
