@@ -78,9 +78,15 @@ class PeerSource(RestingSource):
         return True if _opens(cluster.meeting_address, self._service_port) else None
 
 
-def _opens(host: str, port: int) -> bool:
+def _opens(host: str, port: int) -> bool | None:
+    """Tell whether the port takes a connection or refuses it; None where there is no answer.
+
+    A host behind a cut cable is silent, and so is one that is off: that says nothing of its engine.
+    """
     try:
         with socket.create_connection((host, port), ANSWER_SECONDS):
             return True
-    except OSError:
+    except ConnectionRefusedError:
         return False
+    except OSError:
+        return None

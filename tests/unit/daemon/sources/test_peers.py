@@ -89,6 +89,20 @@ def test_the_engine_of_a_head_is_looked_at_while_its_agent_is_away() -> None:
     assert asked("http://127.0.0.1:1", replace(FOLLOWER, master_port=port)).engine_open is False
 
 
+def test_silence_tells_nothing_of_the_engine_as_a_refusal_does() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        # Nobody accepts them, so that the kernel drops what asks for one more.
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        silent = asked("http://127.0.0.1:1", replace(FOLLOWER, master_port=port))
+        for one in waiting:
+            one.close()
+    assert silent.engine_open is None
+
+
 def test_of_replicas_only_an_open_port_tells_something() -> None:
     replicas = ClusterSettings(
         peers=("http://127.0.0.1:1",),
