@@ -114,9 +114,9 @@ def _base(
     if settings is not None:
         file = read_words(settings.extra_args).config_file
         content = None if file is None else read_options_file(file)
-        from agent.host.vllm.install import install_of  # a third of the time of a model's plan
+        from agent.host.vllm.install import version_of  # a third of the time of a model's plan
 
-        return picture_of(settings, content), settings, install_of(settings).version, ()
+        return picture_of(settings, content), settings, version_of(settings), ()
     unit = unit_text(name)
     if unit is not None:
         from agent.core.command.unit_file import unit_command  # with shlex: only where needed
@@ -141,11 +141,15 @@ def _line(
     file = read_words(line.words).config_file
     content = None if file is None else read_options_file(file)
     picture = picture_of_line(line.words, {**environment, **line.environment}, content)
-    return picture, None, _version(line.program), notes
+    return picture, None, _version(line.program, line.image), notes
 
 
-def _version(program: str) -> str | None:
-    """Return the version of the vLLM behind a Python or a `vllm` of a virtual environment."""
+def _version(program: str, image: str) -> str | None:
+    """Return the version of vLLM in a virtual environment, by its Python or `vllm`, or an image."""
+    if image:
+        from agent.core.settings.engine import version_in  # with re: only where needed
+
+        return version_in(image)
     if not program.startswith("/"):
         return None
     from agent.host.vllm.install import inspect  # a third of the time of a model's plan

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -33,12 +33,13 @@ class NotVllmError(ValueError):
 class VllmLine:
     """The words behind `vllm serve`, the variables set on the line, and the program that runs it.
 
-    `program` is the path of the Python or of `vllm`, "" in a container.
+    `program` is the path of the Python or of `vllm`, "" in a container; `image` is that one's.
     """
 
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     program: str = ""
+    image: str = ""
 
 
 def vllm_line(words: Sequence[str]) -> VllmLine:
@@ -50,7 +51,7 @@ def vllm_line(words: Sequence[str]) -> VllmLine:
         name, rest = word.rsplit("/", 1)[-1], words[at + 1 :]
         if name in _SHELLS and (script := _script(rest)):
             found = vllm_line(script)
-            return VllmLine(found.words, {**environment, **found.environment}, found.program)
+            return replace(found, environment={**environment, **found.environment})
         if name in _ENGINES and "run" in rest:
             return _in_container(rest, environment)
         if name == "vllm" and rest[:1] == ("serve",):
@@ -68,15 +69,21 @@ def vllm_line(words: Sequence[str]) -> VllmLine:
 
 
 def _script(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of what `sh -c` runs, () where it runs a file."""
-    for flag, script in pairwise(words):
+    """Return the words of what `sh -c` runs, () where it runs a file.
+
+    "$@" in it are the words behind the script and the name that it is given.
+    """
+    for at, (flag, script) in enumerate(pairwise(words)):
         if not flag.startswith("-"):
             break
         if flag.endswith("c"):
             try:
-                return tuple(shlex.split(script, comments=True))
+                own = shlex.split(script, comments=True)
             except ValueError:
                 break
+            given = tuple(words[at + 3 :])
+            put_in = {"$@": given, "$@;": (*given, ";")}
+            return tuple(w for word in own for w in put_in.get(word, (word,)))
     return ()
 
 
@@ -101,8 +108,8 @@ def _in_container(words: tuple[str, ...], environment: dict[str, str]) -> VllmLi
     except NotVllmError:
         # The image's entry point is the server itself.
         rest = rest[1:] if rest[:1] == ("serve",) else rest
-        return VllmLine(_until_the_end(rest), found)
-    return VllmLine(inner.words, {**found, **inner.environment})
+        return VllmLine(_until_the_end(rest), found, image=words[at])
+    return VllmLine(inner.words, {**found, **inner.environment}, image=words[at])
 
 
 def _is_image(words: tuple[str, ...], at: int) -> bool:

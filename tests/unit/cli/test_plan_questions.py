@@ -55,6 +55,25 @@ def test_a_unit_is_planned_with_its_drop_ins(
     assert (found["gpus"], found["max_model_len"]) == (1, 4096)
 
 
+def test_what_runs_in_an_image_is_planned_by_the_release_in_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Whether docker is here or not: what the next host holds is planned on any."""
+    image = "nvcr.io/nvidia/vllm:25.09-py3"
+    engine = f'[service.vllm.engine]\nruntime = "docker"\nimage = "{image}"\n'
+    agent = tmp_path / "agent.toml"
+    agent.write_text(f'[service.vllm]\nmodel = "{LLAMA}"\n{engine}')
+    shape = ("--max-model-len", "8192")
+    asked = plan(capsys, LLAMA, *CARD, *shape, "--vllm-version", "0.10.1.1")
+    newest = plan(capsys, LLAMA, *CARD, *shape)
+    assert (
+        plan(capsys, "vllm", "--config", str(agent), *CARD, *shape)[1]["terms"]
+        == (asked[1]["terms"])
+    )
+    line = ("docker", "run", "--gpus", "all", image, "vllm", "serve", LLAMA)
+    assert plan(capsys, *CARD, *shape, "--", *line)[1] == asked[1] != newest[1]
+
+
 def test_a_file_of_options_is_planned_and_the_command_line_wins(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

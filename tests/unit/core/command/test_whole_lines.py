@@ -27,6 +27,10 @@ WORDS = ("org/m", "--port", "8001")
             "vllm serve org/m --port 8001",
             "",
         ),
+        (
+            "bash -c '\"$@\"; status=$?; exit $status' name /v/bin/vllm serve org/m --port 8001",
+            "/v/bin/vllm",
+        ),
         ("podman run --network=host docker.io/vllm/vllm-openai serve org/m --port 8001", ""),
     ],
 )
@@ -34,6 +38,14 @@ def test_vllm_is_found_behind_what_starts_it(line: str, program: str) -> None:
     found = vllm_line(shlex.split(line))
     assert found.words == WORDS
     assert found.program == program or "docker" in line
+
+
+def test_the_image_of_a_container_is_told() -> None:
+    line = "docker run --gpus all nvcr.io/nvidia/vllm:25.09-py3 vllm serve org/m --port 8001"
+    assert vllm_line(line.split()).image == "nvcr.io/nvidia/vllm:25.09-py3"
+    line = f"bash -c 'exec {line}'"
+    assert vllm_line(shlex.split(line)).image == "nvcr.io/nvidia/vllm:25.09-py3"
+    assert vllm_line(["vllm", "serve", "org/m"]).image == ""
 
 
 def test_variables_on_the_line_are_kept() -> None:

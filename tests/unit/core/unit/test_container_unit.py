@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config.agent_toml import parse
+from agent.core.command.line import vllm_line
 from agent.core.engine.command_line import command_line
 from agent.core.engine.install import Engine, image_install
 from agent.core.hub.unit import render_fetch_unit
@@ -82,6 +83,9 @@ def test_a_docker_engine_may_outlive_its_client_and_its_daemon() -> None:
         "its daemon would end it at its own start"
     )
     assert "--rm" in options(service(Runtime.PODMAN))
+    read = vllm_line(argv(text))
+    assert read.image == IMAGE
+    assert read.words == command_line(service(Runtime.DOCKER), ENGINE)[3:]
     fetch = render_fetch_unit(
         service(Runtime.DOCKER), ENGINE, "/usr/lib/llmagent", (), repair=False
     )
