@@ -24,7 +24,9 @@ _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (r"fp8(-dynamic)?", {"quant_method": "fp8"}),
     (r"unsloth-bnb-4bit", {"quant_method": "bitsandbytes", "dynamic": True}),
     (r"bnb-4bit", {"quant_method": "bitsandbytes"}),
-    (r"nvfp4|fp4", {"quant_method": "modelopt_fp4", "by_name": True}),
+    (r"awq-?(8bit|int8)", {**_AWQ, "bits": 8}),
+    (r"(quantized\.)?w8a16", {**_GPTQ, "bits": 8}),
+    (r"nvfp4(-(v\d+|qad|mtp|w4a4))?|fp4", {"quant_method": "modelopt_fp4", "by_name": True}),
 )
 """How hub names end that tell a checkpoint's format; 8-bit integers take what fp8 takes.
 

@@ -9,6 +9,7 @@ import pytest
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import PlanRequest
+from agent.core.planner.terms.formats import format_of
 from agent.host.models.known import known_config, known_models
 
 
@@ -47,3 +48,13 @@ def test_awq_of_a_hybrid_with_experts_leaves_its_recurrent_layers_in_16_bits() -
     on_two = PlanRequest(44.4, tensor_parallel_size=2)
     # Printed: 36.73 GiB.
     assert make_plan(model_of(config), on_two).weights.gib == pytest.approx(36.73, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [("nvidia/Qwen3-32B-NVFP4-v2", 4.5), ("a/Qwen3-32B-AWQ-8bit", 8.2), ("a/Qwen3-32B-w8a16", 8.2)],
+)
+def test_how_a_name_ends_tells_the_format(name: str, bits: float) -> None:
+    config = known_config(name)
+    assert config is not None
+    assert format_of(model_of(config), None).bits == pytest.approx(bits, abs=0.05)
