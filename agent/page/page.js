@@ -121,6 +121,7 @@ function serviceCard(s, rate) {
     s.progress ? progressOf(s) : null,
     s.planned_restart ? note("", "Restart", `${s.planned_restart.what}, asked for by ${s.planned_restart.by}`) : null,
     s.drain ? note("", "Drain", `${s.drain.what}, by ${moment(s.drain.due_seconds)} at the latest, asked for by ${s.drain.by}`) : null,
+    s.cluster ? note("", "Group", groupText(s.cluster)) : null,
     s.held ? note("bad", "To do", s.held.what_to_do) : null,
     ...Object.entries(s.overrides).map(([name, o]) =>
       note("", "Learned", `${name} ${value(o.asked)} → ${value(o.running)}, because ${o.why}`)),
@@ -129,6 +130,11 @@ function serviceCard(s, rate) {
     s.pending_restart.length ? note("", "At the next start", s.pending_restart.join(", ")) : null,
     s.failure ? lastCause(s) : null,
     s.verification.length ? proof(s) : null);
+}
+function groupText(group) {
+  const role = group.head ? "head" : `member ${group.member}`;
+  const peers = group.peers.map((p) => `${p.host || p.address} ${p.answers ? p.stance : "does not answer"}`);
+  return `${role} of ${group.hosts} hosts, ${group.stance} in generation ${group.generation}; ${peers.join(", ")}`;
 }
 function figures(s, rate) {
   const rows = [];

@@ -31,6 +31,8 @@ class PeerView:
     seen_seconds: float = 0.0
     answers: bool = False
     problem: str = ""
+    unlike: tuple[str, ...] = ()
+    """What must be the same on both hosts and is not, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,14 @@ def view_of_cluster(
         None
         if cause is None
         else CauseView(cause.host, cause.failure, cause.sentence, group.cause_at + ahead),
-        tuple(_peer(address, seen, now, ahead) for address, seen in group.live.peers.items()),
+        tuple(_peer(own, *item, now, ahead) for item in group.live.peers.items()),
         encode(own),
     )
 
 
-def _peer(address: str, seen: PeerSeen, now: float, ahead: float) -> PeerView:
+def _peer(own: Member, address: str, seen: PeerSeen, now: float, ahead: float) -> PeerView:
     from agent.core.cluster.judge import is_fresh
+    from agent.core.cluster.same import POWER, differences
 
     theirs: Member | None = seen.member
     answers = is_fresh(seen, now)
@@ -107,4 +110,9 @@ def _peer(address: str, seen: PeerSeen, now: float, ahead: float) -> PeerView:
         seen.at + ahead,
         answers,
         problem,
+        tuple(
+            f"{one.name} is {one.here} here and {one.there} there"
+            for one in differences(own.same, theirs.same)
+            if answers and one.name != POWER
+        ),
     )

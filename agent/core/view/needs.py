@@ -9,6 +9,9 @@ from typing import Any
 
 from agent.core.doctor.finding import Result
 
+AWAY_SECONDS = 60.0
+"""Hosts and agents start anew in less."""
+
 NOT_YET = "not looked yet"
 """What a source says of itself until its first look (`agent.daemon.sources.thread`)."""
 
@@ -32,6 +35,8 @@ def needs_a_person(document: Mapping[str, Any]) -> Iterator[Need]:
             to_do = s["held"]["what_to_do"] if s["held"] else f"llmagent why {name}"
             yield Need(f"{name} is held: {s['reason']}", to_do, name)
     yield from _of_the_gpus(document)
+    for name, s in document["services"].items():
+        yield from _of_the_group(name, s, document["at_seconds"])
     if not document["config_valid"]:
         text = "agent.toml is refused, the last good one is in force"
         yield Need(text, "llmagent check names every mistake; then systemctl reload llmagent")
@@ -58,6 +63,19 @@ def needs_a_person(document: Mapping[str, Any]) -> Iterator[Need]:
 def contradicted(s: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the checks of the present run that show something else than was asked."""
     return [check for check in s["verification"] if check["verdict"] == "contradicted"]
+
+
+def _of_the_group(name: str, s: Mapping[str, Any], now: float) -> Iterator[Need]:
+    """Yield what keeps the ranks of several hosts apart, and no agent can mend."""
+    group = s.get("cluster")
+    for peer in group["peers"] if group else ():
+        host = peer["host"] or peer["address"].partition("://")[2]
+        if peer["unlike"]:
+            what = f"{name} and {host} are not the same: {'; '.join(peer['unlike'])}"
+            yield Need(what, f"llmagent check on both hosts; no rank of {name} starts so", name)
+        elif not peer["answers"] and now - max(peer["seen_seconds"], 0.0) >= AWAY_SECONDS:
+            what = f"the llmagent of {host} does not answer: {peer['problem']}"
+            yield Need(what, f"look at that host, and at [metrics] listen there: {name}", name)
 
 
 def _of_the_gpus(document: Mapping[str, Any]) -> Iterator[Need]:

@@ -142,3 +142,14 @@ def test_a_group_of_hosts_shows_who_is_there_who_is_away_and_why_it_began_anew()
     assert group.endswith("worker-died: a worker ended")
     assert "  peer      gpu-b running" in lines
     assert "  peer      10.0.0.3:9836 does not answer yet: no answer in time" in lines
+
+
+def test_a_peer_that_does_not_answer_or_is_not_the_same_needs_a_person() -> None:
+    view = document(replace(WELL, phase="waiting", cluster=GROUP))
+    assert headline(view)[0] == (
+        "needs you: the llmagent of 10.0.0.3:9836 does not answer: no answer in time"
+    )
+    first, _ = GROUP.peers
+    unlike = replace(first, unlike=("vLLM is 0.32.0 here and 0.33.0 there",))
+    view = document(replace(WELL, cluster=replace(GROUP, peers=(unlike,))))
+    assert headline(view)[0].startswith("needs you: vllm and gpu-b are not the same: vLLM is 0.32")

@@ -150,12 +150,12 @@ class World:
         self._measure()
 
     def _engines(self) -> None:
-        ranks = {host.member: host.rank for host in self.hosts if host.rank is not None}
-        waiting = [rank for rank in ranks.values() if not rank.met]
+        ranks = [host.rank for host in self.hosts if host.rank is not None]
+        waiting = [one for one in ranks if not one.met]
         if len(waiting) == self.size:
-            for rank in waiting:
-                rank.met = frozenset(id(other) for other in waiting)
-        living = {id(rank) for rank in ranks.values()}
+            for one in waiting:
+                one.met = frozenset(id(other) for other in waiting)
+        living = {id(one) for one in ranks}
         for host in self.hosts:
             rank = host.rank
             if rank is None:
