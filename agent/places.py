@@ -24,6 +24,15 @@ STORE_FILE: Final = STATE_DIRECTORY / "llmagent.db"
 BENCHMARK_DIRECTORY: Final = STATE_DIRECTORY / "bench"
 ENGINE_HELP_DIRECTORY: Final = STATE_DIRECTORY / "engine-help"
 
+AHEAD_DIRECTORY: Final = STATE_DIRECTORY / "ahead"
+"""A list for each service of what its start reads."""
+
+AHEAD_UNIT: Final = "llmagent-ahead.service"
+"""Reads what is listed; a unit of the package."""
+
+AHEAD_RUNTIME: Final = Path("/run/llmagent-ahead")
+"""RuntimeDirectory= of that unit."""
+
 MODELS_DIRECTORY: Final = Path("/var/lib/vllm/huggingface")
 """HF_HOME of a service that names neither a user nor another place."""
 

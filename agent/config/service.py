@@ -122,6 +122,7 @@ RECOVERY: Keys = {
     "roll_back": boolean,
     "try_anyway": boolean,
     "reuse_profile": boolean,
+    "read_ahead": boolean,
     "probe_window": window,
 }
 

@@ -29,7 +29,9 @@ order is part of the meaning:
 7. ``lifecycle.start_what_may``: what is due and passes every gate is started. It comes last of
    those that prepare a start, so that one decision can take all steps, and it looks at all
    services together, so that two of them never start on one card at the same time.
-8. ``lifecycle.stop_what_must_not_come_back``: a dead unit that now waits or is held is stopped, or
+8. ``ahead.go_on``: what a start reads is listed while a service serves, and read before a restart
+   that is planned. It comes after the starts, since nothing is read while an engine loads.
+9. ``lifecycle.stop_what_must_not_come_back``: a dead unit that now waits or is held is stopped, or
    systemd's own Restart= would bring it back meanwhile. Only the outcome of all other passes tells
    which units those are.
 
@@ -63,7 +65,7 @@ from agent.core.judges.service import (
     lifecycle,
     wishes,
 )
-from agent.core.judges.start import fetching, leftovers, planning
+from agent.core.judges.start import ahead, fetching, leftovers, planning
 from agent.core.judges.turn import AGENT, Turn
 from agent.core.state.host import Decision, HostState
 from agent.core.state.observations import (
@@ -91,6 +93,7 @@ from agent.core.state.observations import (
 from agent.core.state.policy import HostPolicy
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
+from agent.core.state.start.ahead import AheadSeen
 from agent.core.state.steering.asked import OperatorAsked
 from agent.core.state.telling.sending import Sent
 
@@ -143,6 +146,7 @@ def decide(state: HostState, observation: Observation, policy: HostPolicy) -> De
     fetching.go_on(turn)
     _keep_together(turn)
     lifecycle.start_what_may(turn)
+    ahead.go_on(turn)
     lifecycle.stop_what_must_not_come_back(turn)
     return turn.decision()
 
@@ -167,6 +171,8 @@ def _on_service(turn: Turn, s: ServiceState, observation: ServiceObservation) ->
             return fetching.on_fetch(turn, s, observation)
         case LogConcluded():
             return recovery.on_log_concluded(turn, s, observation)
+        case AheadSeen():
+            return ahead.on_seen(turn, s, observation)
         case EvidenceTaken():
             evidence.on_evidence(turn, s, observation)
             return s

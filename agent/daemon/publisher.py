@@ -44,7 +44,7 @@ from agent.core.view.snapshot import (
     SourceView,
     to_json,
 )
-from agent.core.view.starting import stage_of
+from agent.core.view.starting import ahead_of, stage_of
 from agent.core.view.wishes import PauseView
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.sources.thread import LineCount, SourceHealth
@@ -225,6 +225,7 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         start_seconds=s.start_seconds,
         stage=stage_of(s, ahead),
         start_stage_seconds=in_order(s.start_stage_seconds),
+        read_ahead=ahead_of(s, ahead),
         phase_seconds={phase.value: seconds for phase, seconds in s.phase_seconds.items()},
         drop_ins=unit.drop_ins if unit is not None else (),
         pending_restart=_pending(s, policy),

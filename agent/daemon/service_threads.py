@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from agent.daemon.ahead_lane import AheadLane
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.api import ApiAction, ApiEffector
 from agent.daemon.effectors.lane import Lane
@@ -18,18 +20,20 @@ from agent.daemon.sources.thread import Emit, SourceThread
 
 @dataclass(slots=True)
 class ServiceThreads:
-    """Two threads that look and two that act."""
+    """Two threads that look and two that act, and one that reads ahead where that is needed."""
 
     journal: JournalSource
     api: ApiSource
     sources: tuple[SourceThread, ...]
     unit_lane: Lane[UnitAction]
     api_lane: Lane[ApiAction]
+    ahead: AheadLane
 
     def replace_hung(self) -> None:
         """Let another thread act where one hangs: on files of a disk that does not answer."""
         self.unit_lane.replace_if_hung()
         self.api_lane.replace_if_hung()
+        self.ahead.replace_if_hung()
 
     def close(self, timeout_seconds: float) -> None:
         """End all of them; what hangs is left behind."""
@@ -37,6 +41,7 @@ class ServiceThreads:
             source.ask_to_stop()
         self.unit_lane.close()
         self.api_lane.close()
+        self.ahead.close()
         for source in self.sources:
             source.join(timeout_seconds)
 
@@ -45,12 +50,14 @@ def threads_of(
     journal: JournalSource,
     api: ApiSource,
     unit_effector: Callable[[Callable[[], tuple[str, ...]], Clock], UnitEffector],
+    state: Path,
     emit: Emit,
     clock: Clock,
 ) -> ServiceThreads:
     """Return the threads of the service whose sources these are; none runs yet.
 
-    `unit_effector` makes what acts on its unit, from its last lines and a clock, once it must act.
+    `unit_effector` makes what acts on its unit, from its last lines and a clock, once it must act;
+    `state` is the agent's own directory.
     """
     service = journal.service
     unit = partial(unit_effector, lambda: journal.last_lines, clock)
@@ -61,4 +68,5 @@ def threads_of(
         (SourceThread(journal, clock), SourceThread(api, clock)),
         Lane(f"unit:{service}", lambda: unit().carry_out, unit().failed, emit, longest),
         Lane(f"http:{service}", lambda: http.carry_out, http.failed, emit),
+        AheadLane(service, state, emit, clock),
     )

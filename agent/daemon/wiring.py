@@ -18,8 +18,11 @@ from agent.core.state.actions import (
     Canary,
     FetchAction,
     FollowLog,
+    ForgetFiles,
     GpuAction,
+    ListFiles,
     NotifyAction,
+    ReadAhead,
     ReadLog,
     Reexecute,
     Verify,
@@ -121,6 +124,7 @@ class Daemon:
     def watch(self, state: HostState) -> None:
         """Have exactly these services looked after."""
         for name in set(self.services) - set(state.services):
+            self.services[name].ahead.forget()
             self.services.pop(name).close(JOIN_SECONDS)
             self.fetches.close(name)
             self.publisher.forget_health(name)
@@ -171,6 +175,8 @@ class Daemon:
                 threads.journal.conclude(action.invocation_id)
             case Verify() | Canary():
                 threads.api_lane.submit(action)
+            case ListFiles() | ReadAhead() | ForgetFiles():
+                threads.ahead.submit(action)
             case _:
                 threads.unit_lane.submit(action)
 
@@ -206,6 +212,7 @@ class Daemon:
             journal,
             ApiSource(name, lambda: self._watched(name), emit, self.clock),
             partial(UnitEffector, self.places.units, self.unit_source.wake),
+            self.places.state,
             emit,
             self.clock,
         )

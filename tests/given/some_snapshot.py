@@ -16,6 +16,7 @@ from agent.core.view.snapshot import (
     Snapshot,
     SourceView,
 )
+from agent.core.view.starting import AheadView
 
 PHASES = (
     "waiting",
@@ -72,6 +73,7 @@ SERVING = ServiceView(
     verification=CHECKS,
     start_seconds=42.5,
     start_stage_seconds={"imports": 7.2, "weights": 30.0, "compile": 5.3},
+    read_ahead=AheadView(1_785_000_000.0, 10_209, 1_300_000_000, 0.14, 1_100_000_000, ""),
     phase_seconds={"starting": 80.0, "serving": 10.0},
     drop_ins=("/etc/systemd/system/vllm.service.d/override.conf",),
     api=Counters(running=3, waiting=1, prompt_tokens=1e6, generation_tokens=5e5),

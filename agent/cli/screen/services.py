@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.cli.screen.terminal import cut, duration, local, paint
 from agent.core.failures.shown import shortened
+from agent.core.measures import GIB
 from agent.core.view.needs import contradicted
 
 EVIDENCE_LINES = 3
@@ -48,6 +49,8 @@ def detail_lines(s: Mapping[str, Any], now: float, *, colour: bool) -> Iterator[
         yield f"  address   {s['url']}  process {s['main_pid']}"
     if s["api"]:
         yield f"  requests  {_requests(s['api'])}"
+    if read := s.get("read_ahead"):
+        yield f"  ahead     {_read_ahead(read)}"
     yield from _not_as_asked(s)
     if s["failure"]:
         f = s["failure"]
@@ -119,6 +122,14 @@ def _requests(api: Mapping[str, Any]) -> str:
     usage = api["kv_cache_usage"]
     kv = "" if usage is None else f", KV cache {usage:.1%}"
     return f"{api['running']} running, {api['waiting']} waiting{kv}"
+
+
+def _read_ahead(read: Mapping[str, Any]) -> str:
+    at = local(read["at_seconds"], "%Y-%m-%d %H:%M")
+    size, done = read["size_bytes"] / GIB, read["read_bytes"] / GIB
+    why = f" ({read['stopped']})" if read["stopped"] else ""
+    share = f"{read['resident_ratio']:.0%} of {size:.1f} GiB in {read['files']} files"
+    return f"at {at} {share} that a start reads were in memory, {done:.1f} GiB were read{why}"
 
 
 def _remarks(s: Mapping[str, Any], width: int, *, colour: bool) -> Iterator[str]:

@@ -109,5 +109,8 @@ class Recovery:
     reuse_profile: bool = False
     """Whether a start takes the size of the KV cache that an earlier one measured."""
 
+    read_ahead: bool = True
+    """Whether what a start reads is read into memory before it, after a boot or as planned."""
+
     probe_window: Window | None = None
     """When a learned setting may be tried a step nearer to what was asked; None: never."""

@@ -155,6 +155,38 @@ class StopFetch:
 
 
 @dataclass(frozen=True, slots=True)
+class ListFiles:
+    """Note which files this run's start has read."""
+
+    service: str
+    invocation_id: str
+    running: Settings
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """Have the listed files read into memory; `begun`: they are read already, tell what came."""
+
+    service: str
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndReading:
+    """End the reading of any service's files: an engine loads."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetFiles:
+    """Remove the list of what a start reads."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetPowerLimit:
     """Set a GPU's power limit."""
 
@@ -187,6 +219,7 @@ class Reexecute:
     why: str
 
 
+AheadAction = ListFiles | ReadAhead | ForgetFiles
 FetchAction = LookAtCache | Fetch | StopFetch
 ServiceAction = (
     WriteUnit
@@ -200,6 +233,8 @@ ServiceAction = (
     | ReadLog
     | Verify
     | Canary
+    | EndReading
+    | AheadAction
     | FetchAction
 )
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode

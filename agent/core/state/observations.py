@@ -27,6 +27,7 @@ from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.stages.caches import Pruned
 from agent.core.state.golden import Answer
 from agent.core.state.process import EvidenceTaken
+from agent.core.state.start.ahead import AheadSeen
 from agent.core.state.steering.asked import OperatorAsked
 from agent.core.state.telling.sending import Sent
 from agent.core.state.unit import UnitFacts
@@ -291,6 +292,7 @@ ServiceObservation = (
     | CanaryDone
     | Verified
     | ActionDone
+    | AheadSeen
     | EvidenceTaken
     | PortSeen
     | CacheSeen

@@ -22,6 +22,7 @@ from agent.core.state.held import Held
 from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
 from agent.core.state.outage import Outage, after_phase
 from agent.core.state.phases import Phase, Then
+from agent.core.state.start.ahead import NOTHING_LISTED, Ahead
 from agent.core.state.steering.wishes import Drain, Pause, PlannedRestart
 from agent.core.state.unit import UnitFacts
 from agent.core.verify.check import Check
@@ -239,6 +240,9 @@ class ServiceState:
     drain: Drain | None = None
     golden: Golden | None = None
     """How the model answers a fixed question."""
+
+    ahead: Ahead = NOTHING_LISTED
+    """What a start reads, and that it was read ahead."""
 
     checks: tuple[Check, ...] = ()
     restarts: Mapping[FailureClass, int] = field(default_factory=dict)

@@ -83,6 +83,6 @@ NOT_TOLD = frozenset(
     {"adopted", "configured", "decided", "driver", "ended", "evidence", "found", "generation"}
     | {"gpu-new"}
     | {"linked", "plan", "power", "power-drift", "power-lowered", "power-raised", "ready"}
-    | {"pruned", "reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}
+    | {"ahead", "pruned", "reaped", "remedy", "settled", "started", "stop", "told", "wait", "fetch"}
 )
 """Kinds that are steps of what is told otherwise, or only of use to who looks."""

@@ -20,7 +20,7 @@ from agent.core.engine.metrics import Counters
 from agent.core.verify.check import Check
 from agent.core.view.gpus import GpusView, gpus_to_json
 from agent.core.view.host import HostView
-from agent.core.view.starting import StageView
+from agent.core.view.starting import AheadView, StageView
 from agent.core.view.wishes import AskedView, NotifyView, PauseView
 
 if TYPE_CHECKING:
@@ -187,6 +187,9 @@ class ServiceView:
 
     start_stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """The seconds of each stage of the last start that ended well."""
+
+    read_ahead: AheadView | None = None
+    """What was read into memory before a start; None where nothing ever was."""
 
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     """The total time in each phase up to `since_seconds`."""

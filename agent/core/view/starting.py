@@ -24,6 +24,31 @@ class StageView:
     usual_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AheadView:
+    """What of the files that a start reads was read into memory before one, and when.
+
+    `resident_ratio` of `size_bytes` was in memory, `read_bytes` were read; `stopped` says why not
+    all of the rest was, "" where it was.
+    """
+
+    at_seconds: float
+    files: int
+    size_bytes: int
+    resident_ratio: float
+    read_bytes: int
+    stopped: str
+
+
+def ahead_of(s: ServiceState, ahead_seconds: float) -> AheadView | None:
+    """Return what was read ahead last, None where nothing ever was; the time as `stage_of`."""
+    read, at = s.ahead.read, s.ahead.read_at + ahead_seconds
+    if read is None:
+        return None
+    share = round(read.resident_share, 4)
+    return AheadView(at, read.files, read.size_bytes, share, read.read_bytes, read.stopped)
+
+
 def stage_of(s: ServiceState, ahead_seconds: float) -> StageView | None:
     """Return the stage of the present start, None while none is under way or its log is silent.
 

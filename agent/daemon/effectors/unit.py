@@ -8,7 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from agent.core.state.actions import EndRun, LookAtPort, Reap, Start, Stop, TakeEvidence, WriteUnit
+from agent.core.state.actions import (
+    EndReading,
+    EndRun,
+    LookAtPort,
+    Reap,
+    Start,
+    Stop,
+    TakeEvidence,
+    WriteUnit,
+)
 from agent.core.state.observations import (
     ActionDone,
     Observation,
@@ -24,11 +33,14 @@ from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus
 from agent.host.systemd.unit_inputs import unit_inputs
+from agent.places import AHEAD_UNIT
 
-UnitAction = WriteUnit | Start | Stop | Reap | EndRun | TakeEvidence | LookAtPort
+UnitAction = WriteUnit | Start | Stop | Reap | EndRun | EndReading | TakeEvidence | LookAtPort
 
 START_SECONDS = 30.0
 DRAIN_MARGIN_SECONDS = 20.0
+AT_ONCE = 0.0
+"""A start does not wait for the end of what reads ahead: it is told to end, and does."""
 
 
 def longest(action: UnitAction) -> float:
@@ -63,6 +75,7 @@ class UnitEffector:
                 return None
             case Start():
                 self._write(action)
+                self._end_reading()
                 patience = START_SECONDS + action.settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
                 return self._done(action, self._bus.restart(action.settings.unit, patience))
             case Stop():
@@ -78,6 +91,9 @@ class UnitEffector:
                 if self._bus.read(unit).invocation_id == action.invocation_id:
                     self._bus.kill(unit, "all", signal.SIGKILL)
                 return None
+            case EndReading():
+                self._end_reading()
+                return None
             case TakeEvidence():
                 rows = self._bus.processes(f"{action.service}.service")
                 pids = tuple(pid for pid, _ in rows)
@@ -92,7 +108,7 @@ class UnitEffector:
         """Return what to tell when `carry_out` raised."""
         at, service = self._clock(), action.service
         match action:
-            case WriteUnit() | Reap() | EndRun():
+            case WriteUnit() | Reap() | EndRun() | EndReading():
                 return ActionDone(at, service, 0, succeeded=False, detail=detail)
             case Start() | Stop():
                 return ActionDone(at, service, action.action_id, succeeded=False, detail=detail)
@@ -109,6 +125,11 @@ class UnitEffector:
         facts = unit_inputs(engine.read_paths, needs_no_hub=needs_no_hub(settings))
         text = render_unit(settings, engine, facts, action.notes)
         install_unit(self._bus, self._units / settings.unit, text)
+
+    def _end_reading(self) -> None:
+        """End what reads ahead: an engine that loads wants disk and memory for itself."""
+        if self._bus.read(AHEAD_UNIT).main_pid:
+            self._bus.stop(AHEAD_UNIT, AT_ONCE)
 
     def _reap(self, unit: str) -> None:
         """Kill what is left in the unit's control group, unless somebody started it meanwhile.

@@ -144,6 +144,16 @@ SERVICE: tuple[Row[ServiceView], ...] = (
         ("stage",),
         lambda s: each(s.start_stage_seconds.items()),
     ),
+    gauge(
+        "llmagent_service_read_ahead_resident_ratio",
+        "Share of what a start reads that was in memory when it was last read ahead.",
+        lambda s: None if s.read_ahead is None else s.read_ahead.resident_ratio,
+    ),
+    gauge(
+        "llmagent_service_read_ahead_bytes",
+        "Bytes that were last read into memory ahead of a start.",
+        lambda s: None if s.read_ahead is None else s.read_ahead.read_bytes,
+    ),
     gauges(
         "llmagent_service_setting",
         "A numeric setting in force, in vLLM's unit; switches are 0 or 1.",

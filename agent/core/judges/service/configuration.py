@@ -11,7 +11,7 @@ from agent.core.judges.driver.mismatch import mismatch
 from agent.core.judges.recover import forgetting as learning
 from agent.core.judges.recover import rollback
 from agent.core.judges.service.lifecycle import after_restart_of_agent
-from agent.core.judges.start import fetching
+from agent.core.judges.start import ahead, fetching
 from agent.core.judges.turn import AGENT, Turn
 from agent.core.settings.changes import restart_needed
 from agent.core.state.held import HeldBy
@@ -54,6 +54,7 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
             turn.put(_start_over(turn, s, "reinstalled", why))
         else:
             turn.put(after_restart_of_agent(turn, s))
+    ahead.hear(turn, rebooted=rebooted)
 
 
 def _start_over(turn: Turn, s: ServiceState, kind: str, why: str) -> ServiceState:
