@@ -62,6 +62,7 @@ def collect(
         completion=_why(completion) if isinstance(completion, ApiFailure) else completion,
         alone=not isinstance(counters, ApiFailure) and not _busy(counters),
         prefix=prefix,
+        engines=() if isinstance(counters, ApiFailure) else _engines(counters),
         besides=_besides(prober, left, sees=sees) if isinstance(completion, Completion) else {},
     )
 
@@ -140,6 +141,11 @@ def _settled(api: VllmApi, requests: float, left: Callable[[], float]) -> Counte
         if counters.requests_success >= requests and not _busy(counters):
             return counters
         time.sleep(_POLL_SECONDS)
+
+
+def _engines(counters: Counters) -> tuple[str, ...]:
+    """Return the labels of all engines; of one alone the counters are not kept apart."""
+    return tuple(sorted(counters.engines, key=int)) or ("0",)
 
 
 def _busy(counters: Counters) -> bool:

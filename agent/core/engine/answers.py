@@ -87,6 +87,7 @@ class ApiFacts:
     `work` is a piece of whatever work the model does, `completion` one of a model that generates.
     `besides` are the other ways in which one that generates can be asked: by chat, with a picture;
     what it has no template or no eyes for is not there. `alone`: no other requests ran then.
+    `engines` are the labels of the engines that /metrics tells of, () where it was not read.
     """
 
     version: str | None = None
@@ -97,6 +98,7 @@ class ApiFacts:
     prefix: PrefixProbe | NoAnswer = NOT_ASKED
     besides: Mapping[str, Done | NoAnswer] = field(default_factory=lambda: _NO_BESIDES)
     alone: bool = False
+    engines: tuple[str, ...] = ()
 
     @property
     def answer(self) -> tuple[float, ...] | str | None:

@@ -17,6 +17,7 @@ from agent.core.verify.check import Check, Statement, Verdict, Wanted, as_item, 
 from agent.core.verify.kernel import linear_kernel
 from agent.core.verify.kv_bytes import kv_bytes_per_token
 from agent.core.verify.model_shape import ModelShape
+from agent.core.verify.parallel import parallel
 from agent.core.verify.served import adapters, other_ways, served_model, work
 from agent.core.verify.told import as_told
 
@@ -47,7 +48,10 @@ def verify(
     contradicted without evidence.
     """
     asked, runs = (as_told(one, options_file) for one in (settings, running or settings))
-    found = _checks(asked, expect, log, api, runs, shape)
+    found = (
+        *_checks(asked, expect, log, api, runs, shape),
+        *parallel(running or settings, options_file, log, api),
+    )
     return tuple(check for check in found if check is not None)
 
 
