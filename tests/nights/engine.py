@@ -87,6 +87,8 @@ class Run:
     """Tokens move, but a one-token request waits behind a long queue."""
     refuses: str = ""
     """Why its front end lets no request through, although the engine is well."""
+    asleep: bool = False
+    """Its memory is given back, until somebody wakes it."""
     half_stuck: bool = False
     """One of its two engines does not move any more, though the other one does."""
     rate: float = 0.0

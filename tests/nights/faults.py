@@ -102,6 +102,10 @@ SERVES_AS_ASKED_NOT = frozenset(c for c in NEVER_A_FAILURE if group_of(c) is Gro
 STARTS = (P.STARTING, P.LOADING, P.PROFILING, P.COMPILING, P.CAPTURING, P.WARMING_UP)
 BUSY = ("long queue", "long prefill", "overloaded front end", "paused", "locked by a key")
 HANGS = ("all of it", "one engine of two")
+SHAPES = ("two engines", "embedding", "one engine")
+"""How a service may be run in a night that is drawn for its shape: of two engines only the first
+is given work; an embedding model makes no token, and reads some."""
+SILENT_BY_DESIGN = ("sleeping", "paused", "locked by a key")
 
 
 def of_class(failure: FailureClass, rng: random.Random, at: float, service: str) -> Fault:
@@ -187,6 +191,19 @@ def steering(rng: random.Random, services: tuple[str, ...]) -> tuple[Fault, ...]
             how = rng.choice(["now", "when idle", "later"])
             asked.append(Fault(at, What.PLANNED, service, how=how))
     return tuple(asked)
+
+
+def of_shape(rng: random.Random, services: tuple[str, ...]) -> tuple[Fault, ...]:
+    """Return what happens to services in their shapes: silence that is meant, and hangs."""
+    found = []
+    for _ in range(rng.randint(2, 5)):
+        at, service = rng.uniform(HOUR, 10 * HOUR), rng.choice(services)
+        if rng.random() < 0.7:
+            seconds, how = rng.choice([20 * 60.0, HOUR, 3 * HOUR]), rng.choice(SILENT_BY_DESIGN)
+            found.append(Fault(at, What.BUSY, service, seconds=seconds, how=how))
+        else:
+            found.append(Fault(at, What.HANGS, service, how=rng.choice(HANGS)))
+    return tuple(found)
 
 
 def plan(rng: random.Random, failure: FailureClass, services: tuple[str, ...]) -> tuple[Fault, ...]:

@@ -81,6 +81,8 @@ class Ground:
     download_seconds: float = 0.0
     release_seconds: float = 1.0
     load: float = 30.0
+    shape: str = ""
+    """How services are run, as Night has it."""
     restart_seconds: float = float(RESTART_SECONDS)
     start_limit: tuple[int, float] | None = None
     boot: str = "boot-0"

@@ -276,6 +276,9 @@ class Happenings:
                 run.pace(self._world.clock.now, 900.0)
             case "long prefill":
                 run.pace(self._world.clock.now, 0.0)
+            case "sleeping":
+                run.pace(self._world.clock.now, 0.0)
+                run.asleep, run.refuses = True, "the engine sleeps (POST /wake_up ends it)"
             case "paused":
                 run.pace(self._world.clock.now, 0.0)
                 run.refuses = "the engine is paused (POST /resume ends it)"
@@ -289,7 +292,7 @@ class Happenings:
     def _calm(self, fault: Fault) -> None:
         run = self._run(fault)
         if run is not None and run.ready:
-            run.queued = run.silent = False
+            run.queued = run.silent = run.asleep = False
             run.refuses = ""
             run.pace(self._world.clock.now, self._world.load)
             self._world.keeper.engine_moved(run)

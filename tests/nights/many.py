@@ -50,6 +50,15 @@ def broken_when_steered(seed: int) -> str:
     return ""
 
 
+def broken_when_shaped(seed: int) -> str:
+    """Live through a night of services in other shapes; returns what was broken, "" for nothing."""
+    try:
+        under_llmagent(Night.shaped(seed))
+    except BrokenPromiseError as broken:
+        return str(broken)
+    return ""
+
+
 def compared(seed: int) -> Compared:
     """Live through the night of a seed under llmagent, and one in EVERY under the others too."""
     night = Night.of(seed)

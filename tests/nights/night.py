@@ -13,7 +13,7 @@ from agent.core.settings.service import ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import Needs
-from tests.nights.faults import NIGHT, Fault, plan, steering
+from tests.nights.faults import NIGHT, SHAPES, Fault, of_shape, plan, steering
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
 from tests.nights.promises import BrokenPromiseError, Named
@@ -31,6 +31,8 @@ class Night:
 
     seed: int
     faults: tuple[Fault, ...]
+    shape: str = ""
+    """How its services are run, of SHAPES; "" where the engine is one and makes tokens."""
 
     @staticmethod
     def of(seed: int) -> Night:
@@ -46,6 +48,14 @@ class Night:
         asked = steering(rng, tuple(_policies(seed)))
         both = sorted((*Night.of(seed).faults, *asked), key=lambda fault: fault.at)
         return Night(seed, tuple(both))
+
+    @staticmethod
+    def shaped(seed: int) -> Night:
+        """Draw a night of services in another shape, in which what is silent is meant to be."""
+        rng = random.Random(seed + 4_000_000_000)
+        own = of_shape(rng, tuple(_policies(seed)))
+        both = sorted((*Night.of(seed).faults[:2], *own), key=lambda fault: fault.at)
+        return Night(seed, tuple(both), SHAPES[seed % len(SHAPES)])
 
     def smallest(self, breaks: Callable[[Night], bool]) -> Night:
         """Return the night with as few faults as still break what it broke."""
@@ -104,6 +114,7 @@ def world_of(night: Night) -> World:
         start_seconds=rng.choice([20.0, 60.0, 60.0, 150.0, 2400.0]),
         download_seconds=rng.choice([0.0, 0.0, 0.0, 600.0, 2400.0]),
         load=rng.choice([30.0, 30.0, 0.0]),
+        shape=night.shape,
     )
 
 

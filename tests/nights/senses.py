@@ -169,11 +169,14 @@ class Senses:
             self.observe(ApiSeen(now, service, invocation, False, None, "timed out"))
             return
         busy = run.rate > 0 or run.stuck
+        embeds = self.world.shape == "embedding"
         counters = Counters(
             running=int(busy),
             waiting=400 if run.queued else 0,
-            generation_tokens=run.work(now),
-            engines=_halves(run, now) if run.half_stuck else {},
+            prompt_tokens=run.work(now) if embeds else 0.0,
+            generation_tokens=0.0 if embeds else run.work(now),
+            asleep=run.asleep,
+            engines=_engines(run, now, self.world.shape),
         )
         self.observe(ApiSeen(now, service, invocation, True, counters))
 
@@ -197,6 +200,19 @@ def as_the_front_end_says(run: Run | None, action: Canary, done: CanaryDone) -> 
         return replace(done, answered=False, refused=True, detail=run.refuses)
     missed = () if done.answered else ("0",) * ("0" in action.engines)
     return replace(done, missed=missed)
+
+
+def _engines(run: Run, now: float, shape: str) -> dict[str, EngineCounters]:
+    """Return what each engine shows where there are two; the second one is given no work."""
+    if run.half_stuck:
+        return _halves(run, now)
+    if shape != "two engines":
+        return {}
+    busy = run.rate > 0 or run.stuck
+    return {
+        "0": EngineCounters(running=int(busy), pulse=(run.work(now),)),
+        "1": EngineCounters(pulse=(3.0,)),
+    }
 
 
 def _halves(run: Run, now: float) -> dict[str, EngineCounters]:

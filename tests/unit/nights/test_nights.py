@@ -20,10 +20,10 @@ from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
 from tests.nights.agent import LlmAgent
-from tests.nights.faults import DRAWN, NIGHT, Fault, What, of_class
+from tests.nights.faults import DRAWN, HANGS, NIGHT, SHAPES, SILENT_BY_DESIGN, Fault, What, of_class
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
-from tests.nights.many import all_broken, broken_when_steered
+from tests.nights.many import all_broken, broken_when_shaped, broken_when_steered
 from tests.nights.night import (
     CLASSES,
     EVENING,
@@ -44,6 +44,7 @@ from tests.nights.promises import (
 )
 
 STEERED = 80
+SHAPED = 60
 NIGHTS = 2 * len(CLASSES)
 """Each failure class has its turn twice, among whatever else happens."""
 
@@ -56,6 +57,36 @@ def test_the_promises_hold_in_every_night() -> None:
 def test_the_promises_hold_though_an_operator_pauses_and_plans_restarts() -> None:
     broken = all_broken(range(STEERED), broken_when_steered)
     assert not broken, "\n".join(broken[:10])
+
+
+def test_the_promises_hold_for_two_engines_embeddings_and_what_is_silent_by_design() -> None:
+    broken = all_broken(range(SHAPED), broken_when_shaped)
+    assert not broken, "\n".join(broken[:10])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("how", SILENT_BY_DESIGN)
+def test_what_is_silent_by_design_is_killed_by_nobody_in_any_shape(shape: str, how: str) -> None:
+    for seed in range(3):
+        fault = Fault(3 * 3600.0, What.BUSY, "vllm", seconds=3 * 3600.0, how=how)
+        killed = kills_in(Night(seed, (fault,), shape))
+        assert killed == [], killed
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("how", HANGS)
+def test_what_hangs_is_killed_once_in_every_shape(shape: str, how: str) -> None:
+    for seed in range(3):
+        fault = Fault(3 * 3600.0, What.HANGS, "vllm", how=how)
+        assert len(kills_in(Night(seed, (fault,), shape))) == 1
+
+
+def kills_in(night: Night) -> list[str]:
+    """Returns what llmagent said of each kill after the services first served."""
+    said: list[str] = []
+    under_llmagent(night, lambda _now, what: said.append(what))
+    begin = next(number for number, what in enumerate(said) if what.startswith("***"))
+    return [what for what in said[begin:] if ": kill: " in what]
 
 
 def test_one_incident_is_one_message() -> None:
