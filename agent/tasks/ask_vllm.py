@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
 from agent.core.engine.metrics import Counters
-from agent.core.engine.work import CHAT, COMPLETION, IMAGE, TEXT
+from agent.core.engine.work import COMPLETION, IMAGE, OTHER_WAYS, TEXT
 from agent.core.settings.service import Settings
 from agent.host.vllm.api import VllmApi
 from agent.host.vllm.failure import ApiFailure
@@ -63,17 +63,19 @@ def collect(
         alone=not isinstance(counters, ApiFailure) and not _busy(counters),
         prefix=prefix,
         engines=() if isinstance(counters, ApiFailure) else _engines(counters),
-        besides=_besides(prober, left, sees=sees) if isinstance(completion, Completion) else {},
+        besides=_besides(prober, work, left, sees=sees),
     )
 
 
 def _besides(
-    prober: Prober, left: Callable[[], float], *, sees: bool
+    prober: Prober, own: Done | NoAnswer, left: Callable[[], float], *, sees: bool
 ) -> Mapping[str, Done | NoAnswer]:
-    """Ask by chat, and with a picture; it comes after what counts requests."""
+    """Ask for the same work in other ways; it comes after what counts requests."""
+    if not isinstance(own, Done):
+        return {}
     found = {}
-    for work in (CHAT, IMAGE) if sees else (CHAT,):
-        proof = prober.besides(work, left())
+    for work in OTHER_WAYS.get(own.item, ()):
+        proof = prober.besides(work, left()) if sees or work is not IMAGE else None
         if proof is not None:
             found[work.item] = _done(proof)
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 TEXT = "The capital of France is"
@@ -86,6 +87,15 @@ def _score(document: Any) -> Came | None:
     match document:
         case {"data": [{"score": value}, *_]}:
             return _numbers([value], "score")
+        case _:
+            return None
+
+
+def _ranked(document: Any) -> Came | None:
+    match document:
+        case {"results": [{"relevance_score": _}, *_] as results}:
+            scores = [one.get("relevance_score") for one in results if isinstance(one, dict)]
+            return _numbers(scores, "scores")
         case _:
             return None
 
@@ -169,6 +179,17 @@ IMAGE = Work(
     ),
     _reply,
 )
+
+RERANK = Work(
+    "rerank",
+    "/rerank",
+    lambda m: {"model": m, "query": TEXT, "documents": [CLAIM, TEXT]},
+    _ranked,
+)
+OTHER_WAYS: Mapping[str, Sequence[Work]] = MappingProxyType(
+    {COMPLETION.item: (CHAT, IMAGE), "score": (RERANK,)}
+)
+"""By the item of a model's own work: how else clients ask it for the same."""
 
 
 def _chat(model: str, content: object) -> Mapping[str, Any]:

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 
 from agent.core.command.picture import Picture, picture_of
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer
-from agent.core.engine.work import CHAT, COMPLETION, IMAGE
+from agent.core.engine.work import CHAT, COMPLETION, IMAGE, RERANK
 from agent.core.settings.service import Settings
 from agent.core.verify.check import Check, Verdict, unknown
 
-ASKED = {CHAT.item: "one real answer to a chat", IMAGE.item: "one real answer to a picture"}
+ASKED = {
+    CHAT.item: "one real answer to a chat",
+    IMAGE.item: "one real answer to a picture",
+    RERANK.item: "one real ranking",
+}
 
 
 def served_model(settings: Settings, api: ApiFacts) -> Check:
@@ -35,7 +39,7 @@ def work(api: ApiFacts) -> Check:
 
 
 def other_ways(api: ApiFacts) -> Iterator[Check]:
-    """Judge what came of a chat, and of a picture, where the model takes them."""
+    """Judge what came of a chat, of a picture, of a ranking, where the model takes them."""
     for item, answer in api.besides.items():
         asked = ASKED[item]
         match answer:

@@ -183,3 +183,23 @@ def test_the_questions_besides_come_after_those_that_are_counted(
     server.replies[CHATS] = chat
     facts = collect(api(server), ASKED, sees=True)
     assert facts.prefix == PrefixProbe(48, hits_before=0, hits_after=32, others=False)
+
+
+def test_a_model_that_scores_is_asked_for_a_ranking_too(server: FakeServer) -> None:
+    for other in ("/v1/completions", "/v1/embeddings"):
+        server.replies[f"POST {other}"] = says('{"error":{"message":"not supported"}}', 400)
+    server.replies["POST /score"] = says('{"data":[{"index":0,"score":0.5}]}')
+    server.replies["POST /rerank"] = says(
+        '{"results":[{"index":0,"relevance_score":0.9},{"index":1,"relevance_score":0.1}]}'
+    )
+    facts = collect(api(server), ASKED)
+    assert isinstance(facts.work, Done)
+    assert facts.work.item == "score"
+    ranked = facts.besides["rerank"]
+    assert isinstance(ranked, Done)
+    assert ranked.values == (0.9, 0.1)
+    server.replies["POST /rerank"] = says('{"results":[]}')
+    assert facts.engines == ("0",)
+    empty = collect(api(server), ASKED).besides["rerank"]
+    assert isinstance(empty, NoAnswer)
+    assert empty.broken
