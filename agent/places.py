@@ -30,14 +30,17 @@ AHEAD_DIRECTORY: Final = STATE_DIRECTORY / "ahead"
 AHEAD_UNIT: Final = "llmagent-ahead.service"
 """Reads what is listed; a unit of the package."""
 
-AHEAD_RUNTIME: Final = Path("/run/llmagent-ahead")
-"""RuntimeDirectory= of that unit."""
+AHEAD_REPORT: Final = Path("/run/llmagent-ahead/report")
+"""What came of it, in the RuntimeDirectory= of that unit."""
 
 MODELS_DIRECTORY: Final = Path("/var/lib/vllm/huggingface")
 """HF_HOME of a service that names neither a user nor another place."""
 
 RUNTIME_DIRECTORY: Final = Path("/run/llmagent")
 """RuntimeDirectory= of llmagent.service; a reboot empties it."""
+
+AHEAD_WANTED: Final = RUNTIME_DIRECTORY / "ahead"
+"""The one service whose files are to be read; without it, as at a boot, those of all are."""
 
 STATUS_FILE: Final = RUNTIME_DIRECTORY / "status.json"
 CONTROL_SOCKET: Final = RUNTIME_DIRECTORY / "control" / "socket"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Boot
 from tests.rig import binds, scripted
-from tests.rig.installed import Agent, service_table
+from tests.rig.installed import OURS, QUICK, Agent, service_table
 from tests.rig.nvml.state_file import uuid_of
 from tests.rig.nvsim import MachineGpus
 
@@ -110,6 +110,40 @@ def test_a_start_waits_until_the_driver_gives_back_the_last_runs_memory(machine:
     machine.gpus.set(0, processes=None)
     agent.wait("serving")
     assert machine.told("wait")[-1] == waits
+
+
+def test_a_measured_kv_cache_is_used_again_and_dropped_when_memory_runs_out(
+    machine: Machine,
+) -> None:
+    agent, box = machine.agent, machine.box
+    scripted.set_scenario(box, {})
+    quick = QUICK.replace("settle_seconds = 20", "settle_seconds = 2")
+    table = service_table(gpus=["0"], **OURS).replace(QUICK, f"{quick}reuse_profile = true\n")
+    agent.configure(table)
+    agent.wait("serving")
+
+    def settled() -> bool:
+        return bool(agent.status()["proven"])
+
+    def died(how: str) -> None:
+        before = agent.pid("vllm")
+        scripted.cue(box, how)
+        box.wait_for(lambda: agent.pid("vllm") not in (0, before), 20, "a new process")
+        agent.wait("serving")
+
+    box.wait_for(settled, 20, "the run to settle")
+    assert scripted.starts(box)[-1].value("--kv-cache-memory-bytes") is None
+    died("engine-dead")
+    size = scripted.starts(box)[-1].value("--kv-cache-memory-bytes")
+    assert size is not None
+    assert 0 < int(size) < 24 * 2**30
+    checks = {check["item"]: check for check in agent.status()["verification"]}
+    assert checks["kv_cache_memory_bytes"]["verdict"] == "proven"
+    assert "as specified by" in checks["kv_cache_memory_bytes"]["evidence"]
+    assert machine.told("measured")[-1].startswith(f"kv_cache_memory_bytes = {size} from now on")
+    died("oom-runtime")
+    assert scripted.starts(box)[-1].value("--kv-cache-memory-bytes") is None
+    assert "oom-runtime: kv_cache_memory_bytes" in machine.told("forgotten")[-1]
 
 
 def test_a_stuck_driver_stops_the_gpu_readings_and_nothing_else(machine: Machine) -> None:

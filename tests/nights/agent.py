@@ -230,7 +230,11 @@ class LlmAgent(Senses):
     def _ask_for_one_token(self, action: Canary) -> None:
         def answers() -> bool:
             run = self._present(action.service, action.invocation_id)
-            if run is None or run.silent or run.queued:
+            if run is None or run.silent:
+                return False
+            # The queue is the first engine's: the second one has no other work than this.
+            aside = self.world.shape == "two engines" and action.engines == ("1",)
+            if run.queued and not aside:
                 return False
             return run.alive or (run.half_stuck and "0" not in action.engines)
 

@@ -255,7 +255,7 @@ class Happenings:
 
     def _hang(self, fault: Fault) -> None:
         run = self._run(fault)
-        if run is not None and run.alive:
+        if run is not None and run.alive and not run.asleep:  # what sleeps has nothing to hang in
             self._world.keeper.engine_moves(run)
             run.pace(self._world.clock.now, run.rate)
             if fault.how == "one engine of two":

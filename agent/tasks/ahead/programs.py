@@ -28,13 +28,9 @@ from agent.errors import HostLacksError
 from agent.host.models.place import cached, local
 from agent.host.systemd import SystemdBus
 from agent.host.systemd.transient import as_transient_unit
-from agent.places import AHEAD_DIRECTORY, AHEAD_RUNTIME, AHEAD_UNIT
+from agent.places import AHEAD_DIRECTORY, AHEAD_REPORT, AHEAD_UNIT, AHEAD_WANTED
 
 LISTS: Final = AHEAD_DIRECTORY.name
-WANTED: Final = AHEAD_RUNTIME / "wanted"
-"""The one service whose files are to be read; without it, as at a boot, those of all are."""
-
-REPORT: Final = AHEAD_RUNTIME / "report"
 REPORT_BYTES: Final = 1 << 20
 SIZES: Final = ("files", "size_bytes", "resident_bytes", "read_bytes")
 NOTHING_SAID: Final = f"{AHEAD_UNIT} has said nothing (`journalctl -u {AHEAD_UNIT}`)"
@@ -122,18 +118,23 @@ def read_ahead(bus: SystemdBus, service: str, *, begun: bool) -> FilesRead | Non
 
     Raises SystemdError, OSError.
     """
+    before = None if begun else _written_at()
     if not begun:
-        WANTED.parent.mkdir(mode=0o755, exist_ok=True)
-        WANTED.write_text(f"{service}\n")
-        REPORT.unlink(missing_ok=True)
-        try:
-            bus.start(AHEAD_UNIT, START_SECONDS)
-        finally:
-            _wait(bus)
-            WANTED.unlink(missing_ok=True)
-    else:
-        _wait(bus)
+        AHEAD_WANTED.write_text(f"{service}\n")
+        bus.start(AHEAD_UNIT, START_SECONDS)
+    _wait(bus)
+    AHEAD_WANTED.unlink(missing_ok=True)
+    if before is not None and _written_at() == before:
+        return None
     return next((read for name, read in _reports() if name == service), None)
+
+
+def _written_at() -> int:
+    """Return when the last report was written, in ns; 0 where there is none."""
+    try:
+        return AHEAD_REPORT.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _wait(bus: SystemdBus) -> None:
@@ -161,7 +162,7 @@ def _models(running: Settings) -> Iterator[str]:
 
 def _reports() -> Iterator[tuple[str, FilesRead]]:
     try:
-        with REPORT.open(errors="replace") as stream:
+        with AHEAD_REPORT.open(errors="replace") as stream:
             text = stream.read(REPORT_BYTES)
     except OSError:
         return

@@ -46,7 +46,9 @@ def go_on(turn: Turn) -> None:
                 turn.do(EndReading(s.name))
                 turn.put(_with(s, replace(s.ahead, reading_since=0.0)))
         elif s.phase is Phase.SERVING and turn.pause_of(s) is None:
-            turn.put(_while_it_serves(turn, s, loads=loads))
+            # One reading at a time: two would only take turns at the same disk.
+            busy = loads or any(other.ahead.reading_since for other in turn.services.values())
+            turn.put(_while_it_serves(turn, s, busy=busy))
 
 
 def _wanted(policy: ServicePolicy) -> bool:
@@ -54,13 +56,13 @@ def _wanted(policy: ServicePolicy) -> bool:
     return policy.recovery.read_ahead and not policy.settings.engine.in_container
 
 
-def _while_it_serves(turn: Turn, s: ServiceState, *, loads: bool) -> ServiceState:
+def _while_it_serves(turn: Turn, s: ServiceState, *, busy: bool) -> ServiceState:
     ahead, plan = s.ahead, s.planned_restart
     if s.settled and ahead.taken_for != s.invocation_id and s.running is not None:
         turn.do(ListFiles(s.name, s.invocation_id, s.running, turn.policy.engines[s.name]))
         return _with(s, replace(ahead, taken_for=s.invocation_id))
     near = plan is not None and plan.not_before - turn.at <= LEAD_SECONDS
-    if plan is None or not near or loads or not ahead.files or ahead.read_for == plan.not_before:
+    if plan is None or not near or busy or not ahead.files or ahead.read_for == plan.not_before:
         return s
     turn.do(ReadAhead(s.name))
     return _with(s, replace(ahead, read_for=plan.not_before, reading_since=turn.at))

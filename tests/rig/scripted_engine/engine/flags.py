@@ -15,6 +15,7 @@ NUMBERS: Final = {
     "max_num_seqs": int,
     "max_num_batched_tokens": int,
     "gpu_memory_utilization": float,
+    "kv_cache_memory_bytes": int,
     "shutdown_timeout": int,
 }
 DEFAULTS: Final[dict[str, object]] = {

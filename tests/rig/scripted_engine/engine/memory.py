@@ -46,6 +46,8 @@ def account(arguments: argparse.Namespace, scenario: Scenario, default_length: i
     graphs = 0.0 if arguments.enforce_eager or not cuda else scenario.graph_estimate_gib
     taken = scenario.weights_gib + scenario.non_torch_gib + activation
     available = requested - taken - graphs
+    if arguments.kv_cache_memory_bytes is not None:
+        available = arguments.kv_cache_memory_bytes / GIB
     half = arguments.kv_cache_dtype in FP8
     per_token = scenario.kv_bytes_per_token // (2 if half else 1)
     length = arguments.max_model_len or default_length

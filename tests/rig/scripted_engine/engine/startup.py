@@ -169,7 +169,15 @@ class Startup:
             if memory.graph_estimate:
                 estimate = f"Estimated CUDA graph memory: {memory.graph_estimate:.2f} GiB total"
                 engine.info("gpu_model_runner.py:6475", estimate)
-            available = f"Available KV cache memory: {gib(memory.available_kv)} GiB"
+            if self.arguments.kv_cache_memory_bytes is None:
+                available = f"Available KV cache memory: {gib(memory.available_kv)} GiB"
+            else:
+                available = (
+                    f"Initial free memory {gib(self.scenario.free_gib)} GiB, reserved "
+                    f"{gib(memory.available_kv)} GiB memory for KV Cache as specified by "
+                    "kv_cache_memory_bytes config and skipped memory profiling. This does not "
+                    "respect the gpu_memory_utilization config."
+                )
             engine.info("gpu_worker.py:759", available)
         if memory.available_kv <= 0:
             self.fail(

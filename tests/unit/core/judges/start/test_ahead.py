@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.measures import DAY_SECONDS, GIB
@@ -19,7 +19,7 @@ from agent.core.state.steering.asked import OperatorAsked
 from agent.core.state.steering.requests import AskPause, AskRestart
 from tests.given.simulated_host import SimulatedHost
 
-SETTLES = 60
+SETTLES = 5
 READ = FilesRead(10_209, GIB, GIB // 4, 3 * GIB // 4)
 OF_IT = (ListFiles, ReadAhead, EndReading, ForgetFiles)
 
@@ -45,9 +45,9 @@ class Disk(SimulatedHost):
     def count(self, kind: type) -> int:
         return sum(isinstance(action, kind) for action in self.did)
 
-    def asks_for(self, at: float | None, *, when_idle: bool = False) -> None:
+    def asks_for(self, at: float | None, *, when_idle: bool = False, service: str = "vllm") -> None:
         time_of_day = None if at is None else at % DAY_SECONDS
-        asked = AskRestart("vllm", when_idle=when_idle, time_of_day=time_of_day)
+        asked = AskRestart(service, when_idle=when_idle, time_of_day=time_of_day)
         self.observe(OperatorAsked(self.now, 7, asked, "root", self.now % DAY_SECONDS))
         self.carry_out()
 
@@ -67,7 +67,7 @@ def policy(
 def settled(*policies: ServicePolicy) -> Disk:
     host = Disk({one.settings.name: one for one in policies or (policy(),)})
     host.agent_starts()
-    host.pass_time(300)
+    host.pass_time(60 * len(host.policies))
     assert all(s.settled for s in host.state.services.values())
     return host
 
@@ -156,6 +156,17 @@ def test_nothing_is_read_while_another_service_loads() -> None:
     assert host.count(ReadAhead) == 1
 
 
+def test_of_two_services_one_after_the_other_is_read() -> None:
+    host = settled(policy(), policy("embed"))
+    host.asks_for(host.now + 250)
+    host.asks_for(host.now + 260, service="embed")
+    host.pass_time(20)
+    assert host.did[-1] == ReadAhead("vllm")
+    host.is_read()
+    host.pass_time(2)
+    assert host.did[-1] == ReadAhead("embed")
+
+
 def test_before_a_restart_in_an_idle_moment_its_files_are_read_at_once() -> None:
     host = settled()
     host.asks_for(None, when_idle=True)
@@ -212,6 +223,7 @@ def test_what_came_to_nothing_is_said_and_not_tried_again_for_the_same_run() -> 
     assert host.count(ListFiles) == 1
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["dies", "restart", "read", "agent", "wait"]), max_size=12))
 def test_no_file_is_read_while_an_engine_loads(story: list[str]) -> None:
     """Whatever happens: a reading that was asked for is over before the engine's start goes on."""
