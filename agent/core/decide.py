@@ -83,7 +83,6 @@ from agent.core.state.observations import (
     LogConcluded,
     LogProgress,
     Observation,
-    PortSeen,
     ServiceObservation,
     Tick,
     UnitSeen,
@@ -91,7 +90,7 @@ from agent.core.state.observations import (
     XidSeen,
 )
 from agent.core.state.policy import HostPolicy
-from agent.core.state.process import EvidenceTaken
+from agent.core.state.process import EvidenceTaken, PortSeen
 from agent.core.state.service import ServiceState
 from agent.core.state.start.ahead import AheadSeen
 from agent.core.state.steering.asked import OperatorAsked

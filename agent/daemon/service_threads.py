@@ -8,6 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from agent.core.state.actions import (
+    Canary,
+    FollowLog,
+    ForgetFiles,
+    ListFiles,
+    OwnAction,
+    ReadAhead,
+    ReadLog,
+    Verify,
+)
 from agent.daemon.ahead_lane import AheadLane
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.api import ApiAction, ApiEffector
@@ -28,6 +38,20 @@ class ServiceThreads:
     unit_lane: Lane[UnitAction]
     api_lane: Lane[ApiAction]
     ahead: AheadLane
+
+    def submit(self, action: OwnAction) -> None:
+        """Hand an action to who carries it out."""
+        match action:
+            case FollowLog():
+                self.journal.follow(action.invocation_id)
+            case ReadLog():
+                self.journal.conclude(action.invocation_id)
+            case Verify() | Canary():
+                self.api_lane.submit(action)
+            case ListFiles() | ReadAhead() | ForgetFiles():
+                self.ahead.submit(action)
+            case _:
+                self.unit_lane.submit(action)
 
     def replace_hung(self) -> None:
         """Let another thread act where one hangs: on files of a disk that does not answer."""

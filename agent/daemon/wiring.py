@@ -15,17 +15,10 @@ from agent.core.past.past import Past
 from agent.core.settings.config import Config
 from agent.core.state.actions import (
     Action,
-    Canary,
     FetchAction,
-    FollowLog,
-    ForgetFiles,
     GpuAction,
-    ListFiles,
     NotifyAction,
-    ReadAhead,
-    ReadLog,
     Reexecute,
-    Verify,
 )
 from agent.core.state.host import HostState
 from agent.core.state.phases import Phase
@@ -167,18 +160,7 @@ class Daemon:
         if isinstance(action, FetchAction):
             self.fetches.submit(action)
             return
-        threads = self.services[action.service]
-        match action:
-            case FollowLog():
-                threads.journal.follow(action.invocation_id)
-            case ReadLog():
-                threads.journal.conclude(action.invocation_id)
-            case Verify() | Canary():
-                threads.api_lane.submit(action)
-            case ListFiles() | ReadAhead() | ForgetFiles():
-                threads.ahead.submit(action)
-            case _:
-                threads.unit_lane.submit(action)
+        self.services[action.service].submit(action)
 
     def cursors(self) -> dict[str, str]:
         """Return how far each journal has been read."""

@@ -221,7 +221,7 @@ class Reexecute:
 
 AheadAction = ListFiles | ReadAhead | ForgetFiles
 FetchAction = LookAtCache | Fetch | StopFetch
-ServiceAction = (
+OwnAction = (
     WriteUnit
     | Start
     | Stop
@@ -235,8 +235,10 @@ ServiceAction = (
     | Canary
     | EndReading
     | AheadAction
-    | FetchAction
 )
+"""Those of one service's own threads."""
+
+ServiceAction = OwnAction | FetchAction
 GpuAction = SetPowerLimit | LockClocks | SetPersistenceMode
 NotifyAction = Send | Ping
 Action = ServiceAction | GpuAction | Reexecute | Answer | NotifyAction

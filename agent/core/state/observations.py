@@ -17,7 +17,6 @@ from agent.core.cluster.group import PeerAnswered
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.reader import Diagnosis, Progress
 from agent.core.doctor.finding import Finding
-from agent.core.doctor.host import Listener
 from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Gpus
@@ -26,7 +25,7 @@ from agent.core.hub.progress import FetchPlan, FetchProgress
 from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.stages.caches import Pruned
 from agent.core.state.golden import Answer
-from agent.core.state.process import EvidenceTaken
+from agent.core.state.process import EvidenceTaken, PortSeen
 from agent.core.state.start.ahead import AheadSeen
 from agent.core.state.steering.asked import OperatorAsked
 from agent.core.state.telling.sending import Sent
@@ -194,16 +193,6 @@ class ActionDone:
     succeeded: bool
     canceled: bool = False
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PortSeen:
-    """Who listens on a port; `holder` is None when nobody does or it cannot be told."""
-
-    at: float
-    service: str
-    port: int
-    holder: Listener | None
 
 
 @dataclass(frozen=True, slots=True)

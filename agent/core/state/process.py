@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be seen of a run that is about to be killed."""
+"""What can be seen of processes: of a run that is about to be killed, of who has a port."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from agent.core.doctor.host import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,13 @@ class EvidenceTaken:
     processes: tuple[ProcessSeen, ...]
     lines: tuple[str, ...]
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSeen:
+    """Who listens on a port; `holder` is None when nobody does or it cannot be told."""
+
+    at: float
+    service: str
+    port: int
+    holder: Listener | None

@@ -21,9 +21,8 @@ from agent.core.state.actions import (
 from agent.core.state.observations import (
     ActionDone,
     Observation,
-    PortSeen,
 )
-from agent.core.state.process import EvidenceTaken
+from agent.core.state.process import EvidenceTaken, PortSeen
 from agent.core.unit.text import render_unit
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.evidence import take_evidence

@@ -12,8 +12,8 @@ from dataclasses import replace
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
 from agent.core.state.actions import LookAtPort
-from agent.core.state.observations import PortSeen
 from agent.core.state.phases import Phase
+from agent.core.state.process import PortSeen
 from agent.core.state.service import ServiceState
 
 

@@ -22,10 +22,9 @@ from agent.core.state.actions import Action, LookAtPort, Stop, TakeEvidence
 from agent.core.state.observations import (
     GpusSeen,
     LogConcluded,
-    PortSeen,
 )
 from agent.core.state.phases import Phase
-from agent.core.state.process import EvidenceTaken, ProcessSeen
+from agent.core.state.process import EvidenceTaken, PortSeen, ProcessSeen
 from agent.daemon.clock import agent_clock
 from agent.daemon.effectors.evidence import take_evidence
 from agent.host.vllm.process import process_status
