@@ -18,8 +18,8 @@ from agent.core.state.actions import (
     ReadLog,
     Verify,
 )
-from agent.daemon.ahead_lane import AheadLane
 from agent.daemon.clock import Clock
+from agent.daemon.effectors.ahead_lane import AheadLane
 from agent.daemon.effectors.api import ApiAction, ApiEffector
 from agent.daemon.effectors.lane import Lane
 from agent.daemon.effectors.unit import UnitAction, UnitEffector, longest

@@ -51,7 +51,7 @@ from tests.given.simulated_engine import diagnosis_of
 from tests.nights.due import next_tick
 from tests.nights.engine import Run
 from tests.nights.promises import check_repeated
-from tests.nights.senses import SEEN_SECONDS, Senses, as_the_front_end_says
+from tests.nights.senses import SEEN_SECONDS, Senses, as_the_front_end_says, in_the_queue
 from tests.nights.watcher import Watcher
 from tests.nights.world import World
 
@@ -230,11 +230,7 @@ class LlmAgent(Senses):
     def _ask_for_one_token(self, action: Canary) -> None:
         def answers() -> bool:
             run = self._present(action.service, action.invocation_id)
-            if run is None or run.silent:
-                return False
-            # The queue is the first engine's: the second one has no other work than this.
-            aside = self.world.shape == "two engines" and action.engines == ("1",)
-            if run.queued and not aside:
+            if run is None or run.silent or in_the_queue(run, action, self.world.shape):
                 return False
             return run.alive or (run.half_stuck and "0" not in action.engines)
 

@@ -194,6 +194,11 @@ class Senses:
         self.observe(GpusSeen(self.clock.now, Gpus(self.clock.now, (gpu,))))
 
 
+def in_the_queue(run: Run, action: Canary, shape: str) -> bool:
+    """Tell whether a one-token request waits for others: the second of two engines has none."""
+    return run.queued and not (shape == "two engines" and action.engines == ("1",))
+
+
 def as_the_front_end_says(run: Run | None, action: Canary, done: CanaryDone) -> CanaryDone:
     """Return the end of a one-token request as it is told: refused, or missed by one engine."""
     if run is not None and run.alive and run.refuses:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.core.state.actions import AheadAction
+from agent.core.state.observations import Observation
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.lane import Lane
-from agent.daemon.sources.thread import Emit
 from agent.places import AHEAD_DIRECTORY
 
 SECONDS = 700.0
@@ -18,7 +19,9 @@ SECONDS = 700.0
 class AheadLane:
     """A service of which nothing is listed or read has no thread for it."""
 
-    def __init__(self, service: str, state: Path, emit: Emit, clock: Clock) -> None:
+    def __init__(
+        self, service: str, state: Path, emit: Callable[[Observation], None], clock: Clock
+    ) -> None:
         self._service = service
         self._state = state
         self._emit = emit
