@@ -20,6 +20,8 @@ from agent.cli.screen.options import add_config, add_format
 from agent.config.agent_toml import load
 from agent.core.settings.config import Config
 from agent.core.settings.service import TUNABLES, Settings
+from agent.core.unit.ray import ray_unit_name, starts_ray
+from agent.core.unit.ray_unit import render_ray_unit
 from agent.core.unit.text import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
 from agent.host.models.hub_cache import needs_no_hub
@@ -64,7 +66,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render and print; raises ConfigError, UsageError, and HostLacksError without a vLLM."""
     config = load(args.config)
-    units = [_rendered(settings) for settings in _chosen(config, args.service)]
+    units = [unit for settings in _chosen(config, args.service) for unit in _rendered(settings)]
     if not units:
         print(f"{args.config}: no service is configured, so there is no unit", file=sys.stderr)
     if args.format == "json":
@@ -86,22 +88,26 @@ def _chosen(config: Config, service: str | None) -> list[Settings]:
     return [config.services[name].settings]
 
 
-def _rendered(asked: Settings) -> RenderedUnit:
+def _rendered(asked: Settings) -> Iterator[RenderedUnit]:
     install = install_of(asked)
     if install.problems:
         raise HostLacksError("\n".join(install.problems))
     learned = _learned(asked.name)
+    facts = unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(asked))
+    if starts_ray(asked):
+        path = UNIT_DIRECTORY / ray_unit_name(asked)
+        yield RenderedUnit(asked.name, path, render_ray_unit(asked, facts), _read(path))
     text = render_unit(
         asked.with_overrides({name: item["running"] for name, item in learned.items()}),
         install.engine(known_flags(install, cache_directory())),
-        unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(asked)),
+        facts,
         tuple(
             override_note(name, item["asked"], item["running"], item["why"])
             for name, item in learned.items()
         ),
     )
     path = UNIT_DIRECTORY / asked.unit
-    return RenderedUnit(asked.name, path, text, _read(path))
+    yield RenderedUnit(asked.name, path, text, _read(path))
 
 
 def _learned(service: str) -> dict[str, dict[str, Any]]:

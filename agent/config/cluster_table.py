@@ -23,7 +23,7 @@ from agent.config.values import (
     text,
 )
 from agent.core.command.given import read_words
-from agent.core.settings.cluster import OPTIONS, ClusterSettings
+from agent.core.settings.cluster import OPTIONS, RAY_OPTION, ClusterSettings
 from agent.core.settings.config import Metrics
 
 PORT = Metrics().port
@@ -88,6 +88,7 @@ CLUSTER: Keys = {
     "node_rank": integer(0, MOST_HOSTS - 1),
     "master_addr": host,
     "master_port": integer(1, 65535),
+    "ray_port": integer(1, 65535),
     "data_parallel_address": host,
     "data_parallel_rpc_port": integer(1, 65535),
     "data_parallel_size_local": integer(0, 1024),
@@ -149,6 +150,7 @@ def _contradictions(table: Mapping[str, Any], cluster: ClusterSettings) -> Itera
         yield ("cluster", "host_ip"), f"{cluster.host_ip} is no address that other hosts reach"
     yield from _of_nodes(table, cluster)
     yield from _of_replicas(table, cluster)
+    yield from _of_ray(table, cluster)
     if cluster.headless_asked is False and cluster.nnodes is not None and cluster.member > 0:
         yield ("cluster", "headless"), "only node_rank 0 takes requests; leave it out"
     if cluster.headless_asked and cluster.is_head:
@@ -161,12 +163,14 @@ def _contradictions(table: Mapping[str, Any], cluster: ClusterSettings) -> Itera
         if option.name in OPTIONS:
             why = f"{option.spelled} has a key of its own here: cluster.{option.name}"
             yield ("extra_args",), why
+        if option.name == RAY_OPTION and cluster.ray_port is not None:
+            yield ("extra_args",), f"{option.spelled} follows from cluster.ray_port; leave it out"
 
 
 def _of_nodes(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator[Wrong]:
     nnodes = cluster.nnodes
     if nnodes is None:
-        for key in ("node_rank", "master_addr", "master_port"):
+        for key in ("node_rank", "master_addr", "master_port", "ray_port"):
             if getattr(cluster, key) is not None:
                 yield ("cluster", key), "means nothing without nnodes"
         return
@@ -219,6 +223,19 @@ def _of_replicas(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator
         )
     if local == 0 and not cluster.is_head:
         yield ("cluster", "data_parallel_size_local"), "0 is for a head that only takes requests"
+
+
+def _of_ray(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator[Wrong]:
+    if cluster.ray_port is None:
+        return
+    if cluster.master_port is not None:
+        yield ("cluster", "master_port"), "is vLLM's own meeting point; with ray_port leave it out"
+    if cluster.data_parallel_address is not None:
+        why = "puts replicas on hosts, and Ray shares one among them; leave one of the two out"
+        yield ("cluster", "data_parallel_address"), why
+    engine = table.get("engine")
+    if isinstance(engine, dict) and engine.get("runtime", "venv") != "venv":
+        yield ("cluster", "ray_port"), "starts Ray from a virtual environment, not from an image"
 
 
 def _whole(table: Mapping[str, Any], key: str) -> int:

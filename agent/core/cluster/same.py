@@ -21,7 +21,7 @@ COMPARED = (
 """Settings of agent.toml; the others are about requests or about the host."""
 
 MEETING = (
-    *("nnodes", "master_addr", "master_port"),
+    *("nnodes", "master_addr", "master_port", "ray_port"),
     *("data_parallel_address", "data_parallel_rpc_port", "data_parallel_hybrid_lb"),
 )
 """Keys of the cluster's table."""

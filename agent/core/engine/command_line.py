@@ -118,7 +118,7 @@ def _asked(settings: Settings, engine: Engine) -> Iterator[str]:
 def _cluster(settings: Settings) -> Iterator[str]:
     if settings.cluster is None:
         return
-    for name, value in settings.cluster.options.items():
+    for name, value in settings.cluster.arguments.items():
         flag = f"--{name.replace('_', '-')}"
         if value is not False:
             yield flag if value is True else f"{flag}={value}"

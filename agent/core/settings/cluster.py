@@ -16,6 +16,9 @@ OPTIONS = (
 ASKED_BY = ("peers", "user", "password_file", "ca_file")
 """Keys that are about the peers' agents alone: no engine is started anew for them."""
 
+RAY_OPTION = "distributed_executor_backend"
+"""The option that Ray needs: since 0.33 there is one executor of that name (RayExecutorV2)."""
+
 MASTER_PORT = 29501
 """vLLM's default for --master-port (vllm/config/parallel.py, 0.12..0.33)."""
 
@@ -42,6 +45,9 @@ class ClusterSettings:
     node_rank: int | None = None
     master_addr: str | None = None
     master_port: int | None = None
+    ray_port: int | None = None
+    """The port of Ray's head at `master_addr`, where the hosts meet by Ray in place of vLLM."""
+
     data_parallel_address: str | None = None
     data_parallel_rpc_port: int | None = None
     data_parallel_size_local: int | None = None
@@ -102,8 +108,11 @@ class ClusterSettings:
     def meeting_port(self) -> int | None:
         """The port that the head's engine keeps open while it lives, None where there is none.
 
-        That of torch's store (--master-port); the one of data parallelism is closed after a start.
+        That of torch's store (--master-port), or Ray's; the one of data parallelism is closed after
+        a start.
         """
+        if self.ray_port is not None:
+            return self.ray_port
         return None if self.nnodes is None else self.master_port or MASTER_PORT
 
     @property
@@ -112,6 +121,11 @@ class ClusterSettings:
         given = {name: getattr(self, name) for name in OPTIONS}
         asked = {name: value for name, value in given.items() if value is not None}
         return {**asked, "headless": True} if self.headless else asked
+
+    @property
+    def arguments(self) -> Mapping[str, str | int | bool]:
+        """Those that vLLM's command line gets: Ray tells it of the hosts that meet by Ray."""
+        return self.options if self.ray_port is None else {RAY_OPTION: "ray"}
 
     def __str__(self) -> str:
         """Return what it is, as the history tells it."""

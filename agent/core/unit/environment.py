@@ -85,7 +85,17 @@ def environment_of(settings: Settings) -> Mapping[str, str]:
 def cluster_environment(cluster: ClusterSettings) -> Mapping[str, str]:
     """Return what tells the engine at which address and interface it meets those of other hosts."""
     names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if cluster.interface is not None else ()
-    return {"VLLM_HOST_IP": cluster.host_ip} | {name: str(cluster.interface) for name in names}
+    found = {"VLLM_HOST_IP": cluster.host_ip} | {name: str(cluster.interface) for name in names}
+    return found if cluster.ray_port is None else {**found, **ray_environment(cluster)}
+
+
+def ray_environment(cluster: ClusterSettings) -> Mapping[str, str]:
+    """Return where vLLM finds Ray's head, and that Ray sends nobody figures of its use."""
+    # Ray's own names: "Configuring Ray", "Usage Stats Collection" in its manual (2.x).
+    return {
+        "RAY_ADDRESS": f"{cluster.meeting_address}:{cluster.ray_port}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
 
 
 def probe_address(settings: Settings) -> str:

@@ -25,6 +25,7 @@ from agent.core.unit.environment import (
 )
 from agent.core.unit.quiet import OFFLINE, quiet_said
 from agent.core.unit.quoting import argument, assignment, comment, value
+from agent.core.unit.ray import join_command, ray_unit_name, starts_ray
 from agent.core.unit.sandbox import sandbox_lines
 
 RESTART_SECONDS = 30
@@ -98,6 +99,10 @@ def _unit_lines(settings: Settings) -> Iterator[str]:
     yield "After=network-online.target nvidia-persistenced.service"
     yield "Wants=network-online.target"
     yield from ordering(settings)
+    if starts_ray(settings):
+        # Not BindsTo=: where Ray ends by itself, vLLM ends too, and that is told and cured as such.
+        yield f"Requires={ray_unit_name(settings)}"
+        yield f"After={ray_unit_name(settings)}"
     yield "StartLimitIntervalSec=0"
 
 
@@ -128,23 +133,40 @@ def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
         yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
     yield "KillMode=control-group"
     yield "KillSignal=SIGKILL"
-    yield f"User={settings.user}"
-    if host.groups:
-        yield f"SupplementaryGroups={' '.join(sorted(host.groups))}"
+    yield from account_lines(settings, host)
     yield "Restart=always"
     yield f"RestartSec={RESTART_SECONDS}"
     yield "TimeoutStartSec=infinity"
     yield f"TimeoutStopSec={settings.shutdown_timeout + STOP_MARGIN_SECONDS}"
-    yield f"StateDirectory={state_directory(settings)}"
-    yield "StateDirectoryMode=0750"
-    yield f"CacheDirectory={cache_directory(settings)}"
-    yield "CacheDirectoryMode=0750"
-    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
+    yield from directory_lines(settings)
     # Who is in the group of the service's user may use its socket.
     yield f"UMask={'0077' if settings.uds is None else '0007'}"
     if settings.uds is not None:
         yield f"RuntimeDirectory={socket_directory(settings.uds)}"
     yield f"SyslogIdentifier={settings.name}"
+    yield from limit_lines()
+    yield from credential_lines(settings)
+    yield from _credential(settings, (name for name in CREDENTIALS if name != "hf_token_file"))
+
+
+def account_lines(settings: Settings, host: UnitInputs) -> Iterator[str]:
+    """Return whom the engine's processes run as."""
+    yield f"User={settings.user}"
+    if host.groups:
+        yield f"SupplementaryGroups={' '.join(sorted(host.groups))}"
+
+
+def directory_lines(settings: Settings) -> Iterator[str]:
+    """Return where the engine's processes may write."""
+    yield f"StateDirectory={state_directory(settings)}"
+    yield "StateDirectoryMode=0750"
+    yield f"CacheDirectory={cache_directory(settings)}"
+    yield "CacheDirectoryMode=0750"
+    yield f"WorkingDirectory=/var/lib/{state_directory(settings)}"
+
+
+def limit_lines() -> Iterator[str]:
+    """Return what the engine's processes need without a bound, and what they must not take."""
     yield "LogRateLimitIntervalSec=30s"
     yield "LogRateLimitBurst=1000000"
     yield "LimitNOFILE=1048576"
@@ -153,8 +175,6 @@ def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
     yield "TasksMax=infinity"
     yield "OOMPolicy=stop"
     yield "OOMScoreAdjust=500"
-    yield from credential_lines(settings)
-    yield from _credential(settings, (name for name in CREDENTIALS if name != "hf_token_file"))
 
 
 def credential_lines(settings: Settings) -> Iterator[str]:
@@ -190,6 +210,8 @@ def exec_start(settings: Settings, engine: Engine) -> str:
     """Return the value of ExecStart= for these settings."""
     if settings.engine.in_container:
         return _exec(started_command(settings, engine))
+    if settings.cluster is not None and settings.cluster.ray_port and settings.headless:
+        return _exec(join_command(settings))
     return _exec(command_line(settings, engine))
 
 
