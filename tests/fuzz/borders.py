@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.config.agent_toml import parse as parse_agent_toml
+from agent.core.cluster.member import member_of
 from agent.core.engine.metrics import scan
 from agent.core.past.past import Past
 from agent.core.planner.config_keys import NotAModelError
@@ -274,13 +275,43 @@ def control() -> Border:
     return Border("control", take, seeds, words)
 
 
+def cluster() -> Border:
+    """Return the border of another host's word on its rank."""
+
+    def take(content: bytes) -> None:
+        with contextlib.suppress(ValueError, RecursionError):
+            document = json.loads(content)
+            if isinstance(document, dict):
+                _none(member_of(document, "vllm"))
+
+    word = {
+        "member": 1,
+        "generation": {"number": 3, "begun_by": 0},
+        "stance": "ready",
+        "reason": "waits",
+        "sees": [0],
+        "cause": {
+            "sentence": "worker-died: x",
+            "failure": "worker-died",
+            "host": "",
+            "planned": False,
+        },
+        "paused_by": "root",
+        "paused_seconds": 60.5,
+        "lessons": {"max_num_seqs": {"value": 8, "version": 1, "by": 0, "why": "x"}},
+        "same": {"vLLM": "0.32.0"},
+    }
+    seed = {"format": 1, "host": "gpu-b", "services": {"vllm": word}}
+    return Border("cluster", take, (json.dumps(seed).encode(),), (b'"stance": ', b"null", b"true"))
+
+
 @contextmanager
 def borders() -> Iterator[dict[str, Border]]:
     """Return all borders that need no library of the rig, by name."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, http() as web:
         plain: tuple[Callable[[], Border], ...] = (
             *(metrics, config_json, agent_toml, state, log),
-            control,
+            *(control, cluster),
         )
         every = [make() for make in plain]
         every += [web, checkpoint(Path(one)), web_config(Path(two)), page(Path(two))]

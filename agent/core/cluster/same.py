@@ -47,13 +47,16 @@ def differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[
             yield Difference(name, value, other)
 
 
-def same_of(settings: Settings, version: str | None, torch: str | None = None) -> Mapping[str, str]:
+def same_of(
+    settings: Settings, version: str | None, torch: str | None = None, commit: str = ""
+) -> Mapping[str, str]:
     """Return them by name, in words for people; what is left to vLLM is "default".
 
-    `version` and `torch` are what is installed, None where it is not known. Options without a key
-    of their own may hold a secret: of them only a digest leaves the host.
+    `version` and `torch` are what is installed, None where it is not known; `commit` is the model's
+    in the hub's cache. Options without a key of their own may hold a secret: of them only a digest
+    leaves the host.
     """
-    found = {"vLLM": version or "", "torch": torch or ""}
+    found = {"vLLM": version or "", "torch": torch or "", "commit": commit[:12]}
     for name in COMPARED:
         found[name] = _shown(getattr(settings, name))
     if settings.cluster is not None:

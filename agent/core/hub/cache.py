@@ -51,6 +51,8 @@ class CacheFacts:
     sure: bool = True
     free_bytes: int = 0
     problem: str = ""
+    commit: str = ""
+    """The commit of the model that a start would load, "" where it is not known."""
 
     @property
     def complete(self) -> bool:

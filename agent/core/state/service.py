@@ -263,6 +263,11 @@ class ServiceState:
     live: Live = field(default_factory=Live)
 
     @property
+    def commit(self) -> str:
+        """The commit of the model that the next start loads from the hub's cache, "" unknown."""
+        return self.live.fetch.cache.commit if self.live.fetch.cache is not None else ""
+
+    @property
     def what_to_do(self) -> str:
         """What a person must do about it; "" for nothing."""
         return self.held.what_to_do if self.held is not None else ""

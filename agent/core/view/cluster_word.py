@@ -41,7 +41,10 @@ def word_of(
         paused_by=pause.by if pause is not None and paused else "",
         paused_seconds=pause.until - now if pause is not None and paused else 0.0,
         lessons=group.lessons,
-        same={**same_of(settings, engine.version, engine.torch), **power_of(policy.power)},
+        same={
+            **same_of(settings, engine.version, engine.torch, s.commit),
+            **power_of(policy.power),
+        },
     )
 
 

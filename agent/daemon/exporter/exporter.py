@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -20,6 +21,9 @@ from agent.daemon.log import log
 from agent.daemon.metrics.collector import SnapshotCollector
 from agent.host.web.access import WebAccess
 from agent.host.web.passwords import BusyError
+
+if TYPE_CHECKING:
+    from agent.daemon.exporter.cluster import ClusterWord
 
 _GZIP_LEVEL = 1
 _LANDING = b"""\
@@ -50,6 +54,7 @@ class Exporter:
         one of its files is wrong.
         """
         self._snapshot = snapshot
+        self._cluster: ClusterWord | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(SnapshotCollector(snapshot))
         ProcessCollector(registry=self._registry)
@@ -97,14 +102,19 @@ class Exporter:
             case "/metrics":
                 return self._metrics(request)
             case "/cluster.json":
-                from agent.daemon.exporter.cluster import cluster_document  # memory
-
-                document = cluster_document(self._snapshot())
-                return Response(HTTPStatus.OK, "application/json", document)
+                return Response(HTTPStatus.OK, "application/json", self._word())
             case "/":
                 return Response(HTTPStatus.OK, "text/html; charset=utf-8", _LANDING)
             case _:
                 return plain(HTTPStatus.NOT_FOUND)
+
+    def _word(self) -> bytes:
+        """Return /cluster.json, made once for all hosts that ask at the same time."""
+        from agent.daemon.exporter.cluster import ClusterWord  # for who has peers: memory
+
+        if self._cluster is None:
+            self._cluster = ClusterWord(self._snapshot)
+        return self._cluster.document()
 
     def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))

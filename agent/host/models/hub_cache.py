@@ -42,7 +42,9 @@ def look(directory: str, repositories: Sequence[Repository]) -> CacheFacts:
             if lacks:
                 return CacheFacts(directory, lacks=lacks, free_bytes=free)
         sure = all(_is_sure(Path(directory), repository) for repository in repositories)
-        return CacheFacts(directory, sure=sure, free_bytes=free)
+        model = _snapshot(Path(directory), repositories[0])
+        commit = "" if model is None else model.directory.name
+        return CacheFacts(directory, sure=sure, free_bytes=free, commit=commit)
     except OSError as error:
         where = shown(error.filename or directory)
         why = error.strerror or shown(error)

@@ -111,7 +111,7 @@ def _own(turn: Turn, s: ServiceState, cluster: ClusterSettings, *, ready: bool) 
     settings = s.running or turn.policy_of(s).settings
     stop_seconds = turn.policy_of(s).recovery.stop_seconds
     engine = turn.policy.engines[s.name]
-    same = same_of(turn.effective(s), engine.version, engine.torch) if ready else {}
+    same = same_of(turn.effective(s), engine.version, engine.torch, s.commit) if ready else {}
     return Own(
         member=cluster.member,
         members=frozenset((cluster.member, *others)),

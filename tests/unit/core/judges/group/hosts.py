@@ -211,7 +211,8 @@ class Hosts:
                 is_open = None
                 if word is None and other.rank == 0:
                     linked = reached or (self.open_engines and other.host_is_up)
-                    is_open = linked and other.run is not None
+                    # A host that is off is silent, as one behind a cut cable is.
+                    is_open = other.run is not None if linked else None
                 why = "" if word is not None else "no answer in time"
                 peer = address(other.rank)
                 host.observe(PeerAnswered(self.now, SERVICE, peer, word, why, is_open))
