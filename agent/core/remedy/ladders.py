@@ -11,6 +11,7 @@ a later one, so that each rung is reached and a ladder's length bounds what it m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
 from agent.core.failures.meaning import TABLE, Proof
@@ -36,6 +37,16 @@ def _where_bounds_meet(graphs: Rung) -> Rung:
         bound = case.bound(utilization.NAME)
         refused = bound.shared and bound.fits is None  # too high for what was free, not for graphs
         return None if bound.too_high is None or refused else graphs(case)
+
+    return rung
+
+
+def _where_no_share_will_do(smaller: Rung) -> Rung:
+    """Say why the peak is made smaller before the share is raised."""
+
+    def rung(case: Case) -> Change | None:
+        change, why = smaller(case), utilization.out_of_reach(case)
+        return replace(change, why=f"{why}; {change.why}") if change is not None and why else change
 
     return rung
 
@@ -69,7 +80,9 @@ RUNGS: Mapping[str, Rung] = {
     "no_graphs_where_bounds_meet": _where_bounds_meet(peaks.no_graphs),
     "no_graphs_when_repeated": peaks.no_graphs_when_repeated,
     "half_the_batch": peaks.half_the_batch,
+    "half_the_batch_for_kv": _where_no_share_will_do(peaks.half_the_batch),
     "half_the_seqs": peaks.half_the_seqs,
+    "half_the_seqs_for_kv": _where_no_share_will_do(peaks.half_the_seqs),
     "a_quarter_of_the_seqs": peaks.a_quarter_of_the_seqs,
     "seqs_to_bound": peaks.seqs_to_bound,
     "shorten_to_what_fits": peaks.shorten_to_what_fits,

@@ -27,6 +27,9 @@ SHARED_BELOW = 0.9
 
 STEP = 0.01
 
+KV_AT_LEAST_GIB = 0.05
+"""Less than this is no KV cache: numbers are printed in hundredths, and a block takes some."""
+
 GRAPHS_ARE_COUNTED_SINCE = (0, 21)
 """From this release on vLLM takes the memory of CUDA graphs off what the KV cache gets."""
 
@@ -75,8 +78,24 @@ def down_by_the_graphs(case: Case) -> Change | None:
     return None
 
 
+def out_of_reach(case: Case) -> str:
+    """Return why no share up to the ceiling leaves anything for the KV cache, "" where one may."""
+    short, total = -(case.numbers.available_kv_gib or 0.0), case.numbers.total_gib
+    if short <= 0.0 or not total:
+        return ""
+    gained = max(0.0, _highest(case) - case.utilization) * total
+    if short < gained + KV_AT_LEAST_GIB:
+        return ""
+    return f"{short:g} GiB are missing, and {_highest(case):g} of the card gives {gained:.2f} GiB"
+
+
 def raise_for_any_kv(case: Case) -> Change | None:
-    """Raise it by what the KV cache lacks altogether, and half a GiB."""
+    """Raise it by what the KV cache lacks altogether, and half a GiB.
+
+    Not where that is sure to be too little: a smaller peak may do alone, or brings it into reach.
+    """
+    if out_of_reach(case):
+        return None
     short = abs(min(case.numbers.available_kv_gib or 0.0, 0.0))
     wanted = short + (case.numbers.needed_kv_gib or 0.0) + 0.5
     if case.numbers.total_gib:

@@ -27,7 +27,17 @@ _UNIT = re.compile(r"([\w@.-]{1,200})\.service: ")
 _OURS = re.compile(r"(?:Start(?:ed|ing) )?[\w@.-]{0,100}vllm[\w@.-]{0,100}\.service\b")
 _CONTAINER = re.compile(r"([\w.-]{1,200}) exited with code \d")
 _SYSTEM = frozenset(
-    {"kernel", "systemd", "systemd-oomd", "dockerd", "containerd", "podman", "kubelet", "conmon"}
+    {
+        "kernel",
+        "systemd",
+        "systemd-oomd",
+        "systemd-coredump",
+        "dockerd",
+        "containerd",
+        "podman",
+        "kubelet",
+        "conmon",
+    }
 )
 _ANYBODY = frozenset(
     {"python", "python3", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"}

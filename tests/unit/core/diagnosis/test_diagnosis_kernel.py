@@ -123,3 +123,16 @@ def test_a_module_and_a_library_of_two_versions_are_a_mismatch() -> None:
         "NVRM: API mismatch: the client has the version 550.90, but this kernel module has 535.183"
     )
     assert diagnose(line).failure is F.NVML_MISMATCH
+
+
+@pytest.mark.parametrize("carried", ["", "Nov 21 03:50:01 gpu-1 systemd-coredump[9]: "])
+def test_a_child_that_dumped_core_is_no_death_without_a_word(carried: str) -> None:
+    """The main process says only that its engine is gone; systemd-coredump says how."""
+    ours = "Nov 21 03:50:00 gpu-1 vllm[4711]: " if carried else ""
+    dump = "Process 4712 (VLLM::EngineCor) of user 996 dumped core."
+    gone = "(APIServer pid=1) ERROR 11-21 03:50:00 [core_client.py:612] Engine core proc died"
+    log = [ours + line for line in SERVING.strip().split("\n")]
+    for said in ([carried + dump, f"{ours}{gone}"], [f"{ours}{gone}", carried + dump]):
+        assert diagnose([*log, *said]).failure is FailureClass.NATIVE_CRASH
+    other = f"{carried}Process 4712 (postgres) of user 996 dumped core."
+    assert diagnose([*log, other]).outcome is Outcome.READY

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,33 @@ def test_not_enough_free_lowers_and_no_cache_blocks_raises() -> None:
     none = case(F.OOM_KV_NONE, Numbers(available_kv_gib=-1.0, total_gib=24.0), **asked)
     assert change(refused).value == 0.82
     assert change(none).value == 0.97
+
+
+def test_a_raise_that_is_sure_to_fail_costs_no_start() -> None:
+    """2.31 GiB are missing, and all of the card up to 0.97 gives 1.18: a smaller peak comes first.
+
+    What is missing then is printed again, and the raise is by that number.
+    """
+    asked: dict[str, Any] = {UTILIZATION: 0.92, "max_num_batched_tokens": 8192, "max_num_seqs": 64}
+    first = change(case(F.OOM_KV_NONE, Numbers(available_kv_gib=-2.31, total_gib=23.52), **asked))
+    assert (first.setting, first.value) == ("max_num_batched_tokens", 4096)
+    assert "2.31 GiB are missing, and 0.97 of the card gives 1.18 GiB" in first.why
+    asked["max_num_batched_tokens"] = 4096
+    numbers = Numbers(available_kv_gib=-0.4, total_gib=23.52)
+    second = change(replace(case(F.OOM_KV_NONE, numbers, **asked), spent=1))
+    assert (second.setting, second.value) == (UTILIZATION, 0.96)
+
+
+def test_what_no_share_and_no_peak_can_give_is_held_at_once() -> None:
+    numbers = Numbers(available_kv_gib=-20.0, total_gib=24.0)
+    asked: dict[str, Any] = {UTILIZATION: 0.9, "max_num_batched_tokens": 2048, "max_num_seqs": 1}
+    asked["enforce_eager"] = True
+    told = propose(case(F.OOM_KV_NONE, numbers, **asked))
+    while isinstance(told, Change):
+        assert told.setting != UTILIZATION
+        asked[told.setting] = told.value
+        told = propose(replace(case(F.OOM_KV_NONE, numbers, **asked), spent=1))
+    assert isinstance(told, Hold)
 
 
 def test_out_of_memory_is_another_thing_in_each_phase() -> None:
