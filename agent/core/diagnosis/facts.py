@@ -150,6 +150,15 @@ class FactBook:
         else:
             self._weak.discard(name)
 
+    def learn_of_kv(self, available_gib: str | None, blocks: str | None, proof: str) -> None:
+        """Take what one GPU's process has for the KV cache, in GiB or in blocks of 16 tokens."""
+        if (printed := to_float(available_gib or "")) is not None:
+            least = to_float(str(self.get("least_kv_gib")))
+            lower = printed if least is None else min(printed, least)
+            self.learn("least_kv_gib", f"{lower}", proof, weak=False)
+        if blocks is not None:
+            self.learn("kv_cache_tokens", str(int(blocks) * 16), proof, weak=True)
+
     def get(self, name: str) -> FactValue:
         """Return the value so far."""
         return self._values.get(name)

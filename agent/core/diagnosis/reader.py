@@ -228,7 +228,7 @@ class LogReader:
         self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
         if matches and self._carriers.is_foreign(line):
             return
-        if any(m.signature.kind is SignatureKind.START for m in matches):
+        if any(match.begins_a_run(gone=self._run.gone) for match in matches):
             self._start_anew()
         of_a_trace = line.text.lstrip(" ").startswith(_OF_A_TRACE)
         of_a_trace = of_a_trace or self._run.tracebacks.within(line.process)

@@ -74,12 +74,17 @@ class Run:
         return any(f.ends for f in self.findings) or self.tracebacks.deadly is not None
 
     @property
+    def gone(self) -> bool:
+        """Whether the log says that a process ended."""
+        return self.exit_status is not None or any(f.weight == WRAPPER for f in self.findings)
+
+    @property
     def over(self) -> bool:
         """Whether the run ended, or is about to."""
         return self.failing or bool(self.asked or self.stop_line) or self.exit_status is not None
 
     def is_settled(self, process: str) -> bool:
-        """Tell whether the server works, and a request that it answers changes nothing else."""
+        """Tell whether a request that it answers would change nothing else."""
         return self.ready and self.recognised and self.tracebacks.is_idle(process)
 
     def answer(self, path: str, shown: str) -> None:
@@ -181,13 +186,9 @@ class Run:
                 self.book.learn(name, found.group(1), proof, weak=signature.weak)
         for name, value in signature.fixed.items():
             self.book.learn(name, value, shorten(line.text), weak=signature.weak)
-        if (printed := to_float(match.captures.get("available_kv_gib") or "")) is not None:
-            least = to_float(str(self.book.get("least_kv_gib")))
-            lower = printed if least is None else min(printed, least)
-            self.book.learn("least_kv_gib", f"{lower}", shorten(line.text), weak=False)
-        if (blocks := match.captures.get("blocks")) is not None:
-            tokens = str(int(blocks) * 16)
-            self.book.learn("kv_cache_tokens", tokens, shorten(line.text), weak=True)
+        available, blocks = (match.captures.get(name) for name in ("available_kv_gib", "blocks"))
+        if available is not None or blocks is not None:
+            self.book.learn_of_kv(available, blocks, shorten(line.text))
 
     def _move(self, line: Line, signature: Signature) -> bool:
         if self.ready:
@@ -253,8 +254,7 @@ class Run:
         return True
 
     def _request(self, line: Line, match: Match) -> None:
-        path, status = match.captures["path"] or "", match.captures["status"] or ""
-        answered = status.startswith("2")
+        path, answered = match.captures["path"] or "", (match.captures["status"] or "")[:1] == "2"
         if answered and not self.over:
             self._become_ready(line)
         self.served.take(path, shorten(line.text), answered=answered)

@@ -153,6 +153,11 @@ class Match:
         """Whether it is a line of a traceback that tells what the engine was doing."""
         return self.signature.kind is SignatureKind.FRAME
 
+    def begins_a_run(self, *, gone: bool) -> bool:
+        """Tell whether a run begins here; what a start says first begins one behind a death."""
+        first = self.signature.ends is Stage.IMPORTS
+        return self.signature.kind is SignatureKind.START or (gone and first)
+
     def before(self, text: str) -> str:
         """Return what stands before its words, where its pattern begins with anything."""
         if _ANYTHING_FIRST.match(self.signature.pattern.pattern) is None:

@@ -49,6 +49,9 @@ _NOT_FETCHED = frozenset(
 )
 """What vLLM says of a model whose files it could not fetch, as of one that is not there."""
 
+_OF_THE_WORLD = frozenset({Group.HUB, Group.HOST, Group.FILES})
+_OF_VLLM_ITSELF = frozenset({FailureClass.ENGINE_BUG, FailureClass.KERNEL_LIBRARY})
+
 _SAID_OF_FILES = frozenset({FailureClass.WEIGHTS_MISMATCH, FailureClass.TOKENIZER_MISSING})
 """What an exception of vLLM's own may be where it reads files that are whole."""
 
@@ -116,7 +119,7 @@ def _killed_without_a_word(run: Run) -> Conclusion:
 
 
 def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
-    cause = _hub_was_away(findings) or findings[0]
+    cause = _hub_was_away(findings) or _what_no_warning_explains(findings) or findings[0]
     if run.in_container and cause.in_container is not None:
         cause = replace(cause, failure=cause.in_container, advice="")
     also = _others(cause.failure, [f.failure for f in findings] + list(run.fallbacks))
@@ -167,6 +170,13 @@ def _hub_was_away(findings: list[FailureLine]) -> FailureLine | None:
     if findings[0].failure not in _NOT_FETCHED:
         return None
     return next((f for f in findings if f.soft and f.failure in _HUB_AWAY), None)
+
+
+def _what_no_warning_explains(findings: list[FailureLine]) -> FailureLine | None:
+    """A fault of vLLM's own code, where all that comes before it is a warning of hub or host."""
+    first, hard = findings[0], [f for f in findings if f.ends and not f.soft and f.weight < WRAPPER]
+    away = first.soft and group_of(first.failure) in _OF_THE_WORLD
+    return hard[0] if away and hard and hard[0].failure in _OF_VLLM_ITSELF else None
 
 
 def _hang(run: Run) -> Conclusion | None:

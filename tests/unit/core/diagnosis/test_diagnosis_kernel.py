@@ -136,3 +136,10 @@ def test_a_child_that_dumped_core_is_no_death_without_a_word(carried: str) -> No
         assert diagnose([*log, *said]).failure is FailureClass.NATIVE_CRASH
     other = f"{carried}Process 4712 (postgres) of user 996 dumped core."
     assert diagnose([*log, other]).outcome is Outcome.READY
+
+
+def test_a_shell_that_says_killed_tells_of_a_death_from_outside() -> None:
+    word = "/start.sh: line 7:    77 Killed       vllm serve m"
+    found = diagnose([*SERVING.strip().split("\n"), word])
+    assert (found.outcome, found.failure) == (Outcome.FAILED, FailureClass.ENGINE_DEAD)
+    assert "killed from outside" in found.advice

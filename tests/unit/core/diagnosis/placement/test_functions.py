@@ -82,6 +82,14 @@ def test_words_of_progress_within_an_exception_are_no_progress() -> None:
     assert found.transient is False
 
 
+def test_what_a_start_says_first_begins_a_run_behind_the_end_of_another() -> None:
+    """A log without its banners: the last run counts, and its remedy may be the opposite."""
+    ended = start_that_ended(f"{MODEL}:forward", exception="torch.OutOfMemoryError: CUDA out of m")
+    none = "ValueError: No available memory for the cache blocks."
+    both = f"{ended}\n{start_that_ended('vllm/v1/core/kv_cache_utils.py:f', exception=none)}"
+    assert diagnose(both).failure is F.OOM_KV_NONE
+
+
 def test_what_might_have_been_the_cause_is_none() -> None:
     said = "A worker died. Some common causes include: (1) it was killed by the OOM killer, (2) ..."
     found = diagnose(start_that_ended("ray/actor.py:get", exception=f"ray.exceptions.Odd: {said}"))
@@ -99,3 +107,10 @@ def test_a_rule_by_function_takes_the_frame_that_threw() -> None:
 def test_a_function_that_is_no_pattern_is_told() -> None:
     with pytest.raises(PlaceError, match="odd"):
         rule_from_table({"id": "odd", "what": "odd", "words": "x", "functions": "("}, {})
+
+
+def test_a_warning_of_the_host_is_not_the_cause_of_a_fault_of_vllm_s_own() -> None:
+    said = "Not enough free disk space to download the file. The expected file size is: 4.00 MB."
+    bug = start_that_ended("vllm/v1/core/sched/scheduler.py:schedule", exception="KeyError: 7")
+    warned = f"{STARTING}\n{v1(said, level='WARNING')}"
+    assert diagnose(bug.replace(STARTING, warned)).failure is F.ENGINE_BUG
