@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.config.agent_toml import parse as parse_agent_toml
-from agent.core.cluster.member import member_of
 from agent.core.engine.metrics import scan
 from agent.core.past.past import Past
 from agent.core.planner.config_keys import NotAModelError
@@ -23,10 +22,6 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.state.rows.stored import state_of
-from agent.core.state.steering.requests import (
-    BadRequestError,
-    request_of,
-)
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.http_server import parse_head
 from agent.daemon.exporter.page import Page
@@ -40,6 +35,7 @@ from agent.host.vllm.api import VllmApi
 from agent.host.web.config_file import read_web_config
 from tests.fuzz.driver import Border
 from tests.fuzz.log import log
+from tests.fuzz.words import cluster, control
 from tests.given.some_snapshot import SNAPSHOT
 from tests.rig.paths import REPO
 
@@ -256,53 +252,6 @@ def state() -> Border:
         b'"future"',
     )
     return Border("state", take, seeds, words)
-
-
-def control() -> Border:
-    """Return the border of the control socket's requests."""
-
-    def take(content: bytes) -> None:
-        with contextlib.suppress(BadRequestError):
-            _none(request_of(content.decode("utf-8", "replace")))
-
-    seeds = (
-        b'{"do": "pause", "service": "vllm", "seconds": 7200}',
-        b'{"do": "resume"}',
-        b'{"do": "restart", "service": "vllm", "time_of_day": 10800, "every_day": true}',
-        b'{"do": "drain", "service": "vllm", "seconds": 600}',
-    )
-    words = (b'"do": ', b'"seconds": ', b'"when_idle": ', b'"cancel": ', b"true", b"null")
-    return Border("control", take, seeds, words)
-
-
-def cluster() -> Border:
-    """Return the border of another host's word on its rank."""
-
-    def take(content: bytes) -> None:
-        with contextlib.suppress(ValueError, RecursionError):
-            document = json.loads(content)
-            if isinstance(document, dict):
-                _none(member_of(document, "vllm"))
-
-    word = {
-        "member": 1,
-        "generation": {"number": 3, "begun_by": 0},
-        "stance": "ready",
-        "reason": "waits",
-        "sees": [0],
-        "cause": {
-            "sentence": "worker-died: x",
-            "failure": "worker-died",
-            "host": "",
-            "planned": False,
-        },
-        "paused_by": "root",
-        "paused_seconds": 60.5,
-        "lessons": {"max_num_seqs": {"value": 8, "version": 1, "by": 0, "why": "x"}},
-        "same": {"vLLM": "0.32.0"},
-    }
-    seed = {"format": 1, "host": "gpu-b", "services": {"vllm": word}}
-    return Border("cluster", take, (json.dumps(seed).encode(),), (b'"stance": ', b"null", b"true"))
 
 
 @contextmanager
