@@ -119,12 +119,21 @@ def _own(turn: Turn, s: ServiceState, cluster: ClusterSettings, *, ready: bool) 
         group=group,
         up=(unit is not None and unit.running) or starts,
         wanted=s.phase in RUNS,
-        settled=s.phase not in (Phase.EXAMINING, Phase.STOPPING),
+        settled=s.phase not in (Phase.EXAMINING, Phase.STOPPING) and not _ends(s),
         ready=ready,
         running_since=max(s.started_at, s.since, group.live.since),
         drain_seconds=settings.shutdown_timeout + stop_seconds,
         same=same,
     )
+
+
+def _ends(s: ServiceState) -> bool:
+    """Tell whether the rank is on its way down: the main process is gone, and others of it are not.
+
+    Why it ends is known once the unit is down and its log was read.
+    """
+    unit = s.live.unit
+    return s.phase in RUNS and unit is not None and not unit.running
 
 
 def _take(turn: Turn, s: ServiceState, step: Step) -> ServiceState:

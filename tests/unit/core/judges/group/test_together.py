@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.core.failures.classes import FailureClass
 from agent.core.settings.recovery import Recovery
 from agent.core.state.phases import Phase
 from agent.core.state.steering.requests import AskDrain, AskPause, AskRestart, AskResume
-from tests.unit.core.judges.group.hosts import Hosts
+from tests.unit.core.judges.group.hosts import SERVICE, Hosts
 
 
 def served(size: int = 2) -> Hosts:
@@ -46,6 +48,21 @@ def test_the_heads_history_names_the_host_that_failed_and_why() -> None:
     hosts.hosts[1].dies(FailureClass.WORKER_DIED)
     hosts.pass_time(20.0)
     assert any("gpu-1 says: worker-died" in line for line in hosts.head.told("generation"))
+
+
+def test_a_unit_on_its_way_down_begins_nothing_before_its_end_is_explained() -> None:
+    """systemd ends the rest of a unit whose main process died: deactivating, for some seconds."""
+    hosts = served()
+    head, generation = hosts.head, hosts.head.generation
+    head.units[SERVICE] = replace(
+        head.units[SERVICE], active_state="deactivating", sub_state="stop-sigterm", main_pid=0
+    )
+    head.see_units()
+    hosts.pass_time(5.0)
+    assert {host.generation for host in hosts.hosts} == {generation}
+    head.dies(FailureClass.CUDA_ILLEGAL_MEMORY_ACCESS)
+    hosts.pass_time(20.0)
+    assert "begins here: cuda-illegal-memory-access" in head.told("generation")[-1]
 
 
 def test_a_head_that_dies_takes_its_silent_ranks_down() -> None:
