@@ -21,9 +21,10 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def check_together(config: Config) -> Iterator[Mistake]:
-    """Find what cannot work together: ports, GPUs and their memory."""
+    """Find what cannot work together: names, ports, GPUs and their memory."""
     settings = [policy.settings for policy in config.services.values()]
     yield from _sockets(settings)
+    yield from _rays(settings)
     for one in settings:
         yield from _tls(one)
         yield from _start_method(one)
@@ -61,6 +62,16 @@ def _sockets(settings: list[Settings]) -> Iterator[Mistake]:
         if str(one.uds).rpartition("/")[0] == str(other.uds).rpartition("/")[0]:
             text = f"its directory is service.{one.name}'s; give each service its own"
             yield Mistake(("service", other.name, "uds"), text)
+
+
+def _rays(settings: list[Settings]) -> Iterator[Mistake]:
+    taken = {
+        f"{one.name}-ray": one.name for one in settings if one.cluster and one.cluster.ray_port
+    }
+    for one in settings:
+        if one.name in taken:
+            text = f"is the name of the unit of service.{taken[one.name]}'s Ray; choose another"
+            yield Mistake(("service", one.name), text)
 
 
 def _ports(config: Config, settings: list[Settings]) -> Iterator[Mistake]:

@@ -8,18 +8,35 @@ import re
 from pathlib import Path
 from typing import Final
 
+from agent.places import UNIT_DIRECTORY
+
 CONTAINERS: Final = Path("/run/llmagent-containers")
 _CONTAINER_ID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 UNITS: Final = (".service", ".scope")
 
 
-def unit_of_groups(groups: str, containers: Path = CONTAINERS) -> str:
+RAY: Final = "-ray.service"
+
+
+def unit_of_groups(groups: str, containers: Path = CONTAINERS, units: Path = UNIT_DIRECTORY) -> str:
     """Return the innermost unit of the text of /proc/PID/cgroup, "" for none.
 
     The engine in a container of docker counts as its service's, though docker's daemon keeps it;
-    `containers` holds NAME/cid for each service in a container.
+    `containers` holds NAME/cid for each service in a container. So do vLLM's workers below Ray,
+    whose unit `units` holds.
     """
-    return _service_of_container(groups, containers) or _unit_in(groups)
+    found = _service_of_container(groups, containers) or _unit_in(groups)
+    return _service_of_ray(found, units) if found.endswith(RAY) else found
+
+
+def _service_of_ray(unit: str, units: Path) -> str:
+    """Return the service whose Ray this is; the unit itself where it only has such a name."""
+    service = f"{unit.removesuffix(RAY)}.service"
+    try:
+        text = (units / unit).read_text(errors="replace")
+    except OSError:
+        return unit
+    return service if f"\nPartOf={service}\n" in text else unit
 
 
 def _service_of_container(groups: str, containers: Path) -> str:

@@ -185,3 +185,11 @@ def test_without_hosts_that_share_a_replica_ray_means_nothing() -> None:
     replicas = 'data_parallel_address = "10.0.0.1"\ndata_parallel_size_local = 1\nray_port'
     with pytest.raises(ConfigError, match="ray_port: means nothing without nnodes"):
         parse(text.replace("ray_port", replicas), "x")
+
+
+def test_no_other_service_has_the_name_of_rays_unit() -> None:
+    other = '[service.vllm-ray]\nmodel = "/srv/n"\nport = 8001\ngpus = [1]\n'
+    text = TABLE.format(service="gpus = [0]", cluster="", engine="")
+    with pytest.raises(ConfigError, match="the name of the unit of service"):
+        parse(text + other, "x")
+    assert parse(other, "x").services.keys() == {"vllm-ray"}
