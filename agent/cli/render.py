@@ -20,7 +20,7 @@ from agent.cli.screen.options import add_config, add_format
 from agent.config.agent_toml import load
 from agent.core.settings.config import Config
 from agent.core.settings.service import TUNABLES, Settings
-from agent.core.unit.ray import ray_unit_name, starts_ray
+from agent.core.unit.ray import ray_unit_name
 from agent.core.unit.ray_unit import render_ray_unit
 from agent.core.unit.text import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
@@ -94,7 +94,7 @@ def _rendered(asked: Settings) -> Iterator[RenderedUnit]:
         raise HostLacksError("\n".join(install.problems))
     learned = _learned(asked.name)
     facts = unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(asked))
-    if starts_ray(asked):
+    if asked.cluster is not None and asked.cluster.starts_ray:
         path = UNIT_DIRECTORY / ray_unit_name(asked)
         yield RenderedUnit(asked.name, path, render_ray_unit(asked, facts), _read(path))
     text = render_unit(

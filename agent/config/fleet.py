@@ -13,12 +13,14 @@ from agent.config.values import (
     text,
 )
 from agent.core.settings.fleet import Fleet
-from agent.core.settings.hosts import MOST_HOSTS, host_of
 from agent.errors import UsageError
 
 
 def _hosts(value: object) -> tuple[str, ...]:
     """Read a list of hosts, each once."""
+    # Loaded by who names other hosts: memory.
+    from agent.core.settings.hosts import MOST_HOSTS, host_of
+
     if not isinstance(value, list):
         raise WrongValueError(f"{as_toml(value)} is not a list of hosts")
     named = {}

@@ -123,6 +123,11 @@ class ClusterSettings:
         return {**asked, "headless": True} if self.headless else asked
 
     @property
+    def starts_ray(self) -> bool:
+        """Whether Ray's head is started here, beside vLLM."""
+        return self.ray_port is not None and not self.headless
+
+    @property
     def arguments(self) -> Mapping[str, str | int | bool]:
         """Those that vLLM's command line gets: Ray tells it of the hosts that meet by Ray."""
         return self.options if self.ray_port is None else {RAY_OPTION: "ray"}

@@ -16,12 +16,6 @@ from agent.core.unit.environment import state_directory
 from agent.core.unit.openings import gpus_of
 
 
-def starts_ray(settings: Settings) -> bool:
-    """Tell whether this host starts Ray's head beside its vLLM."""
-    cluster = settings.cluster
-    return cluster is not None and cluster.ray_port is not None and not settings.headless
-
-
 def ray_unit_name(settings: Settings) -> str:
     """Return the name of the unit that runs Ray's head for a service."""
     return f"{settings.name}-ray.service"

@@ -25,7 +25,6 @@ from agent.core.unit.environment import (
 )
 from agent.core.unit.quiet import OFFLINE, quiet_said
 from agent.core.unit.quoting import argument, assignment, comment, value
-from agent.core.unit.ray import join_command, ray_unit_name, starts_ray
 from agent.core.unit.sandbox import sandbox_lines
 
 RESTART_SECONDS = 30
@@ -99,7 +98,10 @@ def _unit_lines(settings: Settings) -> Iterator[str]:
     yield "After=network-online.target nvidia-persistenced.service"
     yield "Wants=network-online.target"
     yield from ordering(settings)
-    if starts_ray(settings):
+    if settings.cluster is not None and settings.cluster.starts_ray:
+        # Loaded, as below, by who meets other hosts by Ray: memory.
+        from agent.core.unit.ray import ray_unit_name
+
         # Not BindsTo=: where Ray ends by itself, vLLM ends too, and that is told and cured as such.
         yield f"Requires={ray_unit_name(settings)}"
         yield f"After={ray_unit_name(settings)}"
@@ -211,6 +213,8 @@ def exec_start(settings: Settings, engine: Engine) -> str:
     if settings.engine.in_container:
         return _exec(started_command(settings, engine))
     if settings.cluster is not None and settings.cluster.ray_port and settings.headless:
+        from agent.core.unit.ray import join_command
+
         return _exec(join_command(settings))
     return _exec(command_line(settings, engine))
 

@@ -23,7 +23,6 @@ from agent.core.state.observations import (
     Observation,
 )
 from agent.core.state.process import EvidenceTaken, PortSeen
-from agent.core.unit.ray import ray_unit_name, starts_ray
 from agent.core.unit.text import render_unit
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.evidence import take_evidence
@@ -124,8 +123,9 @@ class UnitEffector:
         settings, engine = action.settings, action.engine
         facts = unit_inputs(engine.read_paths, needs_no_hub=needs_no_hub(settings))
         text = render_unit(settings, engine, facts, action.notes)
-        if starts_ray(settings):
+        if settings.cluster is not None and settings.cluster.starts_ray:
             # Loaded by who meets other hosts by Ray: memory.
+            from agent.core.unit.ray import ray_unit_name
             from agent.core.unit.ray_unit import render_ray_unit
 
             ray = self._units / ray_unit_name(settings)

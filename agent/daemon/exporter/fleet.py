@@ -10,8 +10,6 @@ from collections.abc import Callable
 from agent.errors import AgentError
 
 EVERY_SECONDS = 15.0
-NOBODY = b'{"format":1,"at_seconds":0,"summary":"","hosts":[]}'
-"""The document of a host that knows of no other."""
 
 
 class FleetDocument:

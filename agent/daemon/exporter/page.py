@@ -30,7 +30,6 @@ from agent.core.codec import encode
 from agent.core.plain import plain_values
 from agent.core.view.needs import needs_a_person
 from agent.core.view.snapshot import Snapshot, to_json
-from agent.daemon.exporter.fleet import NOBODY
 from agent.daemon.exporter.http_server import Request, Response, plain
 from agent.errors import AgentError
 from agent.places import MANUAL_DIRECTORY
@@ -62,6 +61,9 @@ WAIT_SECONDS = 2.0
 """Documents of the past are made one at a time; who waits longer is asked to come again."""
 
 GZIP_LEVEL = 1
+NOBODY = b'{"format":1,"at_seconds":0,"summary":"","hosts":[]}'
+"""/fleet.json of a host that knows of no other."""
+
 LATEST = 1e12
 """Times and numbers in a question are below this."""
 

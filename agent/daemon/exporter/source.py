@@ -13,7 +13,6 @@ from agent.core.settings.fleet import Fleet
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
 from agent.daemon.exporter.exporter import Exporter
-from agent.daemon.exporter.fleet import FleetDocument
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.page import Page
 
@@ -28,15 +27,16 @@ def page_of(
         snapshot,
         lambda since: past.document(since, wall_clock_is_ahead_by(clock)),
         History(store).read,
-        fleet=FleetDocument(lambda: _asked(fleet)).latest if fleet.hosts else None,
+        fleet=_document_of(fleet) if fleet.hosts else None,
     )
 
 
-def _asked(fleet: Fleet) -> bytes:
-    # Loaded when somebody looks: most hosts name no others.
+def _document_of(fleet: Fleet) -> Callable[[], bytes]:
+    # Loaded by who names other hosts: memory.
+    from agent.daemon.exporter.fleet import FleetDocument
     from agent.host.fleet.program import ask_fleet
 
-    return ask_fleet(fleet)
+    return FleetDocument(lambda: ask_fleet(fleet)).latest
 
 
 class ExporterSource:

@@ -17,7 +17,7 @@ from agent.core.command.picture import picture_of
 from agent.core.engine.install import Engine
 from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.service import Sandbox, Settings
-from agent.core.unit.ray import join_command, ray_unit_name, starts_ray
+from agent.core.unit.ray import join_command, ray_unit_name
 from agent.core.unit.ray_unit import render_ray_unit
 from agent.core.unit.text import UnitInputs, render_unit
 from agent.errors import ConfigError
@@ -54,7 +54,7 @@ def test_the_heads_vllm_finds_ray_by_itself_and_is_told_of_no_hosts() -> None:
 
 
 def test_rays_head_is_a_unit_that_lives_and_ends_with_the_service() -> None:
-    assert starts_ray(HEAD)
+    assert RAY.starts_ray
     assert ray_unit_name(HEAD) == "vllm-ray.service"
     unit = render_ray_unit(HEAD, UnitInputs(nvidia_devices=True))
     assert argv(unit) == [
@@ -80,7 +80,8 @@ def test_rays_head_is_a_unit_that_lives_and_ends_with_the_service() -> None:
 
 def test_a_host_that_joins_is_ray_alone_and_counts_its_own_gpus() -> None:
     unit = rendered(OTHER)
-    assert not starts_ray(OTHER)
+    assert OTHER.cluster is not None
+    assert not OTHER.cluster.starts_ray
     assert argv(unit)[-6:] == [
         *("/opt/v/bin/ray", "start", "--address=10.0.0.1:6379", "--node-ip-address=10.0.0.2"),
         *("--num-gpus=8", "--block"),
