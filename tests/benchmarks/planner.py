@@ -22,6 +22,7 @@ from tests.given.published.rows import (
     bars,
     blind,
     error,
+    fourth,
     rows,
     second,
     strangers,
@@ -49,6 +50,10 @@ THIRD_FIRST = """\
   at first sight (20 of 24 models known by name): weights_gib 12 of 14 within 5%,
   available_kv_gib 10 of 16 and kv_tokens 10 of 16 within 10%, 26 of 30 inside,
   "fits" said of 1 of 2 starts that failed, "does not fit" of none of 18 that served"""
+FOURTH_FIRST = """\
+  at first sight (3 of 4 models known by name): weights_gib 3 of 3 within 5%, available_kv_gib
+  and kv_tokens 1 of 3 within 10%, 6 of 6 inside, no verdict against the truth; one was "not known"
+  for an option that is read since"""
 THIRD_CLOSED_FIRST = """\
   at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
   available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,
@@ -191,10 +196,12 @@ def main() -> int:
     print(THIRD_FIRST)
     tell_all("third, closed half, now", unopened)
     print(THIRD_CLOSED_FIRST)
+    tell_all("fourth, now", fourth())
+    print(FOURTH_FIRST)
     every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
     everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
-    everything += [*newest, *unopened]
+    everything += [*newest, *unopened, *fourth()]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -192,7 +192,7 @@ def what_it_is(name: str) -> str:
     return ""
 
 
-_TUNED = re.compile(r"(.+?)[-_](?:base|pt|it|instruct|chat|hf|bf16|fp16|abliterated|heretic)")
+_TUNED = re.compile(r"(.+?)[-_](?:base|text|pt|it|instruct|chat|hf|bf16|fp16|abliterated|heretic)")
 _USUAL = ("-instruct", "-it", "-chat")
 """Endings of names that tell how a model was tuned, not what it is made of."""
 

@@ -117,6 +117,11 @@ def third(*, closed: bool) -> list[Row]:
     return [row for row in _read("third.toml") if _is_closed(row) is closed]
 
 
+def fourth() -> list[Row]:
+    """A few starts whose logs were read in full, mended on what they showed."""
+    return _read("fourth.toml")
+
+
 def _is_closed(row: Row) -> bool:
     return int(hashlib.sha256(row.source.encode()).hexdigest(), 16) % 2 == 1
 
