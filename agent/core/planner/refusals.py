@@ -45,7 +45,8 @@ def doubt_of(model: Model, request: PlanRequest) -> str:
             f"{model.architecture} was held against starts on Hopper alone; elsewhere its kernels "
             f"took up to 6 GiB more (two cards of 96 GB, 0.22): take what vLLM prints"
         )
-    return torn_scales(model, request) if _is_guessed(model) else ""
+    torn = torn_scales(model, request) if _is_guessed(model) else ""
+    return torn or request.asked.doubt
 
 
 def _is_guessed(model: Model) -> bool:

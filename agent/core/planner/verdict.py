@@ -106,6 +106,9 @@ def _too_many_states(plan: Plan) -> Verdict | None:
     most, about = plan.kv.blocks(plan.high_gib * GIB), plan.kv.blocks(plan.pool_bytes)
     if asked <= fewest or about == 0:
         return None
+    if asked <= about and fewest < 1:
+        # With every estimate off there is no cache at all, which is what is to be said.
+        return None
     return Fit.DOES_NOT_FIT if asked > most else Fit.TIGHT, (
         f"max_num_seqs {asked} needs as many blocks for recurrent states, about {about} are there: "
         f"lower max_num_seqs, to {fewest} to be safe"

@@ -16,8 +16,15 @@ from agent.core.planner.pool import Kv
 def as_loaded(model: Model, asked: Asked) -> Model:
     """Return the model as it is loaded: without the encoder where no image may come.
 
-    With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share.
+    With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share, and with
+    --mamba-ssm-cache-dtype recurrent states have numbers of another size.
     """
+    if asked.state_bytes:
+        layers = (
+            replace(layer, state_bytes=asked.state_bytes) if layer.keeps is Keeps.STATE else layer
+            for layer in model.layers
+        )
+        model = replace(model, layers=tuple(layers))
     if asked.text_only:
         return replace(model, encodes=False, encoder_parameters=0, encoder=None)
     if asked.encoder_copies > 1:

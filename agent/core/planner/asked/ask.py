@@ -32,6 +32,9 @@ class Asked:
     encoder_copies: int = 1
     """GPUs that each keep the whole encoder (--mm-encoder-tp-mode data); 1 where they share it."""
 
+    state_bytes: int = 0
+    """Of a recurrent state's number; 0 where it is the checkpoint's own."""
+
     cpu_offload_gib: float = 0.0
     block_tokens: int | None = None
     gpu_blocks: int | None = None
@@ -59,6 +62,9 @@ class Asked:
 
     refusal: str = ""
     """Why vLLM refuses the start whatever memory there is."""
+
+    doubt: str = ""
+    """Why a start that fits by the arithmetic may fail all the same."""
 
     notes: tuple[str, ...] = ()
     """What else is to be said."""

@@ -34,7 +34,7 @@ READ = frozenset(
         *("lora_dtype", "max_cpu_loras", "language_model_only", "limit_mm_per_prompt"),
         *("cpu_offload_gb", "kv_offloading_size", "enable_sleep_mode", "mm_ipc_gpu_memory_gb"),
         *("compilation_config", "async_scheduling"),
-        *("max_cudagraph_capture_size", "mm_encoder_tp_mode"),
+        *("max_cudagraph_capture_size", "mm_encoder_tp_mode", "mamba_ssm_cache_dtype"),
     }
 )
 """Options that the plan reads itself."""
@@ -84,7 +84,6 @@ ONLY_WITH: Mapping[str, tuple[Trait, str]] = MappingProxyType(
         "enable_tower_connector_lora": (Trait.IMAGES, "adapts the encoder, too"),
         "mamba_block_size": (Trait.STATES, "sets the size of their blocks"),
         "mamba_cache_dtype": (Trait.STATES, "sets the format of their states"),
-        "mamba_ssm_cache_dtype": (Trait.STATES, "sets the format of their states"),
     }
 )
 """The same for models of one kind only."""

@@ -131,7 +131,8 @@ def _widest(model: Model, tp: int) -> float:
     if model.experts is not None:
         each = model.experts.intermediate_size / tp
         # The fused kernel keeps what every chosen expert reads, and what it widens it to.
-        chosen = (model.experts.active or 8) * (max(2 * each, model.hidden_size) + each)
+        read = (2 if model.gated_mlp else 1) * each
+        chosen = (model.experts.active or 8) * (max(read, model.hidden_size) + each)
         chosen *= FP4_WORKSPACE if _multiplies_fp4(model) else 1.0
         inner = max(chosen, 3 * model.experts.shared_intermediate_size / tp)
     attention = (2 * model.heads * model.head_dim) / tp

@@ -38,6 +38,17 @@ def test_the_tokens_are_those_that_vllm_made_of_the_same_memory() -> None:
     assert plan.max_concurrency == pytest.approx(8.3, abs=0.005)
 
 
+def test_later_releases_keep_a_block_more_of_each_window() -> None:
+    # Printed: 50.57 GiB, 9.65 requests of 600,000 tokens.
+    given_ = replace(
+        ON_TWO_H200,
+        version=version_of("0.24.0"),
+        max_model_len=600_000,
+        measured=Measured(available_kv_gib=50.57),
+    )
+    assert make_plan(FLASH, given_).max_concurrency == pytest.approx(9.65, abs=0.02)
+
+
 def test_the_weights_are_within_a_hundredth_of_what_was_loaded() -> None:
     plan = make_plan(FLASH, ON_TWO_H200)
     assert plan.weights.gib == pytest.approx(74.08, rel=0.01)

@@ -67,6 +67,22 @@ def test_fewer_captured_sizes_leave_more_for_the_cache(line: str) -> None:
     assert few.available_kv_gib > plan("").available_kv_gib + 0.3
 
 
+def test_recurrent_states_have_the_size_that_is_asked_for() -> None:
+    hybrid = model_of(known_models()["nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"])
+    small, wide = (
+        plan(f"--mamba-ssm-cache-dtype {word}", hybrid, 79.2) for word in ("float16", "float32")
+    )
+    assert small.kv.block_tokens < wide.kv.block_tokens
+    assert wide.kv.block_tokens == plan("", hybrid, 79.2).kv.block_tokens
+
+
+def test_sleep_mode_is_doubted_where_its_allocator_is_miscounted() -> None:
+    asleep = "--enable-sleep-mode"
+    assert plan(asleep, version="0.26.0").verdict is Fit.TIGHT
+    assert plan(asleep, version="0.32.0").verdict is Fit.FITS
+    assert plan("", version="0.26.0").verdict is Fit.FITS
+
+
 def test_an_encoder_that_is_not_split_stands_whole_on_each_gpu() -> None:
     split = plan("--tensor-parallel-size 2", VISION)
     whole = plan("--tensor-parallel-size 2 --mm-encoder-tp-mode data", VISION)
