@@ -84,6 +84,7 @@ def check_config(
             for sentence in gpus_that_are_not_there(policy.settings, gpus)
         )
     findings += _metrics(config.metrics)
+    findings += _heard_by_peers(config)
     for key, certain, sentence in what_keeps_from_telling(config.notify):
         findings.append((_error if certain else _warning)(f"notify.{key}", sentence))
     for key, certain, sentence in what_keeps_from_asking(config.fleet):
@@ -258,6 +259,17 @@ def _metrics(metrics: Metrics) -> Iterator[Obstacle]:
         what = "the metrics and the status page" if metrics.page else "the metrics"
         text = f"{metrics.listen} shows {what} to everyone who reaches this host; "
         yield _warning("metrics.listen", f"{text}set web_config_file for TLS and passwords")
+
+
+def _heard_by_peers(config: Config) -> Iterator[Obstacle]:
+    """Warn of an exporter that no other host of a group reaches."""
+    for name, policy in config.services.items():
+        cluster = policy.settings.cluster
+        if cluster is not None and config.metrics.address in LOOPBACK:
+            text = f"the other hosts of service.{name} ask here, and {config.metrics.listen} is for"
+            text += f" this host alone; give an address that they reach, as {cluster.host_ip}"
+            yield _warning("metrics.listen", f"{text}:{config.metrics.port}")
+            return
 
 
 def _shared_memory(services: list[Settings]) -> Iterator[Obstacle]:

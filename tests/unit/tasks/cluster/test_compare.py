@@ -11,10 +11,12 @@ from agent.core.cluster.member import Generation, Member, Stance
 from agent.core.cluster.same import power_of, same_of
 from agent.core.engine.install import Engine
 from agent.core.settings.cluster import ClusterSettings
+from agent.core.settings.config import Config, Metrics
 from agent.core.settings.gpus import Power
 from agent.core.settings.recovery import Recovery
-from agent.core.settings.service import Settings
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.view.snapshot import Snapshot
+from agent.tasks.check_config import check_config
 from agent.tasks.cluster.compare import Found, compared_with_peers
 from agent.tasks.cluster.examine import examine_cluster
 from tests.unit.daemon.sources.words import exporting, told
@@ -136,3 +138,14 @@ def test_the_doctor_knows_an_address_and_an_interface_that_are_not_there() -> No
     assert other["cluster-interface"].startswith("fail no interface of this host has")
     named = examined(1.0, replace(CLUSTER, interface="nope0"))
     assert named["cluster-interface"] == "fail there is no interface nope0"
+
+
+def test_an_exporter_that_no_peer_reaches_is_a_warning() -> None:
+    policy = ServicePolicy(HERE)
+    alone = check_config(Config({"vllm": policy}), run_engine_help=None)
+    said = [found for found in alone if found.path == "metrics.listen"]
+    assert len(said) == 1
+    assert "give an address that they reach, as 127.0.0.1:9836" in said[0].text
+    reached = Config({"vllm": policy}, metrics=Metrics(address="10.0.0.1"))
+    others = check_config(reached, run_engine_help=None)
+    assert not [found for found in others if "ask here" in found.text]
