@@ -14,11 +14,20 @@ from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
 from agent.core.state.service import ServiceState
 
-ECHOES = frozenset(
+BETWEEN_RANKS = frozenset(
     {FailureClass.NCCL_ERROR, FailureClass.NCCL_TIMEOUT, FailureClass.PEER_LOST}
-    | {FailureClass.ENGINE_DEAD, FailureClass.ENGINE_HUNG, FailureClass.UNKNOWN}
 )
-"""What the death of another rank looks like from here."""
+"""What is said of another rank: the cause is likely to be there, so that its word is waited for."""
+
+ECHOES = BETWEEN_RANKS | {
+    FailureClass.ENGINE_DEAD,
+    FailureClass.ENGINE_HUNG,
+    FailureClass.UNKNOWN,
+}
+"""What the death of another rank may look like from here, where that death is told already."""
+
+OWN_RESULTS = frozenset({"signal", "core-dump", "oom-kill", "watchdog"})
+"""systemd's results of a process that was ended here; one that ends of an echo exits (RUN 0.32)."""
 
 WORD_SECONDS = 15.0
 """How long another host's word is waited for: the head dies 5 s after a rank's worker, and that
@@ -48,6 +57,8 @@ def cause_of(group: Group, failure: FailureClass, at: float) -> str:
 
 def may_come(turn: Turn, s: ServiceState, failure: FailureClass) -> bool:
     """Tell whether a peer that answers may still say what has failed there."""
-    if s.group is None or failure not in ECHOES or turn.at - s.since >= WORD_SECONDS:
+    if s.group is None or failure not in BETWEEN_RANKS or turn.at - s.since >= WORD_SECONDS:
+        return False
+    if s.died is not None and s.died.result in OWN_RESULTS:
         return False
     return any(is_fresh(seen, turn.at) for seen in s.group.live.peers.values())

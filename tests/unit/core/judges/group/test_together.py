@@ -88,6 +88,17 @@ def test_a_head_that_dies_of_its_peers_death_tells_the_peers_cause_and_not_its_e
     assert hosts.all_serve_within(120.0)
 
 
+def test_a_head_that_dies_of_itself_waits_for_nobodys_word() -> None:
+    hosts = served()
+    hosts.head.dies(FailureClass.ENGINE_DEAD)
+    hosts.pass_time(3.0)
+    assert hosts.head.told("failure")
+    killed = served()
+    killed.head.dies(FailureClass.NCCL_ERROR, status=9, result="signal")
+    killed.pass_time(3.0)
+    assert killed.head.told("failure")
+
+
 def test_an_echo_that_nobody_explains_is_told_as_what_it_is() -> None:
     hosts = served()
     hosts.head.dies(FailureClass.NCCL_ERROR)
