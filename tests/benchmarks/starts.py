@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the seconds of a real vLLM's start go, and which of them each lever takes away.
 
-Usage: python -m tests.benchmarks.starts [PART...], of `recovery` and `levers`; all by default.
+Usage: python -m tests.benchmarks.starts [PART...], of `recovery`, `levers` and `cold`; all by
+default.
 
 `recovery` is one machine: a start with empty caches; after `kill -9` of the engine one by systemd
 alone, with the unit as `llmagent render` prints it (Restart=always); and one by llmagent. `levers`
-are starts of the same unit with one thing changed by a drop-in. Stages are read by the agent's own
-reader from the journal's times; the first token is that of a request that is asked again and again.
+are starts of the same unit with one thing changed by a drop-in. `cold` is a start with warm caches
+and an empty page cache, without and with what the agent reads ahead. Stages are read by the agent's
+own reader from the journal's times; the first token is that of a request that is asked again and
+again.
 """
 
 from __future__ import annotations
@@ -37,6 +40,9 @@ gpu_memory_utilization = 0.2
 """
 DROP_IN = "/run/systemd/system/vllm.service.d/lever.conf"
 LIMIT_SECONDS = 300
+CACHE = "/var/cache/vllm/vllm"
+LISTS = "/root/lists"
+AHEAD = "PYTHONPATH=/usr/lib/llmagent python3 -BsS -m agent.tasks.ahead"
 EVICT = """
 import os, sys
 for top in sys.argv[1:]:
@@ -136,6 +142,32 @@ class Bench:
                 reader.feed(text, at)
         return dict(reader.stages.seconds)
 
+    def again(self, name: str) -> Told:
+        """Ends what runs, and starts it."""
+        self.stop()
+        return self.started(name)
+
+    def evict(self) -> None:
+        """Lets the kernel forget what of the engine and the model is in memory."""
+        self.box.run(["python3", "-c", EVICT, "/opt/vllm", MODEL, CACHE], timeout=300)
+
+    def what_it_read(self) -> dict[str, int]:
+        """Lists what the start of the present run has read, as the agent does."""
+        group = self.box.show("vllm.service", "ControlGroup")["ControlGroup"]
+        find = f"cat /sys/fs/cgroup{{,/systemd}}{group}/cgroup.procs 2>/dev/null"
+        pids = self.box.run(["bash", "-c", find], check=False).stdout.split()
+        take = f"{AHEAD} take --root /opt/vllm --root {CACHE} --model {MODEL} {' '.join(pids)}"
+        self.box.run(["mkdir", "-p", LISTS])
+        done = self.box.run(["bash", "-c", f"{take} >{LISTS}/vllm"], timeout=300)
+        counted: dict[str, int] = json.loads(done.stderr.splitlines()[-1])
+        return counted
+
+    def read_ahead(self) -> dict[str, int]:
+        """Reads what is listed, with nothing else at work."""
+        self.box.run(["bash", "-c", f"{AHEAD} read {LISTS} /root/report"], timeout=300)
+        came: dict[str, int] = json.loads(self.box.read("/root/report"))
+        return came
+
     def stop(self) -> None:
         """Ends the unit at once."""
         self.box.run(["systemctl", "kill", "--signal=SIGKILL", "vllm"], check=False)
@@ -162,10 +194,6 @@ def levers(bench: Bench) -> Iterator[Told]:
         yield bench.started(name)
     bench.stop()
     bench.box.write(DROP_IN, "[Service]\n")
-    bench.box.run(["systemctl", "daemon-reload"])
-    bench.box.run(["python3", "-c", EVICT, "/opt/vllm", MODEL], timeout=300)
-    yield bench.started("cold page cache")
-    bench.stop()
     small = TOML.replace("gpu_memory_utilization = 0.2", "kv_cache_memory_bytes = 268435456")
     bench.box.write("/root/small.toml", small)
     unit = bench.box.run(["llmagent", "render", "vllm", "--config", "/root/small.toml"]).stdout
@@ -174,8 +202,24 @@ def levers(bench: Bench) -> Iterator[Told]:
     yield bench.started("a KV cache of 256 MiB")
 
 
-PARTS = {"recovery": recovery, "levers": levers}
+def cold(bench: Bench) -> Iterator[Told]:
+    bench.started("to fill the caches")
+    yield bench.again("warm page cache")
+    listed = bench.what_it_read()
+    print(f"a start reads {listed['files']} files, {listed['size_bytes'] / 2**30:.2f} GiB")
+    bench.evict()
+    yield bench.again("cold page cache")
+    bench.evict()
+    bench.stop()
+    began = time.monotonic()
+    came = bench.read_ahead()
+    took = time.monotonic() - began
+    share = came["resident_bytes"] / came["size_bytes"]
+    print(f"{share:.0%} were in memory; {came['read_bytes'] / 2**30:.2f} GiB read in {took:.1f} s")
+    yield bench.again("cold page cache, read ahead")
 
+
+PARTS = {"recovery": recovery, "levers": levers, "cold": cold}
 
 STAGES = tuple(s for s in Stage if s not in (Stage.DOWNLOAD, Stage.WARM_UP, Stage.GRAPHS))
 """Those of a CPU and a local model."""

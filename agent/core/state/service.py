@@ -241,6 +241,9 @@ class ServiceState:
     golden: Golden | None = None
     """How the model answers a fixed question."""
 
+    golden_elsewhere: tuple[Golden, ...] = ()
+    """How it did with another model, engine or cards, the latest first."""
+
     ahead: Ahead = NOTHING_LISTED
     """What a start reads, and that it was read ahead."""
 

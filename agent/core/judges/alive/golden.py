@@ -23,6 +23,9 @@ ITEM = "answer"
 DAY_SECONDS = 86400.0
 AGAIN_SECONDS = 60.0
 
+ANSWERS_KEPT = 8
+"""Of other models, engines and cards, the latest first."""
+
 LEAST_COSINE = 0.999
 """Between two embeddings of one text; rounding of 16-bit numbers leaves more than 0.9999."""
 
@@ -39,8 +42,9 @@ def compare(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
     if done.answer is None:
         return s
     now, given_by = done.answer, _given_by(turn, s)
+    s = _with_its_own(s, given_by)
     known = s.golden
-    if known is None or known.given_by != given_by:
+    if known is None:
         first = Check(ITEM, NOT_ASKED, now.shown, Verdict.PROVEN, f"{now.shown}, the first time")
         return replace(_with(s, first), golden=Golden(turn.at, given_by, now))
     asked = f"as before: {known.answer.shown}"
@@ -53,6 +57,20 @@ def compare(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
         check = Check(ITEM, asked, f"changed: {now.shown}", Verdict.UNKNOWN, now.shown, note)
         return replace(_with(s, check), live=replace(s.live, doubted_answer=now))
     return _changed(turn, s, known, now)
+
+
+def _with_its_own(s: ServiceState, given_by: str) -> ServiceState:
+    """Return the service with the answer that this very model, engine and cards gave, if any did.
+
+    So who goes back to an earlier engine, or gets a card back, is still told of a change.
+    """
+    known = s.golden
+    if known is None or known.given_by == given_by:
+        return s
+    others = [one for one in s.golden_elsewhere if one.given_by != known.given_by]
+    kept = (known, *others)[:ANSWERS_KEPT]
+    back = next((one for one in kept if one.given_by == given_by), None)
+    return replace(s, golden=back, golden_elsewhere=kept)
 
 
 def is_due(turn: Turn, s: ServiceState) -> bool:

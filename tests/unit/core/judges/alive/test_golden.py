@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,20 @@ def test_other_settings_may_answer_otherwise() -> None:
     host.pass_time(600, step=5)
     assert told(host) == []
     assert verdict(host) is Verdict.PROVEN
+
+
+def test_who_goes_back_to_earlier_settings_is_told_when_these_answer_otherwise_now() -> None:
+    host = serving_host(lambda t: PARIS if t < HOUR else ROME)
+    host.pass_time(HOUR, step=60)
+    plain = host.policies["vllm"]
+    for policy, changes in ((replace(plain.settings, quantization="fp8"), 0), (plain.settings, 1)):
+        host.policies["vllm"] = replace(plain, settings=policy)
+        host.reload()
+        host.carry_out()
+        host.pass_time(600, step=5)
+        host.agent_starts()
+        assert len(told(host)) == changes
+    assert verdict(host) is Verdict.CONTRADICTED
 
 
 def test_answers_given_amid_other_work_do_not_count() -> None:

@@ -87,6 +87,16 @@ def test_the_first_token_is_the_last_stage_and_its_slowness_is_told() -> None:
     assert "longer than usual (of that first-token" in host.dies_and_is_back().message
 
 
+def test_what_a_start_took_from_an_earlier_one_is_told_as_far_as_vllm_says_it() -> None:
+    host = host_of()
+    assert host.told().data["reused"] == {}
+    host.facts = Facts(aot_artifact="loaded", kernel_tuning="FlashInfer's, kept in a file")
+    assert host.dies_and_is_back().data["reused"] == {
+        "aot_artifact": "loaded",
+        "kernel_tuning": "FlashInfer's, kept in a file",
+    }
+
+
 def test_a_start_of_which_no_stage_is_known_has_no_first_token_either() -> None:
     host = host_of()
     host.stages, host.first_token_seconds = {}, 2.0
