@@ -56,7 +56,7 @@ def tell_start(turn: Turn, s: ServiceState) -> ServiceState:
 
 
 def _reused(s: ServiceState) -> dict[str, str]:
-    """Return what vLLM said of each cache, by the fact's name; what it did not name is not there."""
+    """Return what vLLM said of each cache, by the fact's name; silence is not there."""
     facts = s.live.facts
     said = {} if facts is None else {name: getattr(facts, name) for name in REUSE}
     return {name: str(value) for name, value in said.items() if value is not None}
