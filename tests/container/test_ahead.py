@@ -62,7 +62,7 @@ def test_what_a_start_reads_is_read_before_a_planned_restart_and_after_a_boot(
     assert told["data"]["stopped"] == ""
     shown = box.wait_for(lambda: agent.status()["read_ahead"], 20, "the status to show it")
     assert shown["read_bytes"] == told["data"]["read_bytes"]
-    assert "that a start reads were in memory" in box.run(["llmagent", "status"]).stdout
+    assert "that a start reads were in memory" in box.run(["llmagent", "status", "vllm"]).stdout
     assert 'llmagent_service_read_ahead_resident_ratio{service="vllm"} 0.' in agent.metrics()
     box.run(["llmagent", "restart", "vllm", "--cancel"])
 
