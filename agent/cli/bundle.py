@@ -34,7 +34,8 @@ A bug report of llmagent, made {at}.
 Left out are tokens, keys, passwords and signatures by their place, name and form, the queries of
 URLs, variables that neither vLLM nor its libraries know, comments of agent.toml, and in the
 journals of the engines what clients wrote. [secret] and [...] stand in their places. Names of
-models, paths, addresses and serial numbers are in it: look through it before you send it.
+models, paths, addresses and serial numbers are in it, and so is a password that is an ordinary word
+and that nothing names: look through it before you send it.
 
 """
 
@@ -44,7 +45,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "bundle",
         help="one archive for a bug report, without secrets",
-        epilog="Examples: `sudo llmagent bundle`, `sudo llmagent bundle --since 22:00`.",
+        epilog="A password that is an ordinary word and that nothing names cannot be told: look "
+        "through it before you send it. "
+        "Examples: `sudo llmagent bundle`, `sudo llmagent bundle --since 22:00`.",
     )
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="default: a new .tar.gz in this directory"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from agent.core.randomness import is_random
 from agent.core.secrets import GONE, QUOTATION, without_quotations, without_secrets
 
 SHORTEST = 6
@@ -70,10 +71,6 @@ _NO_WORD = re.compile(r"(?=\S{0,200}[0-9])(?=\S{0,200}[A-Za-z])\S{6,}")
 _OF_PROGRAMS = re.compile(r"(?<=\s)(-u\s?[^\s:]{1,100}:|sshpass\s-p\s?)\S{1,400}")
 _NUMBER = re.compile(r"[\d.,:eE+-]+|[Tt]rue|[Ff]alse|[Nn]one|null|<?unset>?")
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,4096}")
-_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+|[0-9]+")
-_HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-"""A word of a name, as Python's and C++'s are written: Marlin, WNA, 16."""
-_CLASSES = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"[0-9]"))
 _ISSUED = re.compile(
     r"\beyJ[\w-]{8,4000}(?:\.[\w-]{1,4000}){1,4}"  # JSON web token
     r"|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,30}\b|\bAIza[\w-]{20,60}"
@@ -81,9 +78,6 @@ _ISSUED = re.compile(
     r"[_-][\w-]{16,400}"
 )
 """Keys that their issuers mark by how they begin."""
-_MANGLED = re.compile(r"_{1,3}Z[A-Z0-9]\w+")
-"""A function's name as C++ and Rust compile it."""
-
 _HEADER = re.compile(
     r"(?i)(\b(?:proxy-)?authorization|\b(?:set-)?cookie)(['\"]?\s{0,3}[:=]\s{0,3}).+"
 )
@@ -140,32 +134,6 @@ def is_secret_name(name: str) -> bool:
         or any(part in word for word in words for part in _GLUED)
         or any(" ".join(pair) in _SECRET_PAIRS for pair in pairwise(words))
     )
-
-
-def is_random(run: str) -> bool:
-    """Tell whether a run of letters and digits looks drawn by lot, as keys and tokens are.
-
-    A name is made of words, so its letters stay of one kind for three or four; in what is drawn by
-    lot they change after one or two. Hashes and UUIDs are no secrets in a log and told by their
-    form.
-    """
-    if _MANGLED.fullmatch(run):
-        return False
-    return any(_is_drawn(part) for part in re.split(r"[_=/+-]+", run) if len(part) >= 10)
-
-
-def _is_drawn(part: str) -> bool:
-    if _HEX.fullmatch(part):
-        return False
-    kinds = sum(kind.search(part) is not None for kind in _CLASSES)
-    humps = _HUMP.findall(part)
-    mean = len(part) / len(humps)
-    if kinds == 3:
-        return mean < (2.3 if len(part) < 16 else 2.8)
-    digits = sum(hump.isdigit() for hump in humps)
-    if kinds == 2 and digits:
-        return len(part) >= 16 and digits >= 3 and mean < 4.2
-    return kinds == 2 and len(part) >= 16 and mean < 2.6
 
 
 class Redactor:

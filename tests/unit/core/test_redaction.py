@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.redaction import Redactor, is_random, is_secret_name
+from agent.core.randomness import is_random
+from agent.core.redaction import Redactor, is_secret_name
 
 REDACTOR = Redactor(["known-to-this-host"])
 BASE62 = string.ascii_letters + string.digits
@@ -87,8 +88,46 @@ def test_what_helps_to_find_the_fault_stays(text: str) -> None:
 def test_most_of_what_is_drawn_by_lot_goes_without_a_name(seed: int, length: int) -> None:
     draw = random.Random(seed)
     keys = ["".join(draw.choice(BASE62) for _ in range(length)) for _ in range(50)]
-    # Of 50 at most a few look like words by chance; on average one in a hundred does.
-    assert sum(not is_random(key) for key in keys) <= 6
+    # Of 50 at most one or two look like words by chance; on average two in ten thousand do.
+    assert sum(not is_random(key) for key in keys) <= 2
+
+
+@pytest.mark.parametrize(
+    ("letters", "length", "of_ten_thousand"),
+    [
+        (BASE62, 32, 10),
+        (BASE62, 16, 70),
+        (f"{BASE62}+/", 40, 10),
+        (f"{BASE62}-_", 43, 10),
+        ("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 32, 90),
+        ("abcdefghijklmnopqrstuvwxyz0123456789", 32, 20),
+    ],
+)
+def test_of_keys_without_a_name_hardly_any_is_taken_for_a_name(
+    letters: str, length: int, of_ten_thousand: int
+) -> None:
+    draw = random.Random(20261129)
+    keys = ("".join(draw.choice(letters) for _ in range(length)) for _ in range(10_000))
+    assert sum(not is_random(key) for key in keys) <= of_ten_thousand
+
+
+NAMES = [
+    "served_model_name=/srv/models/tinyawq",
+    "/lib/x86_64-linux-gnu/libstdc++.so.6",
+    "vllm_dist_823412dbd6b74cdcbc24015d4efce79e",
+    "e1d0d362-feeb-4dd8-98b4-c3e4282dc0db",
+    "MergedColumnParallelLinear",
+    "scaled_dot_product_attention_math",
+    "moe_wna16_marlin_gemm_kernel_bf16",
+    "per_tensor_symmetric_quantization",
+    "prefix_cache_queries_total_created",
+    "DeepseekV32IndexerBackendMetadataBuilder",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_programs_are_not_taken_for_keys(name: str) -> None:
+    assert not is_random(name)
 
 
 def test_names_of_secrets_are_known_by_their_words() -> None:
