@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 from agent.cli.screen.options import add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
-from agent.core.plain import plain
+from agent.core.plain import plain, plain_lines
 from agent.core.settings.config import Config
 from agent.daemon.refusal import hand_over
 from agent.errors import ConfigError, UsageError
+from agent.host.systemd.waiting import RELOADING, tell_who_waits
 from agent.host.vllm.help import cache_directory, known_flags, read_help
 from agent.places import CONFIG_FILE
 from agent.tasks.check_config import HelpReader, Obstacle, Severity, check_config
@@ -95,8 +96,11 @@ def run(args: argparse.Namespace) -> int:
 def _have_it_reloaded(agent: int, report: CheckReport) -> None:
     """Have the running agent take the file, or only the mistakes where there are some.
 
-    llmagent.service's ExecReload= calls it so: what is refused here has stopped nothing.
+    llmagent.service's ExecReload= calls it so: what is refused here has stopped nothing. Who typed
+    `systemctl reload` reads the mistakes, or what the reload is about to change.
     """
+    if report.on_reload or not report.ok:
+        tell_who_waits("llmagent.service", RELOADING, plain_lines(_human(report)))
     errors = [item for item in report.findings if item.severity is Severity.ERROR]
     mistakes = [*report.mistakes, *(f"{item.path}: {item.text}" for item in errors)]
     hand_over(mistakes)
