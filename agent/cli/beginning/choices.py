@@ -51,12 +51,13 @@ def choose_engine(args: argparse.Namespace, look: HostLook) -> Choice:
 def choose_model(args: argparse.Namespace, look: HostLook, engine: Choice) -> Proposal | Unfit:
     """Return how the model would run, or why it does not or that is not known.
 
-    On a terminal a person is asked where several fit; without one the largest is taken, and where
-    none fits UsageError names the option.
+    On a terminal a person is asked where several fit, and for a name where none does, which is then
+    `args.model`; without one the largest is taken, and where none fits UsageError names the option.
     """
     if args.model is not None:
         return _planned(_named(args.model, look), look, engine)
     here = [OnDisk(m.name, m.config, m.files_gib, m.place) for m in look.models]
+    nobody_is_asked = args.yes or args.dry_run or not sys.stdin.isatty()
     plans = {model.name: _planned(model, look, engine) for model in here}
     fit = [plan for plan in plans.values() if isinstance(plan, Proposal)]
     if not fit:
@@ -65,8 +66,11 @@ def choose_model(args: argparse.Namespace, look: HostLook, engine: Choice) -> Pr
             "no model lies here",
         )
         hint = "--model ORG/NAME takes one of the hub, `llmagent plan MODEL` says whether it fits"
-        raise UsageError(f"which model? {told}; {hint}")
-    if len(fit) == 1 or args.yes or args.dry_run or not sys.stdin.isatty():
+        if nobody_is_asked:
+            raise UsageError(f"which model? {told}; {hint}")
+        args.model = _typed(told)
+        return _planned(_named(args.model, look), look, engine)
+    if len(fit) == 1 or nobody_is_asked:
         return fit[0]
     return _asked(fit)
 
@@ -82,6 +86,16 @@ def _asked(fit: list[Proposal]) -> Proposal:
     if not word.isdigit() or not 1 <= int(word) <= len(fit):
         raise UsageError(f"{word} is none of them")
     return fit[int(word) - 1]
+
+
+def _typed(why: str) -> str:
+    print(plain(why), file=sys.stderr)
+    question = "Which model? A name of the hub, as Qwen/Qwen3-8B, or a directory: "
+    print(question, end="", file=sys.stderr, flush=True)
+    name = sys.stdin.readline().strip()
+    if not name:
+        raise UsageError("no model was named; --model NAME names it beforehand")
+    return name
 
 
 def _given(args: argparse.Namespace) -> Choice | None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`llmagent init`: what is chosen unasked, what is asked for, and what stops it."""
 
+import io
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -115,3 +116,21 @@ def test_an_engine_that_runs_comes_with_the_line_that_takes_it_in() -> None:
     assert any("not looked at: models" in line for line in seen_lines(look(late=("models",))))
     lines = seen_lines(look(running=(EngineProcess(7, "python3", "old.service"),)))
     assert any("`llmagent import old.service`" in line for line in lines)
+
+
+def test_a_person_on_a_host_without_a_model_is_asked_for_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("Qwen/Qwen3-8B\n"))
+    asked = args(yes=False)
+    found = choose_model(asked, look(models=()), Choice())
+    assert isinstance(found, Proposal)
+    assert asked.model == found.model.name == "Qwen/Qwen3-8B"
+    assert "no model lies here" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", Terminal("\n"))
+    with pytest.raises(UsageError, match="no model was named; --model NAME"):
+        choose_model(args(yes=False), look(models=()), Choice())
