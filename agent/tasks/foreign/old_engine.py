@@ -17,6 +17,7 @@ from agent.tasks.foreign.source import Kind, Source, is_ours
 ASIDE = ".before-llmagent"
 """Behind the name of a unit that stood where ours is linked; systemd reads no such file."""
 
+PODMANS_RESTART = "podman-restart.service"
 STOP_SECONDS = 300.0
 _ETC = Path("/etc/systemd/system")
 
@@ -84,32 +85,69 @@ class OldUnit:
 
 @dataclass(frozen=True, slots=True)
 class OldContainer:
-    """A container of docker or podman, with its restart policy."""
+    """A container of docker or podman; `policy` is its restart policy, "no" for none.
+
+    `is_in_the_way`: the service's own container will have its name, so that it has another
+    meanwhile.
+    """
 
     name: str
     runtime: str
     policy: str
     was_running: bool
+    is_in_the_way: bool = False
 
     def end(self) -> None:
-        """Stop it, and take its restart policy away."""
-        self._do("update", "--restart=no")
-        self._do("stop", "--time=60")
+        """Take its restart policy away, stop it, and put its name aside."""
+        if self.policy != "no" and not self._done("update", "--restart=no", self.name):
+            self._refuse_what_comes_back_at_boot()
+        self._do("stop", "--time=60", self.name)
+        if self.is_in_the_way:
+            self._do("rename", self.name, f"{self.name}{ASIDE}")
 
     def bring_back(self) -> None:
-        """Give it its policy again, and start it where it ran."""
-        self._do("update", f"--restart={self.policy}")
+        """Give it its name and its policy again, and start it where it ran."""
+        if self.is_in_the_way and self._done("container", "inspect", f"{self.name}{ASIDE}"):
+            self._do("rename", f"{self.name}{ASIDE}", self.name)
+        if self.policy != "no" and not self._done("update", f"--restart={self.policy}", self.name):
+            self._refuse_what_comes_back_at_boot()
         if self.was_running:
-            self._do("start")
+            self._do("start", self.name)
 
     def way_back(self) -> tuple[str, ...]:
         """Return the commands that do the same by hand."""
-        policy = f"{self.runtime} update --restart={self.policy} {self.name}"
-        return (policy, *([f"{self.runtime} start {self.name}"] if self.was_running else []))
+        return tuple(self._commands())
 
-    def _do(self, verb: str, *options: str) -> None:
-        if output_of(self.runtime, verb, *options, self.name, seconds=STOP_SECONDS) is None:
-            raise HostLacksError(f"{self.runtime} {verb} {self.name} failed")
+    def _commands(self) -> Iterator[str]:
+        if self.is_in_the_way:
+            yield f"{self.runtime} rename {self.name}{ASIDE} {self.name}"
+        if self.policy != "no":
+            yield f"{self.runtime} update --restart={self.policy} {self.name}"
+        if self.was_running:
+            yield f"{self.runtime} start {self.name}"
+
+    def _refuse_what_comes_back_at_boot(self) -> None:
+        """Raise HostLacksError where the restart policy would start it beside ours.
+
+        podman before 5.1 cannot change the policy (podman-update(1)). What was stopped by a person
+        stays down there, but for `always` at a boot, by podman-restart.service.
+        """
+        at_boot = answer("is-enabled", PODMANS_RESTART) == "enabled"
+        if self.runtime != "podman" or (self.policy == "always" and at_boot):
+            raise HostLacksError(
+                f"{self.runtime} cannot change the restart policy of {self.name}, which is "
+                f"{self.policy}, and {PODMANS_RESTART} starts it at boot: disable that, or make "
+                "the container anew without --restart"
+                if self.runtime == "podman"
+                else f"{self.runtime} update {self.name} failed"
+            )
+
+    def _do(self, *words: str) -> None:
+        if not self._done(*words):
+            raise HostLacksError(f"{self.runtime} {' '.join(words)} failed")
+
+    def _done(self, *words: str) -> bool:
+        return output_of(self.runtime, *words, seconds=STOP_SECONDS) is not None
 
 
 def old_engine(source: Source, service: str) -> OldEngine:
@@ -120,7 +158,7 @@ def old_engine(source: Source, service: str) -> OldEngine:
         case Kind.PROCESS if source.unit.endswith(".service"):
             return _unit(source.unit, f"{service}.service")
         case Kind.CONTAINER if source.name:
-            return _container(source)
+            return _container(source, service)
         case Kind.CONTAINER:
             raise UsageError("--take-over ends one container: name it (docker ps)")
         case Kind.PROCESS:
@@ -152,14 +190,16 @@ def _unit(old: str, new: str) -> OldUnit:
     return OldUnit(old, active, enabled == "enabled", standing)
 
 
-def _container(source: Source) -> OldContainer:
+def _container(source: Source, service: str) -> OldContainer:
     said = json.loads(output_of(source.runtime, "container", "inspect", source.name) or "[{}]")[0]
     policy = said.get("HostConfig", {}).get("RestartPolicy", {})
     name = policy.get("Name") or "no"
     if name == "on-failure" and policy.get("MaximumRetryCount"):
         name = f"{name}:{policy['MaximumRetryCount']}"
     running = bool(said.get("State", {}).get("Running"))
-    return OldContainer(source.name, source.runtime, name, running)
+    # It may have been named by its id.
+    called = str(said.get("Name") or source.name).removeprefix("/")
+    return OldContainer(called, source.runtime, name, running, called == service)
 
 
 def _aside(file: Path) -> Path:
