@@ -38,7 +38,7 @@ def release_for(driver: str, capability: str | None) -> Release | str:
     """
     branch = re.match(r"\d+", driver)
     if branch is None:
-        return "the driver's version is not known: give a release with --vllm-version"
+        return "the driver's version is not known: name an environment of your own with --python"
     card = _pair(capability)
     for release in RELEASES:
         if int(branch[0]) >= release.driver and (card is None or card >= release.capability):
