@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from agent.core.command.parallel import spans_hosts
+from agent.core.command.picture import picture_of
 from agent.core.engine.command_line import command_line
 from agent.core.engine.defaults import default_utilization, forces_slow_kernel
 from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
@@ -97,6 +99,10 @@ def _peers(policy: ServicePolicy, power: Power) -> Iterator[Obstacle]:
     """Compare a service with what the other hosts say that serve it, too."""
     settings = policy.settings
     if settings.cluster is None:
+        if spans_hosts(picture_of(settings)):
+            text = "spans hosts, and nothing says which: a rank that ends would be started alone,"
+            text += " which vLLM cannot do; write [service.NAME.cluster], see llmagent-cluster(7)"
+            yield _warning(f"service.{settings.name}.extra_args", text)
         return
     from agent.tasks.cluster.compare import compared_with_peers  # as the daemon needs none: memory
 

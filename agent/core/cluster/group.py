@@ -57,6 +57,10 @@ class GroupLive:
     sees: tuple[int, ...] = ()
     """The members that are seen ready or running in the own generation."""
 
+    waits: str = ""
+    """For whom the start waits, as the history was last told; numbers are left out."""
+
+    waits_told_at: float = 0.0
     log: Diagnosis | None = None
     """What the log of a rank that has ended says, while a peer may know more."""
 

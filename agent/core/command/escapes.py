@@ -18,8 +18,8 @@ ESCAPES: Mapping[str, str] = MappingProxyType(
         "device_ids": "llmagent gives vLLM its GPUs; use gpus",
         "grpc": "vLLM would answer no HTTP, by which llmagent sees whether it serves; leave it out",
         "headless": (
-            "vLLM would open no port, so that nobody can tell whether it serves; leave it out, "
-            "llmagent starts the whole server"
+            "vLLM would open no port, so that nobody can tell whether it serves; leave it out, or "
+            "write [service.NAME.cluster] where several hosts serve together"
         ),
         "hf_token": "everyone on the host would see the token in ps; use hf_token_file",
         "root_path": (

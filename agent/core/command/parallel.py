@@ -58,6 +58,13 @@ def parallel_of(picture: Picture) -> Parallel:
     )
 
 
+def spans_hosts(picture: Picture) -> bool:
+    """Tell whether vLLM is asked to come together with processes on other hosts."""
+    split = parallel_of(picture)
+    elsewhere = split.data > split.data_local and picture.asks("data_parallel_address")
+    return split.nodes > 1 or elsewhere
+
+
 def _positive(picture: Picture, name: str) -> int | None:
     value = picture.whole(name)
     return value if value is not None and value > 0 else None

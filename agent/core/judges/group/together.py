@@ -29,6 +29,10 @@ from agent.core.settings.cluster import ClusterSettings
 from agent.core.state.phases import RUNS, Phase, Then
 from agent.core.state.service import ServiceState
 
+TELL_SECONDS = 30.0
+NO_DIGITS = {ord(digit): None for digit in "0123456789"}
+"""For how long a host has been silent is no other reason to wait."""
+
 MOST_STEPS = 4
 """Of one look: to follow, to end, and what follows from these."""
 
@@ -69,10 +73,24 @@ def waits_for(turn: Turn, s: ServiceState) -> tuple[ServiceState, str]:
                 s = replace(s, group=replace(s.group, run=s.group.generation))
                 return s, ""
             case Wait():
-                return _with_sight(turn, s), step.why
+                return _with_sight(turn, _tell_wait(turn, s, step.why)), step.why
             case _:
                 s = _take(turn, s, step)
     return _with_sight(turn, s), "waits for another look at the other hosts"
+
+
+def _tell_wait(turn: Turn, s: ServiceState, why: str) -> ServiceState:
+    """Tell what a start waits for when that has changed, at most twice a minute.
+
+    The first reason is told by who starts services, as that of any other wait.
+    """
+    assert s.group is not None
+    live, waits = s.group.live, why.translate(NO_DIGITS)
+    if waits == live.waits or (live.waits and turn.at - live.waits_told_at < TELL_SECONDS):
+        return s
+    if live.waits and s.live.blocked_by:
+        turn.tell(s.name, "wait", why)
+    return peers.with_live(s, replace(live, waits=waits, waits_told_at=turn.at))
 
 
 def on_adopted(turn: Turn, s: ServiceState) -> ServiceState:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import pytest
+
 from agent.core.cluster.lessons import Lesson
 from agent.core.cluster.member import Generation, Member, Stance
 from agent.core.cluster.same import power_of, same_of
@@ -149,3 +151,20 @@ def test_an_exporter_that_no_peer_reaches_is_a_warning() -> None:
     reached = Config({"vllm": policy}, metrics=Metrics(address="10.0.0.1"))
     others = check_config(reached, run_engine_help=None)
     assert not [found for found in others if "ask here" in found.text]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--nnodes", "2", "--node-rank", "0", "--master-addr", "10.0.0.1"),
+        ("--data-parallel-address=10.0.0.1", "--data-parallel-size-local=1"),
+    ],
+)
+def test_hosts_that_come_together_without_a_table_are_a_warning(words: tuple[str, ...]) -> None:
+    size = 2 if "data" in words[0] else None
+    bare = replace(HERE, cluster=None, extra_args=words, data_parallel_size=size)
+    said = check_config(Config({"vllm": ServicePolicy(bare)}), run_engine_help=None)
+    assert [found for found in said if "write [service.NAME.cluster]" in found.text]
+    alone = replace(bare, extra_args=())
+    said = check_config(Config({"vllm": ServicePolicy(alone)}), run_engine_help=None)
+    assert not [found for found in said if "write [service.NAME.cluster]" in found.text]

@@ -195,6 +195,19 @@ def test_one_that_cannot_hear_the_others_keeps_all_from_starting_without_a_start
     assert hosts.all_serve_within(120.0)
 
 
+def test_the_history_tells_for_whom_a_start_waits_and_not_each_second() -> None:
+    hosts = Hosts(2)
+    hosts.power_off(1)
+    hosts.pass_time(200.0)
+    hosts.power_on(1)
+    hosts.configure(1, max_model_len=4096)
+    hosts.pass_time(120.0)
+    told = hosts.head.told("wait")
+    assert "no answer in time" in told[0] or "not asked yet" in told[0]
+    assert any("max_model_len is default here" in line for line in told)
+    assert len(told) <= 5
+
+
 def test_hosts_that_are_not_the_same_do_not_start_and_say_what_differs() -> None:
     hosts = Hosts(2)
     hosts.configure(1, max_model_len=4096)
