@@ -40,6 +40,9 @@ from agent.tasks.diagnose_journal import diagnose_journal
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+BLOCK = 16_384
+"""Bytes read at a time, and then to the end of the line: what a block makes of it takes memory."""
+
 CHUNK = 65_536
 """Bytes read of one line at a time; a longer line is looked at in parts."""
 
@@ -81,11 +84,11 @@ def run(args: argparse.Namespace) -> int:
         return _of_the_journal(f"{file.removesuffix('.service')}.service", args.format)
     reader = ServicesReader(load_signatures())
     if file == "-":
-        _read(sys.stdin.buffer, reader, "the pipe")
+        read(sys.stdin.buffer, reader, "the pipe")
     else:
         try:
             with Path(file).open("rb") as stream:
-                _read(stream, reader, file)
+                read(stream, reader, file)
         except OSError as error:
             message = f"{file}: {error.strerror or error}; name a readable log, or - for a pipe"
             raise UsageError(message) from error
@@ -137,11 +140,13 @@ def _of_the_journal(unit: str, form: str) -> int:
     return _status_of(first)
 
 
-def _read(stream: BinaryIO, reader: ServicesReader, name: str) -> None:
+def read(stream: BinaryIO, reader: ServicesReader, name: str) -> None:
+    """Have a log read to its end, whole lines at a time; UsageError for one without a word."""
     is_empty = True
-    while chunk := stream.readline(CHUNK):
+    while chunk := stream.read(BLOCK):
+        chunk += stream.readline(CHUNK)
         is_empty = is_empty and not chunk.strip()
-        reader.feed(chunk.decode(errors="replace").rstrip("\n"))
+        reader.feed_text(chunk.decode(errors="replace"))
     if is_empty:
         raise UsageError(
             f"{name} is empty: give it what vLLM printed, or name a service, as "

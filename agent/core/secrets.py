@@ -11,7 +11,10 @@ import re
 
 GONE = "[secret]"
 
-_HINTS = ("hf_", "sk-", "earer", "://", "ignature", "api_key", "api-key", "uthorization", "assw")
+_HINTS = (
+    *("hf_", "sk-", "earer", "://", "ignature", "pi_", "pi-", "PI_KEY", "PI-KEY", "uthorization"),
+    *("assw", "redential", "-Token", "-token"),
+)
 """One of these stands in every text with a secret that is known here."""
 
 _TOKEN = re.compile(
@@ -29,7 +32,7 @@ _NAMED = re.compile(
 
 def without_secrets(text: str) -> str:
     """Return the text with GONE for tokens, keys, signatures and passwords within it."""
-    if not any(hint in text for hint in _HINTS) and "API" not in text:
+    if not any(hint in text for hint in _HINTS):
         return text
     text = _BEARER.sub(GONE, _TOKEN.sub(GONE, text))
     return _NAMED.sub(rf"\1{GONE}", _OF_A_URL.sub(GONE, text))

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from agent.core.diagnosis.reader import LogReader
+from agent.cli.diagnose import read
+from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.host.data.signatures import load_signatures
 from tests.catalogue.corpus import corpus
@@ -145,12 +146,11 @@ def main(argv: list[str]) -> int:
         lines = cycle(line for source in sources for line in source) if sources else busy_server()
         with log.open("w") as out:
             out.writelines(f"{line}\n" for line in islice(lines, count))
-        reader = LogReader(signatures)
+        reader = ServicesReader(signatures)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin = time.process_time()
-        with log.open(errors="replace") as stream:
-            for line in stream:
-                reader.feed(line.rstrip("\n"))
+        with log.open("rb") as stream:
+            read(stream, reader, str(log))
         diagnosis = reader.diagnosis()
         ours = time.process_time() - begin
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

@@ -17,7 +17,7 @@ from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
-from agent.core.diagnosis.usual import answered
+from agent.core.diagnosis.usual import Answers, answered
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.secrets import without_quotations
 from agent.core.stages.book import StageBook, StagesSeen
@@ -107,11 +107,16 @@ class LogReader:
         `at` is when it was written, in seconds of any clock; without it vLLM's own stamps count.
         """
         self._at = at
-        usual = answered(line)
-        if usual is not None and self._take_answered(line, *usual):
+        if (usual := answered(line)) is not None and self._take_answers(usual):
             return
         for clean in clean_lines(line):
             self._take(self._carriers.take(clean))
+
+    def feed_usual(self, said: Answers) -> None:
+        """Take usual lines of one process, as `feed` would one by one."""
+        if not self._take_answers(said):
+            for line in said.lines:
+                self.feed(line)
 
     @property
     def phase(self) -> EnginePhase:
@@ -183,14 +188,14 @@ class LogReader:
             progress=self._progress if verdict.outcome is Outcome.RUNNING else None,
         )
 
-    def _take_answered(self, line: str, process: str, path: str) -> bool:
-        """Take the usual line of a server at work where nothing else is awaited; else False."""
-        settled = self._run.is_settled(process) and not self._carriers.know_prefixes
-        if not settled or not self._provenance.took_answered(process, self._at):
+    def _take_answers(self, said: Answers) -> bool:
+        """Take the usual lines of a server at work where nothing else is awaited; else False."""
+        settled = self._run.is_settled(said.process) and not self._carriers.know_prefixes
+        if not settled or not self._provenance.took_answered(said.process, self._at):
             return False
-        self._tail.append(line)
+        self._tail.extend(said.lines)
         self._wrapped = ""
-        self._run.answer(path, line)
+        self._run.answer(said)
         return True
 
     def _take(self, line: Line) -> None:
@@ -203,10 +208,9 @@ class LogReader:
             self._take_of_the_engine(line)
             return
         self._wrapped = ""
-        if writer is Writer.ACCESS:
-            matches = self._signatures.find_in_access_line(line.text)
-            if matches:
-                self._run.take(line, matches)
+        find = self._signatures.find_in_access_line
+        if writer is Writer.ACCESS and (matches := find(line.text)):
+            self._run.take(line, matches)
 
     def _keep(self, line: Line, writer: Writer) -> None:
         """Keep the line for who looks at the last ones, without what a client said."""
@@ -253,13 +257,13 @@ class LogReader:
 
     def _joined(self, rest: str) -> tuple[str, tuple[Match, ...]]:
         """Try the line as the rest of one that was broken at the edge of a terminal."""
-        head = self._wrapped
+        head, rest = self._wrapped, rest.lstrip()
         for glue in ("", " "):
-            text = f"{head}{glue}{rest.lstrip()}"
+            text = f"{head}{glue}{rest}"
             matches = tuple(m for m in self._signatures.find(text) if m.end > len(head))
             if matches:
                 return text, matches
-        return f"{head}{rest.lstrip()}", ()
+        return f"{head}{rest}", ()
 
     def _start_anew(self) -> None:
         old = self._run
@@ -275,13 +279,12 @@ class LogReader:
 
     def _note_progress(self, matches: tuple[Match, ...]) -> None:
         for match in matches:
-            signature = match.signature
-            if signature.kind is SignatureKind.PROGRESS:
+            if match.signature.kind is SignatureKind.PROGRESS:
                 percent = match.captures.get("percent")
                 done = None if percent is None else min(int(percent), 100) / 100
-                detail = (match.captures.get("detail") or "").strip()
-                self._progress = Progress(signature.what, done, detail[:80])
-            elif signature.kind in (SignatureKind.PHASE, SignatureKind.READY):
+                detail = (match.captures.get("detail") or "").strip()[:80]
+                self._progress = Progress(match.signature.what, done, detail)
+            elif match.signature.kind in (SignatureKind.PHASE, SignatureKind.READY):
                 self._progress = None
 
     def _name_version_by_line(self, line: Line, matches: tuple[Match, ...]) -> None:

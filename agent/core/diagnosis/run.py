@@ -20,6 +20,7 @@ from agent.core.diagnosis.placement.places import Placed, Places
 from agent.core.diagnosis.served import Served
 from agent.core.diagnosis.signatures import SIGNS_OF_LIFE, Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
+from agent.core.diagnosis.usual import Answers
 from agent.core.diagnosis.weights import WRAPPER
 from agent.core.failures.classes import EnginePhase, FailureClass
 
@@ -87,12 +88,13 @@ class Run:
         """Tell whether a request that it answers would change nothing else."""
         return self.ready and self.recognised and self.tracebacks.is_idle(process)
 
-    def answer(self, path: str, shown: str) -> None:
-        """Count an answered request, as `take` would where the run is settled."""
-        self.lines += 1
-        self.in_container = self.in_container or " pid=1)" in shown
+    def answer(self, said: Answers) -> None:
+        """Count answered requests, as `take` would where the run is settled."""
+        last = said.lines[-1]
+        self.lines += len(said.lines)
+        self.in_container = self.in_container or " pid=1)" in last
         self.leftover_line = ""
-        self.served.take(path, shown.partition(") ")[2] or shown, answered=True)
+        self.served.answer(said.work, said.probes, last.partition(") ")[2] or last)
 
     def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
         """Add a clean line; returns whether it shows progress of the start.
@@ -103,10 +105,9 @@ class Run:
         """
         self.lines += 1
         self.stamp = line.stamp or self.stamp
-        caught = bool(matches) and self.tracebacks.of(line.process).harmless
-        thrown = None
-        if not self.stopping:
-            thrown = self.tracebacks.take(line, matches, ready=self.ready)
+        seen = self.tracebacks
+        caught = bool(matches) and seen.of(line.process).harmless
+        thrown = None if self.stopping else seen.take(line, matches, ready=self.ready)
         placed = self._place(line, thrown)
         if thrown is not None:  # an exception may quote words of progress: it is none
             matches = tuple(m for m in matches if m.signature.kind not in SIGNS_OF_LIFE)
@@ -245,8 +246,7 @@ class Run:
             return False
         self.ready = True
         self.ready_stamp, self.ready_line = self.stamp, shorten(line.text)
-        self.phase = EnginePhase.SERVING
-        self.phase_line = shorten(line.text)
+        self.phase, self.phase_line = EnginePhase.SERVING, self.ready_line
         self.findings.survived_start()
         self.tracebacks.survived()
         if self.asked is not None:

@@ -28,3 +28,12 @@ class Served:
                 self.answers += 1
                 self.blocked = 0
         self.last_line = line
+
+    def answer(self, work: int, probes: int, last_line: str) -> None:
+        """Count requests that were answered."""
+        self.probes += probes
+        self.answers += work
+        self.answers_ever += work
+        if work:
+            self.blocked = 0
+        self.last_line = last_line

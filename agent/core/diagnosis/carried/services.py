@@ -16,12 +16,15 @@ from agent.core.diagnosis.carried.carriers import is_of_the_host, origin_of
 from agent.core.diagnosis.lines import clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
-from agent.core.diagnosis.usual import answered
+from agent.core.diagnosis.usual import answered, parts_of
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 
 MAX_SERVICES = 16
 """Services that are read for themselves; the lines of more than these are read as one log."""
+
+_BY_ITSELF = ("(APIServer pid=", "(EngineCore", "(Worker", "(VllmWorker")
+"""How a line begins that nothing carried."""
 
 _HEADING = re.compile(r"==> (\S.{0,200}) <==$")
 _OF_A_PROCESS = re.compile(r"\[\d{1,9}\]$")
@@ -71,7 +74,8 @@ class ServicesReader:
         """Take one raw line, whatever carried it; never raises for its content."""
         self._lines += 1
         self._whole.feed(raw)
-        if not (self._services or self._heading) and answered(raw) is not None:
+        alone = not self._services and not self._heading
+        if alone and (raw.startswith(_BY_ITSELF) or answered(raw) is not None):
             return
         line = next(clean_lines(raw), None)
         if line is None:
@@ -86,6 +90,18 @@ class ServicesReader:
             self._take(origin, raw, ours=bool(line.process or (line.level and line.source)))
         elif self._services:
             self._tell(raw, line.text)
+
+    def feed_text(self, text: str) -> None:
+        """Take whole lines, each with its end, as `feed` would one by one."""
+        for part in parts_of(text):
+            if isinstance(part, str):
+                self.feed(part)
+            elif self._services or self._heading:
+                for line in part.lines:
+                    self.feed(line)
+            else:
+                self._lines += len(part.lines)
+                self._whole.feed_usual(part)
 
     def _take(self, origin: str, raw: str, *, ours: bool) -> None:
         service = self._services.get(origin)

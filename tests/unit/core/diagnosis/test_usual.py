@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.reader import LogReader
-from agent.core.diagnosis.usual import answered
+from agent.core.diagnosis.usual import answered, parts_of
 from agent.core.failures.classes import FailureClass, Outcome
 from tests.given.engine_logs import SERVING, SIGNATURES, STARTING
 from tests.given.engine_words import WORDS
@@ -52,8 +53,10 @@ LINES = st.lists(st.one_of(USUAL, USUAL, st.sampled_from(OTHERS)), max_size=40)
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (f"INFO:     {CLIENT}", ("", "/v1/chat/completions")),
-        (f"(APIServer pid=9) INFO:     {CLIENT}", ("APIServer", "/v1/chat/completions")),
+        (f"INFO:     {CLIENT}", ("", 1, 0)),
+        (f"(APIServer pid=9) INFO:     {CLIENT}", ("APIServer", 1, 0)),
+        (f"INFO:     {CLIENT}".replace("POST /v1/chat/completions", "GET /health"), ("", 0, 1)),
+        (f"INFO:     {CLIENT}".replace("POST /v1/chat/completions", "GET /v1/models"), ("", 0, 0)),
         (f"INFO:     {CLIENT}!", None),
         (f"INFO:     {CLIENT}".replace("200 OK", "500 Internal Server Error"), None),
         (f"INFO:     {CLIENT}".replace("completions", "completions?api_key=odd"), None),
@@ -62,9 +65,10 @@ LINES = st.lists(st.one_of(USUAL, USUAL, st.sampled_from(OTHERS)), max_size=40)
     ],
 )
 def test_only_an_answer_of_an_endpoint_of_vllm_s_own_is_usual(
-    line: str, told: tuple[str, str] | None
+    line: str, told: tuple[str, int, int] | None
 ) -> None:
-    assert answered(line) == told
+    found = answered(line)
+    assert (found and found[:3]) == told
 
 
 @settings(max_examples=300, deadline=None)
@@ -104,3 +108,28 @@ def test_a_server_that_dies_behind_answered_requests_is_told_as_ever() -> None:
         reader.feed(line)
     found = reader.diagnosis()
     assert (found.outcome, found.failure) == (Outcome.FAILED, FailureClass.OOM_RUNTIME)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["", STARTING, SERVING]), LINES, st.booleans())
+def test_a_text_shows_what_its_lines_show(before: str, lines: list[str], ends: bool) -> None:
+    """Runs of usual lines are taken at once, whatever stands between them, before or behind."""
+    one_by_one, at_once = ServicesReader(SIGNATURES), ServicesReader(SIGNATURES)
+    lines = [*before.split("\n"), *(line for line in lines for _ in range(2))]
+    for line in lines:
+        one_by_one.feed(line)
+    at_once.feed_text("\n".join(lines) + "\n" * ends)
+    assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis())
+    assert at_once.services() == one_by_one.services()
+
+
+def test_the_parts_of_a_text_are_its_lines() -> None:
+    usual = f"INFO:     {CLIENT}"
+    text = f"\nodd\n{usual}\n{usual}\n x {usual}\n(APIServer pid=1) {usual}\n{usual}\r\n{usual}"
+    lines = [
+        line
+        for part in parts_of(text)
+        for line in ([part] if isinstance(part, str) else part.lines)
+    ]
+    assert lines == text.split("\n")
+    assert [len(part.lines) for part in parts_of(text) if not isinstance(part, str)] == [2, 1]
