@@ -121,7 +121,7 @@ class Asker:
 def _of_status(status: int) -> str:
     match status:
         case 401 | 403:
-            return "refuses the user or the password: --user and --password-file"
+            return "refuses the user or the password: see user and password_file"
         case 404:
             return "has no status page: [metrics] page is off there, or it is an older llmagent"
         case _:
@@ -132,6 +132,6 @@ def _words(error: object) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}): --ca-file"
+        return f"its certificate is not trusted ({error.verify_message}): see ca_file"
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return plain(text, LONGEST_SENTENCE)

@@ -85,7 +85,7 @@ def test_check_tells_scripts_whether_everything_serves(start: Start) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (says("{}", status=401), "refuses the user or the password: --user and --password-file"),
+        (says("{}", status=401), "refuses the user or the password: see user and password_file"),
         (
             says("", status=404),
             "has no status page: [metrics] page is off there, or it is an older",
