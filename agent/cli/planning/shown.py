@@ -56,7 +56,7 @@ def json_of(shown: Shown) -> str:
     shape = {
         "verdict": plan.verdict.value,
         "reason": plan.reason,
-        "weights_gib": round(plan.weights.gib, 3),
+        "weights_gib": round(plan.loaded_gib, 3),
         "activation_gib": round(plan.activation.gib, 3),
         "non_torch_gib": round(plan.non_torch.gib, 3),
         "cuda_graph_gib": round(plan.cuda_graphs.gib, 3),

@@ -64,7 +64,7 @@ def _row(shown: Shown) -> Row:
     return {
         "verdict": plan.verdict.value,
         "reason": plan.reason,
-        "weights_gib": round(plan.weights.gib, 2),
+        "weights_gib": round(plan.loaded_gib, 2),
         "available_kv_gib": 0.0 if refused else round(plan.available_kv_gib, 2),
         "kv_tokens": 0 if fails else plan.kv_tokens,
         "max_model_len": plan.max_model_len,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from agent.core.engine.defaults import LARGE_GIB, Device
 from agent.core.planner.versions import (
-    ALL_DENSE,
     COMPILES_MORE,
     FEWER_BUFFERS,
+    GRAPHS_INSIDE,
     HYBRID_POOL,
     LEAN_SAMPLER,
     PINNED_SEGMENTS,
@@ -56,7 +56,7 @@ def non_torch(
     # Libraries load more for cards with more processors; small ones printed 0.02 to 0.08.
     large = device.memory_gib >= LARGE_GIB
     if version.release >= LEAN_SAMPLER:
-        gib = 0.25 if large or version.release < ALL_DENSE else 0.1
+        gib = 0.25 if large or version.release < GRAPHS_INSIDE else 0.1
     else:
         gib = 0.13 if large else 0.06
     return Term(gib, 0.2, "CUDA context and libraries")
@@ -67,14 +67,15 @@ def _collectives(device: Device, version: Version) -> tuple[float, float]:
 
     Cards with NVLink and a capability of 9.0 or more keep symmetric buffers for all-reduce.
     """
-    linked = device.memory_gib >= LARGE_GIB and re.search(UNLINKED, device.name) is None
+    large = device.memory_gib >= LARGE_GIB and not device.shares_host_memory
+    linked = large and re.search(UNLINKED, device.name) is None
     if version.release >= LEAN_SAMPLER:
         if linked:
-            return (1.5 if version.release >= FEWER_BUFFERS else 2.1), 0.8
-        return (0.9 if version.release >= FEWER_BUFFERS else 0.3), 0.6
+            return (1.5 if version.release >= FEWER_BUFFERS else 1.8), 0.8
+        return (0.9 if version.release >= FEWER_BUFFERS else 0.2), 0.6
     if version.release >= HYBRID_POOL:
         return (0.8, 0.7) if linked else (0.3, 0.5)
-    return (1.4, 0.8) if linked else (0.3, 0.5)
+    return (1.1, 0.9) if linked else (0.3, 0.5)
 
 
 def left_behind(version: Version, *, enforce_eager: bool, states: bool) -> Term | None:

@@ -77,9 +77,10 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     budget = request.utilization * request.gpu_memory_gib
     inside = graphs.gib if version.graphs_inside else 0.0
     states = kv.state_bytes * batch.sequences / GIB
-    available = budget - weights.gib - peak.gib - contexts.gib - inside - states - asked.beside_gib
-    others = (item.term for item in asked.beside)
-    error = _root(weights, peak, contexts, graphs if version.graphs_inside else None, *others)
+    beside = [item.term for item in asked.beside if not (item.is_loaded and known.weights_gib)]
+    taken = weights.gib + peak.gib + contexts.gib + inside + states
+    available = budget - taken - sum(term.gib for term in beside)
+    error = _root(weights, peak, contexts, graphs if version.graphs_inside else None, *beside)
     if request.kv_cache_memory_bytes is not None:
         available, error = request.kv_cache_memory_bytes / GIB, 0.0
     elif known.available_kv_gib is not None:

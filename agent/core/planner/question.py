@@ -176,6 +176,14 @@ class Plan:
         return self.weights.gib - SURE_OF_WEIGHTS * self.weights.error_gib
 
     @property
+    def loaded_gib(self) -> float:
+        """The weights as vLLM prints them once loaded: with a drafter's."""
+        if self.request.measured.weights_gib is not None:
+            return self.weights.gib
+        more = (item.term.gib for item in self.request.asked.beside if item.is_loaded)
+        return self.weights.gib + sum(more)
+
+    @property
     def pool_bytes(self) -> float:
         """The KV cache in bytes, 0 when there is none."""
         return max(0.0, self.available_kv_gib) * GIB

@@ -157,7 +157,7 @@ def _config(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def planned(plan: Plan) -> Mapping[str, float]:
     """The plan's figures under the names of what vLLM prints."""
     return {
-        "weights_gib": plan.weights.gib,
+        "weights_gib": plan.loaded_gib,
         "available_kv_gib": plan.available_kv_gib,
         "kv_tokens": plan.kv_tokens,
         "max_concurrency": plan.max_concurrency,

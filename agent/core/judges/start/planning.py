@@ -127,8 +127,8 @@ def _is_hopeless(turn: Turn, s: ServiceState) -> bool:
     if plan is None:
         return False
     best = make_plan(turn.policy.models[s.name].model, _kindest(plan.request, plan, recovery))
-    too_heavy = best.weights.gib - best.weights.error_gib > best.request.gpu_memory_gib
-    short = best.available_kv_gib + best.error_gib < best.needed_kv_gib
+    too_heavy = best.lightest_gib > best.request.gpu_memory_gib
+    short = best.high_gib < best.needed_kv_gib
     return best.verdict is Fit.DOES_NOT_FIT and (too_heavy or short)
 
 

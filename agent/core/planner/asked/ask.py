@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from agent.core.planner.layers import Layer
 from agent.core.planner.overheads import Term
 
+DRAFTER = "drafter"
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:
@@ -15,6 +17,11 @@ class Beside:
 
     name: str
     term: Term
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether vLLM counts it among the weights that it prints: a drafter's are."""
+        return self.name == DRAFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,3 @@ class Asked:
 
     notes: tuple[str, ...] = ()
     """What else is to be said."""
-
-    @property
-    def beside_gib(self) -> float:
-        """GiB of one GPU that is taken beside the model."""
-        return sum(item.term.gib for item in self.beside)

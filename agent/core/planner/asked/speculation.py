@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.core.command.picture import Picture
 from agent.core.measures import GIB
-from agent.core.planner.asked.ask import Asked, Beside
+from agent.core.planner.asked.ask import DRAFTER, Asked, Beside
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
@@ -110,7 +110,7 @@ def with_speculation(
         asked,
         # Medusa's heads read the last hidden state and keep nothing.
         draft_layers=() if method == "medusa" else draft.model.layers,
-        beside=(*asked.beside, Beside("drafter", term)),
+        beside=(*asked.beside, Beside(DRAFTER, term)),
     )
 
 
@@ -141,7 +141,7 @@ def _with_own_layers(asked: Asked, model: Model, request: PlanRequest) -> Asked:
         asked,
         draft_layers=layers,
         draft_in_checkpoint=True,
-        beside=(*asked.beside, Beside("drafter", term)),
+        beside=(*asked.beside, Beside(DRAFTER, term)),
     )
 
 

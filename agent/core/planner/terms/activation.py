@@ -28,6 +28,10 @@ STATES_ERROR = 0.5
 """How much more the starts of models with recurrent states differ, in GiB: their kernels' workspace
 is not modelled (two of three without an encoder show 0.8 and 1.5 more than planned)."""
 
+STATES_FP4_GIB = 1.5
+"""What experts in 4-bit floats and recurrent layers together keep more, whatever the batch: 1.2 to
+1.9 GiB of Qwen3.6-35B-A3B's NVFP4 copies on RTX 5090 and GB10 (0.20 to 0.24, four starts)."""
+
 FP4_WORKSPACE = 2.8
 """What the kernels of experts in 4-bit floats keep beside, as a multiple of what others do: 1.9 GiB
 at 8192 tokens and 4.1 at 16384 of Gemma 4's 128 experts (0.19 and 0.20)."""
@@ -91,6 +95,9 @@ def activation(
     elif model.encodes:
         gib, error = gib + 0.2, 0.35 * gib + 1.0
         how += "; images take less"
+    if _multiplies_fp4(model) and has_states(model):
+        gib += STATES_FP4_GIB
+        how += f"; {STATES_FP4_GIB:g} GiB of 4-bit experts beside recurrent layers"
     if not model.known:
         return Term(gib, error + 0.5 * gib, f"{how}; {model.architecture} may take more")
     return Term(gib, error, how)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of vLLM's two model runners runs a model unasked: the new one peaks lower.
 
-Read in config/vllm.py (use_v2_model_runner) of 0.20.2, 0.23, 0.24, 0.26, 0.27.1, 0.28 and 0.32.
+Read in config/vllm.py (use_v2_model_runner) of 0.20.2, 0.23, 0.24, 0.26, 0.27.1 and 0.28..0.32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ _FIRST = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
 _MORE = ("DeepseekV2ForCausalLM", "GraniteMoeForCausalLM", "Qwen2MoeForCausalLM")
 FIRST_MODELS = (0, 23)
 QUANTIZED_TOO = (0, 24)
-ALL_MODELS = (0, 32)
+ALL_MODELS = (0, 29)
+PROFILES_GRAPHS = (0, 29)
+"""From here the new runner estimates its graphs, too. Before, its profile_cudagraph_memory returns
+nothing (v1/worker/gpu/model_runner.py of 0.23..0.28), but public logs of dense models in 0.26 and
+0.27 print an estimate all the same: something made them take the old runner."""
 
 
 def has_states(model: Model) -> bool:
@@ -38,6 +42,11 @@ def runs_new_runner(model: Model, version: Version) -> bool:
         and model.experts is None
         and not model.quantization_config
     )
+
+
+def may_leave_graphs_out(model: Model, version: Version) -> bool:
+    """Tell whether CUDA graphs may be left out of the share, though this release estimates them."""
+    return version.release < PROFILES_GRAPHS and runs_new_runner(model, version)
 
 
 def steps_in_flight(model: Model, version: Version, stages: int, *, overlapped: bool) -> int:

@@ -172,7 +172,8 @@ def test_graphs_are_inside_utilization_only_since_0_20() -> None:
         )
         for v in ("0.19.1", "0.20.0")
     )
-    assert old.available_kv_gib - new.available_kv_gib == pytest.approx(new.cuda_graphs.gib)
+    inside = new.cuda_graphs.gib + new.non_torch.gib - old.non_torch.gib
+    assert old.available_kv_gib - new.available_kv_gib == pytest.approx(inside)
 
 
 def test_what_vllm_printed_before_replaces_every_estimate() -> None:

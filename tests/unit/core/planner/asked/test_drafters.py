@@ -13,7 +13,7 @@ from agent.core.planner.asked.reading import Ground, request_of
 from agent.core.planner.asked.speculation import Draft
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan
-from agent.core.planner.question import Plan, PlanRequest
+from agent.core.planner.question import Measured, Plan, PlanRequest
 from agent.host.models.known import known_config
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -86,3 +86,14 @@ def test_layers_that_draft_are_in_16_bits_in_checkpoints_of_4() -> None:
     assert drafter(found) == pytest.approx(75.17 - 70.47, rel=0.1)
     half = plan("Qwen/Qwen3.5-122B-A10B-FP8", line)
     assert drafter(half) == pytest.approx(drafter(found) / 2, rel=0.1)
+
+
+def test_a_drafter_counts_among_the_weights_that_vllm_prints_and_once() -> None:
+    line = """--speculative-config '{"method": "mtp", "num_speculative_tokens": 2}'"""
+    drafted = plan("Qwen/Qwen3.6-27B", line)
+    assert drafted.loaded_gib == pytest.approx(drafted.weights.gib + drafter(drafted))
+    # The same start, once vLLM has printed what it loaded: the drafter is in it.
+    printed = Measured(weights_gib=drafted.loaded_gib)
+    known = plan("Qwen/Qwen3.6-27B", line, measured=printed)
+    assert known.loaded_gib == drafted.loaded_gib
+    assert known.available_kv_gib == pytest.approx(drafted.available_kv_gib)
