@@ -41,6 +41,7 @@ extra_args = ["--runner", "pooling", "--convert", "embed"]
 """
 TWO_ENGINES = f"""{COMMON}
 data_parallel_size = 2
+api_server_count = 1
 uds = "{SOCKET}"
 """
 QUICK = """

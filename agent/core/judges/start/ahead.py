@@ -77,8 +77,10 @@ def on_seen(turn: Turn, s: ServiceState, seen: AheadSeen) -> ServiceState:
     if seen.problem:
         turn.tell(s.name, "ahead", f"nothing is read ahead of a start: {seen.problem}")
         return _with(s, replace(s.ahead, reading_since=0.0))
+    if not seen.invocation_id:  # ended before its turn came, or there was nothing to read
+        return _with(s, replace(s.ahead, reading_since=0.0))
     if seen.invocation_id != s.ahead.taken_for:
-        return s  # it came to nothing, or a later run is listed
+        return s  # a later run is listed
     return _with(s, replace(s.ahead, files=seen.files, size_bytes=seen.size_bytes))
 
 

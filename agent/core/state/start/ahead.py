@@ -50,9 +50,9 @@ NOTHING_LISTED = Ahead()
 
 @dataclass(frozen=True, slots=True)
 class AheadSeen:
-    """A list was taken of the run `invocation_id`, or what is listed was read: then `read` is set.
+    """A list was taken of the run `invocation_id`; "": what is listed was read, as `read` says.
 
-    `problem` says why it came to nothing.
+    `read` is None where nothing was, `problem` says why it came to nothing.
     """
 
     at: float

@@ -13,6 +13,7 @@ from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, EndReading, ForgetFiles, ListFiles, ReadAhead, Start
+from agent.core.state.observations import AgentStarted
 from agent.core.state.phases import Phase
 from agent.core.state.start.ahead import AheadSeen, FilesRead
 from agent.core.state.steering.asked import OperatorAsked
@@ -192,6 +193,16 @@ def test_after_a_boot_it_is_told_what_was_read_while_the_host_came_up() -> None:
     host.is_read()
     assert "25% were in memory, 0.00 GiB were read ahead" in host.said[-1]
     assert host.serving_within(100)
+
+
+def test_a_reading_that_ended_before_the_services_turn_came_is_over_and_no_news() -> None:
+    host = settled()
+    host.observe(AgentStarted(host.now, "boot-2"))
+    assert host.service().ahead.reading_since
+    host.observe(AheadSeen(host.now, "vllm"))
+    assert not host.service().ahead.reading_since
+    assert host.service().ahead.files == 10_209
+    assert host.said == []
 
 
 def test_an_agent_that_was_killed_meanwhile_hears_of_it_all_the_same() -> None:
