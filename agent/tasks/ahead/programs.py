@@ -80,7 +80,7 @@ def list_files(
     argv = [
         *(sys.executable, "-BsS", "-m", "agent.tasks.ahead", "take"),
         *(f"--root={root}" for root in roots),
-        *(f"--model={place}" for place in _models(running)),
+        *(f"--model={place}" for place in models_of(running)),
         *map(str, pids),
     ]
     environment = f"PYTHONPATH={Path(agent.__file__).parent.parent}"
@@ -126,7 +126,7 @@ def read_ahead(bus: SystemdBus, service: str, *, begun: bool) -> FilesRead | Non
     AHEAD_WANTED.unlink(missing_ok=True)
     if before is not None and _written_at() == before:
         return None
-    return next((read for name, read in _reports() if name == service), None)
+    return next((read for name, read in reports_in(AHEAD_REPORT) if name == service), None)
 
 
 def _written_at() -> int:
@@ -145,7 +145,7 @@ def _wait(bus: SystemdBus) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _models(running: Settings) -> Iterator[str]:
+def models_of(running: Settings) -> Iterator[str]:
     """Give the directories of the model's and the tokenizer's files, as far as they are here."""
     try:
         if running.model.startswith("/"):
@@ -160,9 +160,10 @@ def _models(running: Settings) -> Iterator[str]:
         return
 
 
-def _reports() -> Iterator[tuple[str, FilesRead]]:
+def reports_in(file: Path) -> Iterator[tuple[str, FilesRead]]:
+    """Give what came of each service's files; a line that says nothing is left out."""
     try:
-        with AHEAD_REPORT.open(errors="replace") as stream:
+        with file.open(errors="replace") as stream:
             text = stream.read(REPORT_BYTES)
     except OSError:
         return
