@@ -20,6 +20,9 @@ DECODES_IN_GRAPHS = (0, 11)
 LEAN_SAMPLER = (0, 17)
 """From here the sampler's warm-up takes two fifths of what it took."""
 
+FULL_SAMPLER = (0, 31)
+"""From here the new runner's sampler peaks at about three times what it did."""
+
 ALL_DENSE = (0, 26)
 """From here the new model runner runs every dense model."""
 

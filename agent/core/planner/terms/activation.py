@@ -15,14 +15,16 @@ from agent.core.planner.encoder import Encoder
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
 from agent.core.planner.terms.runner import has_states, runs_new_runner
-from agent.core.planner.versions import FLASHINFER_SAMPLES, LEAN_SAMPLER, Version
+from agent.core.planner.versions import FLASHINFER_SAMPLES, FULL_SAMPLER, LEAN_SAMPLER, Version
 
 SAMPLER_BYTES = 38.8
 LEAN_SAMPLER_BYTES = 15.4
 """Bytes at the peak for each logit of the sampler's warm-up (max_num_seqs x vocabulary)."""
 
 SMALL_SAMPLER_BYTES = 6.9
-"""The same with the new model runner."""
+SAMPLER_BYTES_NOW = 23.0
+"""The same with the new model runner, and from 0.31 (1.62 GiB with the graphs of Qwen3-8B on an
+A10G, 1.44 of Llama-3.1-8B on an A100, a third start like them)."""
 
 STATES_ERROR = 0.5
 """How much more the starts of models with recurrent states differ, in GiB: their kernels' workspace
@@ -66,7 +68,8 @@ def activation(
     # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
     lean = version.release >= LEAN_SAMPLER or model.encodes
     new = runs_new_runner(model, version)
-    per_logit = SMALL_SAMPLER_BYTES if new else LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    small = SAMPLER_BYTES_NOW if version.release >= FULL_SAMPLER else SMALL_SAMPLER_BYTES
+    per_logit = small if new else LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
     rows = min(batch.sequences, batch.tokens)
     sampler = rows * model.vocab_size * per_logit / GIB
     widest = _widest(model, tp)
