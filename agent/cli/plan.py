@@ -7,9 +7,10 @@
 "largest_max_model_len", "terms": [{"name", "gib", "error_gib", "how"}], "advice": [sentence],
 "notes": [sentence], "not_known": [sentence], "gpus", "gpu": {"name", "memory_gib"},
 "host_memory": [{"name", "gib", "how"}], "decode_roof_tokens_per_second"}; GiB of one GPU, those of
-host_memory of the host; weights_gib is what vLLM prints once it has loaded, with a drafter's. --cards, --formats and --sweep print {"cards"}, {"formats"} and
-{"contexts", "users"}, lists of rows with keys of the same meaning. Exit status 0, or 1 when it does
-not fit; 2 for inputs that make no plan.
+host_memory of the host; weights_gib is what vLLM prints once it has loaded, with a drafter's.
+--cards, --formats and --sweep print {"cards"}, {"formats"} and {"contexts", "users"}, lists of rows
+with keys of the same meaning. Exit status 0, or 1 when it does not fit; 2 for inputs that make no
+plan.
 """
 
 from __future__ import annotations
