@@ -30,9 +30,10 @@ STATES_ERROR = 0.5
 """How much more the starts of models with recurrent states differ, in GiB: their kernels' workspace
 is not modelled (two of three without an encoder show 0.8 and 1.5 more than planned)."""
 
-STATES_FP4_GIB = 1.5
-"""What experts in 4-bit floats and recurrent layers together keep more, whatever the batch: 1.2 to
-1.9 GiB of Qwen3.6-35B-A3B's NVFP4 copies on RTX 5090 and GB10 (0.20 to 0.24, four starts)."""
+STATES_FP4_GIB = 2.0
+"""What experts in 4-bit floats and gated delta layers together keep more, whatever the batch: 1.7
+to 2.1 GiB of Qwen3.6-35B-A3B's NVFP4 copies on RTX 5090 and GB10 (0.20 and 0.22, four starts);
+Nemotron's Mamba layers do not (0.20)."""
 
 FP4_WORKSPACE = 2.8
 """What the kernels of experts in 4-bit floats keep beside, as a multiple of what others do: 1.9 GiB
@@ -98,7 +99,7 @@ def activation(
     elif model.encodes:
         gib, error = gib + 0.2, 0.35 * gib + 1.0
         how += "; images take less"
-    if _multiplies_fp4(model) and has_states(model):
+    if _keeps_fp4(model) and has_states(model) and model.gated_mlp:
         gib += STATES_FP4_GIB
         how += f"; {STATES_FP4_GIB:g} GiB of 4-bit experts beside recurrent layers"
     if not model.known:
@@ -120,6 +121,16 @@ def _encoding(
     image = item.encoded * encoder.numbers * model.dtype_bytes * share / GIB
     budget = max(batch.tokens, item.budget)
     return image, budget * encoder.output * model.dtype_bytes / GIB
+
+
+def _keeps_fp4(model: Model) -> bool:
+    """Tell whether experts are in 4-bit floats, whatever they are multiplied in."""
+    own = model.quantization_config
+    modules = own.get("quantized_layers")
+    if isinstance(modules, Mapping):
+        said = " ".join(str(how) for name, how in modules.items() if "experts" in name)
+        return model.experts is not None and "FP4" in said
+    return _multiplies_fp4(model)
 
 
 def _multiplies_fp4(model: Model) -> bool:

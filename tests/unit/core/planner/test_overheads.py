@@ -30,7 +30,9 @@ def test_two_machines_with_unified_memory_have_no_buffers_of_nvlink() -> None:
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("RedHatAI/Qwen3.6-35B-A3B-NVFP4", 1.5),
+        ("RedHatAI/Qwen3.6-35B-A3B-NVFP4", 2.0),
+        ("nvidia/Qwen3.6-35B-A3B-NVFP4", 2.0),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4", 0.0),
         ("Qwen/Qwen3.6-35B-A3B-FP8", 0.0),
     ],
 )
