@@ -16,6 +16,12 @@ _ASKED = re.compile(
     r"\b(?i:adjust|set|increase|decrease|lower|raise|reduce|change|unset|enable|disable|use) "
     r"(?:the |it to )?[`'\"]?([a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6})\b"
 )
+_CHOICES = re.compile(
+    r"(?:: \S{1,80} )?\(cho{1,2}se from|\b[Vv]alid \w{1,20} are\b|\bexpected one of\b"
+    r"|\b[Ss]upported \w{1,20}:"
+)
+"""Behind it stand values, not names of options."""
+
 _NAME = re.compile(r"(?<![\w|/.-])[a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6}\b(?![(/.|])")
 _REASON = re.compile(
     r"\s{0,8}(?:(?:\w{1,60}\.){0,8}\w{1,60}(?:Error|Exception)|Value error|Assertion failed)[:,] "
@@ -28,7 +34,7 @@ _NO_OPTION = re.compile(r"^(?:input_value|input_type|value_error|assertion_error
 
 def options_named(words: str) -> tuple[str, ...]:
     """Return the flags, variables and settings that the words name, what they ask for first."""
-    said = words.partition(" [type=")[0]
+    said = _CHOICES.split(words.partition(" [type=")[0], 1)[0]
     asked = [found.group(1) for found in _ASKED.finditer(said)]
     strict = [*_FLAG.findall(said), *_VARIABLE.findall(said), *asked]
     names = strict or [name for name in _NAME.findall(said) if _NO_OPTION.match(name) is None]

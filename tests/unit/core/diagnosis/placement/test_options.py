@@ -19,6 +19,7 @@ from tests.given.engine_logs import diagnose, failed
         ("ValueError: --odd-backend low requires --enable-odd", ("--odd-backend", "--enable-odd")),
         ("  Value error, Odd pages (3). [type=value_error, input_value=ArgsKwargs(())]", ()),
         ("ValueError: Failed on data={'text': '<|begin_of_odd|>'}", ()),
+        ('KeyError: "invalid odd parser: odd_three (chose from { odd_one,odd_two })"', ()),
         ("ValueError: no such thing as /srv/some_model/a_file.json", ()),
     ],
 )  # fmt: skip
