@@ -38,6 +38,7 @@ from agent.tasks.check_access import (
     secret_files,
 )
 from agent.tasks.check_command import mistakes_in_arguments
+from agent.tasks.check_container import missing_ranges
 from agent.tasks.check_notify import what_keeps_from_telling
 from agent.tasks.check_port import taken_port
 from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
@@ -132,6 +133,8 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
         yield _error(f"{path}.{where}", problem)
     if settings.engine.in_container:
         user, run_engine_help = None, None
+        for sentence in missing_ranges(settings):
+            yield _error(f"{path}.engine.extra_options", sentence)
     if not install.problems:
         yield from _flags(settings, install, path, run_engine_help if user else None)
         for sentence in mistakes_in_arguments(settings, install.engine(flags=None)):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
+from agent.core.settings.engine import Runtime
 from agent.core.settings.service import Sandbox, Settings
 
 SHARED = ("/tmp", "/var/tmp")  # noqa: S108
@@ -25,7 +26,8 @@ _READS = re.compile(r"(?:^|_)(?:model|tokenizer|plugin|template|lora|config|cert
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", ""})  # noqa: S104
 _TRANSFERS = ("kv_transfer_config", "ec_transfer_config")
 IPC_CACHE = "ipc_cache"
-_OTHER_USER = ("--user=", "--userns=")
+_USERNS = "--userns="
+_OTHER_USER = ("--user=", _USERNS)
 
 
 def gpus_of(settings: Settings) -> int:
@@ -77,6 +79,14 @@ def left_open(settings: Settings) -> str:
         f"in a container, strict gives the engine shared memory of its own and no new privileges,"
         f" but not the rest that it does without one: {uid}, it has the host's whole network,"
         f" and the client of {settings.engine.runtime.value} runs as root without a sandbox"
+    )
+
+
+def wants_own_ids(settings: Settings) -> bool:
+    """Tell whether podman is asked for a range of user ids of the container's own."""
+    options = settings.engine.extra_options
+    return settings.engine.runtime is Runtime.PODMAN and any(
+        option == f"{_USERNS}auto" or option.startswith(f"{_USERNS}auto:") for option in options
     )
 
 
