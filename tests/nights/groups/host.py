@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from agent.core.cluster.group import FRESH_SECONDS
 from agent.core.cluster.judge import HEAD_AWAY_SECONDS
 from agent.core.failures.classes import EnginePhase
 from agent.core.settings.service import ServicePolicy
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from tests.nights.groups.engines import Engines
 
 SERVICE = "vllm"
+ENDS_SECONDS = 3.0
+"""From the end of a unit's main process to that of its last one (vLLM 0.32, an idle host)."""
 MEETS = next(i for i, (phase, _) in enumerate(TIMELINE) if phase is EnginePhase.LOADING)
 """Where in a start the ranks wait for each other."""
 
@@ -65,7 +70,7 @@ class Rank(World):
         A rank from which nothing shows the head for long is given up, though it may be well.
         """
         crew, since = self.engines.crew_of(self.number), self.blind_since
-        blind = since is not None and self.clock.now - since >= HEAD_AWAY_SECONDS
+        blind = since is not None and self.clock.now - since >= HEAD_AWAY_SECONDS - FRESH_SECONDS
         whole = crew is not None and self.engines.is_whole(crew)
         return super().moves(run) and whole and not blind
 
@@ -119,6 +124,16 @@ class Rank(World):
             run.pace(self.clock.now, run.rate)
             self.book()
             self.keeper.engine_moved(run)
+
+    def die(self, run: Run, doom: Doom) -> None:
+        """The main process ends at once, and what is left of the unit some seconds later."""
+        if self.run is not run or self.unit(SERVICE).active_state == "deactivating":
+            return
+        self.engines.gone(self.number, run)
+        self._show(
+            SERVICE, replace(run.unit, active_state="deactivating", sub_state="stop-sigterm")
+        )
+        self.clock.after(ENDS_SECONDS, partial(super().die, run, doom))
 
     def _end(self, run: Run) -> None:
         super()._end(run)
