@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from agent.core.cluster.echoes import is_cause
 from agent.core.cluster.group import Group
 from agent.core.cluster.judge import (
     Begin,
@@ -16,6 +17,7 @@ from agent.core.cluster.judge import (
     Start,
     Step,
     Wait,
+    is_fresh,
     judge,
     name_of,
     seen_members,
@@ -56,7 +58,7 @@ def keep_together(turn: Turn) -> None:
                 s = _take(turn, s, _step(turn, s, cluster, ready=False))
                 if s.group == before:
                     break
-        turn.put(_with_sight(turn, s))
+        turn.put(_with_sight(turn, _with_cause(turn, s)))
 
 
 def waits_for(turn: Turn, s: ServiceState) -> tuple[ServiceState, str]:
@@ -189,8 +191,28 @@ def _followed(turn: Turn, s: ServiceState, step: Follow) -> ServiceState:
         generation=theirs.generation.number,
         host=who,
     )
+    at_once = s.group.generation.number == theirs.generation.number
+    if at_once and is_cause(s.group.cause) and not is_cause(cause):
+        cause = s.group.cause
     group = replace(s.group, generation=theirs.generation, cause=cause, cause_at=turn.at)
     return replace(s, group=group)
+
+
+def _with_cause(turn: Turn, s: ServiceState) -> ServiceState:
+    """Return the service with the cause of its generation, where a host knows it by now.
+
+    Several hosts may begin the same one at once: one for what failed, others for what came of it.
+    """
+    group = s.group
+    if group is None or is_cause(group.cause):
+        return s
+    for seen in group.live.peers.values():
+        theirs = seen.member
+        if theirs is None or not is_fresh(seen, turn.at) or not is_cause(theirs.cause):
+            continue
+        if theirs.generation.number == group.generation.number:
+            return replace(s, group=replace(group, cause=theirs.cause))
+    return s
 
 
 def _begun(turn: Turn, s: ServiceState, generation: Generation, cause: Cause) -> ServiceState:

@@ -7,24 +7,13 @@ With gloo and NCCL a rank dies of its peer's death, seconds later and with a sen
 
 from __future__ import annotations
 
+from agent.core.cluster.echoes import BETWEEN_RANKS, ECHOES, is_cause
 from agent.core.cluster.group import Group
 from agent.core.cluster.judge import is_fresh
 from agent.core.cluster.member import UNKNOWN, Cause
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
 from agent.core.state.service import ServiceState
-
-BETWEEN_RANKS = frozenset(
-    {FailureClass.NCCL_ERROR, FailureClass.NCCL_TIMEOUT, FailureClass.PEER_LOST}
-)
-"""What is said of another rank: the cause is likely to be there, so that its word is waited for."""
-
-ECHOES = BETWEEN_RANKS | {
-    FailureClass.ENGINE_DEAD,
-    FailureClass.ENGINE_HUNG,
-    FailureClass.UNKNOWN,
-}
-"""What the death of another rank may look like from here, where that death is told already."""
 
 OWN_RESULTS = frozenset({"signal", "core-dump", "oom-kill", "watchdog"})
 """systemd's results of a process that was ended here; one that ends of an echo exits (RUN 0.32)."""
@@ -50,7 +39,7 @@ def cause_of(group: Group, failure: FailureClass, at: float) -> str:
     if group.generation > started:
         told.append(group.cause)
     for cause in told:
-        if cause is not None and cause.host and cause.failure not in ("", *ECHOES):
+        if cause is not None and cause.host and is_cause(cause):
             return f"{cause.host}: {cause.sentence}"
     return ""
 

@@ -88,6 +88,17 @@ def test_a_head_that_dies_of_its_peers_death_tells_the_peers_cause_and_not_its_e
     assert hosts.all_serve_within(120.0)
 
 
+def test_of_two_deaths_at_once_all_hosts_tell_the_one_that_is_a_cause() -> None:
+    hosts = served(3)
+    hosts.head.dies(FailureClass.OOM_RUNTIME)
+    hosts.hosts[1].dies(FailureClass.ENGINE_DEAD)
+    hosts.pass_time(8.0)
+    groups = [host.state.services["vllm"].group for host in hosts.hosts]
+    causes = [group.cause.failure for group in groups if group is not None and group.cause]
+    assert causes == ["oom-runtime"] * 3
+    assert len({group.generation for group in groups if group is not None}) == 1
+
+
 def test_a_head_that_dies_of_itself_waits_for_nobodys_word() -> None:
     hosts = served()
     hosts.head.dies(FailureClass.ENGINE_DEAD)
