@@ -75,7 +75,7 @@ def _rays(settings: list[Settings]) -> Iterator[Mistake]:
 
 
 def _ports(config: Config, settings: list[Settings]) -> Iterator[Mistake]:
-    settings = [one for one in settings if one.uds is None]
+    settings = [one for one in settings if one.uds is None and not one.headless]
     for one, other in combinations(settings, 2):
         if one.port == other.port and _overlap(one.host, other.host):
             text = f"{other.port} is taken by service.{one.name}; give each service its own port"

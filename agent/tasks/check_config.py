@@ -239,7 +239,7 @@ def _access(settings: Settings, engine: Engine, path: str) -> Iterator[Obstacle]
 
 
 def _exposure(settings: Settings, path: str) -> Iterator[Obstacle]:
-    if settings.host not in LOOPBACK and settings.uds is None:
+    if settings.host not in LOOPBACK and settings.uds is None and not settings.headless:
         yield _warning(f"{path}.host", exposure(settings))
     if settings.port < (lowest := _lowest_port()):
         text = f"{settings.port} is for root only, and vLLM does not run as root; use {lowest} or"

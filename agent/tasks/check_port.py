@@ -14,6 +14,8 @@ def taken_port(settings: Settings) -> tuple[str, bool]:
     A service that serves elsewhere now would be stopped for a port that it cannot have; one that
     does not run yet may wait for the port.
     """
+    if settings.headless:
+        return "", False  # it listens for nobody
     holder = listener(settings.port)
     if holder is None or not holder.pid or holder.unit == settings.unit:
         return "", False

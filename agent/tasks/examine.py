@@ -272,7 +272,8 @@ def _licence(settings: Settings, patient: Patient) -> Finding:
 def _place(settings: Settings, gpus: Gpus | None) -> Iterator[Finding]:
     yield model.judge_token(settings, files.token(settings.hf_token_file))
     yield host.judge_shared_memory(settings, kernel.memory())
-    yield host.judge_port(settings, kernel.listener(settings.port))
+    if not settings.headless:
+        yield host.judge_port(settings, kernel.listener(settings.port))
     yield judge_limits(settings, limits(settings.unit))
     yield judge_sandbox(settings, tuple(forbidden(settings)))
     foreign = services.foreign_unit_file(settings.unit)

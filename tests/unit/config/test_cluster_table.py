@@ -158,3 +158,10 @@ def test_peers_that_move_cost_no_restart_but_are_told() -> None:
 def test_another_place_in_the_group_is_a_restart() -> None:
     old, new = settings(HEAD, TENSOR), settings({**HEAD, "master_port": "29600"}, TENSOR)
     assert restart_needed(old, new) == ("cluster",)
+
+
+def test_a_host_that_takes_no_requests_needs_no_port_of_its_own() -> None:
+    both = toml(FOLLOWER, TENSOR, "gpus = [0]") + '[service.embed]\nmodel = "a/b"\ngpus = [1]\n'
+    assert set(parse(both, "agent.toml").services) == {"vllm", "embed"}
+    with pytest.raises(ConfigError, match="8000 is taken"):
+        parse(both.replace("node_rank = 1", "node_rank = 0"), "agent.toml")
