@@ -16,6 +16,9 @@ MOST_BYTES = 256 * 1024
 MOST_FILES = 4096
 """The collection has 263 files of at most 40 KB (October 2026)."""
 
+MERGE, MOST_ALIASES = "<<", 64
+"""An alias shares what it names, and costs nothing until it is merged; recipes have 16 at most."""
+
 
 @dataclass(slots=True)
 class Recipes:
@@ -69,8 +72,12 @@ def _document(file: Path) -> Mapping[str, Any] | None:
     if len(text) > MOST_BYTES:
         raise ValueError("is too large for a recipe")
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
-            raise ValueError("uses aliases (*name): a few lines of them make gigabytes")
+        aliases = merges = 0
+        for token in yaml.scan(text, loader):
+            aliases += isinstance(token, yaml.AliasToken)
+            merges += isinstance(token, yaml.ScalarToken) and token.value == MERGE
+        if aliases > MOST_ALIASES or (aliases and merges):
+            raise ValueError("uses too many aliases (*name): merged, they make gigabytes")
         content = yaml.load(text, loader)  # noqa: S506 - both loaders are safe ones
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"is not YAML: {str(error).splitlines()[0]}") from error

@@ -166,12 +166,25 @@ def test_a_directory_without_recipes_and_a_broken_one_are_told(
     empty.mkdir()
     assert main(["profiles", "--recipes", str(empty)]) == 2
     assert "vllm-project/recipes" in capsys.readouterr().err
-    (collection / "models" / "bomb.yaml").write_text("model: &a [x]\nvariants: [*a, *a]\n")
+    (collection / "models" / "bomb.yaml").write_text(
+        "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nmodel: {<<: [*b, *b]}\n"
+    )
     (collection / "models" / "half.yaml").write_text("model: {model_id: [")
     assert main(["profiles", "--recipes", str(collection)]) == 0
     told = capsys.readouterr().err
-    assert "bomb.yaml: uses aliases" in told
+    assert "bomb.yaml: uses too many aliases" in told
     assert "half.yaml: is not YAML" in told
+
+
+def test_what_two_cards_share_is_read(collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = collection / "models" / "Qwen" / "Qwen3-32B.yaml"
+    shared = "      rtx_5090: &small\n"
+    text = RECIPE.replace("      rtx_5090:\n", shared)
+    text = text.replace("  hopper: {extra_args", "  l40s: *small\n  hopper: {extra_args")
+    file.write_text(text)
+    asked = ["profiles", "--recipes", str(collection), "Qwen/Qwen3-32B", "--gpu", "L40S"]
+    assert main([*asked, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["max_num_seqs"] == 8
 
 
 def test_a_card_is_for_recipes_only(capsys: pytest.CaptureFixture[str]) -> None:
