@@ -75,6 +75,7 @@ def _document(file: Path) -> Mapping[str, Any] | None:
         aliases = merges = 0
         for token in yaml.scan(text, loader):
             aliases += isinstance(token, yaml.AliasToken)
+            merges += isinstance(token, yaml.TagToken)  # `!!merge x: *name` merges too
             merges += isinstance(token, yaml.ScalarToken) and token.value == MERGE
         if aliases > MOST_ALIASES or (aliases and merges):
             raise ValueError("uses too many aliases (*name): merged, they make gigabytes")

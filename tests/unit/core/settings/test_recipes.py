@@ -169,10 +169,14 @@ def test_a_directory_without_recipes_and_a_broken_one_are_told(
     (collection / "models" / "bomb.yaml").write_text(
         "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nmodel: {<<: [*b, *b]}\n"
     )
+    (collection / "models" / "tagged.yaml").write_text(
+        "a: &a {x: 1}\nb: &b {!!merge y: [*a, *a]}\nmodel: {!!merge y: [*b, *b]}\n"
+    )
     (collection / "models" / "half.yaml").write_text("model: {model_id: [")
     assert main(["profiles", "--recipes", str(collection)]) == 0
     told = capsys.readouterr().err
     assert "bomb.yaml: uses too many aliases" in told
+    assert "tagged.yaml: uses too many aliases" in told
     assert "half.yaml: is not YAML" in told
 
 
