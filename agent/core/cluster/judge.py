@@ -219,7 +219,7 @@ def _alone(own: Own, peers: Peers, at: float) -> str:
                     f"{name_of(address, seen)} has not started its rank for {apart:.0f} s"
                     f" ({theirs.reason or theirs.stance.value})"
                 )
-        elif own.headless and _is_head(address, seen, peers):
+        elif own.headless and _is_head(seen, peers):
             silent = at - max(own.running_since, seen.at)
             if seen.engine_open:
                 continue  # its agent is away, its engine is not
@@ -233,9 +233,8 @@ def _alone(own: Own, peers: Peers, at: float) -> str:
     return ""
 
 
-def _is_head(address: str, seen: PeerSeen, peers: Peers) -> bool:
+def _is_head(seen: PeerSeen, peers: Peers) -> bool:
     """Tell whether the peer is the head; one that never answered may be, while nobody else is."""
-    del address
     return seen.member.member == 0 if seen.member is not None else _head(peers) is None
 
 

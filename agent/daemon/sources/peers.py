@@ -57,9 +57,7 @@ class PeerSource(RestingSource):
             document = asker.cluster(self._address, ANSWER_SECONDS)
             member = member_of(document, self._service)
             problem = "" if member is not None else f"has no [service.{self._service}.cluster]"
-        except PeerError as error:
-            member, problem = None, str(error)
-        except ValueError as error:
+        except (PeerError, ValueError) as error:
             member, problem = None, str(error)
         is_open = None if member is not None else self._engine_is_open()
         at = self._clock()
