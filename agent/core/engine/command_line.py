@@ -52,17 +52,37 @@ OFF_BY_DEFAULT = frozenset({"enable_expert_parallel", "enforce_eager", "trust_re
 NOT_HEADLESS = frozenset({"api_server_count", "uds", "ssl_certfile", "ssl_keyfile", "ssl_ca_certs"})
 """What is for requests; vLLM refuses --api-server-count with --headless (cli/serve.py, 0.32)."""
 
-WITH_KEYS = (
-    "import os, runpy, sys; "
+_TAKES_KEYS = (
     f"keys = open(os.environ['CREDENTIALS_DIRECTORY'] + '/{CREDENTIALS['api_key_file']}')"
     ".read().split(); "
-    "sys.argv = sys.argv[1:] + (['--api-key', *keys] if len(keys) > 1 else []); "
+    "sys.argv += ['--api-key', *keys] if len(keys) > 1 else []; "
     "os.environ['VLLM_API_KEY'] = keys[0] if keys else sys.exit('api_key_file holds no key'); "
-    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
-"""The program that stands before vLLM's where keys are asked for: neither ps nor the unit nor the
-journal show them. One key goes by VLLM_API_KEY, which all releases know; several by vLLM's own
-list, in which no other process can look (0.32 and later leave it out of the log, too)."""
+"""Neither ps nor the unit nor the journal show them. One key goes by VLLM_API_KEY, which all
+releases know; several by vLLM's own list, in which no other process can look (0.32 and later leave
+it out of the log, too)."""
+
+_OPENS_SOCKET = (
+    "import socket; bind = socket.socket.bind; "
+    "socket.socket.bind = lambda s, to: (bind(s, to), to == '{uds}' and os.chmod(to, 0o666))[0]; "
+)
+"""vLLM makes its socket as the umask has it (0.8..0.33), while uvicorn, to which it hands it, would
+give it this mode. Who may reach it is up to its directory; llmagent, which is root without the
+right to write to files of others, is kept out by a mode without it."""
+
+
+def before_vllm(settings: Settings) -> str:
+    """Return the Python that stands before vLLM's program, "" where none does."""
+    keys = "" if settings.api_key_file is None else _TAKES_KEYS
+    socket = "" if settings.uds is None else _OPENS_SOCKET.format(uds=settings.uds)
+    what = keys + ("" if settings.headless else socket)
+    return _framed(what) if what else ""
+
+
+def _framed(what: str) -> str:
+    runs = "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    return f"import os, runpy, sys; sys.argv = sys.argv[1:]; {what}{runs}"
+
 
 FIRST_WITH_SEVERAL_KEYS = (0, 32)
 """Earlier releases may print --api-key to the journal (vLLM pull request 52523)."""
@@ -89,7 +109,8 @@ def command_line(settings: Settings, engine: Engine) -> tuple[str, ...]:
 
 
 def _module(settings: Settings, engine: Engine) -> tuple[str, ...]:
-    runs = ("-m",) if settings.api_key_file is None else ("-c", WITH_KEYS)
+    code = before_vllm(settings)
+    runs = ("-c", code) if code else ("-m",)
     if engine.has_vllm_metadata and engine.at_least(0, 8):
         return (*runs, "vllm.entrypoints.cli.main", "serve", settings.model)
     return (*runs, "vllm.entrypoints.openai.api_server", f"--model={settings.model}")

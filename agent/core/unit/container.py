@@ -71,6 +71,8 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield f"RuntimeDirectory={own}" + (
         "" if settings.uds is None else f" {socket_directory(settings.uds)}"
     )
+    if settings.uds is not None:
+        yield "RuntimeDirectoryMode=0750"  # what listens there is open to who may enter
     yield f"SyslogIdentifier={name}"
     yield "LogRateLimitIntervalSec=30s"
     yield "LogRateLimitBurst=1000000"

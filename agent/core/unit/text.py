@@ -141,10 +141,11 @@ def _process_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
     yield "TimeoutStartSec=infinity"
     yield f"TimeoutStopSec={settings.shutdown_timeout + STOP_MARGIN_SECONDS}"
     yield from directory_lines(settings)
-    # Who is in the group of the service's user may use its socket.
-    yield f"UMask={'0077' if settings.uds is None else '0007'}"
+    yield "UMask=0077"
     if settings.uds is not None:
         yield f"RuntimeDirectory={socket_directory(settings.uds)}"
+        # Who is in the group of the service's user may use its socket, which is open to them all.
+        yield "RuntimeDirectoryMode=0750"
     yield f"SyslogIdentifier={settings.name}"
     yield from limit_lines()
     yield from credential_lines(settings)

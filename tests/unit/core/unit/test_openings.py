@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from agent.core.engine.command_line import WITH_KEYS
+from agent.core.engine.command_line import before_vllm
 from agent.core.engine.install import Engine
 from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.service import Sandbox, Settings
@@ -28,7 +32,8 @@ def test_keys_reach_vllm_as_a_credential_and_no_word_of_the_unit_holds_one() -> 
     unit = rendered(replace(LOCAL, api_key_file="/etc/llmagent/keys"))
     assert values_of(unit, "LoadCredential") == ["api_key:/etc/llmagent/keys"]
     argv = words(values_of(unit, "ExecStart")[0])
-    assert argv[1:5] == ["-c", WITH_KEYS, "vllm.entrypoints.cli.main", "serve"]
+    code = before_vllm(replace(LOCAL, api_key_file="/etc/llmagent/keys"))
+    assert argv[1:5] == ["-c", code, "vllm.entrypoints.cli.main", "serve"]
     assert "VLLM_API_KEY" not in environment(unit)
 
 
@@ -52,14 +57,55 @@ def test_a_container_sees_the_credentials_at_the_same_place() -> None:
     assert f"--env=CREDENTIALS_DIRECTORY={place}" in argv
     assert "--mount=type=bind,source=/run/vllm,target=/run/vllm,nosuid,nodev" in argv
     assert values_of(unit, "RuntimeDirectory") == ["llmagent-containers/vllm vllm"]
+    assert values_of(unit, "RuntimeDirectoryMode") == ["0750"]
 
 
 def test_a_unix_socket_has_a_directory_of_the_units_and_a_stop_that_looks_for_it() -> None:
     unit = rendered(replace(LOCAL, uds="/run/vllm/api.sock"))
     assert values_of(unit, "RuntimeDirectory") == ["vllm"]
-    assert values_of(unit, "UMask") == ["0007"]
+    assert values_of(unit, "RuntimeDirectoryMode") == ["0750"]
+    assert values_of(unit, "UMask") == ["0077"]
     assert "[ -S /run/vllm/api.sock ]" in values_of(unit, "ExecStop")[0]
     assert "/dev/tcp" not in unit
+
+
+LISTENS = """
+import json, os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[2])
+beside = socket.socket(socket.AF_UNIX)
+beside.bind(sys.argv[2] + ".own")
+tcp = socket.create_server(("127.0.0.1", 0))
+modes = [oct(os.stat(sys.argv[2] + end).st_mode & 0o777) for end in ("", ".own")]
+print(json.dumps([modes, sys.argv[1:], os.environ.get("VLLM_API_KEY"), __name__]))
+"""
+
+
+@pytest.mark.parametrize("keys", [(), ("one",), ("one", "two")])
+def test_the_program_before_vllms_opens_its_socket_and_no_other(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    """Run as it stands in the unit, with a module in vLLM's place, under the unit's umask."""
+    (tmp_path / "api_key").write_text("\n".join(keys))
+    (tmp_path / "engine.py").write_text(LISTENS)
+    place = str(tmp_path / "api.sock")
+    code = before_vllm(replace(LOCAL, uds=place, api_key_file="/k" if keys else None))
+    done = subprocess.run(
+        [sys.executable, "-c", code, "engine", "serve", place],
+        check=True,
+        capture_output=True,
+        text=True,
+        umask=0o077,
+        env={"PYTHONPATH": str(tmp_path), "CREDENTIALS_DIRECTORY": str(tmp_path)},
+    )
+    modes, argv, key, name = json.loads(done.stdout)
+    assert modes == ["0o666", "0o700"]
+    assert argv == ["serve", place, *(("--api-key", *keys) if len(keys) > 1 else ())]
+    assert (key, name) == (keys[0] if keys else None, "__main__")
+
+
+def test_who_asks_for_neither_keys_nor_a_socket_has_vllms_program_alone() -> None:
+    assert before_vllm(LOCAL) == ""
 
 
 @pytest.mark.parametrize(
