@@ -192,7 +192,8 @@ def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent
         "port": 8080,
         "max_num_seqs": 4,
         "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
-        "engine": {"runtime": "docker", "image": IMAGE},
+        # No answer of docker's tells its default runtime from one that was asked for.
+        "engine": {"runtime": "docker", "image": IMAGE, "extra_options": ["--runtime=here"]},
     }, taken.stderr
     box.run(["systemctl", "start", "vllm"], check=False)
     held = agent.wait("held")
