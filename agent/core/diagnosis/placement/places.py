@@ -61,7 +61,8 @@ class PlaceRule:
     """The whole name of the function that threw, of a rule with words."""
 
     by_exception: Mapping[str, FailureClass] = field(default_factory=dict)
-    """The class by the exception's own name; it goes before `by_phase`."""
+    """The class by the exception's own name; it goes before `by_phase`. `unknown`: another
+    exception tells more, and no outer frame does."""
 
     by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
     phases: tuple[EnginePhase, ...] = ()
@@ -212,7 +213,8 @@ def _class_of(rule: PlaceRule, name: str, phase: EnginePhase | None) -> FailureC
 def _placed(
     rule: PlaceRule, failure: FailureClass | None, name: str, frame: str, *, by_words: bool
 ) -> Placed:
-    return Placed(rule.id, rule.what, failure, name, frame, by_words, rule.advice, rule.switches)
+    told = None if failure is FailureClass.UNKNOWN else failure
+    return Placed(rule.id, rule.what, told, name, frame, by_words, rule.advice, rule.switches)
 
 
 class PlaceError(ValueError):

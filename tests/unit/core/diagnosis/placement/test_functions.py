@@ -14,6 +14,11 @@ F = FailureClass
 PLACES = SIGNATURES.places
 SITE = "/opt/vllm/lib/python3.12/site-packages"
 MODEL = "vllm/model_executor/models/odd.py"
+QUANTIZATION = "vllm/model_executor/layers/quantization/odd.py"
+EXECUTOR = "vllm/v1/executor/odd.py"
+META = "attempted to run this operator with Meta tensors"
+INSPECTION = "Command '['/opt/python3', '-m', 'vllm.model_executor.models.registry']'"
+REFUSED = "Operation not permitted"
 
 
 def start_that_ended(*frames: str, exception: str) -> str:
@@ -35,6 +40,9 @@ def start_that_ended(*frames: str, exception: str) -> str:
         ("vllm/multimodal/cache.py:get_and_update_item", "AssertionError: no item for 7f"),
         (f"{MODEL}:forward", "ValueError: Either ids or embeddings"),
         (f"{MODEL}:odd_windows", "ValueError: window 9 is outside the buffer"),
+        ("vllm/tokenizers/odd_encoding.py:parse_message_from_text", "AssertionError: Odd summary"),
+        ("vllm/v1/spec_decode/odd.py:odd_entropy", "ValueError: Odd expects 2-D logits"),
+        ("vllm/v1/attention/backends/odd.py:f", f"NotImplementedError: odd::f: {META}"),
     ],
 )
 def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
@@ -51,6 +59,20 @@ def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
         (f"{MODEL}:__init__", "ValueError: odd layers", F.UNSUPPORTED_ARCH),
         (f"{MODEL}:load_odd_weights", "AssertionError: Unexpected odd.scale", F.WEIGHTS_MISMATCH),
         (f"{MODEL}:get_odd_groups", "ValueError: odd_groups must be even", F.UNSUPPORTED_ARCH),
+        (f"{MODEL}:validate_params", "ValueError: odd_ids must be numbers", F.BAD_ARG_VALUE),
+        ("vllm/distributed/utils.py:f", "ValueError: 3 does not match pp_size=2.", F.BAD_ARG_VALUE),
+        ("vllm/torch_compile_cache/7f/odd.py:call", "RuntimeError: odd", F.KERNEL_LIBRARY),
+        (
+            "torch/multiprocessing/odd.py:f",
+            f"RuntimeError: pidfd_getfd: {REFUSED}",
+            F.CONTAINER_REFUSED,
+        ),
+        (
+            f"{QUANTIZATION}:f",
+            "AssertionError: odd MoE requires ROCm AITER",
+            F.QUANT_UNSUPPORTED_DEVICE,
+        ),
+        (f"{EXECUTOR}:get_response", "RuntimeError: Worker failed with error ''", F.ENGINE_DEAD),
         (f"{MODEL}:encode", "RuntimeError: odd. Disable odd_encoder_graphs.", F.BAD_ARG_VALUE),
         ("vllm/models/odd/ops/tail.py:run", "ValueError: unsupported record", F.KERNEL_LIBRARY),
         ("vllm/models/odd/ops/tail.py:run", "ValueError: TP size must be 2", F.TP_NOT_DIVISIBLE),
@@ -114,3 +136,22 @@ def test_a_warning_of_the_host_is_not_the_cause_of_a_fault_of_vllm_s_own() -> No
     bug = start_that_ended("vllm/v1/core/sched/scheduler.py:schedule", exception="KeyError: 7")
     warned = f"{STARTING}\n{v1(said, level='WARNING')}"
     assert diagnose(bug.replace(STARTING, warned)).failure is F.ENGINE_BUG
+
+
+def test_a_process_that_looked_at_a_model_leaves_the_reason_to_what_it_printed() -> None:
+    frame = f'  File "{SITE}/vllm/%s", line 7, in %s\n    odd()'
+    died = "\n".join(
+        [
+            "Traceback (most recent call last):",
+            frame % ("model_executor/models/registry.py", "_run_in_subprocess"),
+            f"subprocess.CalledProcessError: {INSPECTION} returned non-zero exit status 1.",
+            "",
+            "The above exception was the direct cause of the following exception:",
+            "",
+            "Traceback (most recent call last):",
+            frame % ("platforms/interface.py", "device_id_to_physical_device_id"),
+            "ValueError: invalid literal for int() with base 10: 'GPU-7f'",
+        ]
+    )
+    found = diagnose(f"{STARTING}\n{v1(died, level='ERROR')}{DEATH_AT_START}")
+    assert found.failure is F.NO_GPU
