@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One service over two booted machines: whatever dies or is cut, both come back together.
+
+The engines are scripted, and behave between hosts as vLLM 0.32 was seen to. What lasts minutes, as
+a cable that is cut for long, and groups of more hosts, are lived through in tests/nights/groups.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.conftest import Boot
+from tests.rig import binds, scripted
+from tests.rig.container import Container
+from tests.rig.installed import CONFIG, OURS, Agent, deb, service_table
+from tests.rig.lan import INTERFACE, Lan
+
+BACK_SECONDS = 90.0
+NAMES = ("head", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two installed agents on one switch; `head` is where requests go."""
+
+    head: Agent
+    other: Agent
+
+    @property
+    def both(self) -> tuple[Agent, Agent]:
+        return self.head, self.other
+
+    def configure(self, kind: str, **others: Any) -> None:
+        """Has both serve one split model, or two replicas; `others` are of the other host alone."""
+        address = self.head.box.cable.address
+        for rank, agent in enumerate(self.both):
+            peer = self.both[1 - rank].box.cable.address
+            if kind == "split":
+                size = {"tensor_parallel_size": 2}
+                place = f'nnodes = 2\nnode_rank = {rank}\nmaster_addr = "{address}"'
+            else:
+                size = {"data_parallel_size": 2}
+                place = f'data_parallel_address = "{address}"\ndata_parallel_size_local = 1'
+                place += f"\ndata_parallel_start_rank = {rank}" if rank else ""
+            settings = {**OURS, **size, "host": "0.0.0.0", **(others if rank else {})}
+            here = agent.box.cable.address
+            tables = (
+                service_table(**settings),
+                f"[service.vllm.cluster]\n{place}\n"
+                f'host_ip = "{here}"\ninterface = "{INTERFACE}"\npeers = ["{peer}"]',
+                f'[metrics]\nlisten = "{here}:9836"',
+            )
+            # A new address to listen on needs a new process of the agent.
+            how = "reload" if here in agent.box.read(CONFIG) else "restart"
+            agent.box.write(CONFIG, "\n".join(tables))
+            agent.box.run(["systemctl", how, "llmagent"])
+
+    def serves(self) -> None:
+        """Waits until both say so, and a request is answered."""
+        for agent in self.both:
+            agent.wait("serving", seconds=BACK_SECONDS)
+        assert self.completes()
+
+    def completes(self) -> bool:
+        body = {"prompt": "hello", "max_tokens": 1}
+        return self.head.box.http_post(8000, "/v1/completions", body, timeout=10).status == 200
+
+    def pids(self) -> list[int]:
+        return [agent.pid("vllm") for agent in self.both]
+
+    def generations(self) -> list[int]:
+        found = [agent.status()["cluster"]["generation"] for agent in self.both]
+        assert found[0] == found[1], "two hosts that serve are of one generation"
+        return found
+
+    def after(self, happens: Callable[[], None]) -> list[int]:
+        """Lets something happen to what serves; returns the PIDs of before, once all is back."""
+        before, generation = self.pids(), self.generations()[0]
+        happens()
+        for agent in self.both:
+            until(agent, lambda shown: shown["cluster"]["generation"] > generation, "a new life")
+        self.serves()
+        return before
+
+
+@pytest.fixture(scope="module")
+def pair(boot_for_module: Boot) -> Iterator[Pair]:
+    """Returns two machines with the package, on one switch."""
+    with Lan() as lan:
+        agents = []
+        for name in NAMES:
+            box = boot_for_module("bookworm", binds=[binds.scripted_engine()], lan=lan)
+            box.write("/etc/hostname", f"{name}\n")
+            box.run(["hostname", name])
+            agents.append(Agent(box))
+        deb()  # built once, before two ask for it at once
+        with ThreadPoolExecutor() as both:
+            list(both.map(Agent.install, agents))
+        yield Pair(*agents)
+
+
+@pytest.fixture(scope="module")
+def split(pair: Pair) -> Pair:
+    """Returns the pair as it serves one model that is split over both."""
+    pair.configure("split")
+    pair.serves()
+    return pair
+
+
+def until(agent: Agent, is_so: Callable[[dict[str, Any]], bool], what: str) -> None:
+    """Waits for what `llmagent status` shows of the service."""
+    agent.box.wait_for(lambda: is_so(agent.status()), BACK_SECONDS, what)
+
+
+def kill(box: Container, title: str) -> None:
+    """Kills the engine's process with that title."""
+    box.run(["pkill", "-KILL", "--full", f"^{title}$"])
+
+
+def told(agent: Agent, since: int, *kinds: str) -> list[str]:
+    return [e["message"] for e in agent.events()[since:] if e["kind"] in kinds]
+
+
+def test_both_start_together_and_the_silent_one_serves_with_its_head(split: Pair) -> None:
+    head, other = (agent.status() for agent in split.both)
+    assert head["cluster"]["head"]
+    assert not head["cluster"]["headless"]
+    assert other["cluster"]["headless"]
+    assert other["cluster"]["peers"][0]["answers"]
+    assert head["verification"], "requests are verified on the head"
+    assert len(scripted.starts(split.head.box)) == 1
+    assert scripted.starts(split.other.box)[-1].value("--node-rank") == "1"
+    assert "the head" in told(split.other, 0, "serving")[-1]
+
+
+@pytest.mark.parametrize(
+    ("where", "title", "told_class"),
+    [
+        ("other", "VLLM::Worker_TP1", "worker-died"),
+        ("head", "VLLM::EngineCore", "engine-dead"),
+        ("head", "", "engine-dead"),
+    ],
+)
+def test_what_is_killed_takes_all_down_and_one_cause_is_told(
+    split: Pair, where: str, title: str, told_class: str
+) -> None:
+    agent = split.both[NAMES.index(where)]
+    echo = split.head if agent is split.other else split.other
+    since = [len(one.events()) for one in (agent, echo)]
+
+    def killed() -> None:
+        if title:
+            kill(agent.box, title)
+        else:
+            agent.box.run(["systemctl", "kill", "-s", "KILL", "vllm"])
+
+    before = split.after(killed)
+    assert all(old != new for old, new in zip(before, split.pids(), strict=True))
+    assert len(told(agent, since[0], "failure")) == 1
+    assert told(echo, since[1], "failure") == [], "what another rank died of is no failure here"
+    assert f"as {where} says: {told_class}" in told(echo, since[1], "generation")[-1]
+
+
+def test_an_agent_that_is_killed_or_slow_costs_nothing(split: Pair) -> None:
+    before = split.pids()
+    for agent in split.both:
+        agent.box.run(["systemctl", "kill", "-s", "KILL", "llmagent"])
+    split.serves()
+    process = str(split.other.box.wait_for(lambda: split.other.pid("llmagent"), 20, "the agent"))
+    split.other.box.run(["kill", "-STOP", process])
+    until(split.head, lambda shown: not shown["cluster"]["peers"][0]["answers"], "it is missed")
+    assert split.completes()
+    split.other.box.run(["kill", "-CONT", process])
+    split.serves()
+    assert split.pids() == before
+
+
+@pytest.mark.parametrize("cut", ["both directions", "one direction"])
+def test_a_cut_cable_ends_with_both_in_one_generation(split: Pair, cut: str) -> None:
+    cable = split.other.box.cable
+    starts = len(scripted.starts(split.head.box))
+
+    def happens() -> None:
+        if cut == "both directions":
+            cable.cut()
+        else:
+            cable.lose([split.head.box.cable])
+        until(split.head, lambda shown: shown["phase"] != "serving", "a hung request")
+        assert split.head.pid("vllm") == 0, "nothing is started beside a host that is away"
+        cable.mend()
+
+    split.after(happens)
+    assert len(scripted.starts(split.head.box)) == starts + 1
+
+
+def test_a_host_that_loses_its_power_is_waited_for(split: Pair) -> None:
+    def happens() -> None:
+        split.other.box.kill9()
+        split.completes()
+        split.other.box.boot()
+
+    split.after(happens)
+
+
+def test_hosts_with_different_vllm_do_not_start_and_say_why(split: Pair) -> None:
+    box = split.other.box
+    box.run(["cp", "-r", "/opt/scripted-engine", "/opt/another"])
+    site = "/opt/another/venv/lib/python3.11/site-packages"
+    box.run(["mv", f"{site}/vllm-0.32.0.dist-info", f"{site}/vllm-0.31.0.dist-info"])
+    box.run(
+        ["sed", "-i", "s/^Version: .*/Version: 0.31.0/", f"{site}/vllm-0.31.0.dist-info/METADATA"]
+    )
+    split.configure("split", python="/opt/another/venv/bin/python")
+    for agent in split.both:
+        until(agent, lambda shown: "0.31.0" in json.dumps(shown), "the reason")
+        until(agent, lambda shown: shown["phase"] == "waiting", "its end")
+        assert not agent.pid("vllm")
+    assert "0.31.0" in split.head.box.run(["llmagent", "status"], check=False).stdout
+    split.configure("split")
+    split.serves()
+
+
+def test_a_replica_that_dies_behind_a_green_health_is_seen_by_its_own_agent(pair: Pair) -> None:
+    for agent in pair.both:
+        agent.begin_anew()
+    pair.configure("replicas")
+    pair.serves()
+    pair.after(lambda: kill(pair.other.box, "VLLM::EngineCore_DP1"))
+    pair.after(lambda: kill(pair.head.box, "VLLM::EngineCore"))
