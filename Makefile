@@ -5,7 +5,7 @@ PYTEST := .venv/bin/pytest
 # Booted machines mostly wait; more than two of them at once need more memory than 16 GiB.
 MACHINES := --numprocesses=2 --dist=loadfile
 
-.PHONY: help setup demo pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb apt-repo site clean
+.PHONY: help setup demo recording pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb apt-repo site clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -33,6 +33,10 @@ test-container: ## tests on booted Debian machines: minutes, root
 test-browser: ## the status page in a real Chromium: half a minute
 	@$(SETUP) apt venv
 	$(PYTEST) tests/browser
+
+recording: ## docs/demo.md: a run of the demo, as it is shown
+	@$(SETUP) all
+	@tests/rig/demo | .venv/bin/python -m tests.rig.recording
 
 pictures: ## README's pictures of the status page, in docs/
 	@$(SETUP) apt venv

@@ -70,15 +70,33 @@ def test_the_theory_of_decide_names_every_pass_in_its_order() -> None:
 OLDEST_DAYS = 31
 
 
-def test_the_figures_are_as_old_as_the_program_at_most_a_month() -> None:
-    measured = [date.fromisoformat(day) for day in re.findall(r"`make bench` of (\S+),", README)]
-    assert measured, "README says of which day its figures are"
+def last_change_of_the_program() -> date:
+    """Returns the day of it; skips where the tree is no clone."""
     last = ["git", "log", "-1", "--format=%cs", "--", "agent"]
     said = subprocess.run(
         last, check=False, capture_output=True, text=True, cwd=REPO
     ).stdout.strip()
     if not said:
         pytest.skip("the day of the last change of the program is known to git alone")
+    return date.fromisoformat(said)
+
+
+def test_the_figures_are_as_old_as_the_program_at_most_a_month() -> None:
+    measured = [date.fromisoformat(day) for day in re.findall(r"`make bench` of (\S+),", README)]
+    assert measured, "README says of which day its figures are"
     for day in measured:
-        age = (date.fromisoformat(said) - day).days
+        age = (last_change_of_the_program() - day).days
         assert age <= OLDEST_DAYS, "run make bench, and put its figures and their day into README"
+
+
+def test_what_readme_shows_of_a_run_stands_in_the_recording_of_the_demo() -> None:
+    (shown,) = re.findall(r"How it looks.*?```text\n(.*?)```", README, re.S)
+    recording = (REPO / "docs/demo.md").read_text()
+    lines = [line.strip().removesuffix("...") for line in shown.splitlines()]
+    assert [line for line in lines if line not in recording] == []
+
+
+def test_the_recording_is_as_old_as_the_program_at_most_a_month() -> None:
+    (day,) = re.findall(r"Recorded on (\S+);", (REPO / "docs/demo.md").read_text())
+    age = (last_change_of_the_program() - date.fromisoformat(day)).days
+    assert age <= OLDEST_DAYS, "run make recording"
