@@ -166,8 +166,17 @@ def _no_command(word: str) -> str:
         return ""
     if word in ELSEWHERE:
         return f"that is systemd's: `{ELSEWHERE[word].format('vllm')}`"
+    if word in _services():
+        return f"that is a service: `llmagent status {word}`, `llmagent why {word}`"
     near = _near(word, [*COMMANDS, *ELSEWHERE, "help"])
     return f'there is no command "{word}"{near} (`llmagent help` lists them)'
+
+
+def _services() -> frozenset[str]:
+    from agent.places import CONFIG_FILE  # only for who has mistyped, as below
+    from agent.tasks.foreign.names import names_in
+
+    return names_in(CONFIG_FILE)
 
 
 def _near(word: str, known: Sequence[str]) -> str:

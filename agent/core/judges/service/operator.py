@@ -29,8 +29,6 @@ def put_the_link_back(turn: Turn, s: ServiceState) -> ServiceState:
 
 def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
     """Keep away from a unit that somebody else wrote, whatever its processes do."""
-    if unit.foreign == s.foreign:
-        return s
     if not unit.foreign:
         return _given_back(turn, replace(s, foreign="", held=None, asked=None), unit)
     why = f"{unit.foreign} is not llmagent's, so it is left alone"
@@ -46,6 +44,10 @@ def on_foreign(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
             f"systemctl unmask {s.name}; llmagent goes on with what runs then, or starts it. Until "
             "then nothing brings it back."
         )
+    # That a file is a mask is known to systemd only some moments after it is there.
+    told = s.held.why if s.held is not None and s.held.by is HeldBy.FOREIGN else ""
+    if unit.foreign == s.foreign and told in ("", why):
+        return s
     was_stopped = s.was_stopped or s.phase is Phase.STOPPED
     s = turn.hold(s, Held(HeldBy.FOREIGN, why, do))
     return replace(s, foreign=unit.foreign, was_stopped=was_stopped)
@@ -61,6 +63,8 @@ def _given_back(turn: Turn, s: ServiceState, unit: UnitFacts) -> ServiceState:
         turn.tell(
             s.name, "stop", f"{free}: process {unit.main_pid}, started without llmagent, ends"
         )
+        # Until it has ended it is not taken for the run that is asked for now.
+        s = replace(s, invocation_id=unit.invocation_id)
     s = turn.enter(s, Phase.WAITING, "start", f"start: {free}")
     return replace(s, was_stopped=False, retry_at=max(s.retry_at, turn.at))
 

@@ -126,8 +126,24 @@ def test_what_serves_under_a_mask_goes_on_when_the_mask_is_lifted() -> None:
 def test_what_was_started_from_anothers_file_gives_way_when_the_file_is_gone() -> None:
     host = serving()
     before = foreign_meanwhile(host, "loaded")
-    told = news(host, replace(before, invocation_id="of-the-other-file", main_pid=77))
+    theirs = replace(before, invocation_id="of-the-other-file", main_pid=77)
+    told = news(host, theirs)
     assert told[0].endswith("process 77, started without llmagent, ends")
+    assert host.service().asked is not None
+    assert news(host, theirs) == [], "it is not told as the run that was asked for"
+    assert host.serving_within(300)
+
+
+def test_a_file_that_turns_out_to_be_a_mask_is_called_one_then() -> None:
+    host = serving()
+    before = host.units["vllm"]
+    path = "/etc/systemd/system/vllm.service"
+    news(host, replace(before, foreign=path))
+    assert "is not llmagent's" in host.service().reason
+    masked = replace(before, foreign=path, load_state="masked")
+    assert "is masked" in news(host, masked)[0]
+    assert "systemctl unmask vllm" in host.service().what_to_do
+    assert news(host, masked) == []
 
 
 def test_what_ran_under_a_mask_with_other_settings_than_are_asked_for_now_gives_way() -> None:
