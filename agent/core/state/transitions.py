@@ -41,7 +41,7 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (P.STOPPING, P.STOPPED): "it was drained, as the operator asked",
     (P.STOPPED, P.STARTING): "the operator starts the unit",
     (P.STOPPED, P.WAITING): "the host was rebooted, or the operator asks for a restart",
-    (P.HELD, P.STARTING): "the operator starts the unit",
+    (P.HELD, P.STARTING): "the operator starts the unit, or gives back one that still runs",
     (P.HELD, P.WAITING): "a new configuration, a reboot, room on the disk, or its GPUs are well",
     (P.HELD, P.STOPPED): "the unit is llmagent's again, and the operator had stopped it before",
     (P.WAITING, P.HELD): "the unit is not llmagent's, or a GPU or the driver is not well",
