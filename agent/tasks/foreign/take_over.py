@@ -51,7 +51,9 @@ class TakeOver:
         return (
             f"take [service.{self.service}] out of {self.added.file}",
             "systemctl reload llmagent",
-            f"systemctl disable --now {self.service}.service",
+            # One after the other: `disable --now` first forgets how a container is ended.
+            f"systemctl stop {self.service}.service",
+            f"systemctl disable {self.service}.service",
             *self.old.way_back(),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rig.recording import PAGE, WIDTH, recorded
+from tests.rig.recording.page import PAGE, WIDTH, recorded
 
 
 def test_a_run_takes_the_place_of_the_last_one_with_its_day() -> None:

@@ -7,9 +7,7 @@ The words around the recording stay; the day is told, so that its age can be che
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 from tests.rig.paths import REPO
@@ -29,18 +27,3 @@ def recorded(page: str, lines: Iterable[str], day: str) -> str:
     if (days, fences) != (1, 1):
         raise ValueError(f'the page has "Recorded on" {days} times and a recording {fences} times')
     return page
-
-
-def main() -> None:
-    """Pass the demo on to the terminal and keep it; nothing is written of one that failed."""
-    lines = []
-    for line in sys.stdin:
-        print(line, end="", flush=True)
-        lines.append(line.rstrip("\n"))
-    if not any(line.startswith("== Done in ") for line in lines):
-        raise SystemExit(f"the demo did not come to its end: {PAGE} is as it was")
-    PAGE.write_text(recorded(PAGE.read_text(), lines, f"{datetime.now(UTC):%Y-%m-%d}"))
-
-
-if __name__ == "__main__":
-    main()
