@@ -44,7 +44,7 @@ class Boot(Protocol):
 
 
 @contextmanager
-def _machines() -> Iterator[Boot]:
+def machines() -> Iterator[Boot]:
     if os.geteuid() != 0:
         # A suite that skips its containers in CI would pass having proven little.
         tell = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -72,14 +72,14 @@ def _machines() -> Iterator[Boot]:
 @pytest.fixture
 def boot() -> Iterator[Boot]:
     """Boots machines for one test."""
-    with _machines() as boots:
+    with machines() as boots:
         yield boots
 
 
 @pytest.fixture(scope="module")
 def boot_for_module() -> Iterator[Boot]:
     """Boots machines that the tests of one module share."""
-    with _machines() as boots:
+    with machines() as boots:
         yield boots
 
 

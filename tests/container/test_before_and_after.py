@@ -10,23 +10,8 @@ import pytest
 
 from tests.conftest import Boot
 from tests.rig import binds, scripted
-from tests.rig.installed import CONFIG, Agent, service_table
+from tests.rig.installed import Agent, service_table
 from tests.rig.nvsim import MachineGpus
-
-LLAMA = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 64,
-    "vocab_size": 128256,
-    "max_position_embeddings": 8192,
-    "torch_dtype": "bfloat16",
-}
-"""A model of 1.2 billion parameters, as its config.json tells it."""
 
 
 @pytest.fixture(scope="module")
@@ -108,30 +93,3 @@ def test_the_doctor_asks_nvml_itself(agent: Agent) -> None:
     gpus.set(0, recovery_action=1)
     findings = {f["check"]: f for f in said(agent, "doctor", "--offline", status=1)["findings"]}
     assert "asks for a reset" in findings["gpu"]["evidence"]
-
-
-def test_a_host_is_looked_at_and_its_first_service_is_written_and_serves(agent: Agent) -> None:
-    MachineGpus(agent.box).install("rtx4090")
-    agent.begin_anew()
-    scripted.set_scenario(agent.box, {})
-    agent.box.write("/models/llama/config.json", json.dumps(LLAMA))
-    agent.box.run(
-        ["cp", "/srv/llama/model.safetensors", "/srv/llama/tokenizer.json", "/models/llama"]
-    )
-    named = ("--model", "/models/llama", "--port", "8000")
-    proposed = said(agent, "init", "--dry-run", *named)
-    assert proposed["found"]["gpus"][0]["name"] == "NVIDIA GeForce RTX 4090"
-    assert {"python": scripted.PYTHON, "version": "0.32.0"} in proposed["found"]["engines"]
-    assert proposed["plan"]["verdict"] == "fits"
-    assert not proposed["written"]
-    assert not agent.box.read(CONFIG).strip()
-    refused = agent.box.run(["llmagent", "init", *named], check=False)
-    assert refused.returncode == 2
-    assert "there is no terminal to ask on: --yes agrees beforehand" in refused.stderr
-    assert said(agent, "init", "--yes", *named)["written"]
-    agent.box.run(["llmagent", "check"])
-    agent.box.run(["systemctl", "reload-or-restart", "llmagent"])
-    agent.wait("serving")
-    again = agent.box.run(["llmagent", "init", "--yes", *named], check=False)
-    assert again.returncode == 2
-    assert "has [service.vllm] already" in again.stderr

@@ -293,6 +293,7 @@ def test_removal_stops_what_the_agent_runs_and_nothing_else(box: Container, deb:
     assert box.read("/etc/systemd/system/own.service") == own
 
 
+@pytest.mark.story("A4")
 def test_a_package_that_comes_back_keeps_its_history_and_serves_again(
     box: Container, deb: Path
 ) -> None:
@@ -324,6 +325,7 @@ def test_what_the_operator_stopped_stays_stopped_over_a_reinstallation(
     assert box.show("vllm", "ActiveState")["ActiveState"] == "inactive"
 
 
+@pytest.mark.story("B10", "B11")
 def test_a_purge_leaves_nothing_but_the_models_and_their_user(box: Container, deb: Path) -> None:
     before = files(box)
     box.install(deb)

@@ -44,9 +44,11 @@ OF_APPRISE = (
 
 
 def put_apprise(agent: Agent) -> None:
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = agent.box.run(["python3", "-c", where]).stdout.strip()
     for name in OF_APPRISE:
         place = Path(str(importlib.import_module(name).__file__)).parent
-        agent.box.put(place, f"/usr/local/lib/python3.11/dist-packages/{name}")
+        agent.box.put(place, f"{packages}/{name}")
 
 
 def asked(agent: Agent, path: str) -> list[str]:
