@@ -22,6 +22,7 @@ from tests.given.published.rows import (
     bars,
     blind,
     error,
+    fifth,
     fourth,
     rows,
     second,
@@ -54,6 +55,9 @@ FOURTH_FIRST = """\
   at first sight (3 of 4 models known by name): weights_gib 3 of 3 within 5%, available_kv_gib
   and kv_tokens 1 of 3 within 10%, 6 of 6 inside, no verdict against the truth; one was "not known"
   for an option that is read since"""
+FIFTH_FIRST = """\
+  at first sight (all 7 models known by name): weights_gib 4 of 5 within 5%, available_kv_gib 2 of 5
+  and kv_tokens 4 of 5 within 10%, 8 of 10 inside, no verdict against the truth"""
 THIRD_CLOSED_FIRST = """\
   at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
   available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,
@@ -201,10 +205,12 @@ def main() -> int:
     print(THIRD_CLOSED_FIRST)
     tell_all("fourth, now", fourth())
     print(FOURTH_FIRST)
+    tell_all("fifth, now", fifth())
+    print(FIFTH_FIRST)
     every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
     everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
-    everything += [*newest, *unopened, *fourth()]
+    everything += [*newest, *unopened, *fourth(), *fifth()]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -127,4 +127,7 @@ def _audio(audio: Mapping[str, Any], hidden: int) -> int:
         return 0
     depth = number(audio, "encoder_layers", "num_hidden_layers", "num_blocks") or 24
     inner = number(audio, "encoder_ffn_dim", "intermediate_size") or 4 * width
+    if number(audio, "conv_kernel_size") is not None:
+        # Gemma 4's: a conformer has two MLPs, relative positions and a convolution in each layer.
+        return depth * (8 * width * width + 4 * width * inner) + width * hidden
     return depth * (4 * width * width + 2 * width * inner) + width * hidden

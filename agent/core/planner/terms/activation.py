@@ -40,9 +40,14 @@ FP4_WORKSPACE = 2.8
 at 8192 tokens and 4.1 at 16384 of Gemma 4's 128 experts (0.19 and 0.20)."""
 
 
-SPREAD_ERROR = 1.0
+SPREAD_ERROR, SPREAD_FP4_ERROR = 0.3, 1.0
 """How much more of the layers' peak the exchange between GPUs may keep where experts are spread
-over them: GLM-5.2 in NVFP4 printed 6.3 GiB of 2.7 (four GB200, 0.26)."""
+over them: GLM-5.2 in NVFP4 printed 6.3 GiB of 3.3 (four GB200, 0.26); Qwen3-235B in FP8 what is
+planned (four H100, 0.20, two starts)."""
+
+APART = (0, 19)
+"""Since when experts write what they return beside what they read, not over it: of Qwen3-235B's FP8
+spread over four H100, 65536 tokens took 4.8 GiB more than 32768 (0.20)."""
 
 UNSORTED = 0.15
 """What the peak may come down to where FlashInfer samples: 0.5 GiB of 1.4 (Qwen2-7B, 0.10.1), 1.2
@@ -73,7 +78,7 @@ def activation(
     per_logit = small if new else LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
     rows = min(batch.sequences, batch.tokens)
     sampler = rows * model.vocab_size * per_logit / GIB
-    widest = _widest(model, tp)
+    widest = _widest(model, tp, spread=spread, apart=version.release >= APART)
     layers = batch.tokens * widest * model.dtype_bytes / GIB
     gib = max(sampler, layers)
     how = (
@@ -86,7 +91,7 @@ def activation(
     if _multiplies_fp4(model):
         error += 0.25 * layers
     if spread:
-        error += SPREAD_ERROR * layers
+        error += (SPREAD_FP4_ERROR if _multiplies_fp4(model) else SPREAD_ERROR) * layers
     first, last = FLASHINFER_SAMPLES
     if first <= version.release < last and not lean:
         error = max(error, (1 - UNSORTED) * sampler)
@@ -147,14 +152,16 @@ def _multiplies_fp4(model: Model) -> bool:
     return model.experts is not None and "fp4" in said.lower().replace("mxfp4", "")
 
 
-def _widest(model: Model, tp: int) -> float:
+def _widest(model: Model, tp: int, *, spread: bool = False, apart: bool = False) -> float:
     inner = 3 * model.intermediate_size / tp
     if model.experts is not None:
-        each = model.experts.intermediate_size / tp
+        each = model.experts.intermediate_size / (1 if spread else tp)
         # The fused kernel keeps what every chosen expert reads, and what it widens it to.
         read = (2 if model.gated_mlp else 1) * each
-        chosen = (model.experts.active or 8) * (max(read, model.hidden_size) + each)
-        chosen *= FP4_WORKSPACE if _multiplies_fp4(model) else 1.0
+        fp4 = _multiplies_fp4(model)
+        narrow = max(each, model.hidden_size) if apart and not fp4 else each
+        chosen = (model.experts.active or 8) * (max(read, model.hidden_size) + narrow)
+        chosen *= FP4_WORKSPACE if fp4 else 1.0
         inner = max(chosen, 3 * model.experts.shared_intermediate_size / tp)
     attention = (2 * model.heads * model.head_dim) / tp
     mixer = attention * (4 if has_states(model) else 1)

@@ -140,3 +140,25 @@ def test_a_publisher_of_small_groups_takes_more() -> None:
     small = counted(model("cyankiwi/Qwen3.5-9B-AWQ-4bit"), None, 1, 1)
     usual = counted(model("somebody/Qwen3.5-9B-AWQ-4bit"), None, 1, 1)
     assert small.gib > 1.03 * usual.gib
+
+
+@pytest.mark.parametrize(
+    ("tokens", "share", "printed"), [(32768, 0.96, 12.15), (65536, 0.92, 4.15)]
+)
+def test_experts_that_are_spread_whole_keep_what_they_read_and_what_they_return(
+    tokens: int, share: float, printed: float
+) -> None:
+    """Four H100 and 240,000 tokens of context: the batch decided which of two started (0.20)."""
+    found = plan(
+        "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8",
+        79.19,
+        "0.20.0",
+        tensor_parallel_size=4,
+        gpu_memory_utilization=share,
+        max_model_len=240_000,
+        max_num_seqs=128,
+        max_num_batched_tokens=tokens,
+        asked=Asked(whole_experts=True),
+    )
+    assert found.available_kv_gib == pytest.approx(printed, abs=0.5)
+    assert found.verdict is Fit.TIGHT
