@@ -56,6 +56,21 @@ def test_a_service_with_keys_and_tls_is_proven_and_shows_no_key(agent: Agent) ->
     assert ", 0 contradicted, 0 unknown" in agent.box.run(["llmagent", "verify"]).stdout
 
 
+def test_a_socket_is_open_to_the_agent_and_to_the_group_and_to_nobody_else(agent: Agent) -> None:
+    """vLLM makes it as its umask has it; the agent is root without root's right to write to it."""
+    box, place = agent.box, "/run/vllm/api.sock"
+    scripted.set_scenario(box, {})
+    agent.configure(service_table(**OURS, uds=place))
+    status = agent.wait("serving")
+    assert verdicts(status)["completion"] == "proven"
+    assert (status["url"], status["hang_detection_off"]) == (f"unix:{place}", "")
+    box.run(["useradd", "--groups", "vllm", "proxy-of-ours"])
+    ask = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", place]
+    for user, answer in (("proxy-of-ours", "200"), ("nobody", "000")):
+        argv = ["runuser", "-u", user, "--", *ask, "http://localhost/health"]
+        assert box.run(argv, check=False).stdout == answer, user
+
+
 def test_a_key_that_a_drop_in_sets_kills_nothing_and_everybody_hears_of_it(agent: Agent) -> None:
     scripted.set_scenario(agent.box, {})
     agent.box.write("/etc/llmagent/own.env", f"VLLM_API_KEY={KEY}\n")

@@ -37,7 +37,10 @@ def main(module: str, argv: list[str]) -> NoReturn:
     startup = Startup(arguments, scene)
     core = startup.play()
     serving = Serving(arguments, scene, startup.memory, core, startup.group)
-    API.info("entry.py:140", f"Starting vLLM server on http://{arguments.host}:{arguments.port}")
+    where = (
+        f"unix:{arguments.uds}" if arguments.uds else f"http://{arguments.host}:{arguments.port}"
+    )
+    API.info("entry.py:140", f"Starting vLLM server on {where}")
     API.info("launcher.py:186", "Available routes are:")
     for route in ROUTES:
         API.info("launcher.py:195", f"Route: {route}, Methods: GET")

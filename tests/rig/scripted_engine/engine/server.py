@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import ssl
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,9 +26,24 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        self.uds = arguments.uds
+        if self.uds:
+            self.address_family = socket.AF_UNIX
         super().__init__((arguments.host, arguments.port), Handler, bind_and_activate=False)
         self.quiet = set((arguments.disable_access_log_for_endpoints or "").split(","))
         self.server_bind()
+
+    def server_bind(self) -> None:
+        """Takes the port, or makes the socket with the mode that the umask leaves."""
+        if self.uds:
+            self.socket.bind(self.uds)
+        else:
+            super().server_bind()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Gives a client of the Unix socket the address that vLLM logs it with: none."""
+        accepted, address = super().get_request()
+        return accepted, address or ("", 0)
 
     def serve(self, serving: Serving) -> None:
         """Answers until shutdown."""
