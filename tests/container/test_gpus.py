@@ -123,7 +123,8 @@ def test_a_measured_kv_cache_is_used_again_and_dropped_when_memory_runs_out(
     agent.wait("serving")
 
     def settled() -> bool:
-        return bool(agent.status()["proven"])
+        proven = agent.status()["proven"]
+        return bool(proven and proven["settings"].get("max_model_len") == OURS["max_model_len"])
 
     def died(how: str) -> None:
         before = agent.pid("vllm")
