@@ -41,6 +41,9 @@ def start_that_ended(*frames: str, exception: str) -> str:
         (f"{MODEL}:forward", "ValueError: Either ids or embeddings"),
         (f"{MODEL}:odd_windows", "ValueError: window 9 is outside the buffer"),
         ("vllm/tokenizers/odd_encoding.py:parse_message_from_text", "AssertionError: Odd summary"),
+        ("vllm/transformers_utils/processors/odd.py:__call__", "ValueError: 2 odd sentinel(s)"),
+        ("vllm/transformers_utils/config.py:f", "AssertionError: Should not be reached"),
+        ("vllm/model_executor/layers/resampler.py:f", "AssertionError"),
         ("vllm/v1/spec_decode/odd.py:odd_entropy", "ValueError: Odd expects 2-D logits"),
         ("vllm/v1/attention/backends/odd.py:f", f"NotImplementedError: odd::f: {META}"),
     ],
@@ -59,6 +62,14 @@ def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
         (f"{MODEL}:__init__", "ValueError: odd layers", F.UNSUPPORTED_ARCH),
         (f"{MODEL}:load_odd_weights", "AssertionError: Unexpected odd.scale", F.WEIGHTS_MISMATCH),
         (f"{MODEL}:get_odd_groups", "ValueError: odd_groups must be even", F.UNSUPPORTED_ARCH),
+        (
+            "vllm/v1/attention/odd.py:f",
+            "ValueError: Unrecognized FP8 dtype: 9",
+            F.KV_DTYPE_UNSUPPORTED,
+        ),
+        (f"{MODEL}:f", "RuntimeError: Odd does not support X backend", F.ATTN_BACKEND_UNSUPPORTED),
+        ("torch/odd.py:f", "RuntimeError: Gloo connectFullMesh failed with no error", F.PEER_LOST),
+        (f"{EXECUTOR}:f", "NotImplementedError: timeout is not supported", F.BAD_ARG_VALUE),
         (f"{MODEL}:validate_params", "ValueError: odd_ids must be numbers", F.BAD_ARG_VALUE),
         ("vllm/distributed/utils.py:f", "ValueError: 3 does not match pp_size=2.", F.BAD_ARG_VALUE),
         ("vllm/torch_compile_cache/7f/odd.py:call", "RuntimeError: odd", F.KERNEL_LIBRARY),
@@ -155,3 +166,19 @@ def test_a_process_that_looked_at_a_model_leaves_the_reason_to_what_it_printed()
     )
     found = diagnose(f"{STARTING}\n{v1(died, level='ERROR')}{DEATH_AT_START}")
     assert found.failure is F.NO_GPU
+
+
+@pytest.mark.parametrize(
+    ("words", "failure"),
+    [
+        ("Odd size mismatch after adjusting: 3 != 9", F.ENGINE_BUG),
+        ("odd things happen", F.UNKNOWN),
+    ],
+)
+def test_what_a_worker_is_quoted_with_counts_where_its_own_traceback_is_gone(
+    words: str, failure: FailureClass
+) -> None:
+    quote = f"RuntimeError: Worker failed with error '{words}', please check the stack trace above"
+    assert (
+        diagnose(start_that_ended(f"{EXECUTOR}:get_response", exception=quote)).failure is failure
+    )

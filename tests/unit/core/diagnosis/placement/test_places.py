@@ -157,7 +157,14 @@ def test_a_place_claims_its_own_examples(rule: PlaceRule) -> None:
     for example in rule.examples:
         modules = rule.thrower[:1] or rule.modules[:1] or ("odd/a.py:f",)
         path = modules[0].replace("*", "vllm/models/odd")
-        names = ("f", "get_dummy_data", "load_weights", "parse_odd_text", "validate_params")
+        names = (
+            "f",
+            "get_dummy_data",
+            "load_weights",
+            "parse_odd_text",
+            "validate_params",
+            "__call__",
+        )
         function = next(n for n in names if not rule.functions or rule.functions.fullmatch(n))
         phase = rule.phases[0] if rule.phases else None
         found = PLACES.place(example, [f"{path}:{function}"] if path else [], phase)
