@@ -113,7 +113,7 @@ def grep_seconds(options: list[str], log: Path) -> tuple[float, int]:
 def right_or_wrong(signatures: SignatureSet) -> None:
     """Print how right the reader is, on what it knows and on what it had never seen."""
     _print_score("own corpus", list(own_cases()), signatures)
-    for name in ("first", "second", "third", "fourth", "fifth"):
+    for name in ("first", "second", "third", "fourth", "fifth", "sixth"):
         head, cases = held_out(name)
         print(f"held out, {name}: {head}")
         _print_score("  today", cases, signatures)

@@ -2,7 +2,7 @@
 """How right the log reader is on texts whose class a person said before it was asked.
 
 The files held-out-*.tsv hold texts that were new in vLLM 0.32 and 0.33 (the fourth
-and the fifth: of all releases, each with its own), labelled blind, each with the classes that are
+to the sixth: of all releases, each with its own), labelled blind, each with the classes that are
 right for it. The reader's rules were frozen before each was labelled; what was right at first sight
 is written in its first line. Rules were mended since, so the figure that is measured today is no
 longer one of unseen texts.

@@ -112,7 +112,7 @@ def test_every_stage_of_every_release_is_placed() -> None:
     assert poor == {}
 
 
-@pytest.mark.parametrize("name", ["first", "second", "third", "fourth", "fifth"])
+@pytest.mark.parametrize("name", ["first", "second", "third", "fourth", "fifth", "sixth"])
 def test_texts_of_a_release_held_out_get_a_class_that_a_person_gave_them(name: str) -> None:
     _, cases = held_out(name)
     got = score(cases, SIGNATURES)
