@@ -101,7 +101,7 @@ class Engines:
         for number, run in crew.runs.items():
             self.ranks[number].go_on(run)
 
-    def loaded(self, number: int, run: Run) -> None:
+    def loaded(self, number: int) -> None:
         """A rank has loaded its part; the head takes requests once all have."""
         crew = self.crew_of(number)
         assert crew is not None
@@ -110,7 +110,6 @@ class Engines:
             self.ranks[HEAD].takes_requests(crew.runs[HEAD])
         elif crew.dead:
             self._feels(crew)
-        del run
 
     # --- ends ---
 

@@ -89,7 +89,7 @@ class Rank(World):
 
     def _ready(self, run: Run) -> None:
         run.phase = EnginePhase.SERVING
-        self.engines.loaded(self.number, run)
+        self.engines.loaded(self.number)
         self.book()
 
     def takes_requests(self, run: Run) -> None:
@@ -137,7 +137,7 @@ class Rank(World):
 
     def _end(self, run: Run) -> None:
         super()._end(run)
-        self.engines.gone(run=run, number=self.number)
+        self.engines.gone(self.number, run)
 
     def reboot(self, seconds: float = BOOT_SECONDS) -> None:
         lost = tuple(self.runs.values())
