@@ -27,6 +27,9 @@ _USUAL_IPC = frozenset({"", "host", "private", "shareable", "none"})
 OF_OTHERS = "the service's shared memory is its own: a container that shares it cannot"
 """Why --ipc=container:NAME is not carried over; the unit has an --ipc of its own."""
 
+_WITH_HOST_IPC = frozenset({"label=disable", "label:disable"})
+"""What docker's daemon itself writes into the answer of `inspect` where the IPC is the host's."""
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": GIB, "t": GIB << 10}
 
@@ -88,7 +91,8 @@ def is_met(flag: str, value: str) -> bool:
         case "--runtime":
             return value in _USUAL_RUNTIMES
         case "--security-opt":
-            return value.startswith("no-new-privileges") and not value.endswith("false")
+            own = value.startswith("no-new-privileges") and not value.endswith("false")
+            return own or value in _WITH_HOST_IPC
         case "--device":
             return "nvidia.com/gpu=" in value or value.startswith("/dev/nvidia")
         case _:

@@ -95,7 +95,8 @@ def remove_script(settings: Settings, name: str) -> str:
     return (
         f"own=$(cat {cid} 2>/dev/null); rm -f {cid}; "
         f"{{ {_remove_all(f'timeout {ANSWER_SECONDS} {run.program}', name)}; }} || "
-        '[ -z "$own" ] || grep -ls "$own" /proc/[0-9]*/cgroup | cut -d/ -f3 | xargs -r kill -KILL'
+        '[ -z "$own" ] || grep -ls "$own" /proc/[0-9]*/cgroup | cut -d/ -f3 | '
+        "xargs -r kill -KILL 2>/dev/null"
     )
 
 

@@ -8,6 +8,7 @@ from agent.config.agent_toml import parse
 from agent.core.engine.install import image_install
 from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.found import Found
+from agent.core.foreign.options import options_of_host_config
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_words
 from agent.core.settings.service import Sandbox
@@ -135,6 +136,24 @@ def test_what_a_deployment_asks_beyond_the_units_own_goes_with_it() -> None:
         *("--shm-size=64gb", "--ulimit=rtprio=99", "--runtime=runsc", "--device=/dev/infiniband")
     ]
     assert next(left.what for left in taken.left) == "--ipc container:other"
+
+
+def test_what_dockers_daemon_adds_to_its_answer_is_not_the_operators() -> None:
+    """As 20.10 answers for a container of --ipc=host, --ulimit memlock=-1 and a /dev/infiniband."""
+    device = {"PathOnHost": "/dev/infiniband", "PathInContainer": "/dev/infiniband"}
+    host = {
+        "Runtime": "runc",
+        "ShmSize": 67108864,
+        "IpcMode": "host",
+        "SecurityOpt": ["label=disable"],
+        "CapAdd": None,
+        "Dns": [],
+        "Memory": 0,
+        "UsernsMode": "",
+        "Ulimits": [{"Name": "memlock", "Hard": -1, "Soft": -1}],
+        "Devices": [{**device, "CgroupPermissions": "rwm"}],
+    }
+    assert options_of_host_config(host) == ("--device=/dev/infiniband:/dev/infiniband:rwm",)
 
 
 def test_a_script_before_vllm_is_named() -> None:
