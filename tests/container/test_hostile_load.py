@@ -8,9 +8,15 @@ tuned for it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 
 from tests.conftest import Boot
 from tests.rig import binds, paths, scripted
+from tests.rig.cgroups import ProcessLimits
+from tests.rig.container import Container
 from tests.rig.installed import OURS, Agent, service_table
 
 SEED = 20261129
@@ -74,12 +80,53 @@ crowd = [threading.Thread(target=scrape) for _ in range(60)]
 """
 
 
-def test_an_engine_that_floods_and_forges_takes_the_agent_to_no_limit_and_harms_no_other(
-    boot: Boot,
-) -> None:
-    agent = Agent(boot("bookworm", binds=[binds.scripted_engine()]))
-    box = agent.box
+GATE = "/run/gate"
+HELD = f"""\
+[Service]
+ExecStart=
+ExecStart=/bin/sh -c 'read go <{GATE}; exec /usr/bin/llmagent run'
+"""
+"""The unit's process waits before its program begins, so that all of that can be limited."""
+
+
+@pytest.fixture(scope="module")
+def agent(boot_for_module: Boot) -> Agent:
+    agent = Agent(boot_for_module("bookworm", binds=[binds.scripted_engine()]))
     agent.install()
+    return agent
+
+
+@contextmanager
+def restarted_within(box: Container, memory_max: int, tasks_max: int) -> Iterator[ProcessLimits]:
+    """Restarts the agent with limits that the kernel of this machine enforces."""
+    box.run(["mkfifo", GATE])
+    box.write("/run/systemd/system/llmagent.service.d/gate.conf", HELD)
+    box.run(["systemctl", "daemon-reload"])
+    box.run(["systemctl", "restart", "--no-block", "llmagent"])
+
+    def held() -> int:
+        pid = int(box.show("llmagent", "MainPID")["MainPID"])
+        line = box.run(["cat", f"/proc/{pid}/cmdline"], check=False).stdout
+        return pid if GATE in line else 0
+
+    pid = box.pid_on_host(box.wait_for(held, 30, "the agent's next process"))
+    limits = ProcessLimits(f"llmagent-test-{pid}", memory_max, tasks_max)
+    try:
+        limits.hold(pid)
+        # Who comes after it is held by nobody.
+        box.run(["rm", "/run/systemd/system/llmagent.service.d/gate.conf"])
+        box.run(["systemctl", "daemon-reload"])
+        box.run(["sh", "-c", f"echo >{GATE}; rm {GATE}"])
+        yield limits
+    finally:
+        box.run(["systemctl", "stop", "llmagent"])
+        limits.remove()
+
+
+def test_an_engine_that_floods_and_forges_takes_the_agent_to_no_limit_and_harms_no_other(
+    agent: Agent,
+) -> None:
+    box = agent.box
     box.run(["cp", "-a", "/opt/scripted-engine", "/opt/hostile"])
     box.put(paths.REPO / "tests/fuzz/hostile_http.py", "/opt/hostile/engine/hostile_http.py")
     box.write("/opt/hostile/engine/main.py", HOSTILE)
@@ -88,8 +135,16 @@ def test_an_engine_that_floods_and_forges_takes_the_agent_to_no_limit_and_harms_
     scripted.set_scenario(box, {})
     agent.configure(service_table(gpus=[0], **OURS))
     agent.wait("serving")
-    before = box.show("llmagent", "MainPID", "MemoryMax", "TasksMax")
-    assert (before["MemoryMax"], before["TasksMax"]) == (str(384 << 20), "512")
+    allowed = box.show("llmagent", "MemoryMax", "TasksMax")
+    assert (allowed["MemoryMax"], allowed["TasksMax"]) == (str(384 << 20), "512")
+    with restarted_within(box, 384 << 20, 512) as limits:
+        agent.wait("serving")
+        _flood(agent, hostile, limits)
+
+
+def _flood(agent: Agent, hostile: str, limits: ProcessLimits) -> None:
+    box = agent.box
+    before = box.show("llmagent", "MainPID", "NRestarts")
     agent.configure(service_table(gpus=[0], **OURS), hostile)
     box.wait_for(lambda: "all was said" in box.journal("hostile.service"), 60, "the flood")
     box.run(["python3", "-c", SCRAPE], timeout=120)
@@ -101,9 +156,29 @@ def test_an_engine_that_floods_and_forges_takes_the_agent_to_no_limit_and_harms_
         if (found := re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)) is not None
     )
     after = box.show("llmagent", "MainPID", "NRestarts", "ActiveState")
-    assert (after["MainPID"], after["NRestarts"]) == (before["MainPID"], "0")
-    print(f"peak {peak / 1024:.0f} MiB, {threads} threads")
+    assert (after["MainPID"], after["NRestarts"]) == (before["MainPID"], before["NRestarts"])
+    print(f"peak {peak / 1024:.0f} MiB, {threads} threads, in all {limits.peak_bytes >> 20} MiB")
+    assert limits.peak_bytes < 384 << 20
+    assert limits.refused_tasks == 0
     assert peak < 192 << 10, "half of what the unit allows, in KiB"
     assert threads < 128, "a quarter of what the unit allows"
     assert agent.status()["phase"] == "serving"
     assert agent.status()["restarts"] == {}
+    agent.configure(service_table(gpus=[0], **OURS))
+
+
+@pytest.mark.parametrize(("memory_max", "tasks_max"), [(24 << 20, 512), (384 << 20, 4)])
+def test_an_agent_that_reaches_a_limit_ends_alone_and_is_back(
+    agent: Agent, memory_max: int, tasks_max: int
+) -> None:
+    box = agent.box
+    box.run(["systemctl", "start", "llmagent"])
+    agent.wait("serving")
+    engine = agent.pid("vllm")
+    with restarted_within(box, memory_max, tasks_max):
+        box.wait_for(
+            lambda: int(box.show("llmagent", "NRestarts")["NRestarts"]) > 0, 30, "its next process"
+        )
+        agent.wait("serving")
+        assert agent.pid("vllm") == engine
+        assert box.http_get(8000, "/health").status == 200

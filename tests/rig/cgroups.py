@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Final
 
 WANTED: Final = ("name=systemd", "memory")
+LIMITING: Final = ("memory", "pids")
+"""Version 1's controllers by which the host limits what a container's systemd cannot."""
 
 
-def _hierarchies() -> dict[str, Path]:
-    """Returns our own group's directory by hierarchy, of those that a container needs.
+def _hierarchies(wanted: tuple[str, ...] = WANTED) -> dict[str, Path]:
+    """Returns our own group's directory by hierarchy, of those that are wanted.
 
     "name=systemd" and "" (version 2) are where systemd keeps its units, "memory" is version 1's
     memory controller.
@@ -28,7 +30,7 @@ def _hierarchies() -> dict[str, Path]:
         if kind == "cgroup2":
             mounts[""] = target
         elif kind == "cgroup":
-            mounts |= {name: target for name in WANTED if name in options.split(",")}
+            mounts |= {name: target for name in wanted if name in options.split(",")}
     found = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
@@ -67,5 +69,52 @@ class Cgroup:
                     with contextlib.suppress(OSError):
                         Path(below).rmdir()
                 if not directory.exists():
+                    break
+                time.sleep(0.02)
+
+
+class ProcessLimits:
+    """Groups for one process and what it starts: `memory_max` bytes, `tasks_max` tasks.
+
+    systemd in a container limits nothing where the controllers are of version 1, as the container
+    sees them read-only; the host can. RuntimeError where its kernel has none of version 1.
+    """
+
+    def __init__(self, name: str, memory_max: int, tasks_max: int) -> None:
+        """Makes the groups."""
+        found = _hierarchies(LIMITING)
+        if not found.keys() >= set(LIMITING):
+            raise RuntimeError("the controllers memory and pids of version 1 are not here")
+        self._memory, self._pids = (found[key] / f"{name}-limits" for key in LIMITING)
+        for group in (self._memory, self._pids):
+            group.mkdir()
+        (self._memory / "memory.limit_in_bytes").write_text(str(memory_max))
+        (self._pids / "pids.max").write_text(str(tasks_max))
+
+    def hold(self, pid: int) -> None:
+        """Limits a process of the host; what it had before is not counted."""
+        for group in (self._memory, self._pids):
+            (group / "cgroup.procs").write_text(str(pid))
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that was in use at once."""
+        return int((self._memory / "memory.max_usage_in_bytes").read_text())
+
+    @property
+    def refused_tasks(self) -> int:
+        """How often a task was refused."""
+        events = dict(
+            line.split() for line in (self._pids / "pids.events").read_text().splitlines()
+        )
+        return int(events["max"])
+
+    def remove(self) -> None:
+        """Removes the groups once their processes are gone."""
+        for group in (self._memory, self._pids):
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+                if not group.exists():
                     break
                 time.sleep(0.02)

@@ -8,6 +8,7 @@ that is killed.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -207,6 +208,15 @@ class Container:
         argv = ["systemctl", "show", unit, *(f"--property={name}" for name in properties)]
         return dict(line.split("=", 1) for line in self.run(argv).stdout.splitlines() if line)
 
+    def pid_on_host(self, pid: int) -> int:
+        """Returns the PID by which the host knows a process of the container; 0 for none."""
+        space = Path(f"/proc/{self.leader}/ns/pid").readlink()
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (place / "ns/pid").readlink() == space and _innermost(place) == pid:
+                    return int(place.name)
+        return 0
+
     def http_get(self, port: int, path: str, timeout: float = 10) -> HttpAnswer:
         """Gets a page from a port of the container's loopback."""
         return self._curl(port, path, timeout, [])
@@ -255,6 +265,12 @@ class Container:
     def close(self) -> None:
         """Ends it, however it is, and removes its disk."""
         self._nspawn.remove()
+
+
+def _innermost(place: Path) -> int:
+    """Returns a process's PID in its own namespace."""
+    lines = (place / "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
 
 
 def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
