@@ -21,8 +21,8 @@ from tests.given.engine_logs import SERVING, failed, v1
 from tests.given.hostile.words import CHANNELS
 from tests.given.yardstick import yardsticks
 
-MOST = 10
-"""Yardsticks for one line: three times what each pattern is held to."""
+MOST = 30
+"""Yardsticks for one line: three times what a pattern is held to."""
 
 MOST_CHARACTERS = 256 << 10
 """Of a diagnosis: each fact and each piece of evidence has a line of at most 1,200."""
