@@ -24,8 +24,9 @@ def test_the_state_diagram_is_that_of_the_table() -> None:
 
 
 def test_the_configuration_by_example_is_valid() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.S)
-    assert list(parse(example, "README.md").services) == ["vllm", "embed"]
+    first, several_hosts = re.findall(r"```toml\n(.*?)```", README, re.S)
+    assert list(parse(first, "README.md").services) == ["vllm", "embed"]
+    assert list(parse(several_hosts, "README.md").services) == ["vllm"]
 
 
 def test_every_command_is_in_the_table() -> None:

@@ -46,7 +46,7 @@ def test_what_readme_shows_first_is_typed_and_serves(stage: Stage) -> None:
 
 @pytest.mark.story("B13")
 def test_readmes_example_passes_check_on_a_host_that_has_what_it_names(stage: Stage) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.S)
+    example, _ = re.findall(r"```toml\n(.*?)```", README, re.S)
     stage.box.write(OWN, example)
     said = stage.says(f"llmagent check {OWN}", status=2)
     # What it names and this host lacks, each with the command that makes it, and nothing else.
