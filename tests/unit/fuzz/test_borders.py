@@ -19,7 +19,7 @@ SECONDS = 1.5
 SEED = 20261128
 NAMES = (
     *("metrics", "http", "config.json", "checkpoint", "agent.toml"),
-    *("web-config", "page", "state", "log", "control"),
+    *("web-config", "page", "state", "log", "control", "cluster"),
 )
 
 

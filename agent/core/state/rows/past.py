@@ -17,7 +17,7 @@ T = TypeVar("T")
 COUNTED = "last_at"
 """Up to when an error was counted: one in the future says nothing, and all is counted again."""
 
-AHEAD = frozenset({"retry_at", "not_before", "not_after", "until", "too_hot_until"})
+AHEAD = frozenset({"retry_at", "not_before", "read_for", "not_after", "until", "too_hot_until"})
 """Times until which something waits: they lie ahead by their nature."""
 
 TIMES = frozenset({"at", "since", "recent_starts", "incidents", "faults"})

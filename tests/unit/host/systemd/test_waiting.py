@@ -24,6 +24,12 @@ def waits(*words: str, stderr: int) -> Iterator[None]:
     process = subprocess.Popen(
         argv, executable="/bin/cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    # A program that answers has its own command line; one that has just begun may have none yet.
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    process.stdout.readline()
     try:
         yield
     finally:

@@ -109,10 +109,10 @@ def two_services(mine: float, theirs: float) -> SimulatedHost:
 
 def test_a_raise_stops_where_the_neighbours_share_begins() -> None:
     host = two_services(0.75, 0.15)
-    host.dies(F.OOM_KV_NONE, Numbers(available_kv_gib=-4.0, total_gib=24.0), "vllm", status=1)
+    host.dies(F.OOM_KV_NONE, Numbers(available_kv_gib=-1.4, total_gib=24.0), "vllm", status=1)
     host.carry_out()
     learned = host.service("vllm").learned.overrides["gpu_memory_utilization"]
-    assert learned.running == 0.82  # 1 - 0.15 - 0.03, not 0.75 + 4.5 / 24
+    assert learned.running == 0.82  # 1 - 0.15 - 0.03, not 0.75 + 1.9 / 24
     assert "service.embed takes 0.15" in learned.why
 
 
@@ -136,6 +136,6 @@ def test_what_strangers_hold_by_nvml_limits_a_raise() -> None:
     stranger = GpuProcess(9, "python3", 14 * GIB, "user@1000.service")
     host.observe(GpusSeen(host.now, Gpus(host.now, (replace(H200, processes=(stranger,)),))))
     assert host.serving_within(300)
-    host.dies(F.OOM_KV_NONE, Numbers(available_kv_gib=-20.0, total_gib=141.0), status=1)
+    host.dies(F.OOM_KV_NONE, Numbers(available_kv_gib=-12.6, total_gib=141.0), status=1)
     host.carry_out()
     assert host.service().learned.overrides["gpu_memory_utilization"].running == 0.89
