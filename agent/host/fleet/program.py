@@ -17,7 +17,7 @@ import agent
 from agent.core.plain import plain
 from agent.core.settings.fleet import Fleet
 from agent.errors import AgentError
-from agent.host.systemd.transient import MARGIN_SECONDS, as_transient_unit
+from agent.host.systemd.transient import CONFINED, MARGIN_SECONDS, as_transient_unit
 
 DEADLINE_SECONDS = 8
 """Less than the exporter's patience with an answer of its own; the hosts have 5 s of it."""
@@ -26,27 +26,13 @@ UNIT = "llmagent-fleet.service"
 LONGEST = 200
 
 _PROPERTIES = {
-    "DynamicUser": "yes",
+    **CONFINED,
     "RuntimeMaxSec": str(DEADLINE_SECONDS),
     "TimeoutStopSec": "1",
-    "CapabilityBoundingSet": "",
-    "NoNewPrivileges": "yes",
-    "ProtectSystem": "strict",
-    "ProtectHome": "yes",
-    "PrivateDevices": "yes",
-    "ProtectKernelTunables": "yes",
-    "ProtectKernelModules": "yes",
-    "ProtectControlGroups": "yes",
-    "RestrictNamespaces": "yes",
-    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
-    "LockPersonality": "yes",
-    "SystemCallArchitectures": "native",
     "MemoryMax": "512M",
     "TasksMax": "256",
-    "OOMScoreAdjust": "500",
-    "WorkingDirectory": "/",
 }
-"""systemd 252 and 257 know each of them. A hundred hosts have a thread and at most 4 MiB each."""
+"""A hundred hosts have a thread and at most 4 MiB each."""
 
 
 def ask_fleet(fleet: Fleet) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import agent
 from agent.core.plain import plain
-from agent.host.systemd.transient import MARGIN_SECONDS, as_transient_unit
+from agent.host.systemd.transient import CONFINED, MARGIN_SECONDS, as_transient_unit
 
 DEADLINE_SECONDS = 100
 """Apprise gives each HTTP notifier 8 s, mail 15 s."""
@@ -31,27 +31,12 @@ CREDENTIAL = "llmagent-notify"
 LONGEST = 200
 
 _PROPERTIES = {
-    "DynamicUser": "yes",
+    **CONFINED,
     "RuntimeMaxSec": str(DEADLINE_SECONDS),
     "TimeoutStopSec": "2",
-    "CapabilityBoundingSet": "",
-    "NoNewPrivileges": "yes",
-    "ProtectSystem": "strict",
-    "ProtectHome": "yes",
-    "PrivateDevices": "yes",
-    "ProtectKernelTunables": "yes",
-    "ProtectKernelModules": "yes",
-    "ProtectControlGroups": "yes",
-    "RestrictNamespaces": "yes",
-    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
-    "LockPersonality": "yes",
-    "SystemCallArchitectures": "native",
     "MemoryMax": "256M",
     "TasksMax": "64",
-    "OOMScoreAdjust": "500",
-    "WorkingDirectory": "/",
 }
-"""systemd 252 and 257 know each of them."""
 
 
 @dataclass(frozen=True, slots=True)
