@@ -21,6 +21,7 @@ from tests.rig.hub import MODEL
 from tests.rig.installed import QUICK, Agent
 
 IMAGE = "localhost/vllm-openai:v0.32.0"
+THEIRS = "localhost/theirs/vllm-openai:v0.32.0"
 TOKEN = "hf_MustNotBeSeenAnywhere"
 ASKED_LIMITS = "/run/asked-limits.json"
 RUNTIME = f"""#!/usr/bin/python3
@@ -288,4 +289,67 @@ def test_a_strangers_container_of_that_name_is_left_alone_and_named(agent: Agent
     assert [one["Id"] for one in containers(box)] == [made]
     box.run(["podman", "rm", made])
     box.run(["systemctl", "start", "vllm"])
+    agent.wait("serving")
+
+
+CDI = """
+cdiVersion: "0.5.0"
+kind: nvidia.com/gpu
+devices: [{name: all, containerEdits: {env: [SIMULATED_GPU=yes]}}]
+"""
+"""A device that NVIDIA's toolkit would describe; here it only sets a variable."""
+
+
+THEIR_PYTHON = f"""#!/usr/bin/python3
+import os, sys
+os.execv("{scripted.PYTHON}", [sys.argv[0], *sys.argv[1:]])
+"""
+
+
+def test_a_strangers_container_that_serves_is_taken_over_and_comes_back_by_hand(
+    agent: Agent,
+) -> None:
+    box = agent.box
+    box.run(["systemctl", "stop", "vllm"])
+    agent.begin_anew()
+    box.write("/etc/cdi/nvidia.yaml", CDI)
+    box.write("/srv/python3", THEIR_PYTHON, mode=0o755)
+    box.run(["podman", "create", "--name=base", IMAGE, "true"])
+    box.run(["podman", "cp", "/srv/python3", "base:/python3"])
+    path = "PATH=/:/usr/bin:/bin"
+    box.run(["podman", "commit", "--quiet", f"--change=ENV={path}", "base", THEIRS], timeout=120)
+    box.run(["podman", "rm", "base"])
+    serves = ("--model", "/srv/llama", "--host", "127.0.0.1", "--port", "8000")
+    box.run(
+        [
+            *("podman", "run", "--detach", "--name=vllm", "--network=host", "--pids-limit=-1"),
+            *("--restart=on-failure", "--device=nvidia.com/gpu=all", "-v", "/srv/llama:/srv/llama"),
+            *(THEIRS, "python3", "-m", "vllm.entrypoints.openai.api_server", *serves),
+        ]
+    )
+    box.wait_for(lambda: box.http_get(8000, "/health").status == 200, 20, "their engine")
+    done = box.run(
+        ["llmagent", "import", "vllm", "--take-over", "--yes", "--format", "json"],
+        check=False,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["taken_over"]
+    assert agent.wait("serving")["main_pid"]
+    ours, theirs = sorted(containers(box), key=lambda one: len(one["Names"][0]))
+    assert (ours["Names"], ours["State"]) == (["vllm"], "running")
+    assert (theirs["Names"], theirs["State"]) == (["vllm.before-llmagent"], "exited")
+    pid = inspected(box)["State"]["Pid"]
+    assert "SIMULATED_GPU=yes" in box.read(f"/proc/{pid}/environ").split("\0")
+
+    # The way back, as it was printed before anything was stopped.
+    printed = [line.strip() for line in done.stderr.splitlines() if line.startswith("    ")]
+    assert printed[0].startswith("take [service.vllm] out of")
+    agent.configure("")
+    for command in printed[2:]:
+        box.run(["bash", "-c", command], check="update" not in command)
+    box.wait_for(lambda: box.http_get(8000, "/health").status == 200, 20, "their engine again")
+    assert [one["Names"] for one in containers(box)] == [["vllm"]]
+    box.run(["podman", "rm", "--force", "vllm"])
+    agent.configure(SERVICE)
     agent.wait("serving")
