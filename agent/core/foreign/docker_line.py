@@ -57,11 +57,20 @@ class RunLine:
 
 
 def starts_container(words: Sequence[str]) -> bool:
-    """Tell whether the line is one of docker's or podman's that runs an image."""
-    names = [word.rsplit("/", 1)[-1] for word in words]
-    return any(
-        name in RUNTIMES and "run" in names[at + 1 : at + 3] for at, name in enumerate(names)
+    """Tell whether the line is one of docker's or podman's that makes a container of an image."""
+    return _verb_of([word.rsplit("/", 1)[-1] for word in words]) is not None
+
+
+def _verb_of(names: Sequence[str]) -> int | None:
+    """Return where the verb of docker or podman stands that makes a container."""
+    verbs = (
+        place
+        for at, name in enumerate(names)
+        if name in RUNTIMES
+        for place in range(at + 1, min(at + 3, len(names)))
+        if names[place] in ("run", "create")
     )
+    return next(verbs, None)
 
 
 def container_of_line(words: Sequence[str]) -> tuple[tuple[Left, ...], RunLine]:
@@ -70,7 +79,9 @@ def container_of_line(words: Sequence[str]) -> tuple[tuple[Left, ...], RunLine]:
     at = next(at for at, name in enumerate(names) if name in RUNTIMES)
     runtime = names[at]
     left: list[Left] = []
-    read, rest = _divided(list(words[names.index("run", at) + 1 :]))
+    verb = _verb_of(names)
+    assert verb is not None
+    read, rest = _divided(list(words[verb + 1 :]))
     if not rest:
         raise NoEngineError(f"no image stands in the {runtime} line")
     line = RunLine(Container(runtime, rest[0]), command=tuple(rest[1:]))

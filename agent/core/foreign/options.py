@@ -19,8 +19,8 @@ SHARED_MEMORY_BYTES = 16 * GIB
 _LIMITS = {"memlock": -1, "core": -1, "stack": 67108864, "nofile": 1048576}
 """The unit's --ulimit: a limit up to this is met, -1 any."""
 
-_USUAL_RUNTIMES = frozenset({"", "runc", "crun", "nvidia", "io.containerd.runc.v2"})
-"""With --gpus all of them get NVIDIA's GPUs into the container."""
+_USUAL_RUNTIMES = frozenset({"", "runc", "crun", "oci", "nvidia", "io.containerd.runc.v2"})
+"""With --gpus all of them get NVIDIA's GPUs into the container; podman calls its own "oci"."""
 
 _USUAL_IPC = frozenset({"", "host", "private", "shareable", "none"})
 

@@ -80,6 +80,8 @@ def unit_facts(state: UnitState, units: Path) -> UnitFacts:
     """Return what the core needs of a unit's state."""
     file = Path(state.fragment_path).resolve() if state.fragment_path else None
     foreign = file is not None and file != units.resolve() / state.unit
+    # systemd takes a link to /dev/null for a mask only some moments after it was made.
+    masked = file == Path("/dev/null")
     return UnitFacts(
         active_state=state.active_state,
         sub_state=state.sub_state,
@@ -89,7 +91,7 @@ def unit_facts(state: UnitState, units: Path) -> UnitFacts:
         main_pid=state.main_pid,
         invocation_id=state.invocation_id,
         n_restarts=state.n_restarts,
-        load_state=state.load_state,
+        load_state="masked" if masked else state.load_state,
         command_line=state.command_line,
         drop_ins=state.drop_in_paths,
         foreign=state.fragment_path if foreign else "",

@@ -220,6 +220,20 @@ def test_podman_keeps_the_line_that_made_a_container() -> None:
     assert taken.table["port"] == 9000
 
 
+def test_podman_keeps_the_line_of_a_container_that_was_created_only() -> None:
+    typed = "podman create --name llm IMAGE serve org/m"
+    config = {
+        "Image": "docker.io/vllm/vllm-openai:v0.10.2",
+        "Entrypoint": ["vllm", "serve"],
+        "Cmd": ["org/m"],
+        "CreateCommand": typed.split(),
+    }
+    # What podman 4.3 itself writes of a container that was given no such option.
+    host = {"NetworkMode": "host", "CapDrop": ["CAP_MKNOD", "CAP_NET_RAW"], "Runtime": "oci"}
+    taken = inspected(Config=config, HostConfig=host, Mounts=[])
+    assert "extra_options" not in taken.table["engine"]
+
+
 def test_an_image_that_compose_builds_has_the_name_that_compose_gives_it() -> None:
     (taken,) = compose("services: {llm: {build: ., command: --model org/m --port 9000}}")
     assert taken.table["engine"]["image"] == "app-llm"
