@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.core.failures.xids import meaning_of_xid
-from agent.core.gpu.clock_reasons import alarming, hidden
+from agent.core.gpu.clock_reasons import alarming
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus
 from agent.core.gpu.xid_lines import pci_key
 from agent.core.state.observations import GpusSeen, XidSeen
@@ -276,7 +276,7 @@ def rest_after(gpus: tuple[Gpu, ...], last: tuple[Gpu, ...]) -> float:
 
 
 def _steady(gpu: Gpu, before: Gpu | None) -> bool:
-    if before is None or alarming(gpu, before, BUSY_SECONDS) or hidden(gpu, None):
+    if before is None or alarming(gpu, before, BUSY_SECONDS):
         return False
     now, then = gpu.temperature_celsius, before.temperature_celsius
     return now is None or then is None or abs(now - then) <= STEADY_CELSIUS
