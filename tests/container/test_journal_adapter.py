@@ -227,7 +227,11 @@ except ValueError as failure:
 
 
 def test_a_run_is_read_from_its_head_and_followed_on(box: Container) -> None:
-    speaker(box, "runs", "import os\nprint('run', os.environ['INVOCATION_ID'])")
+    # journald asks /proc whose line it is: a program that has ended by then has no run.
+    speaks = (
+        "import os, time\nprint('run', os.environ['INVOCATION_ID'], flush=True)\ntime.sleep(0.5)"
+    )
+    speaker(box, "runs", speaks)
     told = ask(
         box,
         """
