@@ -102,6 +102,9 @@ class Senses:
             self._soon(1.0, partial(self._sent, action))
         if self.world.tell is not None:
             self._tell(observation, decision)
+        if any(line.kind == "adopted" for line in decision.news):
+            # A run that is taken (back) is judged from its beginning: what was heard of it is new.
+            self._news.clear()
         if self._is_stale and not self.repeats and is_about_the_run(observation):
             self._news.append((observation, bool(decision.actions)))
         if decision.news or decision.actions:
