@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
-from agent.core.gpu.reading import Driver, Gpus
+from agent.core.gpu.reading import Driver, Gpu, Gpus
 from agent.core.state.host import HostState
 from agent.core.state.policy import HostPolicy
 from agent.core.view.snapshot import Snapshot
@@ -45,6 +46,23 @@ def test_gpus_are_shown_with_what_is_remembered_of_them(tmp_path: Path) -> None:
     assert first["xids"]["13"]["count"] == 4
     assert second["power_watts"] is None
     assert json.loads(file.read_text())["driver"]["mismatch"] is False
+
+
+def test_a_limit_that_has_changed_is_in_the_file_at_once_and_mere_numbers_follow(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "status.json"
+    publisher = Publisher(file, lambda: 1000.0)
+
+    def shown(gpu: Gpu) -> tuple[float, float]:
+        publisher.publish(HostState(gpus=Gpus(1000.0, (gpu,), DRIVER)), NOTHING, ())
+        (card,) = json.loads(file.read_text())["gpus"]
+        return card["power_limits"]["enforced_watts"], card["temperature_celsius"]
+
+    lower = replace(H200.power_limits, enforced_watts=250.0)
+    before = shown(H200)
+    assert shown(replace(H200, temperature_celsius=99.0)) == before
+    assert shown(replace(H200, temperature_celsius=99.0, power_limits=lower)) == (250.0, 99.0)
 
 
 def test_numbers_of_a_sampler_that_hangs_become_stale(tmp_path: Path) -> None:
