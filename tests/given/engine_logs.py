@@ -11,6 +11,8 @@ from agent.core.diagnosis.signatures import SignatureSet
 from agent.host.data.signatures import load_signatures
 
 SIGNATURES: SignatureSet = load_signatures()
+SITE = "/opt/vllm/lib/python3.12/site-packages"
+"""Where the packages are that frames of a traceback name."""
 
 
 def read(text: str | Iterable[str]) -> LogReader:
@@ -38,6 +40,15 @@ def failed(text: str) -> str:
     return v1(death, level="ERROR")
 
 
+def thrown_by(*frames: str, exception: str) -> str:
+    """Return the lines of a traceback behind its heading; a frame is "PATH:FUNCTION" in SITE."""
+    lines: list[str] = []
+    for frame in frames:
+        path, _, function = frame.partition(":")
+        lines += [f'  File "{SITE}/{path}", line 7, in {function}', "    odd = call(self)"]
+    return "\n".join([*lines, exception])
+
+
 STARTING = """
 (APIServer pid=1) INFO 11-21 03:05:00 [api_utils.py:1] non-default args: {'model': '/srv/m', 'gpu_memory_utilization': 0.9, 'max_num_seqs': 64}
 (EngineCore pid=42) INFO 11-21 03:05:10 [core.py:97] Initializing a V1 LLM engine (v0.28.0) with config: model='/srv/m', dtype=torch.bfloat16, max_seq_len=8192, tensor_parallel_size=1, quantization=None, enforce_eager=False, kv_cache_dtype=auto, device_config=cuda, seed=0, served_model_name=m, enable_prefix_caching=True, enable_chunked_prefill=True
@@ -57,6 +68,12 @@ INFO:     10.0.0.2:4000 - "POST /v1/completions HTTP/1.1" 200 OK"""
 )
 DEATH_AT_START = """
 (APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"""  # noqa: E501
+
+
+def died_in(*frames: str, exception: str, before: str = STARTING) -> str:
+    """Return the log of a start that an exception ended, thrown by the last frame."""
+    return f"{before}\n{failed(thrown_by(*frames, exception=exception))}{DEATH_AT_START}"
+
 
 ALLOCATION = (
     "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 512.00 MiB. GPU 0 has a total "

@@ -11,9 +11,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.failures.classes import Outcome
-from tests.given.engine_logs import LOADING, PROFILING, SERVING, STARTING, diagnose, v1
-
-SITE = "/opt/vllm/lib/python3.12/site-packages"
+from tests.given.engine_logs import LOADING, PROFILING, SERVING, SITE, STARTING, diagnose, v1
 
 BEFORE_IT_SERVES = {
     "DeepGEMM is not there": v1("Failed to import DeepGemm kernels.", level="WARNING"),

@@ -14,6 +14,7 @@ from tests.given.engine_logs import (
     LOADING,
     PROFILING,
     SERVING,
+    SITE,
     STARTING,
     diagnose,
     failed,
@@ -21,7 +22,6 @@ from tests.given.engine_logs import (
 )
 
 F = FailureClass
-SITE = "/opt/vllm/lib/python3.12/site-packages"
 
 
 def oom(tried: str = "96.00 MiB", *, total: str = "23.53", private: str = "", whose: str = "Including non-PyTorch memory, this process has 23.40 GiB memory in use. ", allocated: str = "22.10 GiB") -> str:  # fmt: skip

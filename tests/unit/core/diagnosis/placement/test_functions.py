@@ -8,26 +8,24 @@ import pytest
 from agent.cli.diagnose import remedy_of
 from agent.core.diagnosis.placement.places import PlaceError, rule_from_table
 from agent.core.failures.classes import EnginePhase, FailureClass
-from tests.given.engine_logs import DEATH_AT_START, SIGNATURES, STARTING, diagnose, v1
+from tests.given.engine_logs import (
+    DEATH_AT_START,
+    SIGNATURES,
+    SITE,
+    STARTING,
+    diagnose,
+    died_in,
+    v1,
+)
 
 F = FailureClass
 PLACES = SIGNATURES.places
-SITE = "/opt/vllm/lib/python3.12/site-packages"
 MODEL = "vllm/model_executor/models/odd.py"
 QUANTIZATION = "vllm/model_executor/layers/quantization/odd.py"
 EXECUTOR = "vllm/v1/executor/odd.py"
 META = "attempted to run this operator with Meta tensors"
 INSPECTION = "Command '['/opt/python3', '-m', 'vllm.model_executor.models.registry']'"
 REFUSED = "Operation not permitted"
-
-
-def start_that_ended(*frames: str, exception: str) -> str:
-    """Return a start that an exception ended, thrown by the last frame."""
-    lines = ["EngineCore failed to start.", "Traceback (most recent call last):"]
-    for frame in frames:
-        path, _, function = frame.partition(":")
-        lines += [f'  File "{SITE}/{path}", line 7, in {function}', "    odd = call(self)"]
-    return f"{STARTING}\n{v1(chr(10).join([*lines, exception]), level='ERROR')}{DEATH_AT_START}"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +49,7 @@ def start_that_ended(*frames: str, exception: str) -> str:
 def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
     frame: str, exception: str
 ) -> None:
-    found = diagnose(start_that_ended(frame, exception=exception))
+    found = diagnose(died_in(frame, exception=exception))
     assert found.failure is F.ENGINE_BUG
     assert remedy_of(found)["action"] == "hold"
 
@@ -93,39 +91,39 @@ def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
 def test_what_a_start_checks_keeps_its_class(
     frame: str, exception: str, failure: FailureClass
 ) -> None:
-    assert diagnose(start_that_ended(frame, exception=exception)).failure is failure
+    assert diagnose(died_in(frame, exception=exception)).failure is failure
 
 
 def test_files_are_fetched_again_only_where_words_speak_of_them() -> None:
     """A reader of weights throws for reasons of its own, too: that is no reason to fetch them."""
     frame = "vllm/model_executor/model_loader/odd_loader.py:call"
-    by_place = diagnose(start_that_ended(frame, exception="ValueError: odd weight"))
+    by_place = diagnose(died_in(frame, exception="ValueError: odd weight"))
     assert by_place.failure is F.WEIGHTS_MISMATCH
     assert by_place.beyond_settings
     assert "no setting" in str(remedy_of(by_place)["why"])
     corrupt = "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"
-    assert not diagnose(start_that_ended(frame, exception=corrupt)).beyond_settings
+    assert not diagnose(died_in(frame, exception=corrupt)).beyond_settings
 
 
 def test_words_of_progress_within_an_exception_are_no_progress() -> None:
     frame = "vllm/v1/worker/gpu/pool/odd_runner.py:add"
     said = "ValueError: Unsupported task: odd. Supported tasks: ['generate']"
-    found = diagnose(start_that_ended(frame, exception=said))
+    found = diagnose(died_in(frame, exception=said))
     assert found.failure in (F.BAD_ARG_VALUE, F.ENGINE_BUG)
     assert found.transient is False
 
 
 def test_what_a_start_says_first_begins_a_run_behind_the_end_of_another() -> None:
     """A log without its banners: the last run counts, and its remedy may be the opposite."""
-    ended = start_that_ended(f"{MODEL}:forward", exception="torch.OutOfMemoryError: CUDA out of m")
+    ended = died_in(f"{MODEL}:forward", exception="torch.OutOfMemoryError: CUDA out of m")
     none = "ValueError: No available memory for the cache blocks."
-    both = f"{ended}\n{start_that_ended('vllm/v1/core/kv_cache_utils.py:f', exception=none)}"
+    both = f"{ended}\n{died_in('vllm/v1/core/kv_cache_utils.py:f', exception=none)}"
     assert diagnose(both).failure is F.OOM_KV_NONE
 
 
 def test_what_might_have_been_the_cause_is_none() -> None:
     said = "A worker died. Some common causes include: (1) it was killed by the OOM killer, (2) ..."
-    found = diagnose(start_that_ended("ray/actor.py:get", exception=f"ray.exceptions.Odd: {said}"))
+    found = diagnose(died_in("ray/actor.py:get", exception=f"ray.exceptions.Odd: {said}"))
     assert found.failure is not F.HOST_OOM_KILLED
 
 
@@ -144,7 +142,7 @@ def test_a_function_that_is_no_pattern_is_told() -> None:
 
 def test_a_warning_of_the_host_is_not_the_cause_of_a_fault_of_vllm_s_own() -> None:
     said = "Not enough free disk space to download the file. The expected file size is: 4.00 MB."
-    bug = start_that_ended("vllm/v1/core/sched/scheduler.py:schedule", exception="KeyError: 7")
+    bug = died_in("vllm/v1/core/sched/scheduler.py:schedule", exception="KeyError: 7")
     warned = f"{STARTING}\n{v1(said, level='WARNING')}"
     assert diagnose(bug.replace(STARTING, warned)).failure is F.ENGINE_BUG
 
@@ -179,6 +177,4 @@ def test_what_a_worker_is_quoted_with_counts_where_its_own_traceback_is_gone(
     words: str, failure: FailureClass
 ) -> None:
     quote = f"RuntimeError: Worker failed with error '{words}', please check the stack trace above"
-    assert (
-        diagnose(start_that_ended(f"{EXECUTOR}:get_response", exception=quote)).failure is failure
-    )
+    assert diagnose(died_in(f"{EXECUTOR}:get_response", exception=quote)).failure is failure

@@ -7,20 +7,24 @@ import pytest
 
 from agent.cli.diagnose import remedy_of
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
-from tests.given.engine_logs import DEATH_AT_START, SERVING, SIGNATURES, STARTING, diagnose, v1
+from tests.given.engine_logs import (
+    DEATH_AT_START,
+    SERVING,
+    SIGNATURES,
+    STARTING,
+    diagnose,
+    thrown_by,
+    v1,
+)
 
 F = FailureClass
 PLACES = SIGNATURES.places
-SITE = "/opt/vllm/lib/python3.12/site-packages"
 
 
 def thrown(*frames: str, exception: str) -> str:
     """Return a traceback with its exception, in the prefix of the engine."""
-    lines = ["Traceback (most recent call last):"]
-    for frame in frames:
-        path, _, function = frame.partition(":")
-        lines += [f'  File "{SITE}/{path}", line 7, in {function}', "    odd = call(self)"]
-    return v1("\n".join([*lines, exception]), level="ERROR")
+    trace = thrown_by(*frames, exception=exception)
+    return v1(f"Traceback (most recent call last):\n{trace}", level="ERROR")
 
 
 def died_serving(*frames: str, exception: str) -> str:

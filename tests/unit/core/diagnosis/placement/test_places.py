@@ -9,21 +9,19 @@ import pytest
 from agent.core.diagnosis.placement.frames import exception_name, is_exception, module_path
 from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, rule_from_table
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
-from tests.given.engine_logs import DEATH_AT_START, PROFILING, SIGNATURES, STARTING, diagnose, v1
+from tests.given.engine_logs import (
+    DEATH_AT_START,
+    PROFILING,
+    SIGNATURES,
+    SITE,
+    STARTING,
+    diagnose,
+    died_in,
+    v1,
+)
 
 F = FailureClass
 PLACES = SIGNATURES.places
-SITE = "/opt/vllm/lib/python3.12/site-packages"
-
-
-def died_in(*frames: str, exception: str, before: str = STARTING) -> str:
-    """Return the log of a start that died with an exception thrown by the last frame."""
-    lines = ["EngineCore failed to start.", "Traceback (most recent call last):"]
-    for frame in frames:
-        path, _, function = frame.partition(":")
-        lines += [f'  File "{SITE}/{path}", line 7, in {function}', "    odd = call(self)"]
-    trace = v1("\n".join([*lines, exception]), level="ERROR")
-    return f"{before}\n{trace}{DEATH_AT_START}"
 
 
 @pytest.mark.parametrize(
