@@ -20,14 +20,12 @@ class Served:
 
     def take(self, path: str, line: str, *, answered: bool) -> None:
         """Count one request: probes and models are no work."""
-        if path.startswith(("/health", "/ping")):
-            self.probes += answered
-        elif path.startswith("/v1/") and path != "/v1/models":
-            self.answers_ever += 1
-            if answered:
-                self.answers += 1
-                self.blocked = 0
-        self.last_line = line
+        work = path.startswith("/v1/") and path != "/v1/models"
+        if answered:
+            self.answer(int(work), int(path.startswith(("/health", "/ping"))), line)
+        else:
+            self.answers_ever += work
+            self.last_line = line
 
     def answer(self, work: int, probes: int, last_line: str) -> None:
         """Count requests that were answered."""
