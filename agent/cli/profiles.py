@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from agent.cli.planning.shown import in_short
 from agent.cli.screen.options import add_format
 from agent.core.plain import plain_lines
 from agent.core.planner.model import Model, model_of
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _recipes(args: argparse.Namespace) -> int:
     # Imported here: who lists profiles needs none of it.
-    from agent.cli.planning.recipes import chosen_in, document_of, page_of, rows_of, table_in
+    from agent.cli.planning.recipes import chosen_in, document_of, page_of, rows_of
     from agent.host.data.cards import card_or_mistake
     from agent.host.data.recipes import read_recipes
 
@@ -96,11 +97,8 @@ def _recipes(args: argparse.Namespace) -> int:
         return 0
     card = None if args.gpu is None else card_or_mistake(args.gpu)
     chosen = chosen_in(recipes, args.name, card, args.vllm_version)
-    if args.format == "json":
-        print(json.dumps(document_of(chosen), indent=2))
-        return 0
-    name, table, _ = table_in(chosen)
-    print(plain_lines(page_of(chosen, tomli_w.dumps({"service": {name: dict(table)}}))))
+    as_json = args.format == "json"
+    print(json.dumps(document_of(chosen), indent=2) if as_json else plain_lines(page_of(chosen)))
     return 0
 
 
@@ -128,14 +126,7 @@ def document(profile: Profile, vllm_version: str | None) -> dict[str, Any]:
         "bands": [asdict(band) for band in profile.bands],
         "alerts": [asdict(alert) for alert in profile.alerts],
         "notes": list(profile.notes),
-        "plan": None
-        if plan is None
-        else {
-            "verdict": plan.verdict.value,
-            "reason": plan.reason,
-            "available_kv_gib": round(plan.available_kv_gib, 2),
-            "max_concurrency": round(plan.max_concurrency, 2),
-        },
+        "plan": in_short(plan),
         "contradictions": [] if model is None else list(contradictions(profile, model, version)),
     }
 

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import tomli_w
+
+from agent.cli.planning.shown import in_short
+from agent.cli.planning.tables import COUNTS
 from agent.core.command.picture import picture_of_line
 from agent.core.foreign.found import Found, Left
 from agent.core.foreign.table import table_of
@@ -29,9 +33,6 @@ from agent.core.settings.recipe import (
 from agent.errors import UsageError
 from agent.host.data.recipes import Recipes
 from agent.host.models.known import known_config
-
-COUNTS = (1, 2, 4, 8)
-"""GPUs of one host that are tried where a recipe does not say how many."""
 
 PROGRAM = "/usr/bin/vllm"
 """Any path will do: it is left out of the table."""
@@ -128,7 +129,7 @@ def _plan(line: Line, card: CardFacts, vllm_version: str | None) -> Plan | None:
         return None
 
 
-def table_in(chosen: Chosen) -> tuple[str, Mapping[str, Any], tuple[Left, ...]]:
+def _table_in(chosen: Chosen) -> tuple[str, Mapping[str, Any], tuple[Left, ...]]:
     """Return the service's name and table, and what of the recipe has no place in it."""
     line = chosen.line
     found = Found(line.words[0], line.words, line.environment, program=PROGRAM)
@@ -142,8 +143,7 @@ def table_in(chosen: Chosen) -> tuple[str, Mapping[str, Any], tuple[Left, ...]]:
 
 def document_of(chosen: Chosen) -> dict[str, Any]:
     """Return the documented shape of `profiles NAME --recipes DIR --format json`."""
-    name, table, left = table_in(chosen)
-    plan = chosen.plan
+    name, table, left = _table_in(chosen)
     return {
         "name": _name(chosen.recipe, chosen.variant),
         "description": chosen.variant.description or chosen.recipe.description,
@@ -155,20 +155,14 @@ def document_of(chosen: Chosen) -> dict[str, Any]:
         "left_out": [{"what": one.what, "why": one.why} for one in left],
         "features": {key: list(args) for key, args in chosen.recipe.features.items()},
         "card": None if chosen.card is None else chosen.card.name,
-        "plan": None
-        if plan is None
-        else {
-            "verdict": plan.verdict.value,
-            "reason": plan.reason,
-            "available_kv_gib": round(plan.available_kv_gib, 2),
-            "max_concurrency": round(plan.max_concurrency, 2),
-        },
+        "plan": in_short(chosen.plan),
     }
 
 
-def page_of(chosen: Chosen, table: str) -> str:
-    """Return the text for a person; `table` is the service's in TOML."""
+def page_of(chosen: Chosen) -> str:
+    """Return the text for a person."""
     shape = document_of(chosen)
+    table = tomli_w.dumps({"service": {shape["service"]: shape["settings"]}})
     lines = [f"# {chosen.recipe.title}: {shape['description']}"]
     since = shape["vllm_version"]
     lines.append(f"# vLLM's own recipe, for {f'vLLM {since} or later' if since else 'any vLLM'}")

@@ -83,6 +83,18 @@ def json_of(shown: Shown) -> str:
     return json.dumps(shape, indent=2)
 
 
+def in_short(plan: Plan | None) -> dict[str, object] | None:
+    """Return what the JSON of a deployment tells of its plan."""
+    if plan is None:
+        return None
+    return {
+        "verdict": plan.verdict.value,
+        "reason": plan.reason,
+        "available_kv_gib": round(plan.available_kv_gib, 2),
+        "max_concurrency": round(plan.max_concurrency, 2),
+    }
+
+
 def human(shown: Shown) -> str:
     """Return the same as a table for a person."""
     plan, request = shown.plan, shown.plan.request

@@ -19,6 +19,8 @@ from agent.core.planner.question import Fit, Measured
 from agent.host.models.known import usual_copy
 
 COUNTS = (1, 2, 4, 8)
+"""GPUs of one host that are tried."""
+
 CONTEXT = 8192
 USERS = (1, 4, 16, 64, 256)
 SHORTEST_CONTEXT = 2048
