@@ -8,7 +8,7 @@ of vLLM 0.33 hold as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,11 +55,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What stands behind `vllm serve`, with its environment; `chosen` are the cards' own keys."""
+    """What stands behind `vllm serve`, with its environment."""
 
     words: tuple[str, ...]
     environment: Mapping[str, str]
-    chosen: tuple[str, ...]
 
 
 def recipe_of(document: Mapping[str, Any]) -> Recipe:
@@ -132,17 +131,15 @@ def line_for(
 
     `gpus` is how many there are to be where the recipe itself does not say.
     """
-    words, environment, chosen = [variant.model, *variant.args], dict(variant.environment), []
-    for key in variant.by_card:
+    words, environment = [variant.model, *variant.args], dict(variant.environment)
+    for key, (args, more) in variant.by_card.items():
         if card and is_for(key, card, capability):
-            args, more = variant.by_card[key]
             words += args
             environment |= more
-            chosen.append(key)
     count = variant.gpus or gpus or 1
     if count > 1 and not any(word.split("=")[0] in _SPLITS for word in words):
         words += ["--tensor-parallel-size", str(count)]
-    return Line(tuple(words), environment, tuple(chosen))
+    return Line(tuple(words), environment)
 
 
 _SPLITS = ("--tensor-parallel-size", "-tp", "--data-parallel-size", "-dp")
@@ -175,9 +172,9 @@ def runs_here(variant: Variant, card: str, capability: tuple[int, int] | None) -
 
 def chosen_variant(recipe: Recipe, name: str) -> Variant | None:
     """Return the variant of this name, the recipe's default one for ""."""
-    first: Iterator[Variant] = iter(recipe.variants.values())
-    usual = recipe.variants.get(DEFAULT) or next(first, None)
-    return recipe.variants.get(name) if name else usual
+    if name:
+        return recipe.variants.get(name)
+    return recipe.variants.get(DEFAULT) or next(iter(recipe.variants.values()), None)
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
