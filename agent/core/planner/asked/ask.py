@@ -51,9 +51,6 @@ class Asked:
     draft_layers: tuple[Layer, ...] = ()
     """They keep a cache beside the model's own."""
 
-    draft_in_checkpoint: bool = False
-    """The draft layers are the model's own (MTP) and counted as one of its layers."""
-
     draft_tokens: int = 0
     overlapped: bool = True
     """The next step is scheduled while one runs (--async-scheduling)."""

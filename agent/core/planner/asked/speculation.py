@@ -140,7 +140,6 @@ def _with_own_layers(asked: Asked, model: Model, request: PlanRequest) -> Asked:
     return replace(
         asked,
         draft_layers=layers,
-        draft_in_checkpoint=True,
         beside=(*asked.beside, Beside(DRAFTER, term)),
     )
 
