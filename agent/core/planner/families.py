@@ -37,8 +37,12 @@ KNOWN = (
 NEW_KINDS = ("qwen4", "glm5", "deepseek_v4", "gemma4_assist", "minimax_m3")
 """Families whose cache was held against no start: sparse indexers, compressed caches, n-grams."""
 
-RATIOS = frozenset({0, 4, 128})
-"""How many tokens DeepSeek-V4 puts into one latent; V4.1 and others do so otherwise."""
+INDEXED, LONG_SIGHT = 4, 128
+"""How many tokens DeepSeek-V4 puts into one latent, in layers that choose among latents with an
+indexer and in those of long sight; V4.1 and others do so otherwise."""
+
+WINDOW_ONLY = 0
+"""The ratio of layers without latents."""
 
 ENCODERS = (
     *("bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "distilbert", "mpnet"),
@@ -62,7 +66,7 @@ def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     """Tell whether a model's layers are laid out in a way that was held against vLLM's own."""
     ratios = text.get("compress_ratios")
     if isinstance(ratios, list) and kind_of(text) == "deepseek_v4":
-        return set(ratios) <= RATIOS
+        return set(ratios) <= {WINDOW_ONLY, INDEXED, LONG_SIGHT}
     if ratios:
         return False
     if kind_of(text).startswith(NEW_KINDS):

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.core.planner.config_keys import count_of_layers, kind_of, kv_heads_of, number, words
 from agent.core.planner.experts import have_experts
-from agent.core.planner.families import is_encoder_only
+from agent.core.planner.families import INDEXED, is_encoder_only
 from agent.core.planner.layer_kinds import kinds_of
 from agent.core.planner.states import state_of
 
@@ -84,9 +84,6 @@ _LATENT_KINDS = (
     *("mistral_large", "mistral3", "mistral4", "bailing_hybrid", "axk1", "hy_v4"),
 )
 """Families whose latent vLLM caches; others with a kv_lora_rank cache keys and values."""
-
-INDEXED_RATIO = 4
-"""DeepSeek-V4's layers that compress so many tokens choose among them with an indexer."""
 
 INDEX_BYTES = 132
 """DeepSeek-V3.2's indexer: 128 fp8 numbers and a scale of each token and layer."""
@@ -226,7 +223,7 @@ def _compressed(
     wide, groups = heads * head_dim, number(text, "o_groups") or 1
     weights = hidden * low + low * wide + hidden * head_dim + wide * out + groups * out * hidden
     every = ratio if isinstance(ratio, int) else 0
-    indexed = every == INDEXED_RATIO
+    indexed = every == INDEXED
     if every:
         weights += 2 * 2 * hidden * head_dim * (2 if indexed else 1)
     if indexed:

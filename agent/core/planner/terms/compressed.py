@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from agent.core.planner.families import INDEXED, LONG_SIGHT
 from agent.core.planner.layers import Keeps, Layer
 from agent.core.planner.pool import CacheGroup, Kv
 from agent.core.planner.versions import BLOCKS_ALIKE, Version
@@ -23,11 +24,8 @@ TOKENS = 256
 """A block of the compressed latents; the others are as long as makes their pages no larger."""
 
 WINDOW_TOKENS = 64
-FOUR, MANY = 4, 128
-"""The ratios: layers with an indexer, and layers of long sight."""
-
-STATE_TOKENS = {FOUR: 4, MANY: 8}
-STATE_SPAN = {FOUR: 8, MANY: 128}
+STATE_TOKENS = {INDEXED: 4, LONG_SIGHT: 8}
+STATE_SPAN = {INDEXED: 8, LONG_SIGHT: 128}
 """What a compressor still needs: twice the ratio where neighbours overlap."""
 
 
@@ -45,19 +43,19 @@ WIDE = _page(WINDOW_TOKENS * ENTRY_BYTES)
 
 def compressed_kv(layers: Sequence[Layer], version: Version, in_flight_tokens: int) -> Kv:
     """Return the cache of one GPU; each has the whole of it, as of every latent."""
-    four = sum(layer.compress == FOUR for layer in layers)
-    many = sum(layer.compress == MANY for layer in layers)
+    indexed = sum(layer.compress == INDEXED for layer in layers)
+    sighted = sum(layer.compress == LONG_SIGHT for layer in layers)
     window = max((layer.span for layer in layers), default=0)
-    index = _page(TOKENS // FOUR * max((layer.index_bytes for layer in layers), default=0))
-    far = _page(TOKENS // MANY * ENTRY_BYTES)
-    slots = _slots([max(four, many), len(layers), *(n for n in (four, many) if n)])
-    own = four * (WIDE + index) + many * far
+    index = _page(TOKENS // INDEXED * max((layer.index_bytes for layer in layers), default=0))
+    far = _page(TOKENS // LONG_SIGHT * ENTRY_BYTES)
+    slots = _slots([max(indexed, sighted), len(layers), *(n for n in (indexed, sighted) if n)])
+    own = indexed * (WIDE + index) + sighted * far
     aligned = TOKENS if version.release >= ALIGNED_WINDOWS else 0
     groups = [CacheGroup(Keeps.TOKENS, 0, 1, TOKENS)]
     for size, count, tokens, span in (
         (len(layers) * WIDE, math.ceil(len(layers) / slots), WINDOW_TOKENS, window),
-        (four * (WIDE + index), 1, STATE_TOKENS[FOUR], STATE_SPAN[FOUR]),
-        (many * WIDE, 1, STATE_TOKENS[MANY], STATE_SPAN[MANY]),
+        (indexed * (WIDE + index), 1, STATE_TOKENS[INDEXED], STATE_SPAN[INDEXED]),
+        (sighted * WIDE, 1, STATE_TOKENS[LONG_SIGHT], STATE_SPAN[LONG_SIGHT]),
     ):
         if size:
             # Before blocks counted alike, a group's were weighed by its share of the first one's.
@@ -66,7 +64,7 @@ def compressed_kv(layers: Sequence[Layer], version: Version, in_flight_tokens: i
     return Kv(
         bytes_per_token=own / TOKENS,
         block_tokens=TOKENS,
-        block_bytes=slots * WIDE + four * index + many * far,
+        block_bytes=slots * WIDE + indexed * index + sighted * far,
         groups=tuple(groups),
         state_blocks=0,
         in_flight_tokens=in_flight_tokens + aligned,
