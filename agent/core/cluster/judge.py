@@ -132,16 +132,20 @@ def is_fresh(seen: PeerSeen, at: float) -> bool:
     return seen.member is not None and seen.at > 0 and at - seen.at <= FRESH_SECONDS
 
 
+def heard(peers: Peers, at: float) -> Iterator[tuple[str, Member]]:
+    """Yield what each peer says of its rank, of those that were just heard, by its address."""
+    for address, seen in peers.items():
+        if seen.member is not None and is_fresh(seen, at):
+            yield address, seen.member
+
+
 def seen_members(group: Group, peers: Peers, at: float) -> tuple[int, ...]:
     """Return the members that are ready or run in the own generation."""
     return tuple(
         sorted(
-            seen.member.member
-            for seen in peers.values()
-            if seen.member is not None
-            and is_fresh(seen, at)
-            and seen.member.generation == group.generation
-            and seen.member.stance in WITH_US
+            theirs.member
+            for _, theirs in heard(peers, at)
+            if theirs.generation == group.generation and theirs.stance in WITH_US
         )
     )
 
@@ -155,8 +159,7 @@ def name_of(address: str, seen: PeerSeen) -> str:
 
 def _newest(peers: Peers, at: float) -> tuple[str, Member] | None:
     """Return the peer of the highest generation, of those that were just heard."""
-    heard = [(a, s.member) for a, s in peers.items() if s.member is not None and is_fresh(s, at)]
-    return max(heard, key=lambda item: item[1].generation, default=None)
+    return max(heard(peers, at), key=lambda item: item[1].generation, default=None)
 
 
 def _next(own: Own, peers: Peers) -> Generation:
@@ -165,15 +168,10 @@ def _next(own: Own, peers: Peers) -> Generation:
 
 
 def _follow(own: Own, address: str, theirs: Member, peers: Peers, at: float) -> Step:
-    runs = [
-        s.member
-        for s in peers.values()
-        if s.member is not None
-        and is_fresh(s, at)
-        and s.member.generation == theirs.generation
-        and s.member.stance in RUNS
-    ]
-    if not runs:
+    if not any(
+        other.generation == theirs.generation and other.stance in RUNS
+        for _, other in heard(peers, at)
+    ):
         return Follow(address)
     if own.up and own.group.generation == UNKNOWN:
         return Follow(address, keep=True)  # what was remembered is lost, and the rank is not

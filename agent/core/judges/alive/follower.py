@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.cluster.judge import is_fresh, name_of
+from agent.core.cluster.judge import heard, name_of
 from agent.core.cluster.member import Stance
 from agent.core.judges.alive.start_told import tell_start
 from agent.core.judges.turn import Turn
@@ -35,10 +35,8 @@ def _head_that_serves(turn: Turn, s: ServiceState) -> str:
     group = s.group
     if group is None or not group.used:
         return ""
-    for address, seen in group.live.peers.items():
-        theirs = seen.member
-        if theirs is None or theirs.member != 0 or not is_fresh(seen, turn.at):
-            continue
-        if theirs.generation == group.generation and theirs.stance is Stance.SERVING:
-            return name_of(address, seen)
+    for address, theirs in heard(group.live.peers, turn.at):
+        together = theirs.generation == group.generation
+        if theirs.member == 0 and together and theirs.stance is Stance.SERVING:
+            return name_of(address, group.live.peers[address])
     return ""

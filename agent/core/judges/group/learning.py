@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.core.cluster.judge import is_fresh, name_of
+from agent.core.cluster.judge import heard, name_of
 from agent.core.cluster.lessons import Lesson, newer, with_own, within
 from agent.core.cluster.same import differences, same_of
 from agent.core.judges.turn import Turn
@@ -53,13 +53,13 @@ def roll_back_with_others(turn: Turn, s: ServiceState) -> ServiceState:
     engine = turn.policy.engines[s.name]
     now = same_of(turn.effective(s), engine.version, engine.torch)
     then = same_of(good.settings, engine.version, engine.torch)
-    for address, seen in group.live.peers.items():
-        theirs = seen.member
-        if theirs is None or not theirs.rolled_back or not is_fresh(seen, turn.at):
+    for address, theirs in heard(group.live.peers, turn.at):
+        if not theirs.rolled_back:
             continue
         if any(differences(then, theirs.same)) or not any(differences(now, theirs.same)):
             continue
-        why = f"{name_of(address, seen)} has gone back to them: {theirs.rolled_back}"
+        name = name_of(address, group.live.peers[address])
+        why = f"{name} has gone back to them: {theirs.rolled_back}"
         rolled = RolledBack(turn.at, why, good.settings, good.expect)
         turn.tell(s.name, "rolled-back", rolled.note)
         return replace(s, rolled_back=rolled, learned=NOTHING_LEARNED)

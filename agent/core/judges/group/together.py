@@ -17,7 +17,7 @@ from agent.core.cluster.judge import (
     Start,
     Step,
     Wait,
-    is_fresh,
+    heard,
     judge,
     name_of,
     seen_members,
@@ -206,11 +206,8 @@ def _with_cause(turn: Turn, s: ServiceState) -> ServiceState:
     group = s.group
     if group is None or is_cause(group.cause):
         return s
-    for seen in group.live.peers.values():
-        theirs = seen.member
-        if theirs is None or not is_fresh(seen, turn.at) or not is_cause(theirs.cause):
-            continue
-        if theirs.generation.number == group.generation.number:
+    for _, theirs in heard(group.live.peers, turn.at):
+        if is_cause(theirs.cause) and theirs.generation.number == group.generation.number:
             return replace(s, group=replace(group, cause=theirs.cause))
     return s
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from agent.core.cluster.echoes import BETWEEN_RANKS, ECHOES, is_cause
 from agent.core.cluster.group import Group
-from agent.core.cluster.judge import is_fresh
+from agent.core.cluster.judge import heard
 from agent.core.cluster.member import UNKNOWN, Cause
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
@@ -32,9 +32,7 @@ def cause_of(group: Group, failure: FailureClass, at: float) -> str:
         return ""
     started = group.run or UNKNOWN
     told: list[Cause | None] = [
-        seen.member.cause
-        for seen in group.live.peers.values()
-        if seen.member is not None and is_fresh(seen, at) and seen.member.generation > started
+        theirs.cause for _, theirs in heard(group.live.peers, at) if theirs.generation > started
     ]
     if group.generation > started:
         told.append(group.cause)
@@ -50,4 +48,4 @@ def may_come(turn: Turn, s: ServiceState, failure: FailureClass) -> bool:
         return False
     if s.died is not None and s.died.result in OWN_RESULTS:
         return False
-    return any(is_fresh(seen, turn.at) for seen in s.group.live.peers.values())
+    return any(heard(s.group.live.peers, turn.at))
