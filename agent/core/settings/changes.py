@@ -19,7 +19,7 @@ WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
 
 AGENT = "llmagent.service"
 
-Section = Settings | Expectations | Recovery | Power | Thermal | Notify | Fleet
+Section = Settings | ClusterSettings | Expectations | Recovery | Power | Thermal | Notify | Fleet
 
 
 def restart_needed(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -78,9 +78,8 @@ def _peer_changes(
     if old is None or new is None:
         return
     for key in ASKED_BY:
-        before, after = getattr(old, key), getattr(new, key)
-        if before != after:
-            yield f"service.{name}.cluster.{key}: {redacted(before)} -> {redacted(after)} (at once)"
+        if getattr(old, key) != getattr(new, key):
+            yield _sentence(f"service.{name}.cluster", key, old, new, " (at once)")
 
 
 def _gpu_changes(old: Config, new: Config) -> Iterator[str]:
