@@ -7,12 +7,12 @@ import socket
 from collections.abc import Callable
 
 from agent.core.cluster.group import PeerAnswered
-from agent.core.cluster.member import member_of
 from agent.core.settings.cluster import ClusterSettings
 from agent.daemon.clock import Clock
 from agent.daemon.sources.resting import RestingSource
 from agent.daemon.sources.thread import Emit
-from agent.host.web.peer import Asker, PeerError, credentials_of
+from agent.host.web.peer import Asker, credentials_of
+from agent.tasks.cluster.ask_peers import ask_peer
 
 ANSWER_SECONDS = 2.0
 """For each step of a question; the next one comes anyway."""
@@ -53,15 +53,10 @@ class PeerSource(RestingSource):
         asker = self._asker
         if asker is None:
             asker = self._asker = Asker(credentials_of(*self._proof))
-        try:
-            document = asker.cluster(self._address, ANSWER_SECONDS)
-            member = member_of(document, self._service)
-            problem = "" if member is not None else f"has no [service.{self._service}.cluster]"
-        except (PeerError, ValueError) as error:
-            member, problem = None, str(error)
-        is_open = None if member is not None else self._engine_is_open()
-        at = self._clock()
-        self._emit(PeerAnswered(at, self._service, self._address, member, problem, is_open))
+        told = ask_peer(asker, self._address, self._service, ANSWER_SECONDS)
+        is_open = None if told.member is not None else self._engine_is_open()
+        at, service = self._clock(), self._service
+        self._emit(PeerAnswered(at, service, self._address, told.member, told.problem, is_open))
         self.rest(SETTLED_SECONDS if self._settled() else ASK_SECONDS)
 
     def _engine_is_open(self) -> bool | None:

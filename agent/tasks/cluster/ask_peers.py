@@ -45,7 +45,7 @@ def ask_peers(
     answers: queue.SimpleQueue[PeerTold] = queue.SimpleQueue()
     for address in cluster.peers:
         threading.Thread(
-            target=lambda peer: answers.put(_one(asker, peer, service, seconds)),
+            target=lambda peer: answers.put(ask_peer(asker, peer, service, seconds)),
             args=(address,),
             daemon=True,
         ).start()
@@ -61,7 +61,8 @@ def ask_peers(
     return tuple(told.get(peer) or PeerTold(peer, None, late) for peer in cluster.peers)
 
 
-def _one(asker: Asker, address: str, service: str, seconds: float) -> PeerTold:
+def ask_peer(asker: Asker, address: str, service: str, seconds: float) -> PeerTold:
+    """Return what this one says; `seconds` bounds each step of the question."""
     try:
         document = asker.cluster(address, seconds)
         member = member_of(document, service)
