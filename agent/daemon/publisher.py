@@ -150,8 +150,8 @@ class Publisher:
             if s.group is not None:
                 from agent.core.view.cluster import view_of_cluster  # for who has one: memory
 
-                state = self.latest[0]
-                cluster = view_of_cluster(s, policy, s.pause or state.pause, self._clock(), ahead)
+                host_pause = self.latest[0].pause
+                cluster = view_of_cluster(s, policy, host_pause, self._clock(), ahead)
                 view = replace(view, cluster=cluster)
         # One service that cannot be shown must not hide the others.
         except Exception as error:  # noqa: BLE001

@@ -16,7 +16,7 @@ from agent.core.state.host import Decision, HostState, News
 from agent.core.state.phases import Phase, Then
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import Asked, Live, ServiceState
-from agent.core.state.steering.wishes import Pause
+from agent.core.state.steering.wishes import Pause, pause_in_force
 from agent.core.unit.text import override_note
 
 AGENT = ""
@@ -79,9 +79,7 @@ class Turn:
         Its own, the host's, or that of another host whose ranks serve with it: of two the one that
         ends later counts.
         """
-        every = (s.pause, self.pause, *_pauses_elsewhere(s))
-        pauses = [p for p in every if p is not None and self.at < p.until]
-        return max(pauses, key=lambda p: p.until, default=None)
+        return pause_in_force((s.pause, self.pause, *_pauses_elsewhere(s)), self.at)
 
     def leave_alone(self, s: ServiceState, what: str, why: str) -> ServiceState:
         """Tell, once, what would be done to a service that is paused; `what` names it."""

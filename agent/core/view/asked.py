@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.wishes import Pause
+from agent.core.state.steering.wishes import Pause, pause_in_force
 from agent.core.view.wishes import AskedView, NotifyView, PauseView
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ def wall(at: float, ahead: float) -> float:
 
 def view_of_pauses(pauses: tuple[Pause | None, ...], now: float, ahead: float) -> PauseView | None:
     """Return the pause that ends last of those that are in force."""
-    in_force = [pause for pause in pauses if pause is not None and now < pause.until]
-    last = max(in_force, key=lambda pause: pause.until, default=None)
+    last = pause_in_force(pauses, now)
     if last is None:
         return None
     return PauseView(wall(last.since, ahead), wall(last.until, ahead), last.by)

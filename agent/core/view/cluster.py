@@ -64,9 +64,9 @@ class ClusterView:
 
 
 def view_of_cluster(
-    s: ServiceState, policy: HostPolicy, pause: Pause | None, now: float, ahead: float
+    s: ServiceState, policy: HostPolicy, host_pause: Pause | None, now: float, ahead: float
 ) -> ClusterView | None:
-    """Return the view, None of a service that one host serves; `pause` is this host's own."""
+    """Return the view, None of a service that one host serves; `host_pause` is the host's."""
     configured = policy.services.get(s.name)
     cluster = None if configured is None else configured.settings.cluster
     if cluster is None or s.group is None:
@@ -74,7 +74,7 @@ def view_of_cluster(
     from agent.core.codec import encode
     from agent.core.view.cluster_word import word_of
 
-    group, own = s.group, word_of(s, policy, cluster, pause, now)
+    group, own = s.group, word_of(s, policy, cluster, host_pause, now)
     cause = group.cause
     return ClusterView(
         cluster.member,

@@ -9,17 +9,17 @@ from agent.core.settings.cluster import ClusterSettings
 from agent.core.state.phases import RUNS, Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.state.service import ServiceState
-from agent.core.state.steering.wishes import Pause
+from agent.core.state.steering.wishes import Pause, pause_in_force
 
 
 def word_of(
     s: ServiceState,
     policy: HostPolicy,
     cluster: ClusterSettings,
-    pause: Pause | None,
+    host_pause: Pause | None,
     now: float,
 ) -> Member:
-    """Return it for a service that has a group."""
+    """Return it for a service that has a group; `host_pause` is that of the whole host."""
     group = s.group
     assert group is not None
     learned = {name: one.running for name, one in s.learned.overrides.items()}
@@ -27,7 +27,7 @@ def word_of(
     engine = policy.engines[s.name]
     waits = s.phase is Phase.WAITING and s.live.blocked_by
     reason = s.live.blocked_by if waits else f"{s.phase.value}: {s.reason}"
-    paused = pause is not None and now < pause.until
+    pause = pause_in_force((s.pause, host_pause), now)
     cause = group.cause
     return Member(
         member=cluster.member,
@@ -38,8 +38,8 @@ def word_of(
         sees=group.live.sees,
         cause=None if cause is None else _short(cause),
         rolled_back="" if s.rolled_back is None else s.rolled_back.why[:LONGEST_SENTENCE],
-        paused_by=pause.by if pause is not None and paused else "",
-        paused_seconds=pause.until - now if pause is not None and paused else 0.0,
+        paused_by="" if pause is None else pause.by,
+        paused_seconds=0.0 if pause is None else pause.until - now,
         lessons=group.lessons,
         same={
             **same_of(settings, engine.version, engine.torch, s.commit),

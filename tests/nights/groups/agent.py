@@ -98,10 +98,8 @@ class Peer(LlmAgent):
         cluster = policy.settings.cluster
         assert cluster is not None
         engines = dict.fromkeys(self.policies, ENGINE)
-        pauses = [p for p in (s.pause, self.state.pause) if p is not None]
-        pause = max(pauses, key=lambda p: p.until, default=None)
         host_policy = HostPolicy(self.policies, engines)
-        own = word_of(s, host_policy, cluster, pause, self.clock.now)
+        own = word_of(s, host_policy, cluster, self.state.pause, self.clock.now)
         document = {
             "format": FORMAT,
             "host": f"host{self.rank.number}",
@@ -109,7 +107,9 @@ class Peer(LlmAgent):
         }
         word = member_of(json.loads(json.dumps(document)), SERVICE)
         assert word is not None
-        if pause is None:  # what is left of a pause is told anew each time
+        if (
+            s.pause is None and self.state.pause is None
+        ):  # what is left of a pause is told anew each time
             self._word = (self.state, word)
         return word
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -16,6 +17,12 @@ class Pause:
     since: float
     until: float
     by: str
+
+
+def pause_in_force(pauses: Iterable[Pause | None], at: float) -> Pause | None:
+    """Return the pause that ends last of those that are in force at this agent time."""
+    in_force = [pause for pause in pauses if pause is not None and at < pause.until]
+    return max(in_force, key=lambda pause: pause.until, default=None)
 
 
 @dataclass(frozen=True, slots=True)

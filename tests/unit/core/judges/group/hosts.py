@@ -73,7 +73,7 @@ class RankHost(SimulatedHost):
         s = self.state.services[SERVICE]
         cluster = self.policies[SERVICE].settings.cluster
         assert cluster is not None
-        own = word_of(s, self.policy, cluster, s.pause or self.state.pause, self.now)
+        own = word_of(s, self.policy, cluster, self.state.pause, self.now)
         document = {
             "format": FORMAT,
             "host": f"gpu-{self.rank}",

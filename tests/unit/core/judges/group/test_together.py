@@ -271,6 +271,17 @@ def test_a_pause_on_one_host_holds_for_all() -> None:
     assert hosts.all_serve_within(200.0)
 
 
+def test_of_two_pauses_of_a_host_the_others_hear_of_the_one_that_ends_later() -> None:
+    hosts = served()
+    hosts.asks(1, AskPause("", 600.0))
+    hosts.asks(1, AskPause("vllm", 30.0))
+    hosts.pass_time(5.0)
+    group = hosts.head.state.services["vllm"].group
+    assert group is not None
+    words = [seen.member for seen in group.live.peers.values()]
+    assert [word is not None and word.paused_seconds > 500.0 for word in words] == [True]
+
+
 def test_requests_are_waited_for_on_the_head_alone() -> None:
     hosts = served()
     said = hosts.asks(1, AskDrain("vllm", 60.0))
