@@ -24,9 +24,9 @@ from agent.config.values import (
 )
 from agent.core.command.given import read_words
 from agent.core.settings.cluster import OPTIONS, RAY_OPTION, ClusterSettings
-from agent.core.settings.config import Metrics
+from agent.core.settings.hosts import host_of
+from agent.errors import UsageError
 
-PORT = Metrics().port
 MOST_HOSTS = 64
 """Each host asks each other one every second or so; vLLM over more hosts is not known to us."""
 
@@ -65,19 +65,12 @@ def _peer(value: object) -> str:
     """Read HOST, HOST:PORT, http:// or https:// of another host's agent."""
     name = text(value)
     try:
-        parts = urlsplit(name if "://" in name else f"http://{name}")
-        port = parts.port
-    except ValueError as error:
-        raise WrongValueError(f"{as_toml(name)} is no host: {error}") from error
-    is_bare = parts.path in ("", "/") and not set(name) & set(" ?#")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not is_bare:
-        raise WrongValueError(
-            f"{as_toml(name)} is no host; write HOST, HOST:PORT or https://HOST:PORT"
-        )
-    if parts.username is not None:
-        raise WrongValueError("a peer's address holds no password; use user and password_file")
-    bracketed = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{bracketed}:{port or PORT}"
+        address = host_of(name).address
+    except UsageError as error:
+        raise WrongValueError(str(error)) from error
+    if urlsplit(address).path:
+        raise WrongValueError(f"{as_toml(name)} is no host: a peer's address has no path")
+    return address
 
 
 CLUSTER: Keys = {

@@ -26,20 +26,21 @@ class Host:
 def host_of(name: str) -> Host:
     """Return where a host that was named is asked: HOST, HOST:PORT, or an address.
 
-    Raises UsageError for what is none.
+    Raises UsageError for what is none; no password is repeated.
     """
-    address = name if "://" in name else f"http://{name}"
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(name if "://" in name else f"http://{name}")
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{name!r} is no host: {error}") from error
+        raise UsageError(f"{name.rpartition('@')[2]!r} is no host: {error}") from error
     if parts.username is not None:
         raise UsageError(
-            f"a password in the address of {parts.hostname} is seen by others: give the user and"
-            " a file with the password"
+            f"the address of {parts.hostname} holds no password, as it is seen by others: give the"
+            " user and a file with the password"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or set(name) & set(" ?#"):
         raise UsageError(f"{name!r} is no host: write HOST, HOST:PORT or https://HOST:PORT")
-    where = parts.netloc if port is not None else f"{parts.netloc}:{PORT}"
-    return Host(name, f"{parts.scheme}://{where}{parts.path.rstrip('/')}")
+    bracketed = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = parts.path.rstrip("/")
+    where = f"{bracketed}:{PORT if port is None else port}"
+    return Host(name, f"{parts.scheme}://{where}{path}")

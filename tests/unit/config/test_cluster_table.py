@@ -117,6 +117,7 @@ def test_hosts_that_take_requests_themselves_are_not_headless(key: str) -> None:
         (HEAD, ("tensor_parallel_size = 3",), "cannot share tensor x pipeline = 3 GPUs evenly"),
         ({**HEAD, "peers": '["10.0.0.2", "10.0.0.2"]'}, (TENSOR,), "is named twice"),
         ({**HEAD, "peers": '["http://u:p@10.0.0.2"]'}, (TENSOR,), "holds no password"),
+        ({**HEAD, "peers": '["http://u:p@10.0.0.2/x"]'}, (TENSOR,), "holds no password"),
         ({**HEAD, "peers": '["10.0.0.2/x"]'}, (TENSOR,), "is no host"),
         ({**HEAD, "peers": "[]"}, (TENSOR,), "is not a list of hosts"),
         ({**HEAD, "interface": '"eth 0"'}, (TENSOR,), "is not the name of an interface"),

@@ -165,6 +165,7 @@ def test_the_json_is_what_its_schema_says(start: Start, capsys: pytest.CaptureFi
     [
         ("gpu-01", "http://gpu-01:9836"),
         ("gpu-01:80", "http://gpu-01:80"),
+        ("gpu-01:", "http://gpu-01:9836"),
         ("[::1]", "http://[::1]:9836"),
         ("https://gpu-01/", "https://gpu-01:9836"),
         ("https://proxy:443/gpu-01/", "https://proxy:443/gpu-01"),
@@ -175,7 +176,11 @@ def test_a_host_is_a_name_a_port_or_an_address(name: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gpu-01:x", "ftp://gpu-01", "http://", "a b", "https://eve:secret@gpu-01", "[::1"]
+    "name",
+    [
+        *("gpu-01:x", "ftp://gpu-01", "http://", "a b", "[::1"),
+        *("https://eve:secret@gpu-01", "https://eve:secret@gpu-01:x", "http://eve:secret@[::1"),
+    ],
 )
 def test_what_is_no_host_is_refused_and_no_password_is_repeated(name: str) -> None:
     with pytest.raises(UsageError) as refused:
