@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,7 +109,7 @@ def read_cluster(
         values["headless_asked"] = values.pop("headless")
     cluster = ClusterSettings(**values)
     if not cluster.host_ip and cluster.is_head and _is_address(cluster.meeting_address):
-        cluster = ClusterSettings(**{**values, "host_ip": cluster.meeting_address})
+        cluster = replace(cluster, host_ip=cluster.meeting_address)
     mistakes += [Mistake((*path, *key), why) for key, why in _contradictions(table, cluster)]
     return cluster
 
