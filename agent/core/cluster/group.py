@@ -31,7 +31,6 @@ class PeerSeen:
     problem: str = ""
     """Why the last question was not answered, "" when it was."""
 
-    asked_at: float = 0.0
     engine_open: bool | None = None
     """Whether its engine took a connection while its agent was away; None: not known."""
 

@@ -22,7 +22,7 @@ def on_answered(turn: Turn, s: ServiceState, seen: PeerAnswered) -> ServiceState
         return s
     before = group.live.peers.get(seen.address, PeerSeen())
     if seen.member is None:
-        now = replace(before, problem=seen.problem, asked_at=seen.at, engine_open=seen.engine_open)
+        now = replace(before, problem=seen.problem, engine_open=seen.engine_open)
     else:
         if before.away_told:
             turn.tell(s.name, "peer-back", f"{name_of(seen.address, before)} answers again")
@@ -32,7 +32,7 @@ def on_answered(turn: Turn, s: ServiceState, seen: PeerAnswered) -> ServiceState
             theirs.stance,
         )
         changed_at = before.changed_at if same else seen.at
-        now = PeerSeen(theirs, seen.at, changed_at, asked_at=seen.at)
+        now = PeerSeen(theirs, seen.at, changed_at)
     return with_live(s, replace(group.live, peers={**group.live.peers, seen.address: now}))
 
 
