@@ -25,7 +25,7 @@ import tomli_w
 
 from agent.cli.planning.shown import in_short
 from agent.cli.screen.options import add_format
-from agent.core.plain import plain_lines
+from agent.core.plain import plain, plain_lines
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.profile_plan import contradictions, plan_of
 from agent.core.planner.versions import version_of
@@ -90,10 +90,12 @@ def _recipes(args: argparse.Namespace) -> int:
     recipes = read_recipes(args.recipes)
     if args.name is None:
         rows = rows_of(recipes)
-        shape = {"recipes": rows, "broken": recipes.broken}
-        print(json.dumps(shape, indent=2) if args.format == "json" else _table(rows))
-        for broken in recipes.broken if args.format != "json" else ():
-            print(f"note: {broken}", file=sys.stderr)
+        if args.format == "json":
+            print(json.dumps({"recipes": rows, "broken": recipes.broken}, indent=2))
+            return 0
+        print(plain_lines(_table(rows)))
+        for broken in recipes.broken:
+            print(plain(f"note: {broken}"), file=sys.stderr)
         return 0
     card = None if args.gpu is None else card_or_mistake(args.gpu)
     chosen = chosen_in(recipes, args.name, card, args.vllm_version)

@@ -180,6 +180,19 @@ def test_a_directory_without_recipes_and_a_broken_one_are_told(
     assert "half.yaml: is not YAML" in told
 
 
+def test_a_list_of_recipes_prints_no_control_character(
+    collection: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = 'model: {model_id: "a/b"}\nmeta: {description: "\\e[31mred"}\nvariants: {default: {}}\n'
+    (collection / "models" / "odd.yaml").write_text(odd)
+    (collection / "models" / "half\x1b[2J.yaml").write_text("model: {model_id: [")
+    assert main(["profiles", "--recipes", str(collection)]) == 0
+    shown = capsys.readouterr()
+    assert "?[31mred" in shown.out
+    assert "half?[2J.yaml: is not YAML" in shown.err
+    assert "\x1b" not in shown.out + shown.err
+
+
 def test_what_two_cards_share_is_read(collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = collection / "models" / "Qwen" / "Qwen3-32B.yaml"
     shared = "      rtx_5090: &small\n"
