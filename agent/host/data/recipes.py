@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from agent.core.settings.recipe import NoRecipeError, Recipe, recipe_of
+from agent.core.settings.recipe import Recipe, recipe_of
 from agent.errors import UsageError
+from agent.host.files.foreign import read_regular
 
 MOST_BYTES = 256 * 1024
 MOST_FILES = 4096
@@ -41,7 +43,9 @@ def read_recipes(directory: Path) -> Recipes:
             if document is not None:
                 recipe = recipe_of(document)
                 found.by_model[recipe.model] = recipe
-        except (OSError, ValueError, NoRecipeError) as error:
+        except OSError as error:
+            found.broken.append(f"{file}: {error.strerror or error}")
+        except ValueError as error:
             found.broken.append(f"{file}: {error}")
     if not found.by_model:
         why = f": {found.broken[0]}" if found.broken else ""
@@ -62,15 +66,12 @@ def _files(directory: Path) -> Iterator[Path]:
 def _document(file: Path) -> Mapping[str, Any] | None:
     """Return what stands in a file, None where it is not about a model.
 
-    Raises ValueError for what is no YAML, or is more than a recipe can be.
+    Raises ValueError for what is no YAML, OSError for no file or more than a recipe can be.
     """
     import yaml  # only for who reads recipes: it takes 2 MiB
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with file.open("rb") as stream:
-        text = stream.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise ValueError("is too large for a recipe")
+    text = read_regular(Path(os.path.realpath(file)), MOST_BYTES)
     try:
         aliases = merges = 0
         for token in yaml.scan(text, loader):

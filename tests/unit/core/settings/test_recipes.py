@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +174,17 @@ def test_a_directory_without_recipes_and_a_broken_one_are_told(
         "a: &a {x: 1}\nb: &b {!!merge y: [*a, *a]}\nmodel: {!!merge y: [*b, *b]}\n"
     )
     (collection / "models" / "half.yaml").write_text("model: {model_id: [")
+    (collection / "models" / "long.yaml").write_text("#" * 300_000)
+    os.mkfifo(collection / "models" / "pipe.yaml")
+    (collection / "models" / "loop.yaml").symlink_to("loop.yaml")
     assert main(["profiles", "--recipes", str(collection)]) == 0
     told = capsys.readouterr().err
     assert "bomb.yaml: uses too many aliases" in told
     assert "tagged.yaml: uses too many aliases" in told
     assert "half.yaml: is not YAML" in told
+    assert "long.yaml: is larger than 256 KiB" in told
+    assert "pipe.yaml: is no regular file" in told
+    assert "loop.yaml: is no regular file" in told
 
 
 def test_a_list_of_recipes_prints_no_control_character(
