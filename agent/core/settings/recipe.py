@@ -65,7 +65,11 @@ def recipe_of(document: Mapping[str, Any]) -> Recipe:
     """Read a recipe; raises NoRecipeError where the document is none."""
     meta, model = _table(document, "meta"), _table(document, "model")
     name = model.get("model_id")
-    variants = _table(document, "variants")
+    variants = {
+        str(key): how
+        for key, how in _table(document, "variants").items()
+        if isinstance(how, Mapping)
+    }
     if not isinstance(name, str) or not name or not variants:
         raise NoRecipeError("has no model.model_id or no variants")
     optional = _words(document.get("opt_in_features"))
@@ -82,9 +86,7 @@ def recipe_of(document: Mapping[str, Any]) -> Recipe:
         description=_text(meta, "description"),
         verified=tuple(str(key) for key, state in hardware.items() if state == "verified"),
         variants={
-            str(key): _variant(str(key), how, document, tuple(always))
-            for key, how in variants.items()
-            if isinstance(how, Mapping)
+            key: _variant(key, how, document, tuple(always)) for key, how in variants.items()
         },
         features={key: args for key, args in features.items() if key in optional},
     )

@@ -112,7 +112,13 @@ def test_a_variant_for_other_makes_does_not_run_here() -> None:
     assert runs_here(recipe.variants["fp8"], "H200", (9, 0))
 
 
-@pytest.mark.parametrize("document", [{}, {"model": {"model_id": "a/b"}}, {"variants": {"a": {}}}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *({}, {"model": {"model_id": "a/b"}}, {"variants": {"a": {}}}),
+        {"model": {"model_id": "a/b"}, "variants": {"default": 3}},
+    ],
+)
 def test_what_names_no_model_or_no_variant_is_no_recipe(document: dict[str, Any]) -> None:
     with pytest.raises(NoRecipeError, match="model_id or no variants"):
         recipe_of(document)
