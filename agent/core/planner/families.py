@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.core.planner.config_keys import kind_of
+from agent.core.planner.config_keys import count_of_layers, kind_of
 
 TIED_UNSAID = (
     *("gemma", "opt", "gpt2", "gpt_bigcode", "bloom", "cohere", "falcon", "mpt", "mamba"),
@@ -66,7 +66,8 @@ def is_known(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     """Tell whether a model's layers are laid out in a way that was held against vLLM's own."""
     ratios = text.get("compress_ratios")
     if isinstance(ratios, list) and kind_of(text) == "deepseek_v4":
-        return set(ratios) <= {WINDOW_ONLY, INDEXED, LONG_SIGHT}
+        each = len(ratios) >= count_of_layers(text)
+        return each and set(ratios) <= {WINDOW_ONLY, INDEXED, LONG_SIGHT}
     if ratios:
         return False
     if kind_of(text).startswith(NEW_KINDS):
