@@ -10,19 +10,18 @@ already.
 """
 
 import json
-from typing import Any
 
 import pytest
 
 from agent.core.unit.container import WENT_ON
 from tests.conftest import Boot
+from tests.container import contained
+from tests.container.contained import ASKED_LIMITS
 from tests.rig import binds, images, scripted
 from tests.rig.container import Container
-from tests.rig.installed import QUICK, Agent
+from tests.rig.installed import Agent
 
 IMAGE = "vllm/vllm-openai:v0.32.0"
-TOKEN = "hf_MustNotBeSeenAnywhere"
-ASKED_LIMITS = "/run/asked-limits.json"
 RUNTIME = f"""#!/usr/bin/python3
 import json, os, pathlib, sys
 words = sys.argv[1:]
@@ -41,19 +40,7 @@ DAEMON = {
     "default-runtime": "here",
     "storage-driver": "overlay2",
 }
-SERVICE = f"""
-[service.vllm]
-model = "/srv/llama"
-hf_token_file = "/etc/llmagent/hf_token"
-environment = {{ ODD = "100% $HOME \\"x\\" 'y'" }}
-[service.vllm.engine]
-runtime = "docker"
-image = "{IMAGE}"
-gpu_access = "none"
-entrypoint = ["{scripted.PYTHON}"]
-[service.vllm.recovery]
-{QUICK}
-"""
+SERVICE = contained.service_in("docker", IMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +53,7 @@ def agent(boot_for_module: Boot) -> Agent:
     box.run(["bash", "-c", images.import_script(f"docker import - {IMAGE}")])
     agent = Agent(box)
     agent.install()
-    box.write("/etc/llmagent/hf_token", f"{TOKEN}\n", mode=0o600)
+    box.write(contained.TOKEN_FILE, f"{contained.TOKEN}\n", mode=0o600)
     return agent
 
 
@@ -77,11 +64,6 @@ def configure_docker(box: Container, **more: object) -> None:
 def containers(box: Container) -> list[str]:
     """Returns the id of each container that is there, run or not."""
     return box.run(["docker", "ps", "-aq", "--no-trunc"]).stdout.split()
-
-
-def inspected(box: Container) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(box.run(["docker", "inspect", "vllm"]).stdout)[0]
-    return found
 
 
 def wait_for_another(agent: Agent, before: list[str]) -> None:
@@ -104,46 +86,29 @@ def test_an_image_that_is_not_there_is_not_pulled_but_held_with_the_reason(agent
 
 def test_the_engine_in_the_container_is_verified_as_any_other(agent: Agent) -> None:
     box = agent.box
-    unit = "/etc/llmagent/units/vllm.service"
-    said = box.run(["systemd-analyze", "verify", "--man=no", unit], check=False)
-    assert (said.returncode, said.stdout + said.stderr) == (0, "")
-    said = box.run(["llmagent", "verify", "--format", "json"], check=False)
-    assert said.returncode == 0, said.stdout
+    contained.assert_systemd_has_nothing_to_object_to(box)
+    contained.assert_verified(box)
     assert "Application startup complete" in box.journal("vllm.service")
 
 
 def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     box = agent.box
-    seen = inspected(box)
+    seen = contained.inspected(box, "docker")
+    contained.assert_asked_for(box, seen)
     host = seen["HostConfig"]
-    assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
-    assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
     assert (host["NetworkMode"], host["IpcMode"], host["ShmSize"]) == ("host", "private", 16 << 30)
     assert host["CapDrop"] == ["ALL"]
     assert host["CapAdd"] == ["DAC_OVERRIDE"]
     assert host["SecurityOpt"] == ["no-new-privileges"]
-    mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
-    assert mounts["/srv/llama"] is False
-    assert mounts["/var/lib/vllm-containers"] is True
-    limits = {limit["type"]: limit["soft"] for limit in json.loads(box.read(ASKED_LIMITS))}
-    assert limits["RLIMIT_MEMLOCK"] == 2**64 - 1
-    assert limits["RLIMIT_STACK"] == 67108864
     status = box.read(f"/proc/{seen['State']['Pid']}/status")
     held = {line.split()[0]: line.split()[1] for line in status.splitlines() if "Cap" in line}
     assert int(held["CapBnd:"], 16) == 1 << 1, "DAC_OVERRIDE alone"
     assert "NoNewPrivs:\t1" in status
-    inside = f"/proc/{seen['State']['Pid']}/root"
-    assert box.read(f"{inside}/run/credentials/vllm.service/hf_token") == f"{TOKEN}\n"
-    assert TOKEN not in json.dumps(seen)
-    assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
+    contained.assert_the_token_reaches_it_and_shows_nowhere(box, seen)
 
 
 def test_the_doctor_finds_daemon_and_image_with_the_agents_own_rights(agent: Agent) -> None:
-    rights = ["ProtectSystem=strict", "CapabilityBoundingSet=CAP_DAC_READ_SEARCH"]
-    argv = ["systemd-run", "--quiet", "--pipe", "--wait", *(f"--property={one}" for one in rights)]
-    said = agent.box.run([*argv, "llmagent", "doctor", "--format", "json"], check=False).stdout
-    results = {found["check"]: found["result"] for found in json.loads(said)["findings"]}
-    assert results["container-runtime"] == results["container-image"] == "ok", said
+    contained.assert_the_doctor_is_content(agent.box)
 
 
 def test_an_engine_that_is_killed_in_the_container_comes_back(agent: Agent) -> None:
@@ -159,11 +124,8 @@ def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> No
 
 
 def test_a_stop_leaves_no_container(agent: Agent) -> None:
-    box = agent.box
-    box.run(["systemctl", "stop", "vllm"])
-    assert agent.wait("stopped")
-    assert containers(box) == []
-    assert not box.exists("/run/llmagent-containers/vllm")
+    contained.assert_stops(agent)
+    assert containers(agent.box) == []
 
 
 def test_a_container_of_ours_that_was_left_over_makes_room(agent: Agent) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Boot
+from tests.container import contained
+from tests.container.contained import ASKED_LIMITS
 from tests.rig import binds, images, paths, scripted
 from tests.rig.container import Container
 from tests.rig.hub import MODEL
@@ -22,8 +24,6 @@ from tests.rig.installed import QUICK, Agent
 
 IMAGE = "localhost/vllm-openai:v0.32.0"
 THEIRS = "localhost/theirs/vllm-openai:v0.32.0"
-TOKEN = "hf_MustNotBeSeenAnywhere"
-ASKED_LIMITS = "/run/asked-limits.json"
 RUNTIME = f"""#!/usr/bin/python3
 import json, os, pathlib, sys
 if "create" in sys.argv:
@@ -75,19 +75,7 @@ mounts = ["/opt/vllm"]
 [service.vllm.recovery]
 {QUICK}
 """
-SERVICE = f"""
-[service.vllm]
-model = "/srv/llama"
-hf_token_file = "/etc/llmagent/hf_token"
-environment = {{ ODD = "100% $HOME \\"x\\" 'y'" }}
-[service.vllm.engine]
-runtime = "podman"
-image = "{IMAGE}"
-gpu_access = "none"
-entrypoint = ["{scripted.PYTHON}"]
-[service.vllm.recovery]
-{QUICK}
-"""
+SERVICE = contained.service_in("podman", IMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +93,7 @@ def agent(boot_for_module: Boot) -> Agent:
     py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent))
     assert py_spy is not None, "py-spy is one of the test tools: make setup"
     box.put(Path(py_spy), "/usr/local/bin/py-spy")
-    box.write("/etc/llmagent/hf_token", f"{TOKEN}\n", mode=0o600)
+    box.write(contained.TOKEN_FILE, f"{contained.TOKEN}\n", mode=0o600)
     agent.configure(SERVICE)
     agent.wait("serving")
     return agent
@@ -119,19 +107,15 @@ def containers(box: Container) -> list[dict[str, Any]]:
 
 
 def inspected(box: Container) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(box.run(["podman", "inspect", "vllm"]).stdout)[0]
-    return found
+    return contained.inspected(box, "podman")
 
 
 def test_systemd_has_nothing_to_object_to(agent: Agent) -> None:
-    unit = "/etc/llmagent/units/vllm.service"
-    said = agent.box.run(["systemd-analyze", "verify", "--man=no", unit], check=False)
-    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+    contained.assert_systemd_has_nothing_to_object_to(agent.box)
 
 
 def test_the_engine_in_the_container_is_verified_as_any_other(agent: Agent) -> None:
-    said = agent.box.run(["llmagent", "verify", "--format", "json"], check=False)
-    assert said.returncode == 0, said.stdout
+    contained.assert_verified(agent.box)
     assert agent.status()["phase"] == "serving"
 
 
@@ -144,8 +128,7 @@ def test_its_processes_and_its_lines_are_those_of_the_unit(agent: Agent) -> None
 
 def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     seen = inspected(agent.box)
-    assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
-    assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
+    contained.assert_asked_for(agent.box, seen)
     assert seen["HostConfig"]["NetworkMode"] == "host"
     # podman 4.3 says "shareable" of the host's, too: the kernel is asked.
     pid = seen["State"]["Pid"]
@@ -155,31 +138,18 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     flags = {line.split()[1]: set(line.split()[3].split(",")) for line in mounted}
     assert "size=16777216k" in flags["/dev/shm"]
     assert {"nosuid", "nodev"} <= flags["/var/lib/vllm-containers"]
-    mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
-    assert mounts["/srv/llama"] is False
-    assert mounts["/var/lib/vllm-containers"] is True
-    limits = {limit["type"]: limit["soft"] for limit in json.loads(agent.box.read(ASKED_LIMITS))}
-    assert limits["RLIMIT_MEMLOCK"] == 2**64 - 1
-    assert limits["RLIMIT_STACK"] == 67108864
 
 
 def test_the_doctor_finds_runtime_and_image_with_the_agents_own_rights(agent: Agent) -> None:
-    rights = ["ProtectSystem=strict", "CapabilityBoundingSet=CAP_DAC_READ_SEARCH"]
-    argv = ["systemd-run", "--quiet", "--pipe", "--wait", *(f"--property={one}" for one in rights)]
-    said = agent.box.run([*argv, "llmagent", "doctor", "--format", "json"], check=False).stdout
-    results = {found["check"]: found["result"] for found in json.loads(said)["findings"]}
-    assert results["container-runtime"] == results["container-image"] == "ok", said
+    results = contained.assert_the_doctor_is_content(agent.box)
     assert results["container-gpus"] == "skipped"
     assert "driver-cuda" not in results
 
 
 def test_the_token_reaches_the_container_and_shows_nowhere(agent: Agent) -> None:
     box = agent.box
-    inside = f"/proc/{inspected(box)['State']['Pid']}/root"
-    assert box.read(f"{inside}/run/credentials/vllm.service/hf_token") == f"{TOKEN}\n"
-    assert TOKEN not in json.dumps(inspected(box))
-    assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
-    assert TOKEN not in box.read("/etc/llmagent/units/vllm.service")
+    contained.assert_the_token_reaches_it_and_shows_nowhere(box, inspected(box))
+    assert contained.TOKEN not in box.read("/etc/llmagent/units/vllm.service")
 
 
 def test_an_engine_that_is_killed_in_the_container_comes_back(agent: Agent) -> None:
@@ -222,11 +192,8 @@ def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> No
 
 
 def test_a_stop_leaves_no_container(agent: Agent) -> None:
-    box = agent.box
-    box.run(["systemctl", "stop", "vllm"])
-    assert agent.wait("stopped")
-    assert containers(box) == []
-    assert not box.exists("/run/llmagent-containers/vllm")
+    contained.assert_stops(agent)
+    assert containers(agent.box) == []
 
 
 def test_an_image_that_is_not_there_is_not_pulled_but_held_with_the_reason(agent: Agent) -> None:

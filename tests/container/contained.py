@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds of an engine in a container, whichever client runs it: its table, and the checks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from tests.rig import scripted
+from tests.rig.container import Container
+from tests.rig.installed import QUICK, Agent
+
+TOKEN: Final = "hf_MustNotBeSeenAnywhere"
+TOKEN_FILE: Final = "/etc/llmagent/hf_token"
+ASKED_LIMITS: Final = "/run/asked-limits.json"
+"""Where the runtime of a test leaves the limits that it was asked for."""
+
+AGENTS_RIGHTS: Final = ("ProtectSystem=strict", "CapabilityBoundingSet=CAP_DAC_READ_SEARCH")
+
+
+def service_in(runtime: str, image: str) -> str:
+    """Returns [service.vllm] of the scripted engine in an image, with quick recovery limits."""
+    return f"""
+[service.vllm]
+model = "/srv/llama"
+hf_token_file = "{TOKEN_FILE}"
+environment = {{ ODD = "100% $HOME \\"x\\" 'y'" }}
+[service.vllm.engine]
+runtime = "{runtime}"
+image = "{image}"
+gpu_access = "none"
+entrypoint = ["{scripted.PYTHON}"]
+[service.vllm.recovery]
+{QUICK}
+"""
+
+
+def inspected(box: Container, runtime: str) -> dict[str, Any]:
+    """Returns what the client says of the service's container."""
+    found: dict[str, Any] = json.loads(box.run([runtime, "inspect", "vllm"]).stdout)[0]
+    return found
+
+
+def assert_systemd_has_nothing_to_object_to(box: Container) -> None:
+    unit = "/etc/llmagent/units/vllm.service"
+    said = box.run(["systemd-analyze", "verify", "--man=no", unit], check=False)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+
+
+def assert_verified(box: Container) -> None:
+    said = box.run(["llmagent", "verify", "--format", "json"], check=False)
+    assert said.returncode == 0, said.stdout
+
+
+def assert_asked_for(box: Container, seen: dict[str, Any]) -> None:
+    """The label, the variable, the mounts and the limits are those of `service_in`."""
+    assert seen["Config"]["Labels"]["llmagent.service"] == "vllm"
+    assert """ODD=100% $HOME "x" 'y'""" in seen["Config"]["Env"]
+    mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
+    assert mounts["/srv/llama"] is False
+    assert mounts["/var/lib/vllm-containers"] is True
+    limits = {limit["type"]: limit["soft"] for limit in json.loads(box.read(ASKED_LIMITS))}
+    assert limits["RLIMIT_MEMLOCK"] == 2**64 - 1
+    assert limits["RLIMIT_STACK"] == 67108864
+
+
+def assert_the_token_reaches_it_and_shows_nowhere(box: Container, seen: dict[str, Any]) -> None:
+    inside = f"/proc/{seen['State']['Pid']}/root"
+    assert box.read(f"{inside}/run/credentials/vllm.service/hf_token") == f"{TOKEN}\n"
+    assert TOKEN not in json.dumps(seen)
+    assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
+
+
+def assert_the_doctor_is_content(box: Container) -> dict[str, str]:
+    """With the agent's own rights it finds runtime and image well. Returns all its results."""
+    rights = [f"--property={one}" for one in AGENTS_RIGHTS]
+    argv = ["systemd-run", "--quiet", "--pipe", "--wait", *rights]
+    said = box.run([*argv, "llmagent", "doctor", "--format", "json"], check=False).stdout
+    results = {found["check"]: found["result"] for found in json.loads(said)["findings"]}
+    assert results["container-runtime"] == results["container-image"] == "ok", said
+    return results
+
+
+def assert_stops(agent: Agent) -> None:
+    """Stops the service; what its unit keeps of the container while it runs is gone with it."""
+    agent.box.run(["systemctl", "stop", "vllm"])
+    assert agent.wait("stopped")
+    assert not agent.box.exists("/run/llmagent-containers/vllm")
