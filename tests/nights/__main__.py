@@ -8,17 +8,19 @@ night as Python: put them into tests/unit/nights/test_nights_found.py, and the s
 from __future__ import annotations
 
 import sys
-import traceback
+from dataclasses import replace
+from functools import partial
 
-from tests.nights.night import EVENING, Night, under_llmagent, what_breaks, world_of
-from tests.nights.promises import BrokenPromiseError
+from tests.nights.night import Night, under_llmagent, world_of
+from tests.nights.telling import fewest_that_break, tell
 
 
 def main(seed: int) -> None:
     night = Night.of(seed)
-    promise = what_breaks(night)
-    if promise is not None:
-        night = night.smallest(lambda shorter: what_breaks(shorter) == promise)
+    faults = fewest_that_break(
+        night.faults, lambda some: under_llmagent(replace(night, faults=some))
+    )
+    night = replace(night, faults=faults)
     print(f"Night({night.seed}, (")
     for fault in night.faults:
         print(f"    {fault.as_python()},")
@@ -27,17 +29,7 @@ def main(seed: int) -> None:
         asked, most = policy.settings, policy.recovery.max_starts_per_hour
         print(f"{service}: utilization {asked.gpu_memory_utilization}, length", asked.max_model_len)
         print(f"at most {most} starts an hour")
-    try:
-        under_llmagent(night, _tell)
-    except BrokenPromiseError as broken:
-        print(broken)
-        if broken.__cause__ is not None:
-            traceback.print_exception(broken.__cause__, limit=-12)
-
-
-def _tell(now: float, what: str) -> None:
-    hours, seconds = divmod(now - EVENING, 3600)
-    print(f"{int(hours):2}:{int(seconds // 60):02}:{seconds % 60:04.1f} {what}")
+    tell(partial(under_llmagent, night))
 
 
 main(int(sys.argv[1]))

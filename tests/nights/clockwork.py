@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import Final
+
+EVENING: Final = 1_000_000.0
+"""When every night begins."""
 
 
 class Clockwork:

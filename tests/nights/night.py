@@ -5,22 +5,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.core.failures.classes import FailureClass
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
-from tests.nights.clockwork import Clockwork
+from tests.nights.clockwork import EVENING, Clockwork
 from tests.nights.engine import Needs
 from tests.nights.faults import NIGHT, SHAPES, Fault, of_shape, plan, steering
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
-from tests.nights.promises import BrokenPromiseError, Named
+from tests.nights.promises import Named
 from tests.nights.rivals import AllKnowing, SystemdAlone
 from tests.nights.world import World
 
-EVENING = 1_000_000.0
 CLASSES = tuple(FailureClass)
 LOOK_SECONDS = 300.0
 
@@ -56,15 +55,6 @@ class Night:
         own = of_shape(rng, tuple(_policies(seed)))
         both = sorted((*Night.of(seed).faults[:2], *own), key=lambda fault: fault.at)
         return Night(seed, tuple(both), SHAPES[seed % len(SHAPES)])
-
-    def smallest(self, breaks: Callable[[Night], bool]) -> Night:
-        """Return the night with as few faults as still break what it broke."""
-        for number in range(len(self.faults)):
-            faults = self.faults[:number] + self.faults[number + 1 :]
-            shorter = replace(self, faults=faults)
-            if breaks(shorter):
-                return shorter.smallest(breaks)
-        return self
 
 
 def _policies(seed: int) -> dict[str, ServicePolicy]:
@@ -161,12 +151,3 @@ def _lived(world: World, night: Night) -> Ledger:
         world.clock.run_until(EVENING + NIGHT)
     world.book()
     return world.ledger
-
-
-def what_breaks(night: Night) -> str | None:
-    """Return the name of the promise that the night breaks, None where all are kept."""
-    try:
-        under_llmagent(night)
-    except BrokenPromiseError as broken:
-        return str(broken).partition(":")[0]
-    return None

@@ -8,29 +8,21 @@ night as Python, to be kept as a test.
 from __future__ import annotations
 
 import sys
-import traceback
+from dataclasses import replace
+from functools import partial
 
-from tests.nights.groups.night import EVENING, GroupNight, under_llmagent, what_breaks
-from tests.nights.promises import BrokenPromiseError
+from tests.nights.groups.night import GroupNight, under_llmagent
+from tests.nights.telling import fewest_that_break, tell
 
 
 def main(seed: int) -> None:
     night = GroupNight.of(seed)
-    promise = what_breaks(night)
-    if promise is not None:
-        night = night.smallest(lambda shorter: what_breaks(shorter) == promise)
+    faults = fewest_that_break(
+        night.faults, lambda some: under_llmagent(replace(night, faults=some))
+    )
+    night = replace(night, faults=faults)
     print(f"{night}\n")
-    try:
-        under_llmagent(night, _tell)
-    except BrokenPromiseError as broken:
-        print(broken)
-        if broken.__cause__ is not None:
-            traceback.print_exception(broken.__cause__, limit=-12)
-
-
-def _tell(now: float, what: str) -> None:
-    hours, seconds = divmod(now - EVENING, 3600)
-    print(f"{int(hours):2}:{int(seconds // 60):02}:{seconds % 60:04.1f} {what}")
+    tell(partial(under_llmagent, night))
 
 
 main(int(sys.argv[1]))

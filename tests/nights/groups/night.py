@@ -13,7 +13,7 @@ from typing import Final
 from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
-from tests.nights.clockwork import Clockwork
+from tests.nights.clockwork import EVENING, Clockwork
 from tests.nights.groups.agent import Peer
 from tests.nights.groups.cables import Cables
 from tests.nights.groups.engines import HEAD, Engines, Kind
@@ -22,10 +22,9 @@ from tests.nights.groups.happenings import Happenings
 from tests.nights.groups.host import SERVICE, Rank
 from tests.nights.groups.overseer import Overseer
 from tests.nights.ledger import Ledger
-from tests.nights.promises import BrokenPromiseError, Named
+from tests.nights.promises import Named
 from tests.nights.rivals import SystemdAlone
 
-EVENING: Final = 1_000_000.0
 LOOK_SECONDS: Final = 15.0
 SLICE_SECONDS: Final = 60.0
 AFTER_SECONDS: Final = 900.0
@@ -62,14 +61,6 @@ class GroupNight:
         load = rng.choice([30.0, 30.0, 0.0])
         faults = drawn(rng, hosts, hours)
         return GroupNight(seed, hosts, kind, closes, hours, start_seconds, load, faults)
-
-    def smallest(self, breaks: Callable[[GroupNight], bool]) -> GroupNight:
-        """Return the night with as few faults as still break what it broke."""
-        for number in range(len(self.faults)):
-            shorter = replace(self, faults=self.faults[:number] + self.faults[number + 1 :])
-            if breaks(shorter):
-                return shorter.smallest(breaks)
-        return self
 
     @property
     def last(self) -> float:
@@ -196,12 +187,3 @@ def under_systemd(night: GroupNight, restart_seconds: float) -> Ledger:
     ground.clock.run_until(EVENING + night.seconds)
     ground.book()
     return ground.ledger
-
-
-def what_breaks(night: GroupNight) -> str | None:
-    """Return the name of the promise that the night breaks, None where all are kept."""
-    try:
-        under_llmagent(night)
-    except BrokenPromiseError as broken:
-        return str(broken).partition(":")[0]
-    return None

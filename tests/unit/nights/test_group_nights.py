@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.state.observations import Observation
+from tests.nights.clockwork import EVENING
 from tests.nights.dooms import doom_of
 from tests.nights.groups.agent import Peer
 from tests.nights.groups.engines import HEAD
@@ -19,7 +20,6 @@ from tests.nights.groups.faults import LASTS, Fault, What
 from tests.nights.groups.host import SERVICE
 from tests.nights.groups.many import all_compared
 from tests.nights.groups.night import (
-    EVENING,
     LOOK_SECONDS,
     SIZES,
     Ground,

@@ -20,18 +20,17 @@ from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
 from tests.nights.agent import LlmAgent
+from tests.nights.clockwork import EVENING
 from tests.nights.faults import DRAWN, HANGS, NIGHT, SHAPES, SILENT_BY_DESIGN, Fault, What, of_class
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
 from tests.nights.many import all_broken, broken_when_shaped, broken_when_steered
 from tests.nights.night import (
     CLASSES,
-    EVENING,
     Night,
     under_an_all_knowing,
     under_llmagent,
     under_systemd,
-    what_breaks,
     world_of,
 )
 from tests.nights.promises import (
@@ -42,6 +41,7 @@ from tests.nights.promises import (
     check_limits,
     check_repeated,
 )
+from tests.nights.telling import fewest, what_breaks
 
 STEERED = 80
 SHAPED = 60
@@ -138,10 +138,10 @@ def test_a_night_is_made_as_short_as_still_shows_the_same() -> None:
     night = next(Night.of(seed) for seed in range(500) if len(Night.of(seed).faults) > 6)
     wanted = night.faults[3].what
 
-    def shows(shorter: Night) -> bool:
-        return any(fault.what is wanted for fault in shorter.faults)
+    def shows(faults: tuple[Fault, ...]) -> bool:
+        return any(fault.what is wanted for fault in faults)
 
-    assert [fault.what for fault in night.smallest(shows).faults] == [wanted]
+    assert [fault.what for fault in fewest(night.faults, shows)] == [wanted]
 
 
 def test_the_bound_on_being_back_follows_from_the_policy() -> None:
@@ -198,7 +198,7 @@ def test_a_setting_beyond_its_limits_is_noticed(beyond: dict[str, float]) -> Non
 def test_a_quiet_night_serves_all_the_time_but_the_first_start() -> None:
     for seed in range(20):
         ledger = under_llmagent(Night(seed, ()))
-        assert what_breaks(Night(seed, ())) is None
+        assert what_breaks(partial(under_llmagent, Night(seed, ()))) is None
         assert ledger.lost.keys() == {"first start"}
         assert ledger.served > ledger.wanted - 3 * 2400 * 2
 

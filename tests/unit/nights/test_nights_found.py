@@ -7,7 +7,8 @@ import pytest
 
 from agent.core.failures.classes import FailureClass
 from tests.nights.faults import FOR_EVER, Fault, What
-from tests.nights.night import Night, what_breaks
+from tests.nights.night import Night, under_llmagent
+from tests.nights.telling import what_breaks
 
 FOUND = {
     "lowered for a neighbour, then too little for the weights: held though the neighbour left": (
@@ -78,4 +79,4 @@ FOUND = {
 
 @pytest.mark.parametrize("night", FOUND.values(), ids=FOUND.keys())
 def test_the_promise_is_kept_now(night: Night) -> None:
-    assert what_breaks(night) is None
+    assert what_breaks(lambda: under_llmagent(night)) is None
