@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tests.nights.ledger import Ledger
 from tests.nights.night import Night, under_an_all_knowing, under_llmagent, under_systemd
@@ -32,28 +33,9 @@ class Compared:
     ledgers: tuple[Ledger, ...]
 
 
-def broken_in(seed: int) -> str:
-    """Live through the night of a seed; returns what was broken, "" for nothing."""
+def _broken_in(draw: Callable[[int], Night], seed: int) -> str:
     try:
-        under_llmagent(Night.of(seed))
-    except BrokenPromiseError as broken:
-        return str(broken)
-    return ""
-
-
-def broken_when_steered(seed: int) -> str:
-    """Live through a night in which an operator steers; returns what was broken, "" for nothing."""
-    try:
-        under_llmagent(Night.steered(seed))
-    except BrokenPromiseError as broken:
-        return str(broken)
-    return ""
-
-
-def broken_when_shaped(seed: int) -> str:
-    """Live through a night of services in other shapes; returns what was broken, "" for nothing."""
-    try:
-        under_llmagent(Night.shaped(seed))
+        under_llmagent(draw(seed))
     except BrokenPromiseError as broken:
         return str(broken)
     return ""
@@ -73,11 +55,12 @@ def compared(seed: int) -> Compared:
 
 
 def all_broken(
-    seeds: Iterable[int], lived: Callable[[int], str] = broken_in, chunk: int = 20
+    seeds: Iterable[int], draw: Callable[[int], Night] = Night.of, chunk: int = 20
 ) -> list[str]:
-    """Live through many nights; returns what was broken."""
+    """Live through the nights that are drawn from the seeds; returns what was broken."""
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        return [broken for broken in pool.imap_unordered(lived, seeds, chunk) if broken]
+        lived = pool.imap_unordered(partial(_broken_in, draw), seeds, chunk)
+        return [broken for broken in lived if broken]
 
 
 def all_compared(seeds: Iterable[int]) -> Iterator[Compared]:

@@ -24,7 +24,7 @@ from tests.nights.clockwork import EVENING
 from tests.nights.faults import DRAWN, HANGS, NIGHT, SHAPES, SILENT_BY_DESIGN, Fault, What, of_class
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
-from tests.nights.many import all_broken, broken_when_shaped, broken_when_steered
+from tests.nights.many import all_broken
 from tests.nights.night import (
     CLASSES,
     Night,
@@ -55,12 +55,12 @@ def test_the_promises_hold_in_every_night() -> None:
 
 
 def test_the_promises_hold_though_an_operator_pauses_and_plans_restarts() -> None:
-    broken = all_broken(range(STEERED), broken_when_steered)
+    broken = all_broken(range(STEERED), Night.steered)
     assert not broken, "\n".join(broken[:10])
 
 
 def test_the_promises_hold_for_two_engines_embeddings_and_what_is_silent_by_design() -> None:
-    broken = all_broken(range(SHAPED), broken_when_shaped)
+    broken = all_broken(range(SHAPED), Night.shaped)
     assert not broken, "\n".join(broken[:10])
 
 
