@@ -18,18 +18,11 @@ from agent.core.doctor.cluster import (
 )
 from agent.core.doctor.finding import Result
 from agent.core.doctor.limits import Limits, judge_limits
-from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.service import Settings
+from tests.given.cluster.two_hosts import of_two
 
-CLUSTER = ClusterSettings(
-    peers=("http://10.0.0.1:9836",),
-    host_ip="10.0.0.2",
-    interface="eth1",
-    nnodes=2,
-    node_rank=1,
-    master_addr="10.0.0.1",
-)
+CLUSTER = of_two(1)
 SERVICE = Settings("vllm", "/srv/m", tensor_parallel_size=2, cluster=CLUSTER)
 ACTIVE = Rdma((RdmaPort("mlx5_0/1", "ACTIVE"),), devices=True)
 

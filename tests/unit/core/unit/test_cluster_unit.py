@@ -13,21 +13,15 @@ from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.service import Settings
 from agent.core.unit.container_command import container_environment
 from agent.core.unit.text import UnitInputs, render_unit
+from tests.given.cluster.two_hosts import of_two
 from tests.given.unit_reader import argv, environment, values_of
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None)
-NODES = ClusterSettings(
-    peers=("http://10.0.0.2:9836",),
-    host_ip="10.0.0.1",
-    interface="eth1",
-    nnodes=2,
-    node_rank=0,
-    master_addr="10.0.0.1",
-)
+NODES = of_two(0)
 HEAD = Settings(
     "vllm", "/srv/m", tensor_parallel_size=2, api_server_count=2, cluster=NODES, uds="/run/v/s"
 )
-FOLLOWER = replace(HEAD, cluster=replace(NODES, node_rank=1, host_ip="10.0.0.2"))
+FOLLOWER = replace(HEAD, cluster=of_two(1))
 REPLICAS = ClusterSettings(
     peers=("http://10.0.0.2:9836",),
     host_ip="10.0.0.2",

@@ -15,26 +15,18 @@ from agent.config.agent_toml import parse
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.engine.install import Engine
-from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.ray import join_command, ray_unit_name
 from agent.core.unit.ray_unit import render_ray_unit
 from agent.core.unit.text import UnitInputs, render_unit
 from agent.errors import ConfigError
+from tests.given.cluster.two_hosts import of_two
 from tests.given.unit_reader import argv, environment, values_of
 
 ENGINE = Engine("0.33.0", has_vllm_metadata=True, flags=None)
-RAY = ClusterSettings(
-    peers=("http://10.0.0.2:9836",),
-    host_ip="10.0.0.1",
-    interface="eth1",
-    nnodes=2,
-    node_rank=0,
-    master_addr="10.0.0.1",
-    ray_port=6379,
-)
+RAY = replace(of_two(0), ray_port=6379)
 HEAD = Settings("vllm", "/srv/m", tensor_parallel_size=16, python="/opt/v/bin/python", cluster=RAY)
-OTHER = replace(HEAD, cluster=replace(RAY, node_rank=1, host_ip="10.0.0.2"))
+OTHER = replace(HEAD, cluster=replace(of_two(1), ray_port=6379))
 
 
 def rendered(settings: Settings) -> str:

@@ -20,17 +20,12 @@ from agent.core.codec import encode
 from agent.core.settings.cluster import ClusterSettings
 from agent.daemon.sources.peers import PeerSource
 from agent.errors import AgentError
+from tests.given.cluster.two_hosts import of_two_here
 from tests.given.some_snapshot import SNAPSHOT
 from tests.unit.daemon.sources.words import exporting, told
 
 WORD = Member(0, Generation(7, 1), Stance.SERVING, head=True, reason="serving", sees=(1,))
-FOLLOWER = ClusterSettings(
-    peers=("http://127.0.0.1:1",),
-    host_ip="127.0.0.1",
-    nnodes=2,
-    node_rank=1,
-    master_addr="127.0.0.1",
-)
+FOLLOWER = of_two_here(1)
 
 
 def asked(

@@ -21,17 +21,11 @@ from agent.core.view.snapshot import Snapshot
 from agent.tasks.check_config import check_config
 from agent.tasks.cluster.compare import Found, compared_with_peers
 from agent.tasks.cluster.examine import examine_cluster
+from tests.given.cluster.two_hosts import of_two_here
 from tests.unit.daemon.sources.words import exporting, told
 
 ENGINE = Engine("0.32.0", has_vllm_metadata=True, flags=None, torch="2.13.0")
-CLUSTER = ClusterSettings(
-    peers=("http://127.0.0.1:1",),
-    host_ip="127.0.0.1",
-    interface="lo",
-    nnodes=2,
-    node_rank=0,
-    master_addr="127.0.0.1",
-)
+CLUSTER = of_two_here(0)
 HERE = Settings("vllm", "/srv/m", tensor_parallel_size=2, cluster=CLUSTER)
 SAME = same_of(HERE, "0.32.0", "2.13.0")
 POWER = Power()
