@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -62,15 +63,8 @@ class Cgroup:
         return ["sh", "-c", script, "enter", *files, "--"]
 
     def remove(self) -> None:
-        """Removes it and the groups below; the kernel lets go of dying members a little later."""
-        for directory in self._directories.values():
-            for _ in range(100):
-                for below, _, _ in os.walk(directory, topdown=False):
-                    with contextlib.suppress(OSError):
-                        Path(below).rmdir()
-                if not directory.exists():
-                    break
-                time.sleep(0.02)
+        """Removes it and the groups below."""
+        _remove(self._directories.values())
 
 
 class ProcessLimits:
@@ -111,10 +105,16 @@ class ProcessLimits:
 
     def remove(self) -> None:
         """Removes the groups once their processes are gone."""
-        for group in (self._memory, self._pids):
-            for _ in range(100):
+        _remove((self._memory, self._pids))
+
+
+def _remove(directories: Iterable[Path]) -> None:
+    """Removes groups and those below; the kernel lets go of dying members a little later."""
+    for directory in directories:
+        for _ in range(100):
+            for below, _, _ in os.walk(directory, topdown=False):
                 with contextlib.suppress(OSError):
-                    group.rmdir()
-                if not group.exists():
-                    break
-                time.sleep(0.02)
+                    Path(below).rmdir()
+            if not directory.exists():
+                break
+            time.sleep(0.02)
