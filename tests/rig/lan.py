@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from tests.rig.nspawn import wait
@@ -48,12 +47,7 @@ class Lan:
         self.ip(_BEGIN)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._holder is not None:
             self._holder.send_signal(signal.SIGKILL)
             self._holder.wait(10)

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from tests.rig import paths
@@ -58,12 +57,7 @@ class ForeignRoot:
         assert said == "ready\n", said + self._holder.stdout.read()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._holder is not None:
             self._holder.kill()
             self._holder.communicate()
