@@ -16,8 +16,8 @@ from contextlib import ExitStack
 
 from tests.rig import binds
 from tests.rig.container import Container
-from tests.rig.installed import CONFIG, Agent
-from tests.rig.lan import INTERFACE, Lan
+from tests.rig.installed import CONFIG, Agent, two_host_tables
+from tests.rig.lan import Lan
 from tests.rig.nspawn import wait
 
 MODEL = "/srv/models/tiny-llama"
@@ -34,40 +34,21 @@ gpu_memory_utilization = 0.5
 enforce_eager = true
 environment = {{ VLLM_USE_AOT_COMPILE = "0", VLLM_CPU_OMP_THREADS_BIND = "nobind" }}
 """
-CLUSTER = """
-[service.vllm.cluster]
-host_ip = "{here}"
-interface = "{interface}"
-peers = ["{peer}"]
-{place}
-
-[metrics]
-listen = "{here}:9836"
-"""
 KINDS = ("split", "replicas")
 TITLES = {"split": "VLLM::Worker_TP1", "replicas": "VLLM::EngineCore_DP1"}
 """Of the process that computes on the other machine."""
-
-
-def place_of(kind: str, rank: int, head: str) -> tuple[str, str]:
-    """Return what the service and its cluster are told beside what all share."""
-    if kind == "split":
-        place = f'nnodes = 2\nnode_rank = {rank}\nmaster_addr = "{head}"'
-        return "tensor_parallel_size = 2", place
-    place = f'data_parallel_address = "{head}"\ndata_parallel_size_local = 1'
-    place += f"\ndata_parallel_start_rank = {rank}" if rank else ""
-    return "data_parallel_size = 2\n" + "api_server_count = 1" * (not rank), place
 
 
 def configure(kind: str, agents: list[Agent]) -> None:
     """Have both machines serve together."""
     addresses = [agent.box.cable.address for agent in agents]
     for rank, agent in enumerate(agents):
-        more, place = place_of(kind, rank, addresses[0])
-        cluster = CLUSTER.format(
-            here=addresses[rank], interface=INTERFACE, peer=addresses[1 - rank], place=place
-        )
-        agent.box.write(CONFIG, f"{TOML}{more}\n{cluster}")
+        if kind == "split":
+            size = "tensor_parallel_size = 2"
+        else:
+            size = "data_parallel_size = 2\n" + "api_server_count = 1" * (not rank)
+        tables = two_host_tables(kind, rank, addresses)
+        agent.box.write(CONFIG, f"{TOML}{size}\n{tables}")
         agent.box.run(["systemctl", "restart", "llmagent"])
 
 

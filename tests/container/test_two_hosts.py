@@ -19,8 +19,8 @@ import pytest
 from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.container import Container
-from tests.rig.installed import CONFIG, OURS, Agent, deb, service_table
-from tests.rig.lan import INTERFACE, Lan
+from tests.rig.installed import CONFIG, OURS, Agent, deb, service_table, two_host_tables
+from tests.rig.lan import Lan
 
 BACK_SECONDS = 90.0
 NAMES = ("head", "other")
@@ -39,27 +39,14 @@ class Pair:
 
     def configure(self, kind: str, **others: Any) -> None:
         """Has both serve one split model, or two replicas; `others` are of the other host alone."""
-        address = self.head.box.cable.address
+        addresses = [agent.box.cable.address for agent in self.both]
+        size = "tensor_parallel_size" if kind == "split" else "data_parallel_size"
         for rank, agent in enumerate(self.both):
-            peer = self.both[1 - rank].box.cable.address
-            if kind == "split":
-                size = {"tensor_parallel_size": 2}
-                place = f'nnodes = 2\nnode_rank = {rank}\nmaster_addr = "{address}"'
-            else:
-                size = {"data_parallel_size": 2}
-                place = f'data_parallel_address = "{address}"\ndata_parallel_size_local = 1'
-                place += f"\ndata_parallel_start_rank = {rank}" if rank else ""
-            settings = {**OURS, **size, "host": "0.0.0.0", **(others if rank else {})}
-            here = agent.box.cable.address
-            tables = (
-                service_table(**settings),
-                f"[service.vllm.cluster]\n{place}\n"
-                f'host_ip = "{here}"\ninterface = "{INTERFACE}"\npeers = ["{peer}"]',
-                f'[metrics]\nlisten = "{here}:9836"',
-            )
+            settings = {**OURS, size: 2, "host": "0.0.0.0", **(others if rank else {})}
             # A new address to listen on needs a new process of the agent.
-            how = "reload" if here in agent.box.read(CONFIG) else "restart"
-            agent.box.write(CONFIG, "\n".join(tables))
+            how = "reload" if addresses[rank] in agent.box.read(CONFIG) else "restart"
+            met = two_host_tables(kind, rank, addresses)
+            agent.box.write(CONFIG, service_table(**settings) + met)
             agent.box.run(["systemctl", how, "llmagent"])
 
     def serves(self) -> None:

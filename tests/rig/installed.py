@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.rig import paths, scripted
 from tests.rig.container import Container
+from tests.rig.lan import INTERFACE
 
 CONFIG = "/etc/llmagent/agent.toml"
 QUICK = """\
@@ -56,6 +58,29 @@ def service_table(name: str = "vllm", port: int = 8000, recovery: str = "", **se
     values = {"model": "/srv/llama", "python": scripted.PYTHON, "port": port, **settings}
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join([f"[service.{name}]", *lines, f"[service.{name}.recovery]", QUICK + recovery])
+
+
+def two_host_tables(kind: str, rank: int, addresses: Sequence[str]) -> str:
+    """Returns where vLLM and the agent of one of two hosts meet the other's.
+
+    kind: "split", one model over both (--nnodes), or "replicas", one on each (data parallel).
+    """
+    head, here, peer = addresses[0], addresses[rank], addresses[1 - rank]
+    if kind == "split":
+        place = f'nnodes = 2\nnode_rank = {rank}\nmaster_addr = "{head}"'
+    else:
+        place = f'data_parallel_address = "{head}"\ndata_parallel_size_local = 1'
+        place += f"\ndata_parallel_start_rank = {rank}" if rank else ""
+    return f"""
+[service.vllm.cluster]
+{place}
+host_ip = "{here}"
+interface = "{INTERFACE}"
+peers = ["{peer}"]
+
+[metrics]
+listen = "{here}:9836"
+"""
 
 
 class Agent:
