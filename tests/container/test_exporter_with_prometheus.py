@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -22,6 +21,7 @@ from agent.daemon.exporter.exporter import Exporter
 from tests.given.certificates import self_signed
 from tests.given.full_output import FULL
 from tests.given.some_snapshot import SNAPSHOT
+from tests.given.steering.sinks import free_port
 from tests.project import dashboard
 from tests.rig.paths import REPO
 
@@ -61,12 +61,6 @@ def exporting(
         yield exporter.port
     finally:
         exporter.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -5,23 +5,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 
 import pytest
 import requests
 
+from tests.given.steering.sinks import free_port
 from tests.unit.rig.test_scripted_engine import Engine, Run, engine, eventually
 
 __all__ = ["engine"]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def split() -> tuple[list[str], list[str]]:
