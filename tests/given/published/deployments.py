@@ -19,13 +19,6 @@ from typing import Final
 
 TOKEN: Final = "hf_publishedwithout"
 
-DEFAULT_RUNTIME: Final = """{
-  "default-runtime": "nvidia",
-  "runtimes": {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}
-}
-"""
-"""/etc/docker/daemon.json of the second, as `nvidia-ctk runtime configure --set-as-default`."""
-
 GB10_COMPOSE: Final = """\
 services:
   vllm-llama31-8b-fp8:

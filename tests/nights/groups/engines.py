@@ -27,7 +27,6 @@ STEP_SECONDS = 300.0
 """After so long in one step a split model's engine gives up."""
 REFUSED_SECONDS = 5.0
 """From the head's end to that of a rank that has not met the others yet."""
-NOTICED_SECONDS = 2.0
 
 Kind = Literal["split", "replicas"]
 

@@ -31,7 +31,6 @@ from agent.core.cluster.judge import (
 )
 from agent.core.cluster.member import UNKNOWN, Cause, Generation, Member, Stance
 
-READY_SECONDS: Final = 20.0
 REQUEST_SECONDS: Final = 240.0
 """After so long the head's own requests have shown that a rank is gone, or its start that it does
 not move, as the judges of life do."""
