@@ -164,7 +164,6 @@ def _flood(agent: Agent, hostile: str, limits: ProcessLimits) -> None:
     assert threads < 128, "a quarter of what the unit allows"
     assert agent.status()["phase"] == "serving"
     assert agent.status()["restarts"] == {}
-    agent.configure(service_table(gpus=[0], **OURS))
 
 
 @pytest.mark.parametrize(("memory_max", "tasks_max"), [(24 << 20, 512), (384 << 20, 4)])
@@ -172,7 +171,8 @@ def test_an_agent_that_reaches_a_limit_ends_alone_and_is_back(
     agent: Agent, memory_max: int, tasks_max: int
 ) -> None:
     box = agent.box
-    box.run(["systemctl", "start", "llmagent"])
+    scripted.set_scenario(box, {})
+    agent.configure(service_table(gpus=[0], **OURS))
     agent.wait("serving")
     engine = agent.pid("vllm")
     with restarted_within(box, memory_max, tasks_max):
