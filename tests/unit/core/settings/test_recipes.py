@@ -145,6 +145,7 @@ def test_a_recipe_is_printed_as_a_table_with_its_plan_on_the_card(
     assert "tensor_parallel_size = 2\n" in text
     assert "# plan on GeForce RTX 5090: fits: " in text
     assert "# may be added: longer: --max-model-len 131072" in text
+    assert "# vLLM's own recipe, for vLLM 0.9.0 or later\n# verified by its authors on h100" in text
     assert "host" not in text
     assert main([*asked, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["verdict"] == "fits"
@@ -215,6 +216,21 @@ def test_what_two_cards_share_is_read(collection: Path, capsys: pytest.CaptureFi
     asked = ["profiles", "--recipes", str(collection), "Qwen/Qwen3-32B", "--gpu", "L40S"]
     assert main([*asked, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["max_num_seqs"] == 8
+
+
+def test_what_no_table_can_say_and_what_cannot_be_planned_is_said(
+    collection: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "model: {model_id: a/odd, base_args: [--port, zzz]}\nvariants: {default: {}}\n"
+    (collection / "models" / "odd.yaml").write_text(text)
+    asked = ["profiles", "--recipes", str(collection), "a/odd"]
+    assert main(asked) == 0
+    text = capsys.readouterr().out
+    assert "# vLLM's own recipe, for any vLLM\n" in text
+    assert "# left out: the command line: --port: 'zzz' is not a whole number" in text
+    assert "# plan: with --gpu NAME" in text
+    assert main([*asked, "--gpu", "L4"]) == 0
+    assert "# plan: a/odd is not known by its name; plan its folder" in capsys.readouterr().out
 
 
 def test_a_card_is_for_recipes_only(capsys: pytest.CaptureFixture[str]) -> None:
