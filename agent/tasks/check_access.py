@@ -49,6 +49,23 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "ssl_certfile", f"{settings.ssl_certfile} is no file; put the certificate in it"
 
 
+def what_keeps_from_using(file: str, content: str, secret: str = "") -> tuple[bool, str] | None:
+    """Return what is wrong with a file that holds `content`, and whether it is certain.
+
+    `secret` names what in it only root may read; "" where everybody may.
+    """
+    try:
+        facts = file_facts(file)
+    except PermissionError as error:
+        return False, f"{file} cannot be looked at: {error.strerror}; run check as root"
+    if facts is None:
+        return True, f"{file} is no file; put {content} in it{', mode 0600' if secret else ''}"
+    if secret and facts.mode & 0o077:
+        others = f"{file} has mode {facts.mode:04o}, so others may read the {secret}"
+        return True, f"{others}; chmod 600 {file}"
+    return (True, f"{file} is empty; put {content} in it") if facts.size == 0 else None
+
+
 def key_mistakes(settings: Settings, engine: Engine) -> Iterator[str]:
     """Yield what is wrong with the keys in api_key_file; no sentence shows one of them.
 
