@@ -16,6 +16,7 @@ import json
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 from agent.host.machine.figures import read_memory
@@ -58,8 +59,9 @@ def _read(options: argparse.Namespace) -> None:
             if file.suffix or wanted not in ("", file.name):  # with a suffix it is being written
                 continue
             with file.open(errors="surrogateescape") as stream:
-                came = read_ahead(file.name, read_list(stream), _available, ended)
-            print(json.dumps(came.as_json()), file=report, flush=True)
+                came = read_ahead(read_list(stream), _available, ended)
+            line = json.dumps({"service": file.name, **asdict(came)})
+            print(line, file=report, flush=True)
 
 
 def _wanted(file: Path | None) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
+from agent.core.state.start.ahead import FilesRead
 from agent.host.machine.page_cache import read_span, resident_bytes
 from agent.tasks.ahead.listed import Listed, opened
 
@@ -25,25 +26,6 @@ SHORT = "memory is short"
 ENDED = "it was ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came of a list: its files that are there, their bytes, those that were in memory.
-
-    `stopped` says why not all of the rest was read, "" where it was.
-    """
-
-    service: str
-    files: int
-    size_bytes: int
-    resident_bytes: int
-    read_bytes: int
-    stopped: str = ""
-
-    def as_json(self) -> Mapping[str, object]:
-        """Return it as it is printed."""
-        return asdict(self)
-
-
 @dataclass(slots=True)
 class _Work:
     """What the readers share, under one lock."""
@@ -55,11 +37,10 @@ class _Work:
 
 
 def read_ahead(
-    service: str,
     files: Iterable[Listed],
     available: Callable[[], tuple[int, int]],
     ended: threading.Event,
-) -> Report:
+) -> FilesRead:
     """Read the files in order; `available` gives the available and the total bytes of memory."""
     wanted, there, size, resident = [], 0, 0, 0
     for one in files:
@@ -82,7 +63,7 @@ def read_ahead(
     for thread in threads:
         thread.join()
     stopped = ENDED if ended.is_set() else work.stopped
-    return Report(service, there, size, min(resident, size), work.read_bytes, stopped)
+    return FilesRead(there, size, min(resident, size), work.read_bytes, stopped)
 
 
 def _resident(one: Listed) -> int | None:

@@ -11,9 +11,10 @@ import sys
 import threading
 from pathlib import Path
 
+from agent.core.state.start.ahead import FilesRead
 from agent.host.machine.page_cache import resident_bytes, resident_spans
 from agent.tasks.ahead.listed import Listed, write_list
-from agent.tasks.ahead.reading import ENDED, LEAST_BYTES, SHORT, Report, read_ahead
+from agent.tasks.ahead.reading import ENDED, LEAST_BYTES, SHORT, read_ahead
 from tests.rig.paths import REPO
 from tests.unit.tasks.ahead.test_listed import MIB, evicted, made
 
@@ -29,8 +30,8 @@ def in_memory(file: Path) -> int:
         return resident_bytes(stream.fileno(), ((0, file.stat().st_size),))
 
 
-def read(files: list[Listed], memory: tuple[int, int] = PLENTY) -> Report:
-    return read_ahead("vllm", files, lambda: memory, threading.Event())
+def read(files: list[Listed], memory: tuple[int, int] = PLENTY) -> FilesRead:
+    return read_ahead(files, lambda: memory, threading.Event())
 
 
 def test_what_is_not_in_memory_is_read_and_the_share_that_was_there_is_told(
@@ -39,7 +40,7 @@ def test_what_is_not_in_memory_is_read_and_the_share_that_was_there_is_told(
     there, gone = made(tmp_path / "a", 3 * MIB), evicted(made(tmp_path / "b", 9 * MIB))
     assert in_memory(gone) == 0
     report = read(whole(there, gone))
-    assert report == Report("vllm", 2, 12 * MIB, 3 * MIB, 9 * MIB)
+    assert report == FilesRead(2, 12 * MIB, 3 * MIB, 9 * MIB)
     assert in_memory(gone) == 9 * MIB
 
 
@@ -77,7 +78,7 @@ def test_memory_that_becomes_short_meanwhile_ends_the_reading(tmp_path: Path) ->
     files = [evicted(made(tmp_path / str(n), 8192)) for n in range(50)]
     looks = iter([PLENTY] * 10)
     report = read_ahead(
-        "vllm", whole(*files), lambda: next(looks, (LEAST_BYTES, 4 << 30)), threading.Event()
+        whole(*files), lambda: next(looks, (LEAST_BYTES, 4 << 30)), threading.Event()
     )
     assert report.stopped == SHORT
     assert 0 < report.read_bytes < 50 * 8192
@@ -87,7 +88,7 @@ def test_an_ended_reading_tells_what_it_came_to(tmp_path: Path) -> None:
     file = evicted(made(tmp_path / "a", MIB))
     ended = threading.Event()
     ended.set()
-    report = read_ahead("vllm", whole(file), lambda: PLENTY, ended)
+    report = read_ahead(whole(file), lambda: PLENTY, ended)
     assert (report.read_bytes, report.stopped, in_memory(file)) == (0, ENDED, 0)
 
 
