@@ -132,14 +132,13 @@ class OldContainer:
         podman before 5.1 cannot change the policy (podman-update(1)). What was stopped by a person
         stays down there, but for `always` at a boot, by podman-restart.service.
         """
-        at_boot = answer("is-enabled", PODMANS_RESTART) == "enabled"
-        if self.runtime != "podman" or (self.policy == "always" and at_boot):
+        if self.runtime != "podman":
+            raise HostLacksError(f"{self.runtime} update {self.name} failed")
+        if self.policy == "always" and answer("is-enabled", PODMANS_RESTART) == "enabled":
             raise HostLacksError(
-                f"{self.runtime} cannot change the restart policy of {self.name}, which is "
-                f"{self.policy}, and {PODMANS_RESTART} starts it at boot: disable that, or make "
-                "the container anew without --restart"
-                if self.runtime == "podman"
-                else f"{self.runtime} update {self.name} failed"
+                f"podman cannot change the restart policy of {self.name}, which is always, and "
+                f"{PODMANS_RESTART} starts it at boot: disable that, or make the container anew "
+                "without --restart"
             )
 
     def _do(self, *words: str) -> None:
