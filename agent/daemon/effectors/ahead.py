@@ -33,10 +33,8 @@ class AheadEffector:
                 return AheadSeen(self._clock(), action.service, action.invocation_id, files, size)
             case ReadAhead():
                 read = programs.read_ahead(self._bus, action.service, begun=action.begun)
-                problem = "" if read is not None else programs.NOTHING_SAID
                 # At a boot nothing may have been read, which is no fault.
-                if read is None and action.begun:
-                    problem = ""
+                problem = programs.NOTHING_SAID if read is None and not action.begun else ""
                 return AheadSeen(self._clock(), action.service, read=read, problem=problem)
             case ForgetFiles():
                 (self._lists / action.service).unlink(missing_ok=True)
