@@ -12,7 +12,6 @@ from agent.core.foreign.found import Container, Left, Mount, NoEngineError, Port
 from agent.core.foreign.options import OF_OTHERS, is_met, is_own_memory
 
 RUNTIMES = ("docker", "podman")
-VOLUME_WORDS = ("-v", "--volume", "--mount")
 _SWITCHES = frozenset(
     {
         *("--rm", "-d", "--detach", "-i", "--interactive", "-t", "--tty", "--init", "--privileged"),

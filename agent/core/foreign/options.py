@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.core.foreign.shapes import rows, table
+from agent.core.measures import GIB
 
-GIB = 1 << 30
 SHARED_MEMORY_BYTES = 16 * GIB
 """The unit's --shm-size (core/unit/container_command.py)."""
 
