@@ -15,12 +15,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 
 from agent.cli.fleet.table import rows_of, summary_of
 from agent.core.plain import plain
 from agent.errors import AgentError
-from agent.host.web.peer import Asker, Credentials
+from agent.host.web.peer import Asker, credentials_of
 from agent.tasks.fleet.ask_hosts import Told, ask, hosts_of
 
 LONGEST = 300
@@ -52,11 +51,10 @@ def main() -> int:
     """Ask once. A mistake is one sentence on standard error, and status 1."""
     asked = json.load(sys.stdin)
     try:
-        password = Path(asked["password_file"]).read_text() if asked["password_file"] else ""
-        ca_file = Path(asked["ca_file"]) if asked["ca_file"] else None
-        asker = Asker(Credentials(asked["user"], password.rstrip("\r\n"), ca_file))
+        files = asked["password_file"] or None, asked["ca_file"] or None
+        asker = Asker(credentials_of(asked["user"], *files))
         told = ask(hosts_of(asked["hosts"]), asker)
-    except (OSError, UnicodeDecodeError, AgentError) as error:
+    except AgentError as error:
         print(plain(str(error), LONGEST), file=sys.stderr)
         return 1
     print(json.dumps(document(told, time.time()), separators=(",", ":")))
