@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agent.core.settings.gpus import Power
-from agent.core.settings.service import Settings
+from agent.core.settings.service import Settings, value_text
 
 COMPARED = (
     *("model", "revision", "tokenizer", "dtype", "quantization", "kv_cache_dtype"),
@@ -58,10 +58,10 @@ def same_of(
     """
     found = {"vLLM": version or "", "torch": torch or "", "commit": commit[:12]}
     for name in COMPARED:
-        found[name] = _shown(getattr(settings, name))
+        found[name] = value_text(getattr(settings, name))
     if settings.cluster is not None:
         for name in MEETING:
-            found[name] = _shown(getattr(settings.cluster, name))
+            found[name] = value_text(getattr(settings.cluster, name))
     found["extra_args"] = _digest(settings.extra_args)
     own = sorted(
         f"{name}={value}"
@@ -81,18 +81,6 @@ def power_of(power: Power) -> Mapping[str, str]:
     watts, ratio = power.limit_watts, power.limit_ratio
     limit = "the card's own" if watts is None else f"{watts:g} W"
     return {POWER: limit if ratio is None else f"{ratio:.0%} of the card's own"}
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "default"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
 
 
 def _digest(words: list[str] | tuple[str, ...]) -> str:

@@ -270,3 +270,16 @@ class ServicePolicy:
     settings: Settings
     expect: Expectations = field(default_factory=Expectations)
     recovery: Recovery = field(default_factory=Recovery)
+
+
+def value_text(value: object) -> str:
+    """Return the value of an option of vLLM as people read it; None is vLLM's default."""
+    match value:
+        case None:
+            return "default"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agent.core.engine.command_line import command_line
 from agent.core.engine.credentials import CREDENTIALS
 from agent.core.engine.install import Engine
-from agent.core.settings.service import Settings, Tunable
+from agent.core.settings.service import Settings, Tunable, value_text
 from agent.core.settings.switches import is_switch
 from agent.core.unit.container import container_lines, ordering, started_command
 from agent.core.unit.environment import (
@@ -67,19 +67,7 @@ def override_note(name: str, asked: Tunable | None, running: Tunable, why: str) 
     """Return the sentence about a learned value, as the unit's comment and status show it."""
     if is_switch(name):
         return f"{name}: set by llmagent: {why}"
-    return f"{name}: asked {_shown(asked)}, running {_shown(running)}: {why}"
-
-
-def _shown(value: Tunable | None) -> str:
-    match value:
-        case None:
-            return "default"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:g}"
-        case int():
-            return str(value)
+    return f"{name}: asked {value_text(asked)}, running {value_text(running)}: {why}"
 
 
 def _head(settings: Settings, notes: tuple[str, ...]) -> str:
