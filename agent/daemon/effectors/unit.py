@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ from agent.daemon.effectors.lane import HUNG_SECONDS
 from agent.daemon.effectors.unit_writer import install_unit
 from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
-from agent.host.systemd import JobResult, SystemdBus
+from agent.host.systemd import JobResult, SystemdBus, SystemdError
 from agent.host.systemd.unit_inputs import unit_inputs
 from agent.places import AHEAD_UNIT
 
@@ -74,7 +75,9 @@ class UnitEffector:
                 return None
             case Start():
                 self._write(action)
-                self._end_reading()
+                # What is read ahead of a start must never be what keeps one from being made.
+                with contextlib.suppress(SystemdError):
+                    self._end_reading()
                 patience = START_SECONDS + action.settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
                 return self._done(action, self._bus.restart(action.settings.unit, patience))
             case Stop():
