@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -40,13 +41,20 @@ def main(argv: list[str]) -> int:
     read.add_argument("report", type=Path)
     read.set_defaults(run=_read)
     options = parser.parse_args(argv)
-    options.run(options)
+    try:
+        options.run(options)
+    except OSError as error:  # a full disk, a place that is not there
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        # What could not be written is not tried once more at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
 def _take(options: argparse.Namespace) -> None:
     found = what_a_start_reads(options.pid, options.root, options.model)
     files, size = write_list(found, sys.stdout)
+    sys.stdout.flush()
     print(json.dumps({"files": files, "size_bytes": size}), file=sys.stderr)
 
 

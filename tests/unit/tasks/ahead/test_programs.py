@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from agent.core.settings.service import Settings
 from agent.core.state.start.ahead import FilesRead
 from agent.tasks.ahead.programs import models_of, reports_in
+from tests.rig.paths import REPO
 
 GOOD = (
     '{"service": "vllm", "files": 2, "size_bytes": 8, "resident_bytes": 4, "read_bytes": 4,'
@@ -43,3 +47,20 @@ def test_a_model_is_where_it_lies_and_one_that_is_not_here_is_nowhere(tmp_path: 
     environment = {"HF_HUB_CACHE": str(tmp_path / "hub")}
     asked = Settings("vllm", "org/name", environment=environment, tokenizer="org/other")
     assert [*models_of(asked)] == [str(snapshot)]
+
+
+@pytest.mark.parametrize("command", ["take", "read"])
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "vllm").write_text("")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "agent.tasks.ahead", command]
+            + ([str(tmp_path), "/dev/full"] if command == "read" else [str(os.getpid())]),
+            cwd=REPO,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    said = "python -m agent.tasks.ahead: [Errno 28] No space left on device"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [said])
