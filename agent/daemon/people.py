@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.core.state.actions import NotifyAction
 from agent.core.state.steering.asked import Answer
 from agent.daemon.clock import Clock
-from agent.daemon.effectors.lane import Lane
+from agent.daemon.effectors.lane import Lane, LateLane
 from agent.daemon.sources.control import ControlSource
 from agent.daemon.sources.thread import Emit, SourceHealth
 from agent.places import CONTROL_SOCKET, RUNTIME_DIRECTORY
@@ -24,26 +24,25 @@ class People:
         self._store = store
         self._emit = emit
         self._clock = clock
-        self._lane: Lane[NotifyAction] | None = None
+        self._lane = LateLane(self._begun)
 
     def submit(self, action: Answer | NotifyAction) -> None:
         """Answer who asked, have a message sent, or the dead-man's switch asked for."""
         if isinstance(action, Answer):
             self.control.answered(action, "" if self._store.up else self._store.detail)
             return
-        if self._lane is None:
-            from agent.daemon.effectors.notify import NotifyEffector  # for who is told of something
-
-            tell = NotifyEffector(self._clock)
-            self._lane = Lane("notify", lambda: tell.carry_out, tell.failed, self._emit)
         self._lane.submit(action)
 
     def replace_if_hung(self) -> None:
         """Let another thread send where one hangs."""
-        if self._lane is not None:
-            self._lane.replace_if_hung()
+        self._lane.replace_if_hung()
 
     def close(self) -> None:
         """End the thread that tells; what it is sending is left to systemd."""
-        if self._lane is not None:
-            self._lane.close()
+        self._lane.close()
+
+    def _begun(self) -> Lane[NotifyAction]:
+        from agent.daemon.effectors.notify import NotifyEffector  # for who is told of something
+
+        tell = NotifyEffector(self._clock)
+        return Lane("notify", lambda: tell.carry_out, tell.failed, self._emit)

@@ -110,3 +110,27 @@ class Lane(Generic[A]):
                 return  # it was told as failed, and another has taken its place
             if observation is not None:
                 self._emit(observation)
+
+
+class LateLane(Generic[A]):
+    """A lane that `make` gives when the first action comes; without one there is no thread."""
+
+    def __init__(self, make: Callable[[], Lane[A]]) -> None:
+        self._make = make
+        self._lane: Lane[A] | None = None
+
+    def submit(self, action: A) -> None:
+        """Queue an action. From the thread that calls `replace_if_hung`."""
+        if self._lane is None:
+            self._lane = self._make()
+        self._lane.submit(action)
+
+    def replace_if_hung(self) -> None:
+        """Let another thread go on where one hangs."""
+        if self._lane is not None:
+            self._lane.replace_if_hung()
+
+    def close(self) -> None:
+        """Let the lane end, where there is one."""
+        if self._lane is not None:
+            self._lane.close()
