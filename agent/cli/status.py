@@ -4,7 +4,7 @@
 With SERVICE or --verbose everything that is known, each proof too. --format json prints
 status.json. Exit status 0, and 3 when the daemon is away; with --check 1 when a service (or
 SERVICE) does not serve. With --hosts a line for each of several hosts, asked over the exporter's
-port; 3 when one does not answer, with --check 1 when a service of one does not serve.
+port; 3 when one does not answer, with --check 1 when one has none or a service does not serve.
 """
 
 from __future__ import annotations

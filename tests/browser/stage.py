@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.cli.fleet.__main__ import document
+from agent.cli.fleet.table import row_of
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
@@ -53,9 +54,7 @@ def served(scene: Scene, directory: Path) -> Iterator[Stage]:
             lambda: stage.snapshot,
             lambda since: past.document(since, 0.0),
             History(file).read,
-            fleet=FleetDocument(lambda: json.dumps(document(scene.fleet, NOW)).encode()).latest
-            if scene.fleet
-            else None,
+            fleet=FleetDocument(lambda: _of_other_hosts(scene)).latest if scene.fleet else None,
         )
         exporter = Exporter(lambda: stage.snapshot, Metrics(port=0), page)
         stage = Stage(f"http://127.0.0.1:{exporter.port}/", scene.snapshot, store, exporter)
@@ -64,3 +63,8 @@ def served(scene: Scene, directory: Path) -> Iterator[Stage]:
             yield stage
         finally:
             exporter.close()
+
+
+def _of_other_hosts(scene: Scene) -> bytes:
+    hosts = [told.host for told in scene.fleet]
+    return json.dumps(document(hosts, [row_of(told) for told in scene.fleet], NOW)).encode()

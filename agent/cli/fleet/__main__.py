@@ -15,21 +15,21 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 
-from agent.cli.fleet.table import rows_of, summary_of
+from agent.cli.fleet.table import Row, ordered, row_of, summary_of
 from agent.core.plain import plain
+from agent.core.settings.hosts import Host
 from agent.errors import AgentError
 from agent.host.web.peer import Asker, credentials_of
-from agent.tasks.fleet.ask_hosts import Told, ask, hosts_of
+from agent.tasks.fleet.ask_hosts import Asking, hosts_of
 
 LONGEST = 300
-MOST_LINES = 12
 
 
-def document(told: tuple[Told, ...], at_seconds: float) -> dict[str, object]:
+def document(hosts: Sequence[Host], rows: Sequence[Row], at_seconds: float) -> dict[str, object]:
     """Return the document; a hundred hosts fit into half a megabyte, whatever they say."""
-    rows = rows_of(told)
-    addresses = {one.host.name: one.host.address for one in told}
+    addresses = {host.name: host.address for host in hosts}
     return {
         "format": 1,
         "at_seconds": at_seconds,
@@ -40,9 +40,9 @@ def document(told: tuple[Told, ...], at_seconds: float) -> dict[str, object]:
                 "address": addresses[row.name],
                 "level": row.word,
                 "sentence": plain(row.sentence, LONGEST),
-                "more": [plain(line, LONGEST) for line in row.more[:MOST_LINES]],
+                "more": [plain(line, LONGEST) for line in row.more],
             }
-            for row in rows
+            for row in ordered(rows)
         ],
     }
 
@@ -53,11 +53,12 @@ def main() -> int:
     try:
         files = asked["password_file"] or None, asked["ca_file"] or None
         asker = Asker(credentials_of(asked["user"], *files))
-        told = ask(hosts_of(asked["hosts"]), asker)
+        hosts = hosts_of(asked["hosts"])
+        rows = Asking(hosts, asker, row_of).ask()
     except AgentError as error:
         print(plain(str(error), LONGEST), file=sys.stderr)
         return 1
-    print(json.dumps(document(told, time.time()), separators=(",", ":")))
+    print(json.dumps(document(hosts, rows, time.time()), separators=(",", ":")))
     return 0
 
 

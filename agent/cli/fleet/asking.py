@@ -7,14 +7,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.cli.fleet.table import fleet_lines
+from agent.cli.fleet.table import Row, fleet_lines, row_of
 from agent.cli.screen.terminal import WHOLE_SCREEN, coloured, columns, whole_screen
-from agent.errors import UsageError
-from agent.host.web.peer import Asker, Credentials
-from agent.tasks.fleet.ask_hosts import Told, ask, hosts_of, named_in
+from agent.errors import AgentError, UsageError
+from agent.host.web.peer import Asker, Credentials, credentials_of
+from agent.tasks.fleet.ask_hosts import Asking, Told, hosts_of, named_in, names_in
 
 WATCH_SECONDS = 5.0
 
@@ -27,7 +27,7 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
         help="a line for each of these hosts: HOST, HOST:PORT or https://HOST:PORT",
     )
     parser.add_argument(
-        "--hosts-file", metavar="FILE", type=Path, help="more of them, one a line, # for comments"
+        "--hosts-file", metavar="FILE", type=Path, help="more of them, in lines, # for comments"
     )
     parser.add_argument("--user", default="", help="the user in the hosts' web_config_file")
     parser.add_argument(
@@ -42,58 +42,69 @@ def show_hosts(args: argparse.Namespace) -> int:
     """Ask the hosts and print the table; 3 when one does not answer, see `llmagent status`."""
     if args.service is not None:
         raise UsageError(f"--hosts shows hosts, not one service: leave {args.service!r} out")
-    names = [] if args.hosts is None else [name for name in args.hosts.split(",") if name.strip()]
+    if args.password_file is not None and not args.user:
+        raise UsageError("--password-file is for a --user")
+    if ":" in args.user:
+        raise UsageError(f"--user {args.user!r} holds a colon, which no user of HTTP may")
+    names = names_in(args.hosts or "")
     if args.hosts_file is not None:
         names += named_in(args.hosts_file)
-    hosts = hosts_of([name.strip() for name in names])
-    asker = Asker(Credentials(args.user, _password(args), args.ca_file))
-    if args.watch and args.format == "human" and sys.stdout.isatty():
+    hosts = hosts_of(names)
+    asker = Asker(_credentials(args))
+    if args.format == "json":
+        texts = Asking(hosts, asker, _as_json)
+        return _again_and_again(lambda: _json(texts.ask()), args)
+    rows = Asking(hosts, asker, lambda told: (row_of(told), ""))
+    if args.watch and sys.stdout.isatty():
         with WHOLE_SCREEN:
             while True:
-                whole_screen(_table(ask(hosts, asker), args))
+                whole_screen(_table(rows.ask(), args)[0])
                 time.sleep(WATCH_SECONDS)
+    return _again_and_again(lambda: _table(rows.ask(), args), args)
+
+
+def _again_and_again(
+    look: Callable[[], tuple[str, Sequence[Row]]], args: argparse.Namespace
+) -> int:
     while True:
-        told = ask(hosts, asker)
-        print(_json(told) if args.format == "json" else _table(told, args), flush=True)
+        text, rows = look()
+        print(text, flush=True)
         if not args.watch:
-            return _exit_status(told, check=args.check)
+            return _exit_status(rows, check=args.check)
         time.sleep(WATCH_SECONDS)
 
 
-def _password(args: argparse.Namespace) -> str:
-    if args.password_file is None:
-        return ""
-    if not args.user:
-        raise UsageError("--password-file is for a --user")
+def _credentials(args: argparse.Namespace) -> Credentials:
     try:
-        return str(args.password_file.read_text().rstrip("\r\n"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{args.password_file} cannot be read: {error}") from error
+        return credentials_of(args.user, args.password_file, args.ca_file)
+    except AgentError as error:
+        raise UsageError(str(error)) from error
 
 
-def _table(told: Sequence[Told], args: argparse.Namespace) -> str:
-    lines = fleet_lines(told, colour=coloured(), width=columns(), everything=args.verbose)
-    return "\n".join(lines)
+def _table(told: Sequence[tuple[Row, str]], args: argparse.Namespace) -> tuple[str, list[Row]]:
+    rows = [row for row, _ in told]
+    lines = fleet_lines(rows, colour=coloured(), width=columns(), everything=args.verbose)
+    return "\n".join(lines), rows
 
 
-def _json(told: Sequence[Told]) -> str:
-    hosts = {
-        one.host.name: {
-            "address": one.host.address,
-            "error": one.error,
-            "status": one.status,
-        }
-        for one in told
+def _as_json(told: Told) -> tuple[Row, str]:
+    """Return a host's line, and its part of the document: what is no status is not passed on."""
+    row = row_of(told)
+    away = row.word == "away"
+    part = {
+        "address": told.host.address,
+        "error": row.sentence if away else "",
+        "status": None if away else told.status,
     }
-    return json.dumps({"hosts": hosts})
+    return row, f"{json.dumps(told.host.name)}: {json.dumps(part)}"
 
 
-def _exit_status(told: Sequence[Told], *, check: bool) -> int:
-    if any(one.status is None for one in told):
+def _json(told: Sequence[tuple[Row, str]]) -> tuple[str, list[Row]]:
+    parts = ", ".join(part for _, part in told)
+    return '{"hosts": {' + parts + "}}", [row for row, _ in told]
+
+
+def _exit_status(rows: Sequence[Row], *, check: bool) -> int:
+    if any(row.word == "away" for row in rows):
         return 3
-    phases = [
-        service.get("phase") if isinstance(service, dict) else None
-        for one in told
-        for service in (one.status or {})["services"].values()
-    ]
-    return 1 if check and any(phase != "serving" for phase in phases) else 0
+    return 1 if check and not all(row.serves for row in rows) else 0

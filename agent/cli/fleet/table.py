@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from agent.cli.screen.headline import headline
@@ -21,6 +22,11 @@ SUMMARY = {
     "well": ("is well", "are well"),
 }
 OTHER_FORM = "answers in another form than this llmagent knows"
+LONGEST = 2000
+"""Characters of a sentence; no screen shows more."""
+
+MOST_LINES = 12
+"""Of what is told below a host's line: it is a stranger who says how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Row:
     word: str
     sentence: str
     more: tuple[str, ...] = ()
+    serves: bool = False
+    """Whether it has a service, and all that it has serve."""
 
 
 def row_of(told: Told) -> Row:
@@ -39,25 +47,34 @@ def row_of(told: Told) -> Row:
         return Row(told.host.name, "away", told.error)
     try:
         sentence, word = headline(told.status)
-        return Row(told.host.name, word, sentence, tuple(_more(told.status)))
+        more = tuple(islice(_more(told.status), MOST_LINES))
+        phases = [service["phase"] for service in told.status["services"].values()]
     # The document is of another release, or of somebody who is no agent at all.
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (
+        *(ArithmeticError, AttributeError, LookupError, OSError),
+        *(RecursionError, TypeError, ValueError),
+    ):
         return Row(told.host.name, "away", OTHER_FORM)
+    serves = bool(phases) and all(phase == "serving" for phase in phases)
+    return Row(told.host.name, word, sentence[:LONGEST], more, serves)
 
 
 def _more(status: Mapping[str, Any]) -> Iterator[str]:
     for name, s in status["services"].items():
-        yield f"{name} {s['phase']}: {s['reason']}" if s["phase"] != "serving" else f"{name} serves"
+        line = (
+            f"{name} {s['phase']}: {s['reason']}" if s["phase"] != "serving" else f"{name} serves"
+        )
+        yield line[:LONGEST]
     for need in needs_a_person(status):
-        yield f"to do: {need.to_do}"
+        yield f"to do: {need.to_do}"[:LONGEST]
     warmth = [gpu["temperature_celsius"] for gpu in status.get("gpus", ())]
     if known := [celsius for celsius in warmth if isinstance(celsius, int | float)]:
         yield f"{len(warmth)} GPUs, the warmest at {max(known):.0f} °C"
 
 
-def rows_of(told: Sequence[Told]) -> list[Row]:
-    """Return a line a host, those first that need a person."""
-    return sorted(map(row_of, told), key=lambda row: (ORDER.index(row.word), row.name))
+def ordered(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, those first that need a person."""
+    return sorted(rows, key=lambda row: (ORDER.index(row.word), row.name))
 
 
 def summary_of(rows: Sequence[Row]) -> str:
@@ -68,13 +85,12 @@ def summary_of(rows: Sequence[Row]) -> str:
 
 
 def fleet_lines(
-    told: Sequence[Told], *, colour: bool, width: int = WIDE, everything: bool = False
+    rows: Sequence[Row], *, colour: bool, width: int = WIDE, everything: bool = False
 ) -> Iterator[str]:
     """Yield the summary, then a line a host, cut to `width`."""
-    rows = rows_of(told)
     yield cut(summary_of(rows), width)
     widest = min(max(len(row.name) for row in rows), 32)
-    for row in rows:
+    for row in ordered(rows):
         name = cut(row.name, widest)
         lead = "no answer: " if row.word == "away" else ""
         sentence = cut(f"{lead}{row.sentence}", max(20, width - widest - 2))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,6 +14,12 @@ MOST_HOSTS = 100
 """More than that is Prometheus' trade."""
 
 PORT = Metrics().port
+
+BARE_IPV6 = re.compile(r"[0-9A-Fa-f.]*(?::[0-9A-Fa-f.]*){2,}(?:%[\w.-]+)?")
+"""An address that stands without brackets, and so without a port."""
+
+PLAIN_NAME = re.compile(r"[\w.-]+|[0-9a-f:.]+(?:%[\w.-]+)?")
+"""A name, or an address of either kind: no list, no range and no other character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,9 @@ def host_of(name: str) -> Host:
 
     Raises UsageError for what is none; no password is repeated.
     """
+    written = f"[{name}]" if BARE_IPV6.fullmatch(name) else name
     try:
-        parts = urlsplit(name if "://" in name else f"http://{name}")
+        parts = urlsplit(written if "://" in written else f"http://{written}")
         port = parts.port
     except ValueError as error:
         raise UsageError(f"{name.rpartition('@')[2]!r} is no host: {error}") from error
@@ -38,9 +46,11 @@ def host_of(name: str) -> Host:
             f"the address of {parts.hostname} holds no password, as it is seen by others: give the"
             " user and a file with the password"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname or set(name) & set(" ?#"):
+    plain = PLAIN_NAME.fullmatch(parts.hostname or "")
+    odd = not name.isprintable() or set(name) & set(" ?#")
+    if parts.scheme not in ("http", "https") or not plain or odd:
         raise UsageError(f"{name!r} is no host: write HOST, HOST:PORT or https://HOST:PORT")
-    bracketed = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    bracketed = f"[{plain[0]}]" if ":" in plain[0] else plain[0]
     path = parts.path.rstrip("/")
     where = f"{bracketed}:{PORT if port is None else port}"
     return Host(name, f"{parts.scheme}://{where}{path}")

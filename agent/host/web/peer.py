@@ -12,8 +12,10 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from math import isfinite
 from pathlib import Path
+from socket import gaierror
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPSHandler, ProxyHandler, Request
@@ -22,8 +24,14 @@ from agent.core.plain import plain, plain_values
 from agent.errors import AgentError, UsageError
 from agent.host.web.opener import opener_without_redirects
 
-LONGEST_ANSWER = 4 << 20
+LONGEST_ANSWER = 2 << 20
 """Bytes; a status of eight GPUs and three services has 60 KiB."""
+
+MOST_VALUES = 50_000
+"""Commas and opening brackets in an answer; such a status has about 3,000.
+
+A megabyte of `[],[],` would take 50 MB and a second to read, and a hundred hosts are asked at once.
+"""
 
 LONGEST_WORD = 256 << 10
 """Bytes; what a host says of its rank of one service has about 2 KiB."""
@@ -31,6 +39,10 @@ LONGEST_WORD = 256 << 10
 LONGEST_PASSWORD = 4096
 LONGEST_SENTENCE = 200
 NO_AGENT = "answers, but not as llmagent does"
+TOO_MUCH = "answers with more than a status has"
+HUNG_UP = "closes the connection before it has answered"
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE")
+"""OpenSSL's names for what it makes of an answer in plain HTTP, by its releases 3.0 to 3.5."""
 
 
 class PeerError(AgentError):
@@ -56,7 +68,7 @@ class Credentials:
 
 
 def credentials_of(user: str, password_file: str | None, ca_file: str | None) -> Credentials:
-    """Return what agent.toml says of it. Raises AgentError where the password cannot be read."""
+    """Return what agent.toml says of it. Raises AgentError where there is no password."""
     password = ""
     if password_file is not None:
         try:
@@ -64,6 +76,8 @@ def credentials_of(user: str, password_file: str | None, ca_file: str | None) ->
                 password = file.read(LONGEST_PASSWORD).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise AgentError(f"{password_file} cannot be read: {error}") from error
+        if not password:
+            raise AgentError(f"{password_file} holds no password")
     return Credentials(user, password, None if ca_file is None else Path(ca_file))
 
 
@@ -83,45 +97,82 @@ class Asker:
         # Hosts of one's own are not asked through a proxy.
         self._opener = opener_without_redirects(ProxyHandler({}), HTTPSHandler(context=context))
 
-    def status(self, address: str, seconds: float) -> dict[str, Any]:
-        """Return the status.json of the agent at an http:// or https:// address.
+    def status(self, address: str, seconds: float) -> bytes:
+        """Return what the agent at an http:// or https:// address answers: `read_status` reads it.
 
         `seconds` bounds each step of the call, not the whole. Raises PeerError.
         """
-        document = self._document(f"{address}/status.json", seconds, LONGEST_ANSWER)
-        document.pop("needs", None)  # of the page alone; who shows a status finds them itself
-        return document
+        return self._answer(f"{address}/status.json", seconds, LONGEST_ANSWER)
 
     def cluster(self, address: str, seconds: float) -> dict[str, Any]:
-        """Return the /cluster.json of the agent there, as `status` does its status."""
-        return self._document(f"{address}/cluster.json", seconds, LONGEST_WORD)
+        """Return the /cluster.json of the agent there, within the bounds of `status`."""
+        return _document(self._answer(f"{address}/cluster.json", seconds, LONGEST_WORD))
 
-    def _document(self, url: str, seconds: float, most: int) -> dict[str, Any]:
+    def _answer(self, url: str, seconds: float, most: int) -> bytes:
         asked = Request(url, headers=dict(self._headers))  # noqa: S310
         try:
             with self._opener.open(asked, timeout=seconds) as answer:
                 body = answer.read(most + 1)
         except HTTPError as error:
-            raise PeerError(_of_status(error.code)) from error
+            raise PeerError(
+                _of_status(error.code, proven="Authorization" in self._headers)
+            ) from error
         except URLError as error:
             raise PeerError(_words(error.reason)) from error
         except (OSError, HTTPException, ValueError) as error:
             raise PeerError(_words(error)) from error
         if len(body) > most:
-            raise PeerError("answers with more than a status has")
-        try:
-            document = plain_values(json.loads(body))
-        except (ValueError, RecursionError) as error:
-            raise PeerError(NO_AGENT) from error
-        if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
-            raise PeerError(NO_AGENT)
-        return document
+            raise PeerError(TOO_MUCH)
+        if answer.length:
+            raise PeerError(HUNG_UP)
+        return bytes(body)
 
 
-def _of_status(status: int) -> str:
+def read_status(answer: bytes) -> dict[str, Any]:
+    """Return the status.json of an answer. Raises PeerError where it is none."""
+    document = _document(answer)
+    document.pop("needs", None)  # of the page alone; who shows a status finds them itself
+    return document
+
+
+def _document(answer: bytes) -> dict[str, Any]:
+    if answer.count(b",") + answer.count(b"[") + answer.count(b"{") > MOST_VALUES:
+        raise PeerError(TOO_MUCH)
+    try:
+        document = plain_values(
+            json.loads(answer, parse_float=_finite, parse_constant=_refuse_constant)
+        )
+    except (ValueError, RecursionError) as error:
+        raise PeerError(NO_AGENT) from error
+    if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
+        raise PeerError(NO_AGENT)
+    return document
+
+
+def _finite(digits: str) -> float:
+    """Read a number; 1e999 is none, and would be printed as one that no JSON has."""
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError(digits)
+    return number
+
+
+def _refuse_constant(name: str) -> float:
+    """Refuse NaN and Infinity, which Python reads, and JSON does not have."""
+    raise ValueError(name)
+
+
+def _of_status(status: int, *, proven: bool) -> str:
+    if 300 <= status < 400:
+        return (
+            f"sends elsewhere (HTTP status {status}), which is not followed: name it as it is,"
+            " perhaps with https://"
+        )
     match status:
-        case 401 | 403:
+        case 401 | 403 if proven:
             return "refuses the user or the password: see user and password_file"
+        case 401 | 403:
+            return "wants a user and a password: see user and password_file"
         case 404:
             return "has no status page: [metrics] page is off there, or it is an older llmagent"
         case _:
@@ -129,9 +180,18 @@ def _of_status(status: int) -> str:
 
 
 def _words(error: object) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}): see ca_file"
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted ({error.verify_message}): see ca_file"
+        case ssl.SSLError() if error.reason in NO_TLS:
+            return "does not speak TLS: name it without https://"
+        case gaierror():
+            return f"its name is not found: {error.strerror}"
+        case RemoteDisconnected() | ConnectionResetError() | IncompleteRead():
+            return HUNG_UP
+        case HTTPException():
+            return "does not answer in HTTP: is that llmagent's port, and http:// right?"
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return plain(text, LONGEST_SENTENCE)

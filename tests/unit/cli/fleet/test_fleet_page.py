@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from agent.cli.fleet.__main__ import document
+from agent.cli.fleet.table import row_of
 from agent.core.settings.hosts import Host
 from agent.daemon.exporter.fleet import EVERY_SECONDS, FleetDocument
 from agent.errors import AgentError
+from agent.host.web.peer import LONGEST_ANSWER, MOST_VALUES
 from agent.tasks.fleet.ask_hosts import Told
 from tests.given.fake_http import redirects, says, serving
 from tests.rig.paths import REPO
@@ -74,10 +76,44 @@ def test_whatever_a_hundred_hosts_say_the_page_gets_half_a_megabyte_of_plain_lin
         for n in range(40)
     ]
     said = json.loads(status(*services))
-    told = tuple(Told(Host(f"gpu-{n}", f"http://gpu-{n}:9836"), said) for n in range(100))
-    text = json.dumps(document(told, 0.0))
+    hosts = [Host(f"gpu-{n}", f"http://gpu-{n}:9836") for n in range(100)]
+    rows = [row_of(Told(host, said)) for host in hosts]
+    text = json.dumps(document(hosts, rows, 0.0))
     assert len(text) < 512 << 10
     assert "\\u001b" not in text
+
+
+MEASURED = """
+import resource
+from agent.cli.fleet.__main__ import main
+main()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_forty_that_answer_with_all_that_is_allowed_take_the_memory_of_their_answers() -> None:
+    # What Python makes of it is much larger: four bytes a letter, 56 for each empty list.
+    most = LONGEST_ANSWER - 200_000 >> 1
+    worst = {
+        **json.loads(status(SERVES)),
+        "lists": [[]] * (MOST_VALUES // 2 - 1000),
+        "text": ["\N{GRINNING FACE}" + "y" * most] * 2,
+    }
+    answer = says(json.dumps(worst, ensure_ascii=False))
+    with serving() as server:
+        server.replies = {f"GET /{n}/status.json": answer for n in range(40)}
+        told = {"hosts": [f"{server.url}/{n}" for n in range(40)], "user": ""}
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED],
+            check=True,
+            input=json.dumps({**told, "password_file": "", "ca_file": ""}),
+            capture_output=True,
+            text=True,
+            cwd=REPO,
+        )
+    shown, peak = done.stdout.splitlines()
+    assert "well" in {host["level"] for host in json.loads(shown)["hosts"]}, shown
+    assert int(peak) << 10 < 40 * LONGEST_ANSWER + (80 << 20)
 
 
 class Asked:
