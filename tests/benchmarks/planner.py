@@ -26,6 +26,7 @@ from tests.given.published.rows import (
     fourth,
     rows,
     second,
+    sixth,
     strangers,
     third,
     unseen,
@@ -58,6 +59,11 @@ FOURTH_FIRST = """\
 FIFTH_FIRST = """\
   at first sight (all 7 models known by name): weights_gib 4 of 5 within 5%, available_kv_gib 2 of 5
   and kv_tokens 4 of 5 within 10%, 8 of 10 inside, no verdict against the truth"""
+SIXTH_FIRST = """\
+  at first sight (39 of 42 models known by name): weights_gib 21 of 22 within 5%,
+  available_kv_gib 10 of 25 and kv_tokens 8 of 18 within 10%, 39 of 47 inside,
+  "fits" said of 2 of 13 starts that failed, "does not fit" of none of 26 that served; most leave
+  less than 4 GiB to the cache"""
 THIRD_CLOSED_FIRST = """\
   at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
   available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,
@@ -207,10 +213,14 @@ def main() -> int:
     print(FOURTH_FIRST)
     tell_all("fifth, now", fifth())
     print(FIFTH_FIRST)
+    sixth_open = _known(sixth(closed=False))
+    tell_all("sixth, development half, now", sixth_open)
+    print(SIXTH_FIRST)
     every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
+    every += [*sixth(closed=False), *sixth(closed=True)]
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
     everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
-    everything += [*newest, *unopened, *fourth(), *fifth()]
+    everything += [*newest, *unopened, *fourth(), *fifth(), *sixth_open]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -24,6 +24,10 @@ TIME_STAMPS_COUNTED_RIGHT = (0, 13)
 MOBILENET = 300_000_000
 """Gemma 3n's MobileNet-V5, which config.json does not lay out."""
 
+SEEN_BOTH_WAYS = 2496
+"""Tokens of Gemma 4's largest item, a video of 32 frames: what it shows is attended to both ways,
+so that one step computes all of it. The smallest ones, with embeddings of every layer, do not."""
+
 WITHOUT_TOWER = "gemma4_unified"
 PATCH_NUMBERS, SOUND_NUMBERS = 48 * 48 * 3, 640
 """Gemma 4 12B reads patches of 48 x 48 pixels and frames of sound with one matrix each."""
@@ -51,6 +55,12 @@ def encoder_parameters(config: Mapping[str, Any], hidden: int) -> int:
     gated = kind_of(config).startswith("gemma4")
     seen = _vision(vision, hidden, gated=gated) if vision is not None else 0
     return seen + _audio(part(owner, "audio_config"), hidden)
+
+
+def whole_item(config: Mapping[str, Any], text: Mapping[str, Any]) -> int:
+    """Return the tokens of the largest item that no two steps may share, 0 where they may."""
+    whole = kind_of(config).startswith("gemma4") and has_encoder(config)
+    return SEEN_BOTH_WAYS if whole and not text.get("hidden_size_per_layer_input") else 0
 
 
 @dataclass(frozen=True, slots=True)

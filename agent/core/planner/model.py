@@ -19,7 +19,13 @@ from agent.core.planner.config_keys import (
     number,
     part,
 )
-from agent.core.planner.encoder import Encoder, encoder_of, encoder_parameters, has_encoder
+from agent.core.planner.encoder import (
+    Encoder,
+    encoder_of,
+    encoder_parameters,
+    has_encoder,
+    whole_item,
+)
 from agent.core.planner.experts import Experts, experts_of
 from agent.core.planner.families import TIED_UNSAID, is_encoder_only, is_gated, is_known
 from agent.core.planner.layers import Layer, layers_of
@@ -60,6 +66,9 @@ class Model:
     """That encoder's."""
 
     encoder: Encoder | None = None
+    whole_item: int = 0
+    """Tokens of the largest image or video where one step computes all of it, else 0."""
+
     encoder_only: bool = False
     side_parameters: int = 0
     """Embeddings of every layer (Gemma 3n and 4)."""
@@ -127,6 +136,7 @@ def _read(config: Mapping[str, Any]) -> Model:
         encodes=has_encoder(config),
         encoder_parameters=encoder_parameters(config, hidden),
         encoder=encoder_of(config, hidden),
+        whole_item=whole_item(config, text),
         encoder_only=is_encoder_only(config, text),
         side_parameters=_side_parameters(text, hidden),
         known=is_known(config, text),

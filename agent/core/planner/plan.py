@@ -30,7 +30,7 @@ from agent.core.planner.refusals import doubt_of, refusal_of
 from agent.core.planner.terms.activation import activation
 from agent.core.planner.terms.graphs import cuda_graphs
 from agent.core.planner.terms.kernels import kernels_of
-from agent.core.planner.terms.runner import has_states, steps_in_flight
+from agent.core.planner.terms.runner import has_states, holding_items, steps_in_flight
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -47,13 +47,14 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     asked = request.asked
     whole = replace(model, dtype_bytes=_dtype_bytes(model, request))
     model = as_loaded(whole, asked)
-    batch = batch_of(
+    plain = batch_of(
         version.release,
         request.device,
         length,
         request.max_num_batched_tokens,
         request.max_num_seqs,
     )
+    batch = holding_items(plain, model, version, asked=bool(request.max_num_batched_tokens))
     known, when = request.measured, request.measured.when
     weights = _measured(known.weights_gib, when) or weights_of(whole, request)
     tp = request.tensor_parallel_size
@@ -100,8 +101,8 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         architecture=model.architecture,
         known=model.known,
         encoder_only=model.encoder_only,
-        refusal=asked.refusal or refusal_of(model, request, batch),
-        doubt=doubt_of(model, request),
+        refusal=asked.refusal or refusal_of(model, request, batch, kv),
+        doubt=doubt_of(model, request, batch, kv),
         model_tokens=model.max_position,
         request=request,
         batch=batch,

@@ -10,10 +10,12 @@ from agent.core.engine.defaults import Batch
 from agent.core.engine.names import weight_family
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
+from agent.core.planner.pool import Kv
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError, format_of
 from agent.core.planner.terms.kernels import HOPPER
 from agent.core.planner.terms.splits import torn_scale
+from agent.core.planner.versions import ALIGNED_STATES, WHOLE_ITEMS
 
 VOCABULARY_STEP = 64
 _CACHES_HEADS = (Keeps.TOKENS, Keeps.WINDOW, Keeps.CHUNK)
@@ -27,18 +29,19 @@ without a quantization_config in the checkpoint (config/model.py, weight_utils o
 _OWN_METHODS = frozenset({"awq", "gptq", "fp8", "compressed-tensors", "bitsandbytes", "mxfp4"})
 
 
-def refusal_of(model: Model, request: PlanRequest, batch: Batch) -> str:
+def refusal_of(model: Model, request: PlanRequest, batch: Batch, kv: Kv) -> str:
     """Return why vLLM refuses to start like this, "" where it does not (0.6.3..0.33)."""
     asked = (request.quantization or "").lower()
     return (
         _format(model, asked)
         or _batch(request, batch)
         or _split(model, request)
+        or (_unaligned(request, batch, kv) if request.max_num_batched_tokens else "")
         or ("" if _is_guessed(model) else torn_scales(model, request))
     )
 
 
-def doubt_of(model: Model, request: PlanRequest) -> str:
+def doubt_of(model: Model, request: PlanRequest, batch: Batch, kv: Kv) -> str:
     """Return why vLLM may refuse: what only a name tells, or a family that nobody measured."""
     if model.layers[0].keeps is Keeps.COMPRESSED and not re.search(HOPPER, request.gpu_name):
         return (
@@ -46,7 +49,12 @@ def doubt_of(model: Model, request: PlanRequest) -> str:
             f"took up to 6 GiB more (two cards of 96 GB, 0.22): take what vLLM prints"
         )
     torn = torn_scales(model, request) if _is_guessed(model) else ""
-    return torn or request.asked.doubt
+    return (
+        torn
+        or request.asked.doubt
+        or _torn_item(model, request, batch)
+        or _unaligned(request, batch, kv)
+    )
 
 
 def _is_guessed(model: Model) -> bool:
@@ -74,6 +82,34 @@ def _batch(request: PlanRequest, batch: Batch) -> str:
     unasked = "" if request.max_num_batched_tokens else ", as vLLM takes it here unasked,"
     tokens, sequences = batch.tokens, batch.sequences
     return f"max_num_batched_tokens {tokens}{unasked} is less than max_num_seqs {sequences}"
+
+
+def _unaligned(request: PlanRequest, batch: Batch, kv: Kv) -> str:
+    """Recurrent states that are cached are those at the end of a block, which a step reaches.
+
+    With a batch that nobody asked for this is a doubt: the LLM class takes another than the server.
+    """
+    recurrent = any(group.keeps is Keeps.STATE for group in kv.groups)
+    aligned = recurrent and request.version.release >= ALIGNED_STATES and request.caches_prefixes
+    if not aligned or kv.block_tokens <= batch.tokens:
+        return ""
+    return (
+        f"max_num_batched_tokens {batch.tokens} is less than the block of {kv.block_tokens} tokens "
+        f"that prefix caching beside recurrent states needs: give {kv.block_tokens} or more, or "
+        f"--no-enable-prefix-caching"
+    )
+
+
+def _torn_item(model: Model, request: PlanRequest, batch: Batch) -> str:
+    first, _ = WHOLE_ITEMS
+    item = model.whole_item if request.asked.videos else 0
+    if request.version.release < first or item <= batch.tokens:
+        return ""
+    return (
+        f"max_num_batched_tokens {batch.tokens} is less than the {item} tokens of the largest "
+        f"video, which one step has to hold: give {item} or more, or limit videos to none with "
+        f"--limit-mm-per-prompt"
+    )
 
 
 def _split(model: Model, request: PlanRequest) -> str:

@@ -45,6 +45,16 @@ KV_AS_CHECKPOINT = (0, 12)
 HYBRID_POOL = (0, 11)
 """From here recurrent states live in the blocks of the KV pool; before, beside it."""
 
+WHOLE_ITEMS = ((0, 20), (0, 25))
+"""From the first on a step must hold the largest item that no two steps may share: "Chunked MM
+input disabled but max_tokens_per_mm_item (2496) is larger than max_num_batched_tokens (2048)"
+(vllm#42687). From the second on the unasked batch is raised to it (public logs of 0.25.1 and
+0.26)."""
+
+ALIGNED_STATES = (0, 16)
+"""From here a step must hold a whole block where prefixes are cached beside recurrent states: "In
+Mamba cache align mode, block_size must be <= max_num_batched_tokens" (vllm#34445)."""
+
 IN_FLIGHT_STEPS = (0, 26)
 """From here windows and chunks keep what every step under way may add (max_in_flight_tokens of
 config/vllm.py); before, one step's tokens. Steps overlap by default."""

@@ -148,7 +148,8 @@ def _row(table: Mapping[str, Any]) -> Row:
         **table["request"],
     )
     if config is not None and "options" in table:
-        picture = picture_of_line(shlex.split(table["options"]))
+        split = f"--tensor-parallel-size {request.tensor_parallel_size} "
+        picture = picture_of_line(shlex.split(split + table["options"]))
         asked = request_of(picture, model_of(config), Ground(request)).asked
         request = replace(request, asked=asked)
     failed = bool(table.get("failed"))

@@ -26,7 +26,7 @@ def as_loaded(model: Model, asked: Asked) -> Model:
         )
         model = replace(model, layers=tuple(layers))
     if asked.text_only:
-        return replace(model, encodes=False, encoder_parameters=0, encoder=None)
+        return replace(model, encodes=False, encoder_parameters=0, encoder=None, whole_item=0)
     if asked.encoder_copies > 1:
         return replace(model, encoder_parameters=model.encoder_parameters * asked.encoder_copies)
     return model

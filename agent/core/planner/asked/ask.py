@@ -36,6 +36,9 @@ class Asked:
 
     decode_context: int = 1
     text_only: bool = False
+    videos: bool = True
+    """False where no prompt may hold a video."""
+
     encoder_copies: int = 1
     """GPUs that each keep the whole encoder (--mm-encoder-tp-mode data); 1 where they share it."""
 

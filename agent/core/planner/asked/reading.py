@@ -117,6 +117,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         whole_experts=split.experts,
         decode_context=split.decode_context,
         text_only=_is_text_only(picture, model, request),
+        videos=_items(picture).get("video") != 0,
         encoder_copies=_encoders(picture, request),
         state_bytes=dtype_bytes(picture.text("mamba_ssm_cache_dtype") or "") or 0,
         cpu_offload_gib=picture.real("cpu_offload_gb") or 0.0,
@@ -165,12 +166,16 @@ def _is_text_only(picture: Picture, model: Model, request: PlanRequest) -> bool:
         return False
     if picture.switch("language_model_only"):
         return True
-    limits = picture.table("limit_mm_per_prompt")
-    counts = {
-        name: value.get("count") if isinstance(value, dict) else value
-        for name, value in limits.items()
-    }
+    counts = _items(picture)
     return counts.get("image") == 0 and counts.get("video") == 0 and not any(counts.values())
+
+
+def _items(picture: Picture) -> Mapping[str, Any]:
+    """Return how many of each kind a prompt may hold, of those that are limited."""
+    return {
+        name: value.get("count") if isinstance(value, dict) else value
+        for name, value in picture.table("limit_mm_per_prompt").items()
+    }
 
 
 def _encoders(picture: Picture, request: PlanRequest) -> int:

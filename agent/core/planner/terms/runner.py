@@ -6,9 +6,12 @@ Read in config/vllm.py (use_v2_model_runner) of 0.20.2, 0.23, 0.24, 0.26, 0.27.1
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from agent.core.engine.defaults import Batch
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
-from agent.core.planner.versions import ALL_DENSE, IN_FLIGHT_STEPS, Version
+from agent.core.planner.versions import ALL_DENSE, IN_FLIGHT_STEPS, WHOLE_ITEMS, Version
 
 _FIRST = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
 _MORE = ("DeepseekV2ForCausalLM", "GraniteMoeForCausalLM", "Qwen2MoeForCausalLM")
@@ -47,6 +50,14 @@ def runs_new_runner(model: Model, version: Version) -> bool:
 def may_leave_graphs_out(model: Model, version: Version) -> bool:
     """Tell whether CUDA graphs may be left out of the share, though this release estimates them."""
     return version.release < PROFILES_GRAPHS and runs_new_runner(model, version)
+
+
+def holding_items(batch: Batch, model: Model, version: Version, *, asked: bool) -> Batch:
+    """Return the batch as vLLM raises it, unasked, to the largest item of one step."""
+    _, raised = WHOLE_ITEMS
+    if asked or version.release < raised:
+        return batch
+    return replace(batch, tokens=max(batch.tokens, model.whole_item))
 
 
 def steps_in_flight(model: Model, version: Version, stages: int, *, overlapped: bool) -> int:
