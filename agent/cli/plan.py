@@ -22,7 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cli.planning.ground import earlier_start, ground_of, notes_on_memory
+from agent.cli.planning.ground import (
+    earlier_start,
+    ground_of,
+    notes_on_memory,
+    release_or_mistake,
+)
 from agent.cli.planning.print_tables import (
     CARDS,
     FORMATS,
@@ -216,7 +221,7 @@ def _print_cards(args: argparse.Namespace, subject: Subject, model: Model) -> in
     prices, unit = read_prices(args.prices) if args.prices is not None else ({}, "")
     request = PlanRequest(
         gpu_memory_gib=0.0,
-        version=version_of(args.vllm_version or subject.version),
+        version=version_of(release_or_mistake(args.vllm_version) or subject.version),
         files_gib=subject.files_gib,
     )
     ground = Ground(request, draft=draft_of(subject.picture, subject.home))

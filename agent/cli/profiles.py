@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from agent.cli.planning.ground import release_or_mistake
 from agent.cli.planning.shown import in_short
 from agent.cli.screen.options import add_format
 from agent.core.plain import plain, plain_lines
@@ -63,7 +64,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print; raises UsageError for a name that no profile has."""
+    """Print; raises UsageError for a name that no profile has, and for what is no release."""
+    release_or_mistake(args.vllm_version)
     if args.recipes is not None:
         return _recipes(args)
     if args.gpu is not None:

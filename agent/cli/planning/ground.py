@@ -48,7 +48,7 @@ def ground_of(args: argparse.Namespace, subject: Subject) -> tuple[Ground, CardF
         capability = facts.compute_capability
     request = PlanRequest(
         gpu_memory_gib=card.usable_gib,
-        version=version_of(_release(args.vllm_version) or subject.version),
+        version=version_of(release_or_mistake(args.vllm_version) or subject.version),
         weights_gib=_gib(args.weights_gib, "--weights-gib", "no model's size"),
         files_gib=subject.files_gib,
         free_gib=_gib(args.free_gib, "--free-gib", "no free memory") or card.free_gib,
@@ -77,7 +77,8 @@ def notes_on_memory(args: argparse.Namespace, ground: Ground) -> tuple[str, ...]
     )
 
 
-def _release(text: str | None) -> str | None:
+def release_or_mistake(text: str | None) -> str | None:
+    """Return the release that --vllm-version names; raises UsageError for what is none."""
     if text is None:
         return None
     newest = ".".join(map(str, NEWEST[:2]))

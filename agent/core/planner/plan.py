@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from agent.core.command.values import AUTO
@@ -95,6 +96,9 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         available, error = max(0.0, available), min(error, budget)
     pool = max(0.0, available) * GIB if model.known else 0.0
     concurrency = 0.0 if model.encoder_only else kv.concurrency(pool, length)
+    if math.isinf(concurrency):
+        # Nothing grows with a request: its states are kept beside the pool, for each of these.
+        concurrency = float(batch.sequences)
     draft = Plan(
         verdict=Fit.FITS,
         reason="",

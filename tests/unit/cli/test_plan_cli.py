@@ -34,6 +34,39 @@ def plan(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str,
     return status, json.loads(out) if out else {}, err
 
 
+@pytest.mark.parametrize("release", ["0.8.5", "0.10.1", "0.11"])
+def test_a_model_that_caches_nothing_serves_as_many_as_it_has_states_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, release: str
+) -> None:
+    """Recurrent layers only; before 0.11 their states lie beside the cache (no figure is inf)."""
+    config = {
+        "architectures": ["Mamba2ForCausalLM"],
+        "model_type": "mamba2",
+        "hidden_size": 1024,
+        "num_hidden_layers": 4,
+        "vocab_size": 1000,
+        "state_size": 64,
+        "num_heads": 32,
+        "head_dim": 64,
+        "n_groups": 1,
+        "conv_kernel": 4,
+        "expand": 2,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    argv = ("--config-json", str(tmp_path / "config.json"), "--gpu-memory-gib", "23.5")
+    _, shape, _ = plan(capsys, *argv, "--max-num-seqs", "64", "--vllm-version", release)
+    json.dumps(shape, allow_nan=False)
+    assert shape["max_concurrency"] >= 64
+
+
+@pytest.mark.parametrize("version", ["xyz", "latest", "9.0"])
+def test_profiles_refuse_what_is_no_release(
+    capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    assert main(["profiles", "--vllm-version", version]) == 2
+    assert f"--vllm-version {version}" in capsys.readouterr().err
+
+
 def a_model(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, int]) -> Path:
     """A model's directory with sparse safetensors files of the given sizes."""
     directory.mkdir(exist_ok=True)
