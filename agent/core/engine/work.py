@@ -44,19 +44,24 @@ class Work:
     is_audio: bool = False
 
 
-def _numbers(values: object, of: str) -> Came | None:
+def _numbers(values: object, of: str, *, may_be_zero: bool = False) -> Came | None:
+    """Read numbers; an embedding of zeros only is none, a score or a reward may be 0."""
     if not isinstance(values, list) or not values:
         return None
-    if isinstance(values[0], list):
-        return _numbers(values[0], of)
+    if isinstance(values[-1], list):
+        # A row for each token (reward models, ColBERT): the last one depends on all of the text.
+        last = _numbers(values[-1], of, may_be_zero=may_be_zero)
+        return None if last is None else Came(f"{last.what} of the last token", last.values)
     numbers = tuple(
         float(value)
         for value in values
         if isinstance(value, int | float) and not isinstance(value, bool)
     )
-    if len(numbers) != len(values) or not all(map(math.isfinite, numbers)) or not any(numbers):
+    if len(numbers) != len(values) or not all(map(math.isfinite, numbers)):
         return None
-    return Came(f"{len(numbers)} {of}", numbers)
+    if not may_be_zero and not any(numbers):
+        return None
+    return Came(f"{len(numbers)} {of.removesuffix('s') if len(numbers) == 1 else of}", numbers)
 
 
 def _tokens(document: Any) -> Came | None:
@@ -86,7 +91,7 @@ def _classes(document: Any) -> Came | None:
 def _score(document: Any) -> Came | None:
     match document:
         case {"data": [{"score": value}, *_]}:
-            return _numbers([value], "score")
+            return _numbers([value], "scores", may_be_zero=True)
         case _:
             return None
 
@@ -95,7 +100,7 @@ def _ranked(document: Any) -> Came | None:
     match document:
         case {"results": [{"relevance_score": _}, *_] as results}:
             scores = [one.get("relevance_score") for one in results if isinstance(one, dict)]
-            return _numbers(scores, "scores")
+            return _numbers(scores, "scores", may_be_zero=True)
         case _:
             return None
 
@@ -103,7 +108,7 @@ def _ranked(document: Any) -> Came | None:
 def _pooled(document: Any) -> Came | None:
     match document:
         case {"data": [{"data": values}, *_]}:
-            return _numbers(values, "numbers")
+            return _numbers(values, "numbers", may_be_zero=True)
         case _:
             return None
 

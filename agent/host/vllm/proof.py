@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.core.engine.work import WORKS, Came, Work, works_of
 from agent.host.vllm.api import VllmApi
 from agent.host.vllm.failure import ApiFailure, FailureKind
+
+AUDIO = "audio file"
+NO_AUDIO = " (what was sent is a sound WAV file: is vllm[audio] installed?)"
+"""vLLM's wheel has no reader of sound: that is the extra `audio`, and without it 0.32 calls every
+file "Invalid or unsupported audio file." (run)."""
 
 NEEDS_A_KEY = frozenset({401, 403})
 NO_SUCH_WORK = frozenset({400, 404, 405, 415, 422, 501})
@@ -127,7 +132,10 @@ class Prober:
         sound = SILENCE if work.is_audio else None
         answer = self.api.ask(work.path, body, seconds, engine=engine, sound=sound)
         if isinstance(answer, ApiFailure):
-            return meaning(answer, has_key=self.api.access.key is not None)
+            said = meaning(answer, has_key=self.api.access.key is not None)
+            if sound is not None and isinstance(said, Refused) and AUDIO in said.why.lower():
+                return replace(said, why=f"{said.why}{NO_AUDIO}")
+            return said
         came = work.read(answer)
         if came is None:
             return Missed(f"{work.path} answered without a {work.item}")

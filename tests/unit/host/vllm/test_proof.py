@@ -91,6 +91,34 @@ def test_an_embedding_of_nothing_proves_nothing(server: FakeServer, document: ob
     assert isinstance(prove(server), Missed)
 
 
+@pytest.mark.parametrize(
+    ("item", "document", "values"),
+    [
+        ("score", {"data": [{"score": 0.0}]}, (0.0,)),
+        ("pooling", {"data": [{"data": [[0.25], [-0.5], [0.0]]}]}, (0.0,)),
+        ("pooling", {"data": [{"data": [0.25, 0.5]}]}, (0.25, 0.5)),
+    ],
+)
+def test_a_score_of_nothing_is_a_score_and_of_a_row_for_each_token_the_last_one_counts(
+    server: FakeServer, item: str, document: object, values: tuple[float, ...]
+) -> None:
+    routes, path, _ = WORK[item]
+    has(server, *routes)
+    answers(server, path, document)
+    proof = prove(server)
+    assert isinstance(proof, Did), proof
+    assert proof.came.values == values
+
+
+def test_a_server_that_reads_no_sound_is_told_with_what_it_lacks(server: FakeServer) -> None:
+    has(server, "/v1/audio/transcriptions")
+    error = {"error": {"message": "Invalid or unsupported audio file."}}
+    answers(server, "/v1/audio/transcriptions", error, 400)
+    proof = prove(server)
+    assert isinstance(proof, Refused), proof
+    assert "is vllm[audio] installed?" in proof.why
+
+
 REFUSALS: dict[str, tuple[int, object, str]] = {
     "a key that is set elsewhere": (401, {"error": "Unauthorized"}, "needs a key: api_key_file"),
     "a proxy's key": (403, {"detail": "no"}, "needs a key: api_key_file"),
