@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
+from agent.core.engine.install import release_of
 from agent.core.engine.metrics import Counters
 from agent.core.engine.work import COMPLETION, IMAGE, OTHER_WAYS, TEXT
 from agent.core.settings.service import Settings
 from agent.host.vllm.api import VllmApi
 from agent.host.vllm.failure import ApiFailure
 from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused, meaning
+
+SAYS_TOKEN_IDS = (0, 10, 2)
+"""From here `return_token_ids` is taken (vllm#22587); 0.6 refused what it did not know."""
 
 _COMPLETION_TOKENS = 16
 _BLOCKS = 3
@@ -50,7 +54,10 @@ def collect(
     completion: Completion | ApiFailure | NoAnswer
     if isinstance(work, Done) and work.item == COMPLETION.item:
         name = prober.model
-        completion = api.complete(name, TEXT, max_tokens=_COMPLETION_TOKENS, timeout=left())
+        says_ids = isinstance(version, str) and release_of(version) >= SAYS_TOKEN_IDS
+        completion = api.complete(
+            name, TEXT, max_tokens=_COMPLETION_TOKENS, timeout=left(), token_ids=says_ids
+        )
     else:
         completion = work if isinstance(work, NoAnswer) else NoAnswer("the model generates no text")
     prefix = _probe_prefix_cache(api, settings, prober.model, counters, completion, left)

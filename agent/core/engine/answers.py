@@ -21,13 +21,17 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of the model; `seconds` from request to last byte."""
+    """One answer of the model; `seconds` from request to last byte.
+
+    `token_ids` are those that it generated, () where the engine was not asked or does not say.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str | None
     seconds: float
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,12 @@ class ApiFacts:
     engines: tuple[str, ...] = ()
 
     @property
-    def answer(self) -> tuple[float, ...] | str | None:
+    def answer(self) -> Completion | tuple[float, ...] | str | None:
         """What the model gave alone for a fixed question; None where others were at work."""
         if not self.alone:
             return None
         if isinstance(self.completion, Completion):
-            return self.completion.text
+            return self.completion
         return self.work.values if isinstance(self.work, Done) else None
 
     @property

@@ -51,3 +51,10 @@ def message_of(body: bytes) -> str:
 def start_of(body: bytes) -> str:
     """Return the beginning of a body, for a person."""
     return plain_name(body[:200].decode("utf-8", "replace").strip()) or "(empty)"
+
+
+def ids_in(said: object) -> tuple[int, ...]:
+    """Return the ids, () for anything else than a list of them."""
+    if not isinstance(said, list) or not all(type(one) is int for one in said):
+        return ()
+    return tuple(said)

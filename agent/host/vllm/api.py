@@ -19,7 +19,7 @@ from agent.core.engine.answers import Completion, ServedModel
 from agent.core.engine.metrics import Counters, scan
 from agent.core.plain import plain_name
 from agent.host.vllm.access import OPEN, Access, UntrustedError, root_of
-from agent.host.vllm.answer_text import error_message, message_of, read_body, start_of
+from agent.host.vllm.answer_text import error_message, ids_in, message_of, read_body, start_of
 from agent.host.vllm.bounded_http import Allowance, bounded_pools, content_of
 from agent.host.vllm.failure import ApiFailure, FailureKind
 from agent.version import VERSION
@@ -166,19 +166,25 @@ class VllmApi:
         return self._json("POST", path, body, seconds, headers, sound)
 
     def complete(
-        self, model: str, prompt: str | Sequence[int], *, max_tokens: int, timeout: float
+        self,
+        model: str,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int,
+        timeout: float,
+        token_ids: bool = False,
     ) -> Completion | ApiFailure:
         """Ask for a greedy completion of a text or of token ids, within `timeout` seconds in all.
 
-        vLLM 0.16 answers HTTP 200 with an `error` body when its engine is dead: ENGINE_ERROR.
+        `token_ids` asks for the ids of what is generated, too (0.10.2..0.33). vLLM 0.16 answers
+        HTTP 200 with an `error` body when its engine is dead: ENGINE_ERROR.
         """
         started = time.monotonic()
-        asked = {
-            "model": model,
-            "prompt": prompt if isinstance(prompt, str) else list(prompt),
-            "max_tokens": max_tokens,
-            "temperature": 0,
-        }
+        text = prompt if isinstance(prompt, str) else list(prompt)
+        limits = {"max_tokens": max_tokens, "temperature": 0}
+        asked = {"model": model, "prompt": text, **limits}
+        if token_ids:
+            asked["return_token_ids"] = True
         answer = self._json("POST", "/v1/completions", asked, timeout)
         match answer:
             case ApiFailure() as failure:
@@ -194,6 +200,7 @@ class VllmApi:
                     completion_tokens=made,
                     finish_reason=reason if isinstance(reason, str) else None,
                     seconds=time.monotonic() - started,
+                    token_ids=ids_in(choice.get("token_ids")),
                 )
             case _:
                 return ApiFailure(FailureKind.GARBAGE, "/v1/completions has no choice or no usage")

@@ -83,6 +83,19 @@ def test_a_live_server_answers_every_question(server: FakeServer) -> None:
     assert facts.answered
 
 
+@pytest.mark.parametrize(
+    ("version", "asks"),
+    [("0.6.3", False), ("0.10.1.1", False), ("0.10.2", True), ("0.33.0rc1", True), ("odd", False)],
+)
+def test_token_ids_are_asked_of_releases_that_know_them_as_others_refuse_the_request(
+    server: FakeServer, version: str, asks: bool
+) -> None:
+    server.replies["GET /version"] = says(json.dumps({"version": version}))
+    collect(api(server), ASKED)
+    bodies = [json.loads(body) for path, body in server.asked if path.endswith("/v1/completions")]
+    assert any("return_token_ids" in body for body in bodies) is asks
+
+
 def test_an_engine_without_a_prefix_cache_shows_no_hits(server: FakeServer, engine: Engine) -> None:
     engine.caching = False
     assert collect(api(server), ASKED).prefix == PrefixProbe(48, 0, 0, others=False)

@@ -8,13 +8,12 @@ last bits (vLLM is not batch-invariant), and one that differs is asked for again
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from agent.core.judges.holders.shares import gpus_of
 from agent.core.judges.turn import Turn
 from agent.core.settings.changes import redacted
-from agent.core.state.golden import Answer, Golden
+from agent.core.state.golden import Answer, Golden, both_shown, same
 from agent.core.state.observations import Verified
 from agent.core.state.service import ServiceState
 from agent.core.verify.check import NOT_ASKED, Check, Verdict
@@ -26,8 +25,12 @@ AGAIN_SECONDS = 60.0
 ANSWERS_KEPT = 8
 """Of other models, engines and cards, the latest first."""
 
-LEAST_COSINE = 0.999
-"""Between two embeddings of one text; rounding of 16-bit numbers leaves more than 0.9999."""
+NOISE = {"float32": 0.002, "float": 0.002, "float16": 0.01, "half": 0.01}
+MOST_NOISE = 0.04
+"""The share of an embedding's length that rounding may move it by, by the model's dtype as the
+settings name it. Of the numbers that a layer computes with, bfloat16 keeps 8 bits, float16 11 and
+float32 on tensor cores (TF32) 11 of 24; a start may choose other kernels, which add up in another
+order. What the checkpoint decides ("auto") counts as bfloat16, and so do 8-bit weights."""
 
 OF_THE_ANSWER = (
     *("model", "revision", "tokenizer", "dtype", "quantization", "kv_cache_dtype"),
@@ -48,13 +51,20 @@ def compare(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
         first = Check(ITEM, NOT_ASKED, now.shown, Verdict.PROVEN, f"{now.shown}, the first time")
         return replace(_with(s, first), golden=Golden(turn.at, given_by, now))
     asked = f"as before: {known.answer.shown}"
-    if same(known.answer, now):
+    noise = _noise(turn, s)
+    if same(known.answer, now, noise):
         proof = f"the model answers {now.shown}"
-        return _with(s, Check(ITEM, asked, "the same", Verdict.PROVEN, proof))
+        s = _with(s, Check(ITEM, asked, "the same", Verdict.PROVEN, proof))
+        # What was kept without token ids has the same text: from now on they are known.
+        adds_ids = bool(now.tokens) and not known.answer.tokens
+        return replace(s, golden=replace(known, answer=now)) if adds_ids else s
     doubt = s.live.doubted_answer
-    if doubt is None or not same(doubt, now):
+    if doubt is None or not same(doubt, now, noise):
         note = "asked again soon: it may be one bit in a batch"
-        check = Check(ITEM, asked, f"changed: {now.shown}", Verdict.UNKNOWN, now.shown, note)
+        was, is_now = both_shown(known.answer, now)
+        check = Check(
+            ITEM, f"as before: {was}", f"changed: {is_now}", Verdict.UNKNOWN, is_now, note
+        )
         return replace(_with(s, check), live=replace(s.live, doubted_answer=now))
     return _changed(turn, s, known, now)
 
@@ -79,35 +89,24 @@ def is_due(turn: Turn, s: ServiceState) -> bool:
     return passed >= (DAY_SECONDS if s.live.doubted_answer is None else AGAIN_SECONDS)
 
 
-def same(one: Answer, other: Answer) -> bool:
-    """Tell whether two answers are the same but for the noise of rounding."""
-    if not one.numbers:
-        return one == other
-    if len(one.numbers) != len(other.numbers):
-        return False
-    norms = math.hypot(*one.numbers) * math.hypot(*other.numbers)
-    return norms > 0 and _product(one, other) / norms >= LEAST_COSINE
-
-
-def _product(one: Answer, other: Answer) -> float:
-    return math.fsum(a * b for a, b in zip(one.numbers, other.numbers, strict=True))
-
-
 def _changed(turn: Turn, s: ServiceState, known: Golden, now: Answer) -> ServiceState:
-    why = (
-        f"the same model on the same engine and cards answers otherwise: {known.answer.shown}, "
-        f"now {now.shown}"
-    )
-    turn.tell(s.name, "answer-changed", why, before=known.answer.shown, now=now.shown)
-    asked = f"as before: {known.answer.shown}"
+    was, is_now = both_shown(known.answer, now)
+    why = f"the same model on the same engine and cards answers otherwise: {was}, now {is_now}"
+    turn.tell(s.name, "answer-changed", why, before=was, now=is_now)
+    asked = f"as before: {was}"
     note = "look at the cards (Xids, ECC), at the weights, at what was installed"
-    check = Check(ITEM, asked, f"changed: {now.shown}", Verdict.CONTRADICTED, why, note)
+    check = Check(ITEM, asked, f"changed: {is_now}", Verdict.CONTRADICTED, why, note)
     live = replace(s.live, doubted_answer=None)
     return replace(_with(s, check), live=live, golden=replace(known, at=turn.at, answer=now))
 
 
 def _with(s: ServiceState, check: Check) -> ServiceState:
     return replace(s, checks=(*s.checks, check))
+
+
+def _noise(turn: Turn, s: ServiceState) -> float:
+    settings = s.running or turn.policy_of(s).settings
+    return MOST_NOISE if settings.quantization else NOISE.get(settings.dtype or "", MOST_NOISE)
 
 
 def _given_by(turn: Turn, s: ServiceState) -> str:

@@ -161,7 +161,9 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream"):
             self.answer(200, stream_of(wanted, usage), "text/event-stream")
             return
-        choice = {"index": 0, "text": " word" * wanted, "finish_reason": "length"}
+        choice: dict[str, Any] = {"index": 0, "text": " word" * wanted, "finish_reason": "length"}
+        if body.get("return_token_ids"):
+            choice["token_ids"] = [7] * wanted
         self.answer_json(
             200,
             {

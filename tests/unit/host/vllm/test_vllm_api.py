@@ -130,6 +130,21 @@ def test_a_completion_of_token_ids_is_greedy_and_bounded(server: FakeServer, api
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "ids"),
+    [([5, 9], (5, 9)), (None, ()), ([5, "9"], ()), ([True], ()), ({"5": 9}, ())],
+)
+def test_token_ids_are_asked_for_and_read_where_they_are_a_list_of_them(
+    server: FakeServer, api: VllmApi, said: object, ids: tuple[int, ...]
+) -> None:
+    choice = {"text": " blue", "finish_reason": "length", "token_ids": said}
+    server.replies["POST /v1/completions"] = says(json.dumps({**COMPLETION, "choices": [choice]}))
+    answer = api.complete("llama", "x", max_tokens=2, timeout=5, token_ids=True)
+    assert isinstance(answer, Completion)
+    assert answer.token_ids == ids
+    assert json.loads(server.asked[0][1])["return_token_ids"] is True
+
+
 def test_an_error_body_with_status_200_is_a_failure(server: FakeServer, api: VllmApi) -> None:
     body = {"error": {"message": "EngineCore encountered an issue.", "code": 500}}
     server.replies["POST /v1/completions"] = says(json.dumps(body))

@@ -9,11 +9,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.codec import decode
+from agent.core.engine.answers import Completion
 from agent.core.engine.metrics import Counters
-from agent.core.judges.alive.golden import AGAIN_SECONDS, DAY_SECONDS, same
+from agent.core.judges.alive.golden import AGAIN_SECONDS, DAY_SECONDS, MOST_NOISE, NOISE
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Verify
-from agent.core.state.golden import Answer, answer_of
+from agent.core.state.golden import Answer, Golden, answer_of, both_shown, same
 from agent.core.state.observations import Verified
 from agent.core.state.phases import Phase
 from agent.core.verify.check import Verdict
@@ -23,9 +25,12 @@ PARIS, ROME = Answer(" Paris"), Answer(" Rome, Rome, Rome")
 HOUR = 3600.0
 
 
-def serving_host(answer: Callable[[float], Answer | None]) -> SimulatedHost:
+def serving_host(
+    answer: Callable[[float], Answer | None], dtype: str | None = None
+) -> SimulatedHost:
     """Returns a host whose idle engine gives this answer, by the seconds since the beginning."""
-    host = SimulatedHost({"vllm": ServicePolicy(Settings("vllm", "/srv/m", max_model_len=8192))})
+    settings = Settings("vllm", "/srv/m", max_model_len=8192, dtype=dtype)
+    host = SimulatedHost({"vllm": ServicePolicy(settings)})
     began = host.now
 
     def verify(action: Action) -> bool:
@@ -132,5 +137,72 @@ numbers = st.floats(-1, 1, allow_nan=False)
 @given(st.lists(numbers, min_size=8, max_size=200).filter(lambda v: max(map(abs, v[:128])) > 0.1))
 def test_rounding_changes_no_embedding_and_another_sign_does(values: list[float]) -> None:
     known = answer_of(tuple(values))
-    assert same(known, answer_of(tuple(value * (1 + 2**-8) for value in values)))
-    assert not same(known, answer_of(tuple(-value for value in values)))
+    assert same(known, answer_of(tuple(value * (1 + 2**-8) for value in values)), MOST_NOISE)
+    assert not same(known, answer_of(tuple(-value for value in values)), MOST_NOISE)
+
+
+CITY = Completion(" Paris", 6, 2, "length", 0.1, token_ids=(12, 99))
+
+
+def test_other_tokens_that_spell_the_same_text_are_a_change_and_shown_as_such() -> None:
+    spelled = replace(CITY, token_ids=(12, 4, 5))
+    host = serving_host(lambda t: answer_of(CITY if t < HOUR else spelled))
+    host.pass_time(DAY_SECONDS + 240, step=30)
+    (message,) = told(host)
+    assert "token 2 of ' Paris' being 99, now with token 2 of ' Paris' being 4" in message
+
+
+def test_a_text_kept_without_token_ids_is_compared_as_text_and_gains_them() -> None:
+    host = serving_host(lambda t: PARIS if t < HOUR else answer_of(CITY))
+    before = host.service().golden
+    assert before is not None
+    host.pass_time(DAY_SECONDS + 240, step=30)
+    assert told(host) == []
+    assert host.service().golden == replace(before, answer=answer_of(CITY))
+
+
+def test_an_answer_as_it_was_kept_before_token_ids_is_read() -> None:
+    kept = {"at": 5.0, "given_by": "m", "answer": {"text": " Paris", "numbers": []}}
+    assert decode(Golden, kept) == Golden(5.0, "m", PARIS)
+
+
+def test_a_score_that_halves_is_a_change_although_one_number_has_no_direction() -> None:
+    host = serving_host(lambda t: answer_of((0.92,) if t < HOUR else (0.46,)))
+    host.pass_time(DAY_SECONDS + 240, step=30)
+    (message,) = told(host)
+    assert "[0.92], now [0.46]" in message
+
+
+def test_the_models_dtype_says_what_is_noise() -> None:
+    for dtype, changes in (("float32", 1), ("float16", 0), (None, 0)):
+        host = serving_host(lambda t: answer_of((0.92,) if t < HOUR else (0.925,)), dtype)
+        host.pass_time(DAY_SECONDS + 240, step=30)
+        assert len(told(host)) == changes
+
+
+def test_answers_of_another_kind_or_length_are_never_the_same_and_no_numbers_are() -> None:
+    nothing = answer_of((0.0, 0.0))
+    assert same(nothing, nothing, 0.0)
+    assert not same(nothing, answer_of((0.0,)), MOST_NOISE)
+    assert not same(nothing, PARIS, MOST_NOISE)
+
+
+texts = st.text(max_size=300)
+
+
+@given(texts, texts, st.lists(st.integers(0, 9), max_size=80), st.lists(numbers, max_size=200))
+def test_answers_that_differ_never_look_alike(
+    one: str, other: str, ids: list[int], values: list[float]
+) -> None:
+    made = [
+        answer_of(replace(CITY, text=one, token_ids=tuple(ids))),
+        answer_of(replace(CITY, text=other, token_ids=(3, *ids))),
+        answer_of(other),
+        answer_of(tuple(values)),
+        answer_of((*values[:-1], 0.7)),
+    ]
+    for first in made:
+        for second in made:
+            if not same(first, second, min(NOISE.values())):
+                was, now = both_shown(first, second)
+                assert was != now
