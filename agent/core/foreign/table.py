@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.core.command.escapes import ESCAPES
@@ -16,6 +16,7 @@ from agent.core.engine.command_line import FLAGS
 from agent.core.foreign.found import Container, Found, Left
 from agent.core.foreign.of_container import DEFAULT_PORT
 from agent.core.secrets import without_secrets
+from agent.core.settings.cluster import OPTIONS, ClusterSettings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - where vLLM listens when nobody says
 SECRETS = "/etc/llmagent"
@@ -26,6 +27,8 @@ _CARDS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _PATHS = ("model", "tokenizer", "chat_template")
 _NO_GPU = frozenset({"", "-1", "none", "void", "NoDevFiles"})
 _QUIET = frozenset({"NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_CUDA", "CUDA_DEVICE_ORDER"})
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 _SERVICE_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _ORDER = tuple(FLAGS)
 
@@ -60,6 +63,9 @@ def table_of(
     inside = file_arguments(config_file or {})
     model = () if read.model is None else (Given("model", read.model, read.model),)
     last = {given.name: given for given in (*inside.options, *model, *read.options)}
+    environment = dict(found.environment)
+    if _spans_hosts(last):
+        _cluster(whole, last, environment)
     extra: list[str] = []
     for given in last.values():
         _take(whole, given, extra)
@@ -67,7 +73,7 @@ def table_of(
         extra += ["--config", read.config_file]
         told = "it cannot be read here: its keys stay there, and may contradict the table"
         whole.leave(f"--config {read.config_file}", told)
-    _variables(whole, found.environment)
+    _variables(whole, environment)
     _cards(whole, found)
     if extra:
         whole.table["extra_args"] = extra
@@ -126,6 +132,38 @@ def _take(whole: Imported, given: Given, extra: list[str]) -> None:
             whole.leave(" ".join(given.words), told)
         case _:
             extra += given.words
+
+
+def _spans_hosts(last: Mapping[str, Given]) -> bool:
+    """Tell whether the line is one of several that serve one model together, each on its host."""
+    values = {name: given.value for name, given in last.items()}
+    nodes, address = values.get("nnodes"), values.get("data_parallel_address")
+    several = isinstance(nodes, int) and nodes > 1
+    return several or bool(values.get("headless")) or (address is not None and address not in _HERE)
+
+
+def _cluster(whole: Imported, last: dict[str, Given], environment: dict[str, str]) -> None:
+    """Move what places this host among the others to `cluster`; who they are stands nowhere."""
+    taken = [last.pop(name) for name in (*OPTIONS, "headless") if name in last]
+    cluster: dict[str, Any] = {one.name: one.value for one in taken if one.value is not None}
+    headless = cluster.pop("headless", False)
+    cluster = {name: value for name, value in cluster.items() if value is not False}
+    place = ClusterSettings(**cluster)
+    if headless and not place.headless:
+        cluster["headless"] = True
+        place = replace(place, headless_asked=True)
+    if address := environment.pop("VLLM_HOST_IP", ""):
+        cluster["host_ip"] = address
+    names = {environment[name] for name in _INTERFACES if name in environment}
+    if len(names) == 1 and re.fullmatch(r"[A-Za-z0-9._-]+", name := names.pop()):
+        cluster["interface"] = name
+        for variable in _INTERFACES:
+            environment.pop(variable, None)
+    head = [place.meeting_address] if place.meeting_address and not place.is_head else []
+    whole.table["cluster"] = {"peers": head, **cluster} if head else cluster
+    if place.nnodes != 2 or not head:
+        told = "no command line names them: give each one's llmagent in cluster.peers"
+        whole.leave("the other hosts", told)
 
 
 def _secret(whole: Imported, key: str, file: str, value: object) -> None:
@@ -241,7 +279,7 @@ def _engine(whole: Imported, box: Container, environment: Mapping[str, str]) -> 
 def _in_order(table: Mapping[str, Any]) -> dict[str, Any]:
     """Put the keys in the order of agent.toml(5): vLLM's own, ours, sub-tables last."""
     ranks = {name: rank for rank, name in enumerate(_ORDER)}
-    last = {"extra_args": 1, "environment": 2, "engine": 3}
+    last = {"extra_args": 1, "environment": 2, "cluster": 3, "engine": 4}
 
     def rank(name: str) -> tuple[int, int]:
         return last.get(name, 0), ranks.get(name, len(ranks))

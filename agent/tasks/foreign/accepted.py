@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent.config.cluster_table import CLUSTER
 from agent.config.engine_table import ENGINE
 from agent.config.engine_values import environment
 from agent.config.extra_args import extra_args
@@ -29,8 +30,9 @@ def accept(taken: Imported) -> None:
             taken.leave(name, str(wrong).removeprefix(f"{name} ").removeprefix(f"{name}: "))
     if "extra_args" in table:
         table["extra_args"] = list(_arguments(taken, table["extra_args"]))
-    for key in list(table.get("engine", {})):
-        _try(taken, table["engine"], ENGINE, key)
+    for name, keys in (("cluster", CLUSTER), ("engine", ENGINE)):
+        for key in list(table.get(name, {})):
+            _try(taken, table[name], keys, key)
     for key in ("environment", "extra_args"):
         if not table.get(key, True):
             del table[key]
