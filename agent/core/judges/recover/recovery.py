@@ -16,7 +16,7 @@ from agent.core.judges.holders import processes as ground
 from agent.core.judges.recover import port, reuse, rollback
 from agent.core.judges.recover import trials as probing
 from agent.core.judges.recover.case_of import case_of, faults_with
-from agent.core.judges.recover.exit_status import SYSTEMD_EXIT_STATUS
+from agent.core.judges.recover.exit_status import SYSTEMD_EXIT_STATUS, with_systemds_word
 from agent.core.judges.turn import Turn
 from agent.core.remedy import propose as remedies
 from agent.core.remedy.backoff import backoff_seconds, end_of_budget
@@ -55,6 +55,7 @@ def _judge(turn: Turn, s: ServiceState, diagnosis: Diagnosis | None) -> ServiceS
     by_systemd = SYSTEMD_EXIT_STATUS.get(died.exec_main_status)
     if by_systemd is not None and died.result == "exit-code":
         return _hold_by_systemd(turn, s, died.exec_main_status, *by_systemd)
+    diagnosis = with_systemds_word(diagnosis, died)
     failure = _of_the_driver(s, died, _class_of(diagnosis, died))
     if (group := s.group) is not None:
         from agent.core.judges.recover import elsewhere  # for who serves with other hosts: memory
