@@ -15,7 +15,7 @@ OTHERS = "the other hosts"
 
 
 def imported(line: str, **environment: str) -> Imported:
-    found = engine_of_words(Found("x", (), environment), shlex.split(line), lambda _: None)
+    found = engine_of_words(Found("x", (), environment), tuple(shlex.split(line)), lambda _: None)
     taken = table_of(found)
     accept(taken)
     return taken

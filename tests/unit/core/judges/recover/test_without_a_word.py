@@ -14,7 +14,8 @@ import pytest
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.settings.service import ServicePolicy, Settings
-from tests.given.simulated_host import SimulatedHost, diagnosis_of
+from tests.given.simulated_engine import diagnosis_of
+from tests.given.simulated_host import SimulatedHost
 
 LAST = "INFO 11-29 06:30:02 [core.py:281] init engine took 0.72 s"
 F = FailureClass
