@@ -4,7 +4,8 @@
 Usage: python -m tests.benchmarks.two_hosts [KIND...], of `split` (--nnodes 2) and `replicas` (data
 parallel); both by default. After each death the ranks of both machines are to serve again, without
 a person. Printed are the seconds from the death to the end of the last old process on either
-machine, and to the first answered request, and what each machine's history tells of it.
+machine, and to the first answered request, what each machine's history tells of it, and what the
+head's verification proves. Agents that are killed are to cost no rank.
 """
 
 from __future__ import annotations
@@ -91,6 +92,27 @@ def _seconds_without(agents: list[Agent], old: list[set[int]], began: float) -> 
     return time.monotonic() - began
 
 
+def agents_killed(agents: list[Agent]) -> None:
+    """Kill both agents; the ranks are to go on as they are."""
+    old = [processes(agent.box) for agent in agents]
+    began = time.monotonic()
+    for agent in agents:
+        agent.box.run(["systemctl", "kill", "--signal=KILL", "llmagent"])
+    wait(lambda: answered(agents), LIMIT_SECONDS, "the agents to be back")
+    back = time.monotonic() - began
+    same = [processes(agent.box) for agent in agents] == old
+    print(f"both agents killed: ranks {'as before' if same else 'NEW'}, back after {back:.0f} s")
+
+
+def proven(agent: Agent) -> str:
+    """Return what the verification of the head's run found, in one line."""
+    checks = agent.status()["verification"]
+    verdicts = [check["verdict"] for check in checks]
+    counts = (f"{verdicts.count(one)} {one}" for one in sorted(set(verdicts)))
+    names = ", ".join(check["item"] for check in checks if check["verdict"] == "proven")
+    return f"{', '.join(counts)} (proven: {names})"
+
+
 def measure(kind: str) -> None:
     """Print the figures of one kind."""
     with ExitStack() as on:
@@ -107,12 +129,15 @@ def measure(kind: str) -> None:
         began = time.monotonic()
         wait(lambda: answered(agents), LIMIT_SECONDS, "the first start of both")
         print(f"{kind}: answers {time.monotonic() - began:.0f} s after the configuration")
+        print(f"  head: {proven(agents[0])}", flush=True)
+        agents_killed(agents)
         head, other = (agent.box for agent in agents)
         pattern = ["pkill", "-KILL", "--full"]
         title = TITLES[kind]
         after(f"{title} killed", agents, lambda: other.run([*pattern, f"^{title}$"]))
         everything = ["systemctl", "kill", "--signal=KILL", "vllm"]
         after("all of the head killed", agents, lambda: head.run(everything))
+        print(f"  head: {proven(agents[0])}", flush=True)
 
 
 if __name__ == "__main__":
