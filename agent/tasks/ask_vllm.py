@@ -24,6 +24,9 @@ _USUAL_BLOCK = 16
 _LONGEST_PROMPT = 4096
 """Tokens; more blocks would prove no more, and the sizes are the server's own words."""
 _LONGEST_NUMBER = 9
+_FIRST = "0"
+"""By which a request names the first engine of those behind a front end."""
+
 _POLL_SECONDS = 0.1
 _COUNTING_SECONDS = 3.0
 """vLLM counts a request shortly after it answered it."""
@@ -106,7 +109,10 @@ def _probe_prefix_cache(
     completion: Completion | ApiFailure | NoAnswer,
     left: Callable[[], float],
 ) -> PrefixProbe | NoAnswer:
-    """Send one prompt twice and count the hits of the second time."""
+    """Send one prompt twice and count the hits of the second time.
+
+    Each engine of several has a cache of its own, so that both go to the same one.
+    """
     if not isinstance(completion, Completion):
         return NoAnswer("the model completed no request")
     if isinstance(counters, ApiFailure):
@@ -118,11 +124,12 @@ def _probe_prefix_cache(
     if length <= block:
         return NoAnswer(f"no prompt holds a whole block of {block} tokens")
     prompt = _token_ids(length)
-    first = api.complete(model, prompt, max_tokens=1, timeout=left())
+    engine = _FIRST if len(counters.engines) > 1 else ""
+    first = api.complete(model, prompt, max_tokens=1, timeout=left(), engine=engine)
     if isinstance(first, ApiFailure):
         return _why(first)
     before = _settled(api, counters.requests_success + 2, left)
-    second = api.complete(model, prompt, max_tokens=1, timeout=left())
+    second = api.complete(model, prompt, max_tokens=1, timeout=left(), engine=engine)
     if isinstance(second, ApiFailure):
         return _why(second)
     if isinstance(before, ApiFailure):
@@ -130,6 +137,8 @@ def _probe_prefix_cache(
     after = _settled(api, before.requests_success + 1, left)
     if isinstance(after, ApiFailure):
         return _why(after)
+    if engine and _pulse_of_the_first(before) == _pulse_of_the_first(after):
+        return NoAnswer("another engine than the one that was named has answered")
     return PrefixProbe(
         prompt_tokens=length,
         hits_before=before.prefix_cache_hits or 0.0,
@@ -138,6 +147,11 @@ def _probe_prefix_cache(
         or _busy(after)
         or after.requests_success - before.requests_success != 1,
     )
+
+
+def _pulse_of_the_first(counters: Counters) -> object:
+    first = min(counters.engines, key=int, default="")
+    return counters.engines[first].pulse if first else None
 
 
 def _settled(api: VllmApi, requests: float, left: Callable[[], float]) -> Counters | ApiFailure:

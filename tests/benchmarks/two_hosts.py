@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One model over two booted machines on real vLLM: how long all ranks are away, after which death.
 
-Usage: python -m tests.benchmarks.two_hosts [KIND...], of `split` (--nnodes 2) and `replicas` (data
-parallel); both by default. After each death the ranks of both machines are to serve again, without
-a person. Printed are the seconds from the death to the end of the last old process on either
-machine, and to the first answered request, what each machine's history tells of it, and what the
-head's verification proves. Agents that are killed are to cost no rank.
+Usage: python -m tests.benchmarks.two_hosts [KIND...], of `split` (--nnodes 2), `replicas` (data
+parallel, one on each host behind the head) and `hybrid` (data parallel, two on each host, and each
+takes requests for its own); all by default.
+
+After each death the ranks of both machines are to serve again, without a person. Printed are the
+seconds from the death to the end of the last old process on either machine, and to the first
+answered request, what each machine's history tells of it, and what verification proves. Agents that
+ask idle engines, or are killed, are to cost no rank.
 """
 
 from __future__ import annotations
@@ -22,7 +25,11 @@ from tests.rig.lan import Lan
 from tests.rig.nspawn import wait
 
 MODEL = "/srv/models/tiny-llama"
-MEMORY = 4 * 2**30
+MEMORY = 5 * 2**30
+CANARY_SECONDS = 20
+SHARES = {"split": 0.5, "replicas": 0.5, "hybrid": 0.2}
+"""Of a host's memory that each of its engines takes for its cache."""
+
 LIMIT_SECONDS = 900
 TOML = f"""\
 [service.vllm]
@@ -31,12 +38,15 @@ python = "/opt/vllm/bin/python"
 host = "0.0.0.0"
 max_model_len = 1024
 max_num_seqs = 4
-gpu_memory_utilization = 0.5
 enforce_eager = true
 environment = {{ VLLM_USE_AOT_COMPILE = "0", VLLM_CPU_OMP_THREADS_BIND = "nobind" }}
 """
-KINDS = ("split", "replicas")
-TITLES = {"split": "VLLM::Worker_TP1", "replicas": "VLLM::EngineCore_DP1"}
+KINDS = ("split", "replicas", "hybrid")
+TITLES = {
+    "split": "VLLM::Worker_TP1",
+    "replicas": "VLLM::EngineCore_DP1",
+    "hybrid": "VLLM::EngineCore_DP3",
+}
 """Of the process that computes on the other machine."""
 
 
@@ -46,10 +56,14 @@ def configure(kind: str, agents: list[Agent]) -> None:
     for rank, agent in enumerate(agents):
         if kind == "split":
             size = "tensor_parallel_size = 2"
-        else:
+        elif kind == "replicas":
             size = "data_parallel_size = 2\n" + "api_server_count = 1" * (not rank)
+        else:
+            size = "data_parallel_size = 4\napi_server_count = 1"
+        size += f"\ngpu_memory_utilization = {SHARES[kind]}"
+        watch = f"[service.vllm.recovery]\ncanary_every_seconds = {CANARY_SECONDS}"
         tables = two_host_tables(kind, rank, addresses)
-        agent.box.write(CONFIG, f"{TOML}{size}\n{tables}")
+        agent.box.write(CONFIG, f"{TOML}{size}\n{watch}\n{tables}")
         agent.box.run(["systemctl", "restart", "llmagent"])
 
 
@@ -62,11 +76,16 @@ def processes(box: Container) -> set[int]:
 
 
 def answered(agents: list[Agent]) -> bool:
-    """Tell whether both agents say that they serve, and a request is answered."""
-    if any(agent.status().get("phase") != "serving" for agent in agents):
+    """Tell whether both agents say that they serve, and each that takes requests answers one."""
+    shown = [agent.status() for agent in agents]
+    if any(one.get("phase") != "serving" for one in shown):
         return False
     body = {"model": MODEL, "prompt": "hello", "max_tokens": 2}
-    return agents[0].box.http_post(8000, "/v1/completions", body, timeout=120).status == 200
+    return all(
+        agent.box.http_post(8000, "/v1/completions", body, timeout=120).status == 200
+        for agent, one in zip(agents, shown, strict=True)
+        if not one["cluster"]["headless"]
+    )
 
 
 def after(name: str, agents: list[Agent], dies: Callable[[], object]) -> None:
@@ -104,13 +123,26 @@ def agents_killed(agents: list[Agent]) -> None:
     print(f"both agents killed: ranks {'as before' if same else 'NEW'}, back after {back:.0f} s")
 
 
+def left_alone(agents: list[Agent]) -> None:
+    """Wait for some questions of the agents' own to idle engines; none of them may cost a rank."""
+    old = [processes(agent.box) for agent in agents]
+    seen = [len(agent.events()) for agent in agents]
+    time.sleep(3 * CANARY_SECONDS)
+    same = [processes(agent.box) for agent in agents] == old
+    told = [e["message"] for a, n in zip(agents, seen, strict=True) for e in a.events()[n:]]
+    print(f"idle for {3 * CANARY_SECONDS} s: ranks {'as before' if same else 'NEW'}, told {told}")
+
+
 def proven(agent: Agent) -> str:
     """Return what the verification of the head's run found, in one line."""
     checks = agent.status()["verification"]
     verdicts = [check["verdict"] for check in checks]
     counts = (f"{verdicts.count(one)} {one}" for one in sorted(set(verdicts)))
     names = ", ".join(check["item"] for check in checks if check["verdict"] == "proven")
-    return f"{', '.join(counts)} (proven: {names})"
+    others = [
+        f"{check['item']}: {check['evidence']}" for check in checks if check["verdict"] != "proven"
+    ]
+    return f"{', '.join(counts)} (proven: {names}; others: {others})"
 
 
 def measure(kind: str) -> None:
@@ -129,7 +161,9 @@ def measure(kind: str) -> None:
         began = time.monotonic()
         wait(lambda: answered(agents), LIMIT_SECONDS, "the first start of both")
         print(f"{kind}: answers {time.monotonic() - began:.0f} s after the configuration")
-        print(f"  head: {proven(agents[0])}", flush=True)
+        for name, agent in zip(("head", "other"), agents, strict=True):
+            print(f"  {name}: {proven(agent)}", flush=True)
+        left_alone(agents)
         agents_killed(agents)
         head, other = (agent.box for agent in agents)
         pattern = ["pkill", "-KILL", "--full"]

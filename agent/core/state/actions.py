@@ -115,7 +115,9 @@ class Canary:
     """Ask for the smallest piece of the model's work: one token, or one embedding.
 
     `engines` are the data-parallel ranks that are asked one by one, by vLLM's label "engine";
-    none: whichever takes the request.
+    none: whichever takes the request. `first_engine` is the label of the first that this front
+    end has: a request names an engine by its place among those (vLLM 0.11..0.33, core_client.py and
+    input_processor.py), and a host of a group with hybrid balancing does not begin with 0.
     """
 
     service: str
@@ -123,6 +125,7 @@ class Canary:
     running: Settings
     deadline_seconds: float
     engines: tuple[str, ...] = ()
+    first_engine: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class ApiEffector:
 
         def ask(engine: str) -> Proof:
             one = Prober(known.api.again(), known.model)
-            return one.prove(action.deadline_seconds, engine)
+            return one.prove(action.deadline_seconds, str(int(engine) - action.first_engine))
 
         with ThreadPoolExecutor(min(len(action.engines), MOST_AT_ONCE)) as threads:
             return tuple(threads.map(ask, action.engines))

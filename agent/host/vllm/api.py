@@ -173,11 +173,12 @@ class VllmApi:
         max_tokens: int,
         timeout: float,
         token_ids: bool = False,
+        engine: str = "",
     ) -> Completion | ApiFailure:
         """Ask for a greedy completion of a text or of token ids, within `timeout` seconds in all.
 
-        `token_ids` asks for the ids of what is generated, too (0.10.2..0.33). vLLM 0.16 answers
-        HTTP 200 with an `error` body when its engine is dead: ENGINE_ERROR.
+        `token_ids` asks for the ids of what is generated, too (0.10.2..0.33); `engine` as in `ask`.
+        vLLM 0.16 answers HTTP 200 with an `error` body when its engine is dead: ENGINE_ERROR.
         """
         started = time.monotonic()
         text = prompt if isinstance(prompt, str) else list(prompt)
@@ -185,7 +186,7 @@ class VllmApi:
         asked = {"model": model, "prompt": text, **limits}
         if token_ids:
             asked["return_token_ids"] = True
-        answer = self._json("POST", "/v1/completions", asked, timeout)
+        answer = self.ask("/v1/completions", asked, timeout, engine=engine)
         match answer:
             case ApiFailure() as failure:
                 return failure

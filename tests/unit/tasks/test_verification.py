@@ -101,6 +101,62 @@ def test_an_engine_without_a_prefix_cache_shows_no_hits(server: FakeServer, engi
     assert collect(api(server), ASKED).prefix == PrefixProbe(48, 0, 0, others=False)
 
 
+@dataclass
+class Replicas:
+    """Two engines, each with a cache of its own: by turns, or as the header names them."""
+
+    knows_the_header: bool = True
+    caching: bool = True
+    first_label: int = 0
+    answered: list[int] = field(default_factory=lambda: [0, 0])
+    hits: list[int] = field(default_factory=lambda: [0, 0])
+    prompts: list[list[object]] = field(default_factory=lambda: [[], []])
+
+    def metrics(self, handler: BaseHTTPRequestHandler, asked: bytes) -> None:
+        text = 'vllm:cache_config_info{block_size="16"} 1.0\n'
+        for place in (0, 1):
+            label = f'{{engine="{self.first_label + place}"}}'
+            text += f"vllm:num_requests_running{label} 0.0\n"
+            text += f"vllm:prefix_cache_hits_total{label} {self.hits[place]}\n"
+            text += f"vllm:request_success_total{label} {self.answered[place]}\n"
+            text += f"vllm:generation_tokens_total{label} {self.answered[place]}\n"
+        says(text, kind="text/plain")(handler, asked)
+
+    def complete(self, handler: BaseHTTPRequestHandler, asked: bytes) -> None:
+        named = handler.headers.get("X-data-parallel-rank")
+        by_turns = named is None or not self.knows_the_header
+        place = sum(self.answered) % 2 if by_turns else int(named or "0")
+        prompt = json.loads(asked)["prompt"]
+        if self.caching and prompt in self.prompts[place]:
+            self.hits[place] += (len(prompt) - 1) // 16 * 16
+        self.prompts[place].append(prompt)
+        self.answered[place] += 1
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": 1}
+        choice = {"text": " Paris", "finish_reason": "length"}
+        says(json.dumps({"choices": [choice], "usage": usage}))(handler, asked)
+
+
+@pytest.mark.parametrize("first_label", [0, 8])
+@pytest.mark.parametrize("caching", [True, False])
+def test_a_prompt_that_comes_twice_goes_to_one_engine_of_several(
+    server: FakeServer, first_label: int, caching: bool
+) -> None:
+    two = Replicas(first_label=first_label, caching=caching)
+    server.replies |= {"GET /metrics": two.metrics, "POST /v1/completions": two.complete}
+    prefix = collect(api(server), ASKED).prefix
+    assert prefix == PrefixProbe(48, 0, 32 if caching else 0, others=False)
+
+
+def test_engines_that_cannot_be_named_are_no_proof_of_a_cache_that_is_off(
+    server: FakeServer,
+) -> None:
+    two = Replicas(knows_the_header=False)
+    server.replies |= {"GET /metrics": two.metrics, "POST /v1/completions": two.complete}
+    prefix = collect(api(server), ASKED).prefix
+    assert isinstance(prefix, NoAnswer)
+    assert not prefix.broken
+
+
 def test_requests_of_other_clients_are_noticed(server: FakeServer, engine: Engine) -> None:
     engine.foreign = 1
     prefix = collect(api(server), ASKED).prefix

@@ -260,7 +260,8 @@ def _watch_engines(turn: Turn, s: ServiceState) -> ServiceState:
 def _ask(turn: Turn, s: ServiceState, labels: tuple[str, ...]) -> ServiceState:
     assert s.running is not None
     seconds = _canary_seconds(turn, s)
-    turn.do(Canary(s.name, s.invocation_id, s.running, seconds, labels))
+    first = min(map(int, s.live.engines), default=0)
+    turn.do(Canary(s.name, s.invocation_id, s.running, seconds, labels, first))
     asked = replace(s.live, canary_pending=True, canary_at=turn.at, canary_seconds=seconds)
     return replace(s, live=replace(asked, canary_amid_work=_has_work(s), canary_engines=labels))
 

@@ -95,6 +95,17 @@ def test_engines_that_are_idle_or_busy_in_turn_are_left_alone() -> None:
     assert {label for canary in asked for label in canary.engines} == {"0", "1"}
 
 
+def test_an_engine_is_named_by_its_place_behind_its_own_front_end() -> None:
+    """With hybrid balancing a host has the engines 8 and 9, and vLLM calls them 0 and 1."""
+
+    def engines(passed: float) -> Mapping[str, EngineCounters]:
+        return {"8": EngineCounters(pulse=(passed,)), "9": EngineCounters(pulse=(0.0,))}
+
+    _, asked = watched(engines, lambda _engine: True)
+    assert {canary.engines for canary in asked} == {("9",)}
+    assert {canary.first_engine for canary in asked} == {8}
+
+
 def test_an_engine_whose_requests_another_one_answers_is_told_of_and_not_killed() -> None:
     """A release that knows no header for the rank lets any engine answer."""
     host, _ = watched(
