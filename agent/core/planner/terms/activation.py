@@ -53,6 +53,11 @@ UNSORTED = 0.15
 """What the peak may come down to where FlashInfer samples: 0.5 GiB of 1.4 (Qwen2-7B, 0.10.1), 1.2
 of 7.4 (gpt-oss-120b, 0.10.2)."""
 
+TABLE_ENTRY_BYTES, TABLE_BLOCK = 4, 16
+TABLES_MENTIONED_GIB = 0.05
+"""V1's runner keeps a number for each block that each sequence may have (v1/worker/block_table):
+2.5 GiB for 1024 sequences of 10 million tokens, nothing that shows for usual lengths."""
+
 
 def activation(
     model: Model,
@@ -107,6 +112,10 @@ def activation(
     if _keeps_fp4(model) and has_states(model) and model.gated_mlp:
         gib += STATES_FP4_GIB
         how += f"; {STATES_FP4_GIB:g} GiB of 4-bit experts beside recurrent layers"
+    tables = batch.sequences * max_model_len / TABLE_BLOCK * TABLE_ENTRY_BYTES / GIB
+    if version.v1 and tables > TABLES_MENTIONED_GIB:
+        gib += tables
+        how += f"; {tables:.2f} GiB of block tables for {batch.sequences} sequences"
     if not model.known:
         return Term(gib, error + 0.5 * gib, f"{how}; {model.architecture} may take more")
     return Term(gib, error, how)
