@@ -11,6 +11,7 @@ from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
+from agent.core.planner.refusals import fewest_step_tokens
 from agent.core.planner.verdict import DRIVER_GIB, fewest_blocks
 
 ROUND_TOKENS = 256
@@ -43,6 +44,11 @@ def _changes(model: Model, plan: Plan) -> Iterator[str]:
     request = plan.request
     if plan.encoder_only or not plan.known:
         return
+    step = fewest_step_tokens(model, request, plan.kv)
+    if step > plan.batch.tokens:
+        request = replace(request, max_num_batched_tokens=step)
+        enough = f"max_num_batched_tokens = {step}"
+        yield next(_told(enough, model, request), f"{enough}, and one of these besides")
     blocks = fewest_blocks(plan)
     if 0 < blocks < plan.batch.sequences and _has_states(plan):
         fewer = replace(request, max_num_seqs=_rounded(blocks))

@@ -84,14 +84,31 @@ def _batch(request: PlanRequest, batch: Batch) -> str:
     return f"max_num_batched_tokens {tokens}{unasked} is less than max_num_seqs {sequences}"
 
 
+def fewest_step_tokens(model: Model, request: PlanRequest, kv: Kv) -> int:
+    """Return the least max_num_batched_tokens that a step needs to hold what it has to, or 0."""
+    return max(_block(request, kv), _item(model, request))
+
+
+def _block(request: PlanRequest, kv: Kv) -> int:
+    """Return the tokens of a block whose recurrent states are cached, 0 where none are."""
+    recurrent = any(group.keeps is Keeps.STATE for group in kv.groups)
+    aligned = recurrent and request.version.release >= ALIGNED_STATES and request.caches_prefixes
+    return kv.block_tokens if aligned else 0
+
+
+def _item(model: Model, request: PlanRequest) -> int:
+    first, _ = WHOLE_ITEMS
+    asked = request.asked
+    seen = asked.videos and not asked.text_only and request.version.release >= first
+    return model.whole_item if seen else 0
+
+
 def _unaligned(request: PlanRequest, batch: Batch, kv: Kv) -> str:
     """Recurrent states that are cached are those at the end of a block, which a step reaches.
 
     With a batch that nobody asked for this is a doubt: the LLM class takes another than the server.
     """
-    recurrent = any(group.keeps is Keeps.STATE for group in kv.groups)
-    aligned = recurrent and request.version.release >= ALIGNED_STATES and request.caches_prefixes
-    if not aligned or kv.block_tokens <= batch.tokens:
+    if _block(request, kv) <= batch.tokens:
         return ""
     return (
         f"max_num_batched_tokens {batch.tokens} is less than the block of {kv.block_tokens} tokens "
@@ -101,9 +118,8 @@ def _unaligned(request: PlanRequest, batch: Batch, kv: Kv) -> str:
 
 
 def _torn_item(model: Model, request: PlanRequest, batch: Batch) -> str:
-    first, _ = WHOLE_ITEMS
-    item = model.whole_item if request.asked.videos else 0
-    if request.version.release < first or item <= batch.tokens:
+    item = _item(model, request)
+    if item <= batch.tokens:
         return ""
     return (
         f"max_num_batched_tokens {batch.tokens} is less than the {item} tokens of the largest "

@@ -78,7 +78,7 @@ BLOCKS_ALIKE = (0, 27)
 DERIVED_TOKENS = (0, 20, 1)
 """From here the printed tokens are concurrency times max_model_len."""
 
-PREFIX_STATES = (0, 20)
+PREFIX_STATES = (0, 16)
 """From here a request keeps one more block of recurrent states where prefixes are cached."""
 
 CACHES_HYBRID_PREFIXES = (0, 28)

@@ -8,7 +8,9 @@ import shlex
 import pytest
 
 from agent.core.command.picture import picture_of_line
+from agent.core.planner.advice import advice_for
 from agent.core.planner.asked.reading import Ground, request_of
+from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
@@ -73,3 +75,21 @@ def test_a_step_shorter_than_the_largest_video_is_doubted() -> None:
     assert "give 2496 or more" in plan(short, GEMMA, "0.26.0").reason
     without = short + """ --limit-mm-per-prompt '{"video": 0}'"""
     assert plan(without, GEMMA, "0.26.0").verdict is Fit.FITS
+
+
+def test_the_first_advice_is_the_step_that_holds_it() -> None:
+    short = "--max-num-batched-tokens 2048 --quantization fp8"
+    told = advice_for(GEMMA, plan(short, GEMMA, "0.26.0"))
+    assert told[0].startswith("max_num_batched_tokens = 2496: fits, weights")
+    refused = plan("--enable-prefix-caching --max-num-batched-tokens 2048", HYBRID, "0.20.2")
+    first, second, *_ = advice_for(HYBRID, refused)
+    assert first == "max_num_batched_tokens = 2096, and one of these besides"
+    assert second.startswith("max_num_seqs = 192: fits")
+
+
+def test_a_request_keeps_two_blocks_of_states_since_prefixes_are_cached_in_blocks() -> None:
+    """Public logs of 0.16.1, 0.17.1 and 0.18 printed 1.89, 12.91 and 18.23 requests at once."""
+    cached = plan("--enable-prefix-caching", HYBRID, "0.17.1")
+    plain = plan("", HYBRID, "0.17.1")
+    groups = sum(group.count for group in plain.kv.groups if group.keeps is Keeps.STATE)
+    assert cached.kv.request_blocks(8192) == plain.kv.request_blocks(8192) + groups
