@@ -10,8 +10,10 @@ from agent.host.journal.entry import RawFields, text_of_field
 from agent.host.journal.follower import Alternatives
 from agent.host.journal.reader import RawReader
 
-KERNEL: Final = "_TRANSPORT=kernel"
-"""What makes a line the kernel's: journald sets the field itself, so no program of the host can.
+KERNEL: Final = ("_TRANSPORT=kernel", "SYSLOG_FACILITY=0")
+"""What makes a line the kernel's: journald sets the first field itself, so no program of the host
+can; what root, or root of a container, writes to /dev/kmsg has another facility than the kernel's
+(Linux 3.5 to 6.18, kernel/printk/printk.c, devkmsg_write).
 
 A program can have the kernel quote it, though: what counts is how a line begins.
 """
@@ -38,7 +40,7 @@ class KernelLines:
     def matches(self, cursor: str | None) -> Alternatives:
         """Return what the kernel's entries meet: behind a cursor those of every boot."""
         boot = (f"_BOOT_ID={self._boot_id}",) if self._boot_id and cursor is None else ()
-        return ((KERNEL, *boot),)
+        return ((*KERNEL, *boot),)
 
     def beginning(self) -> None:
         """Begin at the journal's head: the boot is matched."""
