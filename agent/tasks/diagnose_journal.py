@@ -12,6 +12,7 @@ from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.failures.classes import Outcome
 from agent.errors import HostLacksError
+from agent.host.journal.entry import CutLines
 
 MOST_LINES = 200_000
 """The newest lines of the unit that are read; a night of a busy server has fewer."""
@@ -54,23 +55,28 @@ def diagnose_journal(unit: str, signatures: SignatureSet) -> tuple[RunFound, ...
 def runs_in(lines: Iterable[bytes], signatures: SignatureSet) -> Iterator[RunFound]:
     """Yield the runs in the lines of `journalctl --output=json`, as they come."""
     run, began, reader = "", 0.0, LogReader(signatures)
+    cut = CutLines()
     for line in lines:
         entry = _entry(line)
         if entry is None:
             continue
-        message, invocation, at = entry
+        message, invocation, at, stream, ended_by = entry
+        goes_on = cut.take(stream, ended_by)
         if invocation and invocation != run:
             if run:
                 yield RunFound(began, reader.diagnosis())
             run, began, reader = invocation, at, LogReader(signatures)
-        for part in message.splitlines():
-            reader.feed(part, at)
+        for index, part in enumerate(message.split("\n")):
+            reader.feed(part, at, goes_on=goes_on and index == 0)
     if run:
         yield RunFound(began, reader.diagnosis())
 
 
-def _entry(line: bytes) -> tuple[str, str, float] | None:
-    """Return text, InvocationID and time of an entry; None for what journalctl never prints."""
+def _entry(line: bytes) -> tuple[str, str, float, str, str] | None:
+    """Return text, InvocationID, time, _STREAM_ID and _LINE_BREAK of an entry.
+
+    None for what journalctl never prints.
+    """
     try:
         entry = json.loads(line)
         message = entry.get("MESSAGE", "")
@@ -80,6 +86,8 @@ def _entry(line: bytes) -> tuple[str, str, float] | None:
         run = entry.get("_SYSTEMD_INVOCATION_ID", "")
         if entry.get("_PID") == "1":
             run = entry.get("INVOCATION_ID", "")
-        return str(message), str(run), int(entry.get("__REALTIME_TIMESTAMP", 0)) / 1e6
+        at = int(entry.get("__REALTIME_TIMESTAMP", 0)) / 1e6
+        stream, ended_by = (str(entry.get(key, "")) for key in ("_STREAM_ID", "_LINE_BREAK"))
+        return str(message), str(run), at, stream, ended_by
     except (ValueError, TypeError, AttributeError):
         return None

@@ -135,7 +135,9 @@ def test_blob_data_is_decoded_and_a_progress_bar_is_one_entry(box: Container) ->
         r"os.write(1, b'not \xff\xfe text\n')"
         "\n"
         "os.write(1, 'größe ✓\\n'.encode())\n"
-        "os.write(1, b'x' * 60000 + b'\\n')\n",
+        "os.write(1, b'x' * 60000 + b'\\n')\n"
+        r"os.write(1, b'one\0two\nthree\n')"
+        "\n",
     )
     told = ask(
         box,
@@ -143,7 +145,8 @@ def test_blob_data_is_decoded_and_a_progress_bar_is_one_entry(box: Container) ->
 follow("blob.service")
 systemctl("start", "blob.service")
 sync()
-tell(lines())
+entries = [entry for entry in follower.drain(1000) if not entry.from_manager]
+tell([entry.message for entry in entries] + [[entry.goes_on for entry in entries]])
 """,
     )
     assert told[0] == "\rLoading: 0%\rLoading: 50%\rLoading: 100%"
@@ -151,7 +154,9 @@ tell(lines())
     assert told[2] == "not \ufffd\ufffd text"
     assert told[3] == "größe ✓"
     # journald cuts at LineMax=48K.
-    assert [len(piece) for piece in told[4:]] == [49152, 60000 - 49152]
+    assert [len(piece) for piece in told[4:6]] == [49152, 60000 - 49152]
+    assert told[6:9] == ["one", "two", "three"]
+    assert told[9] == [False] * 5 + [True, False, True, False]
 
 
 @pytest.mark.parametrize(

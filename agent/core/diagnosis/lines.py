@@ -91,16 +91,23 @@ class Line:
     width: int = 0
     """Characters of the physical line, without colours."""
     carrier: str = ""
-    """What stood before `shown`: the prefix of journald, docker, Kubernetes and the like."""
+    """What stood before `shown`: the prefix of journald, docker, Kubernetes and the like; and
+    what stands between the name of a process and vLLM's own prefix, where nothing should."""
     program: str = ""
     """Whose line the journal says it is ("vllm" of "vllm[4711]: "); "" where nothing says so."""
     first: bool = True
-    """False for what follows a carriage return within one raw line."""
+    """False for what follows a carriage return within one raw line, and for the rest of a line."""
+    recorded: bool = False
+    """It stood in a record, JSON for one, that carried it."""
 
 
-def clean_lines(raw: str) -> Iterator[Line]:
-    """Give the lines in one raw line: several where a progress bar glued them by returns."""
-    raw = text_of(raw)
+def clean_lines(raw: str, *, goes_on: bool = False) -> Iterator[Line]:
+    """Give the lines in one raw line: several where a progress bar glued them by returns.
+
+    `goes_on`: it is the rest of the one before.
+    """
+    text = text_of(raw)
+    recorded, raw = text is not raw and raw[0] == "{", text
     if len(raw) > MAX_LINE:
         raw = f"{raw[: MAX_LINE // 2]} … {raw[-MAX_LINE // 2 :]}"
     if "\x1b" in raw:
@@ -108,14 +115,14 @@ def clean_lines(raw: str) -> Iterator[Line]:
     if raw.count(".py:") > 1:
         raw = _GLUED.sub("\n", raw)
     if "\r" not in raw and "\n" not in raw:
-        yield _clean(raw)
+        yield _clean(raw, first=not goes_on, recorded=recorded)
         return
     pieces = [piece for piece in re.split(r"[\r\n]+", raw) if piece.strip()]
     for index, piece in enumerate(pieces[-MAX_PIECES:]):
-        yield _clean(piece, first=index == 0)
+        yield _clean(piece, first=index == 0 and not goes_on, recorded=recorded)
 
 
-def _clean(piece: str, *, first: bool = True) -> Line:
+def _clean(piece: str, *, first: bool = True, recorded: bool = False) -> Line:
     if not piece.isprintable():
         piece = _CONTROL.sub("", piece)
     if "#033[" in piece or "m(" in piece or "[0;0m" in piece or "[0m" in piece or "^M" in piece:
@@ -147,6 +154,10 @@ def _clean(piece: str, *, first: bool = True) -> Line:
             start = residue.end()
     if piece.startswith(("[rank", "("), start) and (inner := _INNER.match(piece, start)):
         start = inner.end()
+    between = ""
+    if header is not None and named is not None and named.end() < header.start():
+        between = piece[named.end() : header.start()]
+        between = "" if _INNER.fullmatch(between) else between
     program = _PROGRAM.search(piece, 0, begin) if begin > len("a[1]: ") else None
     return Line(
         piece[start:].rstrip(),
@@ -156,9 +167,10 @@ def _clean(piece: str, *, first: bool = True) -> Line:
         stamp,
         source,
         len(piece),
-        piece[:begin],
+        piece[:begin] + between,
         "" if program is None else program.group(1),
         first,
+        recorded,
     )
 
 

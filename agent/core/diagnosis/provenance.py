@@ -10,13 +10,13 @@ releases), so a record ends where its prefix does; without one it ends where its
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.usual import answered
-from agent.core.patterns import compile_pattern
+from agent.core.diagnosis.writing.request_traces import RequestTraces
+from agent.core.diagnosis.writing.writers import Writers
 
 MAX_PROCESSES = 64
 """Processes that are told apart; a bigger host shares one record beyond it."""
@@ -31,6 +31,11 @@ ONE_WRITE_SECONDS = 0.0002
 """journald gives all lines of one write the same time; two prints in a row are 0.4 ms apart (seen
 with systemd 257)."""
 
+MAX_SHAPES = 64
+"""Forms of what may stand before a line; one log has two or three."""
+
+_RUN = re.compile(r"[A-Za-z0-9]+")
+
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
 
@@ -43,7 +48,13 @@ _NAMES = re.compile(
 own worker's error, a tag, uvicorn's level, an engine's number, the names of exceptions, and what
 an exception says before it quotes anything."""
 
-_PYTHON_WARNING = re.compile(r"\S{1,400}\.py:\d{1,9}: \w{1,60}Warning: ")
+_EXCEPTION = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,120}(?=: )")
+"""What may be the name of an exception before its words."""
+
+_PYTHON_WARNING = re.compile(
+    r"(?!\S{1,400}/resource_tracker\.py:)\S{1,400}\.py:\d{1,9}: \w{1,60}Warning: "
+)
+"""A library's word on the data it was given; Python's own is of processes that are gone."""
 
 _CLIENTS_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
@@ -55,34 +66,6 @@ class Writer(StrEnum):
     ACCESS = "access"
     CLIENT = "client"
     OTHER = "other"
-
-
-class WritersError(ValueError):
-    """Tells what of writers.toml cannot be used and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Writers:
-    """The patterns of writers.toml."""
-
-    access: re.Pattern[str]
-    quoting_modules: re.Pattern[str]
-    quoting_words: re.Pattern[str]
-    engine_modules: re.Pattern[str]
-    api_server: re.Pattern[str]
-    request_head: re.Pattern[str]
-    request_frames: re.Pattern[str]
-
-
-def writers_from_table(table: Mapping[str, object]) -> Writers:
-    """Build the patterns; raises WritersError naming the entry."""
-    names = [f.name for f in fields(Writers)]
-    if set(table) != set(names):
-        raise WritersError(f"[writers] has {sorted(table)}, and must have {sorted(names)}")
-    try:
-        return Writers(**{name: compile_pattern(str(table[name])) for name in names})
-    except re.error as error:
-        raise WritersError(f"[writers]: {error}") from error
 
 
 @dataclass(slots=True)
@@ -111,6 +94,10 @@ class Provenance:
     _before: float | None = None
     _write: str | None = None
     """The process whose line began what is written now, where a client's words may go on."""
+    _traces: RequestTraces = field(default_factory=RequestTraces)
+    _was_access: bool = False
+    _shapes: set[str] = field(default_factory=set)
+    """What stood before the lines of the start, by its form."""
 
     def writer(self, line: Line, *, ready: bool, at: float | None = None) -> Writer:
         """Return whose words the next line holds; `ready`: clients can reach the server.
@@ -121,43 +108,56 @@ class Provenance:
         if not line.first and self._raw_is_a_clients:
             return Writer.CLIENT
         found = self._writer(line, ready=ready)
-        if found is Writer.ENGINE and self._is_the_rest(line):
-            found = Writer.CLIENT
+        ends = None
+        if found in (Writer.ENGINE, Writer.ACCESS):
+            found, ends = self._by_those_before(line, found, ready=ready)
         self._raw_is_a_clients = found in (Writer.ACCESS, Writer.CLIENT)
         quotes = self._raw_is_a_clients and answered(line.shown) is None
-        may_go_on = quotes or (ready and bool(line.level))
+        own = ends is False or (not line.level and self._is_native(line.text))
+        may_go_on = quotes or (ready and found is Writer.ENGINE and not own)
         self._write = (line.process or self._write or "") if may_go_on else None
+        self._was_access = found is Writer.ACCESS
         return found
 
     def took_answered(self, process: str, at: float | None) -> bool:
         """Take note of an answered request; False, and of nothing, where a client's may go on."""
         record = self._records.get(process or self._last)
-        if self.writers is None or (record is not None and record.rest):
+        if self.writers is None or (record is not None and record.rest) or self._traces.any:
             return False
         self._before, self._at = self._at, at
-        self._raw_is_a_clients, self._write = True, None
+        self._raw_is_a_clients, self._write, self._was_access = True, None, True
         return True
 
     def are_its_own(self, line: Line, before: str) -> bool:
         """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
 
-        A record of a log, what the API server prints and what Python warns of end in a client's
-        words wherever they quote one: only with its beginning, or behind the name of an exception,
-        does such a line speak of vLLM itself.
+        Whatever prints it may end in a client's words where it quotes one: only with its beginning,
+        or behind the name of an exception of the engine's, does a line speak of vLLM itself. What
+        libraries print by themselves has forms of its own besides. A line that is carried as none
+        of the start was is one that somebody has quoted.
         """
         if self.writers is None:
             return True
-        quotes = (
-            line.level
-            or self.writers.api_server.match(line.process)
-            or _PYTHON_WARNING.match(line.text)
-        )
-        return not quotes or _NAMES.fullmatch(before) is not None
+        if self._is_carried_oddly(line) or self._is_within_another(line):
+            return False
+        if _PYTHON_WARNING.match(line.text) is not None:
+            return False
+        quotes = line.level or self.writers.api_server.match(line.process)
+        # A file holds what kernel, container runtime and shell say besides, in any form.
+        if not quotes and self._at is None:
+            return True
+        engines = self.writers.engine_exceptions
+        if any(engines.fullmatch(name) is None for name in _EXCEPTION.findall(before)):
+            return False
+        native = None if quotes else self.writers.native.fullmatch(before)
+        return native is not None or _NAMES.fullmatch(before) is not None
 
     def _writer(self, line: Line, *, ready: bool) -> Writer:
         writers, text = self.writers, line.text
         if writers is None:
             return Writer.ENGINE
+        if not ready and (line.carrier or line.recorded) and len(self._shapes) < MAX_SHAPES:
+            self._shapes.add(_shape(line))
         spoken_of = ' "' in text or text.startswith("TRACE: ")
         if spoken_of and writers.access.search(text) is not None:
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
@@ -236,6 +236,35 @@ class Provenance:
         record.at = self._at
         return True
 
+    def _by_those_before(
+        self, line: Line, found: Writer, *, ready: bool
+    ) -> tuple[Writer, bool | None]:
+        """Return whose a line is by what came before it, and what RequestTraces say of it."""
+        if found is Writer.ACCESS:
+            within, odd = self._traces.drop(line), self._is_carried_oddly(line)
+            rest = not self._was_access and self._is_the_rest(line)
+            forged = ready and (within or odd or rest) and answered(line.shown) is None
+            return Writer.CLIENT if forged else found, None
+        if self._is_the_rest(line) and not self._traces.has(line):
+            return Writer.CLIENT, None
+        if self.writers is None or not ready:
+            return found, None
+        ends = self._traces.take(line, self.writers.engine_frames)
+        return self._quote(line, REST_LINES) if ends else found, ends
+
+    def _is_carried_oddly(self, line: Line) -> bool:
+        """Tell whether something stands before a line that stood before none of the start."""
+        carried = line.recorded or (line.carrier and self._at is not None)
+        return bool(carried) and _shape(line) not in self._shapes
+
+    def _is_within_another(self, line: Line) -> bool:
+        """Tell whether a line of the journal stood within one that somebody else may have begun."""
+        return not line.first and self._at is not None
+
+    def _is_native(self, text: str) -> bool:
+        """Tell whether a line without a prefix begins as what a library or a kernel says."""
+        return self.writers is not None and self.writers.native.match(text) is not None
+
     def _quote(self, line: Line, rest: int) -> Writer:
         if line.process in self._records or len(self._records) < MAX_PROCESSES:
             self._records[line.process] = _Record(line.source, rest, self._at)
@@ -253,6 +282,11 @@ class Provenance:
             return True
         known = not self._programs or line.program in self._programs
         return known or line.program.startswith("systemd")
+
+
+def _shape(line: Line) -> str:
+    """Return the form of what stood before a line, for all dates, hosts and numbers alike."""
+    return f"{line.recorded:d}{' '.join(_RUN.sub('0', line.carrier).split())}"
 
 
 def _is_frame(text: str) -> bool:

@@ -36,8 +36,6 @@ _BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureK
 """Kinds of lines whose rest, on the next line, can tell more."""
 
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
-
-
 _OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
 
 
@@ -101,15 +99,17 @@ class LogReader:
         self._at: float | None = None
         self._stages = StageBook()
 
-    def feed(self, line: str, at: float | None = None) -> None:
+    def feed(self, line: str, at: float | None = None, *, goes_on: bool = False) -> None:
         """Take one raw line, whatever carried it; never raises for its content.
 
         `at` is when it was written, in seconds of any clock; without it vLLM's own stamps count.
+        `goes_on`: journald has cut a line in two, and this is the rest.
         """
         self._at = at
-        if (usual := answered(line)) is not None and self._take_answers(usual):
+        usual = None if goes_on else answered(line)
+        if usual is not None and self._take_answers(usual):
             return
-        for clean in clean_lines(line):
+        for clean in clean_lines(line, goes_on=goes_on):
             self._take(self._carriers.take(clean))
 
     def feed_usual(self, said: Answers) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.diagnosis.placement.places import Places
-from agent.core.diagnosis.provenance import Writers
+from agent.core.diagnosis.writing.writers import Writers
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.stages.stage import Stage
 

@@ -149,7 +149,7 @@ class JournalSource:
                     self._reader.began(entry.realtime_seconds)  # systemd's "Started"
                 elif entry.cursor not in self._mark.known:
                     self._mark.reads(entry.cursor)
-                    self._reader.feed(entry.message, entry.realtime_seconds)
+                    self._reader.feed(entry.message, entry.realtime_seconds, goes_on=entry.goes_on)
             self._mark.has_read()
             if entries:
                 self.cursor = entries[-1].cursor

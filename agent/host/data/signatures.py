@@ -8,13 +8,13 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, Places, rule_from_table
-from agent.core.diagnosis.provenance import Writers, WritersError, writers_from_table
 from agent.core.diagnosis.signature_table import signature_from_table
 from agent.core.diagnosis.signatures import (
     Signature,
     SignatureError,
     SignatureSet,
 )
+from agent.core.diagnosis.writing.writers import Writers, WritersError, writers_from_table
 from agent.errors import HostLacksError
 
 

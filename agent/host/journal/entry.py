@@ -11,6 +11,9 @@ RawFields = Mapping[str, bytes | list[bytes]]
 
 COREDUMP_MESSAGE_ID: Final = "fc2e22bc6ee647b6b90729ab34a250b1"
 """systemd-coredump's entries (systemd/sd-messages.h)."""
+_CUT: Final = frozenset({"nul", "line-max"})
+MOST_STREAMS: Final = 64
+"""Streams of one unit that are told apart; vLLM has one for stdout and stderr each."""
 SUPPRESSED_MESSAGE_ID: Final = "a596d6fe7bfa4994828e72309e95d61e"
 """journald's "Suppressed N messages from UNIT" (systemd/sd-messages.h)."""
 
@@ -31,9 +34,35 @@ class JournalEntry:
     identifier: str
     message: str
     """As written: may hold escape sequences and, from progress bars, carriage returns."""
+    goes_on: bool = False
+    """The rest of the line before it: journald cuts a line at its LineMax= and at a NUL."""
 
 
-def decode_entry(fields: RawFields, cursor: str, realtime_seconds: float) -> JournalEntry:
+class CutLines:
+    """The streams of a unit whose last line goes on in their next entry (systemd 235 and newer).
+
+    The rest of a line begins with whatever stood there, which may be a client's.
+    """
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._streams: set[str] = set()
+
+    def take(self, stream: str, ended_by: str) -> bool:
+        """Take an entry's _STREAM_ID and _LINE_BREAK; tell whether it is the rest of a line."""
+        if not stream:
+            return False
+        goes_on = stream in self._streams
+        if ended_by in _CUT and len(self._streams) < MOST_STREAMS:
+            self._streams.add(stream)
+        else:
+            self._streams.discard(stream)
+        return goes_on
+
+
+def decode_entry(
+    fields: RawFields, cursor: str, realtime_seconds: float, *, goes_on: bool = False
+) -> JournalEntry:
     """Decodes an entry; bytes that are not UTF-8 are replaced, absent fields are empty."""
     pid = text_of_field(fields, "_PID")
     from_manager = pid == "1" and "UNIT" in fields
@@ -53,6 +82,7 @@ def decode_entry(fields: RawFields, cursor: str, realtime_seconds: float) -> Jou
         from_manager=from_manager,
         identifier=text_of_field(fields, "SYSLOG_IDENTIFIER"),
         message=text_of_field(fields, "MESSAGE"),
+        goes_on=goes_on,
     )
 
 

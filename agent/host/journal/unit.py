@@ -8,10 +8,12 @@ from typing import Final
 from agent.host.journal.entry import (
     COREDUMP_MESSAGE_ID,
     SUPPRESSED_MESSAGE_ID,
+    CutLines,
     JournalEntry,
     RawFields,
     decode_entry,
     suppressed_messages,
+    text_of_field,
 )
 from agent.host.journal.follower import Alternatives, newest_cursor
 
@@ -23,6 +25,7 @@ class UnitLines:
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
+        self._cut = CutLines()
         self.suppressed = 0
         """Lines of the unit that journald says it dropped."""
 
@@ -46,7 +49,9 @@ class UnitLines:
         if suppressed is not None:
             self.suppressed += suppressed
             return None
-        return decode_entry(fields, cursor, realtime_seconds)
+        stream, ended_by = (text_of_field(fields, key) for key in ("_STREAM_ID", "_LINE_BREAK"))
+        goes_on = self._cut.take(stream, ended_by)
+        return decode_entry(fields, cursor, realtime_seconds, goes_on=goes_on)
 
 
 def run_of(unit: str, invocation_id: str) -> Alternatives:

@@ -20,8 +20,8 @@ import pytest
 
 import agent.core.diagnosis
 from agent.core.diagnosis.placement.places import MAX_WORDS, PlaceRule
-from agent.core.diagnosis.provenance import Writers
 from agent.core.diagnosis.signatures import Signature
+from agent.core.diagnosis.writing.writers import Writers
 from agent.core.patterns import compile_pattern
 from tests.given.engine_logs import SIGNATURES
 from tests.given.hostile.pattern_cost import LINE, STEPS_OF_20_MS, steps_of
@@ -78,6 +78,7 @@ MATCHED_AT_ONE_PLACE = {
     "provenance._PYTHON_WARNING",
     *(f"writers.{name}" for name in ("quoting_modules", "quoting_words", "engine_modules")),
     *(f"writers.{name}" for name in ("api_server", "request_head")),
+    *(f"writers.{name}" for name in ("engine_exceptions", "native")),
 }
 WITHIN_400_CHARACTERS = {"carriers._ORIGIN", "lines._HEADER", "lines._PROCESS"}
 
@@ -106,7 +107,20 @@ def test_the_readers_own_patterns_are_quick_too(name: str) -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(Writers)])
 def test_whose_words_a_line_holds_is_told_as_quickly(name: str) -> None:
     pattern: re.Pattern[str] = getattr(SIGNATURES.writers, name)
-    parts = ("a", "0 ", '"GET /', "Request ", "Failed to ", ' - "', 'File "', "Added request ")
+    parts = (
+        "a",
+        "0 ",
+        "a.",
+        "a/",
+        "[Rank 1] ",
+        "x.service: ",
+        '"GET /',
+        "Request ",
+        "Failed to ",
+        ' - "',
+        'File "',
+        "Added request ",
+    )
     assert slowest(pattern, worst_lines(parts), f"writers.{name}") <= MOST
 
 

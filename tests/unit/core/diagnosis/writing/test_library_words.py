@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client's data makes libraries print in the journal of a server changes no later class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from agent.core.diagnosis.reader import Diagnosis
+from agent.core.failures.classes import FailureClass, Outcome
+from tests.given.engine_logs import SERVING, SIGNATURES, read
+from tests.given.hostile.libraries import API, ENGINE, PACKAGES, PRINTED
+
+F = FailureClass
+START = SERVING.strip("\n").split("\n")
+DEATH = (
+    f"{API}ERROR 11-28 16:50:00 [core_client.py:612] Engine core proc EngineCore_DP0 died "
+    "unexpectedly, shutting down client."
+)
+KNOWN = [example for known in SIGNATURES.signatures for example in known.examples]
+KNOWN += [example for rule in SIGNATURES.places.rules for example in rule.examples]
+EXAMPLES = [words.replace("\n", " ") for words in KNOWN if not words.startswith(" ")]
+"""What begins with blanks is the rest of something."""
+
+NOW = 1_000.0
+
+
+def concluded(lines: Iterable[str]) -> tuple[Diagnosis, Diagnosis]:
+    """Return what the journal of a server shows behind these lines, and once it has died."""
+    reader = read(START)
+    for line in lines:
+        reader.feed(line, NOW)
+    before = reader.diagnosis()
+    reader.feed(DEATH, NOW + 60.0)
+    return before, reader.diagnosis()
+
+
+@pytest.mark.parametrize("channel", PRINTED)
+def test_what_a_library_prints_of_a_request_is_no_cause(channel: str) -> None:
+    steered = []
+    for words in EXAMPLES:
+        before, after = concluded(PRINTED[channel](words))
+        if before.outcome is not Outcome.READY or (after.failure, after.also) != (
+            F.ENGINE_DEAD,
+            (),
+        ):
+            steered.append(words)
+    assert steered == []
+
+
+@pytest.mark.parametrize("channel", PRINTED)
+def test_what_the_engine_dies_of_behind_it_is_read(channel: str) -> None:
+    reader = read([*START])
+    for line in PRINTED[channel]("odd words"):
+        reader.feed(line, NOW)
+    for line in (
+        "Traceback (most recent call last):",
+        f'  File "{PACKAGES}/vllm/v1/engine/core.py", line 9, in run_busy_loop',
+        "    self._process_engine_step()",
+        "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+    ):
+        reader.feed(f"{ENGINE}ERROR 11-28 16:49:00 [core.py:700] {line}", NOW + 1.0)
+    reader.feed(DEATH, NOW + 60.0)
+    assert reader.diagnosis().failure is F.CUDA_ILLEGAL_MEMORY_ACCESS
+
+
+@pytest.mark.parametrize(
+    ("last_words", "failure"),
+    [
+        (
+            [
+                "[rank1]:[E1121 02:11:04.532 ProcessGroupNCCL.cpp:616] [Rank 1] Watchdog caught "
+                "collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) ran for 600000 "
+                "milliseconds before timing out."
+            ],
+            F.NCCL_TIMEOUT,
+        ),
+        (
+            [
+                "terminate called after throwing an instance of 'c10::AcceleratorError'",
+                "  what():  CUDA error: an illegal memory access was encountered",
+            ],
+            F.CUDA_ILLEGAL_MEMORY_ACCESS,
+        ),
+        (
+            [
+                "Traceback (most recent call last):",
+                f'  File "{PACKAGES}/vllm/v1/worker/gpu_worker.py", line 9, in execute_model',
+                "torch.AcceleratorError: CUDA error: device-side assert triggered",
+            ],
+            F.CUDA_ASSERT,
+        ),
+    ],
+)
+def test_the_last_words_of_a_library_come_through(
+    last_words: list[str], failure: FailureClass
+) -> None:
+    _, after = concluded(last_words)
+    assert after.failure is failure
+
+
+@pytest.mark.parametrize("words", EXAMPLES[::9])
+def test_the_rest_of_a_line_that_journald_cut_is_not_judged_by_itself(words: str) -> None:
+    reader = read(START)
+    reader.feed("[odd @ 0x1] " + "x" * 49_000, NOW)
+    reader.feed(words, NOW + 1.0, goes_on=True)
+    assert reader.diagnosis().outcome is Outcome.READY
+    reader.feed(DEATH, NOW + 60.0)
+    assert (reader.diagnosis().failure, reader.diagnosis().also) == (F.ENGINE_DEAD, ())
