@@ -146,7 +146,8 @@ def _flood(agent: Agent, hostile: str, limits: ProcessLimits) -> None:
     box = agent.box
     before = box.show("llmagent", "MainPID", "NRestarts")
     agent.configure(service_table(gpus=[0], **OURS), hostile)
-    box.wait_for(lambda: "all was said" in box.journal("hostile.service"), 60, "the flood")
+    tail = ["journalctl", "--unit=hostile.service", "--lines=100", "--output=cat"]
+    box.wait_for(lambda: "all was said" in box.run(tail, timeout=60).stdout, 180, "the flood")
     box.run(["python3", "-c", SCRAPE], timeout=120)
     box.run(["sleep", "10"])
     status = box.read(f"/proc/{before['MainPID']}/status")
