@@ -109,9 +109,14 @@ class FailureLines:
         if len(self._found) < MAX_FINDINGS:
             self._found.append(finding)
 
-    def by_weight(self) -> list[FailureLine]:
-        """Return them with the nearest to the root first."""
-        return sorted(self._found, key=lambda f: (f.weight, f.order))
+    def by_weight(self, *, came_up: bool = False) -> list[FailureLine]:
+        """Return them with the nearest to the root first.
+
+        What an engine threw that had `came_up` is no refusal of its settings, if only the place
+        says so: the settings had served.
+        """
+        found = [_at_work(f) for f in self._found] if came_up else self._found
+        return sorted(found, key=lambda f: (f.weight, f.order))
 
     def moved_on(self) -> None:
         """Take mere warnings as survived; what they say of host software may matter yet."""
@@ -156,6 +161,14 @@ class FailureLines:
         """Return the warnings behind the last hard line: they belong to the next run."""
         hard = max((f.order for f in self._found if not f.soft), default=0)
         return FailureLines([replace(f, order=0) for f in self._found if f.soft and f.order > hard])
+
+
+def _at_work(finding: FailureLine) -> FailureLine:
+    words = finding.placed is not None and finding.placed.worded
+    refused = group_of(finding.failure) is Group.CONFIGURATION
+    if not finding.by_place or words or not refused:
+        return finding
+    return replace(finding, failure=FailureClass.ENGINE_BUG, advice="")
 
 
 def _long_enough(finding: FailureLine) -> int:

@@ -209,7 +209,7 @@ class Run:
             return None
         if thrown.instead:
             self.findings.replaced()
-        phase = self.tracebacks.of(line.process).phase or (self.phase if self.phase_line else None)
+        phase = self.tracebacks.phase_of(line.process, self.phase if self.phase_line else None)
         placed = self.places.place(thrown.text, thrown.frames, phase)
         return placed and replace(placed, refusal=thrown.refusal)
 
@@ -223,7 +223,7 @@ class Run:
         """Add what one line tells: of several classes only the one that is nearest to the root."""
         if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
             return False
-        shown = self.phase if self.phase_line else None
+        shown = self.tracebacks.shown(self.phase if self.phase_line else None)
         trace = self.tracebacks.of(line.process)
         serves = self.ready or of_a_request(line)
         found = [

@@ -52,8 +52,9 @@ _OF_THE_ENGINE = re.compile(r"engine\.py:")
 """MQLLMEngine (0.6 to 0.10) logs a traceback there only when its loop ends by it."""
 _AT_WORK = frozenset({"frame-serving", "frame-busy-loop"})
 """Frames of the loop that an engine runs once it has come up."""
-_LOOP_ENDED = "EngineCore encountered a fatal error"
-"""vLLM says it only of an engine that had come up (v1/engine/core.py, run_engine_core)."""
+_LOOP_ENDED = ("EngineCore encountered a fatal error", "EngineDeadError: EngineCore encountered")
+"""vLLM says them only of an engine that had come up (v1/engine/core.py, run_engine_core;
+v1/engine/core_client.py, 0.8 to 0.33)."""
 
 
 def of_a_request(line: Line) -> bool:
@@ -65,6 +66,13 @@ def _undented(text: str) -> str:
     """Return an exception's line as Python prints it: some web pages and shippers indent all."""
     bare = text.lstrip(" ")
     return bare if len(text) - len(bare) <= INDENTED else text
+
+
+def _is_known(line: Line, matches: tuple[Match, ...]) -> bool:
+    """Tell whether an exception is known for ending nothing."""
+    kinds = {match.signature.kind for match in matches}
+    harmless = kinds & {SignatureKind.NOISE, SignatureKind.ASKED, SignatureKind.STOP}
+    return bool(harmless) or _NOT_A_CAUSE.match(line.text) is not None
 
 
 @dataclass(slots=True)
@@ -112,6 +120,10 @@ class Tracebacks:
 
     deadly: str | None = None
     at_work: bool = False
+    bare: Thrown | None = None
+    """The last exception in a log in which nobody has spoken in vLLM's own form so far."""
+
+    _spoke: bool = False
     _process: str = ""
     _unfinished: bool = False
     _by_process: dict[str, Traceback] = field(default_factory=dict)
@@ -121,6 +133,14 @@ class Tracebacks:
         if process not in self._by_process and len(self._by_process) >= MAX_PROCESSES:
             process = ""
         return self._by_process.setdefault(process, Traceback())
+
+    def shown(self, phase: EnginePhase | None) -> EnginePhase | None:
+        """Return the phase that lines have shown; the engine's loop ends only when it serves."""
+        return phase or (EnginePhase.SERVING if self.at_work else None)
+
+    def phase_of(self, process: str, phase: EnginePhase | None) -> EnginePhase | None:
+        """Return the phase in which the process threw; `phase`: what the lines have shown."""
+        return self.of(process).phase or self.shown(phase)
 
     def within(self, process: str) -> bool:
         """Tell whether the process is in the middle of a traceback."""
@@ -136,6 +156,9 @@ class Tracebacks:
         """Follow one line; before `ready` every uncaught exception ends the run, and is given."""
         text = line.text
         trace = self.of(line.process)
+        self._spoke = self._spoke or bool(line.level or line.process)
+        if not self._spoke and is_exception(text, within=False) and not _is_known(line, matches):
+            self.bare = Thrown(text.strip()[:MAX_TEXT], (), instead=False)
         if self._unfinished and self.deadly is not None:
             self.deadly = f"{self.deadly} {text.strip()}"[:MAX_TEXT]
             self._unfinished = False
@@ -164,7 +187,7 @@ class Tracebacks:
                     trace.phase = match.signature.phase or trace.phase
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or not is_exception(text, within=False)
-                self.at_work = self.at_work or _LOOP_ENDED in text
+                self.at_work = self.at_work or any(said in text for said in _LOOP_ENDED)
         printed = line.level == "ERROR" or bool(line.process and not line.level)
         told = trace.open or trace.fatal or (printed and not ready)
         if told and is_exception(_undented(text) if trace.open else text, within=trace.open):
@@ -223,6 +246,6 @@ class Tracebacks:
 
     def survived(self) -> None:
         """Forget what was printed so far: the run went on."""
-        self.deadly, self.at_work = None, False
+        self.deadly, self.at_work, self.bare = None, False, None
         for trace in self._by_process.values():
             trace.fatal = False

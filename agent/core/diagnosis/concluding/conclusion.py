@@ -80,7 +80,7 @@ class Conclusion:
 
 def judge(run: Run) -> Conclusion:
     """Return the verdict on what was read so far."""
-    findings = run.findings.by_weight()
+    findings = run.findings.by_weight(came_up=run.tracebacks.at_work)
     dead = run.tracebacks.deadly is not None and not run.stopping
     if any(f.ends for f in findings) or (dead and any(f.past for f in findings)):
         return _failed(run, findings)
@@ -105,6 +105,8 @@ def judge(run: Run) -> Conclusion:
         return _noted(run, notes)
     if run.ready:
         return Conclusion(Outcome.READY, None, (run.ready_line,))
+    if (bare := run.tracebacks.bare) is not None and not run.phase_line:
+        return Conclusion(Outcome.FAILED, run.places.said_alone(bare.text), (bare.text,))
     if run.recognised:
         evidence = (run.phase_line,) if run.phase_line else ()
         return Conclusion(Outcome.RUNNING, None, evidence)

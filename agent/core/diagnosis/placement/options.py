@@ -48,5 +48,15 @@ def what_to_do(failure: FailureClass, words: str) -> str:
     if names := options_named(words):
         return f"Correct what the line names: {', '.join(names)}."
     said = _REASON.match(words.partition(" [type=")[0])
-    reason = "" if said is None else said.group(1).strip().rstrip(".")
+    reason = "" if said is None else _whole(said.group(1))
     return f"Correct what it refuses: {reason}." if reason else advice_for_class(failure)
+
+
+def _whole(reason: str) -> str:
+    """Return a reason without a bracket or a quotation that was cut, and without its full stop."""
+    if reason.count("(") > reason.count(")"):
+        reason = reason.rpartition("(")[0]
+    for mark in ("'", '"'):
+        if reason.count(mark) % 2 and reason.startswith(mark):
+            reason = reason[1:]
+    return reason.strip().rstrip(".:,")

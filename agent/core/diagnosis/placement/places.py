@@ -96,6 +96,9 @@ class Placed:
     by_words: bool
     advice: str
     switches: tuple[str, ...]
+    worded: bool = False
+    """The rule knows the words, be it only of one thrower."""
+
     refusal: bool = False
     """It is the reason that pydantic prints below its headline."""
 
@@ -159,6 +162,12 @@ class Places:
             known = known or found
         return known
 
+    def said_alone(self, text: str) -> FailureClass:
+        """Return what an exception's own words tell, where all that was kept is its line."""
+        placed = self.place(text, ())
+        known = placed.failure if placed is not None and placed.by_words else None
+        return known or FailureClass.UNKNOWN
+
     def _thrown_from(self, frames: Sequence[str], phase: EnginePhase | None) -> str:
         """Return the innermost frame of a known place: deeper ones are the language's own."""
         for frame in reversed(frames):
@@ -214,7 +223,9 @@ def _placed(
     rule: PlaceRule, failure: FailureClass | None, name: str, frame: str, *, by_words: bool
 ) -> Placed:
     told = None if failure is FailureClass.UNKNOWN else failure
-    return Placed(rule.id, rule.what, told, name, frame, by_words, rule.advice, rule.switches)
+    worded = rule.words is not None
+    said = (rule.advice, rule.switches)
+    return Placed(rule.id, rule.what, told, name, frame, by_words, *said, worded)
 
 
 class PlaceError(ValueError):

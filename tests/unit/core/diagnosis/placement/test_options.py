@@ -36,3 +36,9 @@ def test_only_a_refused_value_is_told_by_its_option() -> None:
 def test_the_sentence_of_a_diagnosis_names_the_option() -> None:
     found = diagnose(failed("ValueError: LoRA rank 96 is greater than max_lora_rank 32."))
     assert found.advice == "Correct what the line names: max_lora_rank."
+
+
+def test_a_reason_is_told_without_what_its_list_of_choices_left_open() -> None:
+    line = "KeyError: 'odd parser: muse-1 (chose from { hermes,muse_1 })'"
+    told = what_to_do(FailureClass.BAD_ARG_VALUE, line)
+    assert told == "Correct what it refuses: odd parser: muse-1."

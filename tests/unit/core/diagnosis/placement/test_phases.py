@@ -239,3 +239,24 @@ def test_the_host_and_native_code_are_read_by_their_words_through_any_frame(
 )
 def test_an_end_that_has_but_one_line_is_read(lines: str, failure: FailureClass) -> None:
     assert diagnose(f"{STARTING}\n{lines}").failure is failure
+
+
+def test_what_an_engine_throws_that_had_come_up_is_no_refusal_of_its_settings() -> None:
+    """The piece of a log begins behind the start: only the end of the loop tells that it served."""
+    thrown = thrown_by("nixl/_api.py:make_xfer", exception="nixl._bindings.oddError: ODD")
+    for told in ("EngineCore encountered a fatal error.\n", ""):
+        trace = f"{told}Traceback (most recent call last):\n{thrown}"
+        gone = (
+            "(APIServer pid=1) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered "
+            "an issue. See stack trace (above) for the root cause."
+        )
+        found = diagnose(f"{v1(trace, level='ERROR')}\n{gone}")
+        assert found.failure is F.ENGINE_BUG
+        assert "Correct" not in found.advice
+
+
+def test_a_graph_that_is_captured_without_memory_needs_no_line_of_its_phase() -> None:
+    trace = thrown(
+        "torch/cuda/graphs.py:__exit__", exception="RuntimeError: CUDA error: out of memory"
+    )
+    assert diagnose(trace).failure is F.OOM_GRAPH_CAPTURE
