@@ -10,9 +10,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 
-_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(?!=)(.*)", re.DOTALL)
+"""Not `vllm==0.19`, the package that a launcher is to bring."""
+
 _ENDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "2>&1", "2>", "<"})
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]*vllm[\w./:@-]*")
+_COMMAND = re.compile(r"vllm(?:@[\w.+-]+)?")
+"""The command; uvx takes a release behind it."""
+
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 _SERVERS = frozenset({"vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server"})
 _ENGINES = frozenset({"docker", "podman", "nerdctl"})
@@ -54,8 +59,9 @@ def vllm_line(words: Sequence[str]) -> VllmLine:
             return replace(found, environment={**environment, **found.environment})
         if name in _ENGINES and "run" in rest:
             return _in_container(rest, environment)
-        if name == "vllm" and rest[:1] == ("serve",):
-            return VllmLine(_until_the_end(rest[1:]), environment, word)
+        if _COMMAND.fullmatch(name) and rest[:1] == ("serve",):
+            own = _interpreter(words[at - 1] if at else "", word)
+            return VllmLine(_until_the_end(rest[1:]), environment, own)
         if word == "-m" and rest[:1] and rest[0] in _SERVERS:
             return VllmLine(_until_the_end(rest[1:]), environment, program)
         if word == "-m" and rest[:1] and rest[0].startswith("vllm.") and rest[1:2] == ("serve",):
@@ -66,6 +72,18 @@ def vllm_line(words: Sequence[str]) -> VllmLine:
         elif name.startswith("python"):
             program = word
     raise NotVllmError("no `vllm serve MODEL` and no vllm.entrypoints.openai.api_server in it")
+
+
+def _interpreter(before: str, command: str) -> str:
+    """Return what runs `vllm`: the Python before it where that lies elsewhere (pipx, uv tool).
+
+    What they put into ~/.local/bin has no Python beside it.
+    """
+    place, _, name = before.rpartition("/")
+    elsewhere = place and place != command.rpartition("/")[0]
+    if elsewhere and name.startswith("python"):
+        return before
+    return command.partition("@")[0]
 
 
 def _script(words: Sequence[str]) -> tuple[str, ...]:

@@ -68,6 +68,7 @@ class Found:
 
     `directory` is where it runs and `home` what "~" is, for relative paths; `user` is "" where
     nobody says; `gpus` are indices or UUIDs where something besides the environment names them.
+    `launcher` is what chooses a Python environment that is not known from the line.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Found:
     container: Container | None = None
     gpus: tuple[str, ...] = ()
     left: tuple[Left, ...] = ()
+    launcher: Left | None = None
 
     def placed(self, path: str) -> str:
         """Return the absolute path of one that begins with "~", "." or ".."; others as they are."""

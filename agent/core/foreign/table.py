@@ -222,6 +222,8 @@ def _program(whole: Imported, found: Found) -> None:
     if directory:
         is_python = program.startswith("python")
         whole.table["python"] = path if is_python else f"{directory}/python"
+    elif found.launcher is not None:
+        whole.leave(found.launcher.what, found.launcher.why)
     else:
         told = "its path is not known: set `python` to the engine's virtual environment"
         whole.leave(found.program or "vllm", told)

@@ -21,7 +21,7 @@ from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.process import MATTERS
 from agent.core.foreign.script import ReadText, read_script
 from agent.core.foreign.variables import expanded_words, variables_in, variables_of
-from agent.core.foreign.words import wrappers
+from agent.core.foreign.words import before_vllm
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 
@@ -45,6 +45,7 @@ _USUAL = frozenset(
 )
 _ORDER = ("After", "Wants", "Requires", "BindsTo", "PartOf", "Before")
 _CLEARING = frozenset({"ExecStartPre", "ExecStop", "ExecStopPost"})
+_NO_FILE = "it cannot be read: it is not there, or only for root"
 _SHEBANG = re.compile(r"#!\s*\S*?(?:env\s+)?(?:ba|da|z)?sh\b")
 _SPECIFIER = re.compile(r"%([%A-Za-z])")
 _TIDIES = re.compile(r"\b(docker|podman)\b.*\b(rm|stop|kill|pull)\b")
@@ -63,6 +64,8 @@ def engine_of_unit(
     `read` gets the files of EnvironmentFile= and a script that ExecStart= names; `home_of` tells a
     user's home.
     """
+    if name.removesuffix(".service").endswith("@") and re.search(r"(?<!%)%[iI]", text):
+        raise NoEngineError(f"it is a template: name an instance, as {name.partition('@')[0]}@NAME")
     text = _SPECIFIER.sub(lambda found: _specified(name, found), text)
     command = unit_command(text)
     left = list(_left(text))
@@ -70,7 +73,7 @@ def engine_of_unit(
     for file in command.files:
         content = read(file)
         if content is None:
-            left.append(Left(f"EnvironmentFile={file}", "it cannot be read: run it as root"))
+            left.append(Left(f"EnvironmentFile={file}", _NO_FILE))
         else:
             environment |= variables_in(content)
     missing: list[str] = []
@@ -127,7 +130,7 @@ def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunL
     for file in line.environment_files:
         text = read(base.placed(file))
         if text is None:
-            left.append(Left(f"--env-file {file}", "it cannot be read: run it as root"))
+            left.append(Left(f"--env-file {file}", _NO_FILE))
         else:
             known |= variables_in(text)
     whole = tuple({**known, **dict(line.environment)}.items())
@@ -137,15 +140,16 @@ def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunL
 def _with(
     base: Found, line: VllmLine, words: tuple[str, ...], exported: Mapping[str, str]
 ) -> Found:
-    before, user = wrappers(words)
+    before = before_vllm(words, base.directory, {**base.environment, **line.environment})
     told = "it stands before vLLM; see CPUAffinity=, NUMAPolicy=, Nice= for a drop-in of the unit"
     return replace(
         base,
         words=line.words,
-        program=line.program,
-        user=user or base.user,
+        program=line.program if "/" in line.program else before.python or line.program,
+        user=before.user or base.user,
         environment={**base.environment, **exported, **line.environment},
-        left=(*base.left, *([Left(before, told)] if before else [])),
+        left=(*base.left, *([Left(before.programs, told)] if before.programs else [])),
+        launcher=before.launcher,
     )
 
 

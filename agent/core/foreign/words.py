@@ -5,11 +5,41 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
 
-_QUIET = frozenset({"env", "exec", "nohup", "setsid", "command", "uv", "run", "conda", "poetry"})
+from agent.core.foreign.found import Left
+
+_QUIET = frozenset({"env", "exec", "nohup", "setsid", "command"})
 _AS_USER = frozenset({"sudo", "runuser", "setpriv", "su", "gosu", "chpst"})
 _VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+
+_CONDAS = frozenset({"conda", "mamba", "micromamba"})
+_LAUNCHERS = frozenset(
+    {*_CONDAS, *("uv", "uvx", "pipx", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi")}
+)
+"""Programs that choose a Python environment and run a command in it."""
+
+_THROWN_AWAY = frozenset({"uvx", "uv tool", "pipx"})
+"""Those that make an environment for a package and keep it in a cache of their own."""
+
+_PLACES = frozenset({"--prefix", "--project", "--directory", "--manifest-path"})
+_PACKAGES = frozenset({"--from", "--spec", "--with"})
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What stands before vLLM: programs that change how it runs, and the user that they give.
+
+    `python` is the one of the environment that a launcher (uv run, conda run) chooses; `launcher`
+    names one whose choice cannot be known from the line, and what to do about it.
+    """
+
+    programs: str = ""
+    user: str = ""
+    python: str = ""
+    launcher: Left | None = None
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -20,16 +50,17 @@ def split(text: str) -> tuple[str, ...]:
         return tuple(text.split())
 
 
-def wrappers(words: Sequence[str]) -> tuple[str, str]:
-    """Return what starts vLLM's program and changes how it runs, and the user that it gives.
+def before_vllm(
+    words: Sequence[str], directory: str = "", environment: Mapping[str, str] | None = None
+) -> Before:
+    """Read what starts vLLM's program, for a line that runs in `directory`.
 
-    "numactl -N 0" of `sudo -u me env A=1 numactl -N 0 vllm serve x`, and "me".
+    "numactl -N 0" and "me" of `sudo -u me env A=1 numactl -N 0 vllm serve x`, and the Python of
+    /opt/conda/envs/llm of `/opt/conda/bin/conda run -n llm vllm serve x`.
     """
-    own = [word.rpartition("/")[2] for word in words]
-    end = next((at for at, name in enumerate(own) if name == "vllm" or name[:6] == "python"), 0)
     kept: list[str] = []
     user = ""
-    left = list(words[:end])
+    left = list(words[: _program_at(words)])
     while left:
         word = left.pop(0)
         name = word.rpartition("/")[2]
@@ -38,6 +69,73 @@ def wrappers(words: Sequence[str]) -> tuple[str, str]:
                 flag = left.pop(0)
                 if flag in ("-u", "--user") and left:
                     user = left.pop(0)
+        elif name in _LAUNCHERS:
+            python, launcher = _launched(word, left, directory, environment or {})
+            return Before(" ".join(kept), user, python, launcher)
         elif name not in _QUIET and not _VARIABLE.fullmatch(word) and not word.endswith(")"):
             kept.append(word)
-    return " ".join(kept), user
+    return Before(" ".join(kept), user)
+
+
+def _program_at(words: Sequence[str]) -> int:
+    """Return where vLLM's own program stands; a name of an environment may be "vllm" as well."""
+    for at, (word, after) in enumerate(pairwise((*words, ""))):
+        name = word.rpartition("/")[2]
+        if re.fullmatch(r"vllm(@.*)?", name) and after == "serve":
+            return at
+        if name.startswith("python") and (after.startswith("-") or after.endswith("/vllm")):
+            return at
+    return 0
+
+
+def _launched(
+    program: str, words: Sequence[str], directory: str, environment: Mapping[str, str]
+) -> tuple[str, Left | None]:
+    """Return the Python that a launcher chooses, or what to do where that is not known."""
+    name = program.rpartition("/")[2]
+    command = " ".join([name, *words[:1]]) if words[:1] in (["run"], ["tool"]) else name
+    # -p is a place to conda, and a release of Python to uv; so is -e a name to pixi alone.
+    place = _value(words, _PLACES | ({"-p"} if name in _CONDAS else set()))
+    own = _value(words, {"-n", "--name"} if name in _CONDAS else {"-e", "--environment"})
+    package = _value(words, _PACKAGES)
+    if {name, command} & _THROWN_AWAY or package:
+        wanted = shlex.quote(package if package.startswith("vllm") else "vllm")
+        told = (
+            "it keeps the environment in a cache: make one that stays (uv venv /opt/vllm; "
+            f"uv pip install --python /opt/vllm/bin/python {wanted}) and set `python` to its Python"
+        )
+        return "", Left(command, told)
+    root = ""
+    if name in _CONDAS:
+        home = program.removesuffix(f"/bin/{name}").removesuffix(f"/condabin/{name}")
+        prefix = place or (own if "/" in own else "")
+        if not prefix and home.startswith("/") and home != program:
+            prefix = home if own in ("", "base") else f"{home}/envs/{own}"
+        root = _joined(directory, prefix) if prefix else ""
+    elif name == "uv":
+        venv = environment.get("UV_PROJECT_ENVIRONMENT", ".venv")
+        root = _joined(_joined(directory, place), venv)
+    elif name == "pixi":
+        project = _joined(directory, place.removesuffix("pixi.toml").rstrip("/"))
+        root = _joined(project, f".pixi/envs/{own or 'default'}")
+    if root.startswith("/"):
+        return f"{root}/bin/python", None
+    where = f" in {directory}" if directory else ""
+    same = " ".join([program, *words])
+    told = f"it chooses the environment: set `python` to what `{same} which python`{where} prints"
+    return "", Left(command, told)
+
+
+def _value(words: Sequence[str], flags: Set[str]) -> str:
+    """Return the value of the first of these options, "" where none is given."""
+    for word, following in pairwise((*words, "")):
+        flag, equals, value = word.partition("=")
+        if flag in flags:
+            return value if equals else following
+    return ""
+
+
+def _joined(directory: str, path: str) -> str:
+    if path.startswith("/") or not path:
+        return path or directory
+    return f"{directory.rstrip('/')}/{path.removeprefix('./')}" if directory else path

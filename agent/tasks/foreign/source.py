@@ -100,8 +100,10 @@ def imported(found: Found, name: str | None) -> Imported:
             content = read_options_file(found.placed(file))
         except UsageError:
             content = None
-    if found.container is None and "/" not in found.program:
+    if found.container is None and found.launcher is None and "/" not in found.program:
         found = replace(found, program=_program(found))
+    if found.container is None:
+        found = replace(found, program=_interpreter(found.placed(found.program)))
     return table_of(found, content, name)
 
 
@@ -109,6 +111,18 @@ def _program(found: Found) -> str:
     """Look for a bare `vllm` or `python` where the engine's own PATH leads, or else ours."""
     path = found.environment.get("PATH", os.defpath + os.pathsep + os.environ.get("PATH", ""))
     return shutil.which(found.program or "vllm", path=path) or found.program
+
+
+def _interpreter(program: str) -> str:
+    """Return the Python that a `vllm` without one beside it names in its first line.
+
+    pipx and `uv tool` put only the command into ~/.local/bin.
+    """
+    path = Path(program)
+    if not program.startswith("/") or path.name != "vllm" or (path.parent / "python").exists():
+        return program
+    first = (read_text(program) or "").partition("\n")[0].removeprefix("#!").strip()
+    return first if re.fullmatch(r"/\S+/python[\d.]*", first) else program
 
 
 def _named(what: str) -> Source:

@@ -239,3 +239,74 @@ def test_a_program_that_is_a_script_of_pythons_is_not_read_as_one_of_the_shells(
         line("/opt/x/start", files={"/opt/x/start": program})
     shell = "#!/usr/bin/env bash\nexec /opt/v/bin/vllm serve org/m\n"
     assert line("/opt/x/start", files={"/opt/x/start": shell}).table["model"] == "org/m"
+
+
+LAUNCHED = "[Service]\nUser=me\nWorkingDirectory=/srv/app\n{variable}ExecStart={line} --port 1\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "python"),
+    [
+        ("/usr/bin/uv run vllm serve org/m", "/srv/app/.venv/bin/python"),
+        ("uv run -p 3.12 --no-sync vllm serve org/m", "/srv/app/.venv/bin/python"),
+        ("uv run --project=/opt/p vllm serve org/m", "/opt/p/.venv/bin/python"),
+        ("uv --directory sub run vllm serve org/m", "/srv/app/sub/.venv/bin/python"),
+        ("uv run /opt/v/bin/vllm serve org/m", "/opt/v/bin/python"),
+        (
+            "/opt/conda/bin/conda run --no-capture-output -n vllm vllm serve org/m",
+            "/opt/conda/envs/vllm/bin/python",
+        ),
+        ("/opt/mf/condabin/mamba run vllm serve org/m", "/opt/mf/bin/python"),
+        (
+            "conda run -p /data/e python -m vllm.entrypoints.openai.api_server --model org/m",
+            "/data/e/bin/python",
+        ),
+        ("/u/.pixi/bin/pixi run -e cuda vllm serve org/m", "/srv/app/.pixi/envs/cuda/bin/python"),
+        (
+            "/u/.local/share/pipx/venvs/vllm/bin/python /u/.local/bin/vllm serve org/m",
+            "/u/.local/share/pipx/venvs/vllm/bin/python",
+        ),
+        ("/opt/v/bin/python3 /opt/v/bin/vllm serve org/m", "/opt/v/bin/python"),
+    ],
+)
+def test_the_python_is_that_of_the_environment_which_a_launcher_chooses(
+    line: str, python: str
+) -> None:
+    taken = unit(LAUNCHED.format(line=line, variable=""))
+    assert (taken.table["model"], taken.table["python"]) == ("org/m", python)
+    assert not any("stands before vLLM" in left.why for left in taken.left)
+    assert "environment" not in taken.table
+
+
+def test_a_project_of_uv_may_have_its_environment_elsewhere() -> None:
+    variable = "Environment=UV_PROJECT_ENVIRONMENT=/var/e\n"
+    taken = unit(LAUNCHED.format(line="uv run vllm serve org/m", variable=variable))
+    assert taken.table["python"] == "/var/e/bin/python"
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "told"),
+    [
+        ("/usr/bin/poetry run vllm serve org/m", "poetry run", "/usr/bin/poetry run which python"),
+        ("conda run -n llm vllm serve org/m", "conda run", "`conda run -n llm which python`"),
+        ("/u/uvx vllm@0.19.1 serve org/m", "uvx", "bin/python vllm)"),
+        ("uvx --from vllm==0.19.1 vllm serve org/m", "uvx", "bin/python vllm==0.19.1)"),
+        ("uv tool run vllm serve org/m", "uv tool", "uv venv /opt/vllm"),
+        ("uv run --with vllm==0.19.1 vllm serve org/m", "uv run", "vllm==0.19.1)"),
+        ("pipx run vllm serve org/m", "pipx run", "uv venv /opt/vllm"),
+    ],
+)
+def test_a_launcher_whose_environment_is_not_known_is_named_with_what_to_do(
+    line: str, what: str, told: str
+) -> None:
+    taken = unit(LAUNCHED.format(line=line, variable=""))
+    assert told in why(taken, what)
+    assert "python" not in taken.table
+    assert "environment" not in taken.table
+
+
+def test_a_template_is_refused_and_an_instance_of_it_is_read() -> None:
+    text = "[Service]\nExecStart=/opt/v/bin/vllm serve org/m --port 800%i\n"
+    with pytest.raises(NoEngineError, match="name an instance, as chat@NAME"):
+        unit(text, name="chat@.service")
+    assert unit(text, name="chat@3.service").table["port"] == 8003
