@@ -44,6 +44,17 @@ _USUAL = frozenset(
     {"network.target", "network-online.target", "nvidia-persistenced.service", "multi-user.target"}
 )
 _ORDER = ("After", "Wants", "Requires", "BindsTo", "PartOf", "Before")
+_OF_THE_UNIT = (
+    "Condition",
+    "Assert",
+    "OnFailure",
+    "OnSuccess",
+    "StartLimit",
+    "Requisite",
+    "Upholds",
+)
+"""How keys begin that stand under [Unit] (systemd.unit(5))."""
+
 _CLEARING = frozenset({"ExecStartPre", "ExecStop", "ExecStopPost"})
 _NO_FILE = "it cannot be read: it is not there, or only for root"
 _SHEBANG = re.compile(r"#!\s*\S*?(?:env\s+)?(?:ba|da|z)?sh\b")
@@ -114,7 +125,9 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
         except NotVllmError as error:
             script = _script(words, read)
             if script is None:
-                raise NoEngineError(str(error)) from error
+                first = next((word for word in words if word.startswith("/")), "")
+                told = f"; {first} is no shell script that can be read here" if first else ""
+                raise NoEngineError(f"{error}{told}") from error
     text, place = script
     found = read_script(text, base, place or base.directory, read)
     base = replace(base, left=(*base.left, *found.left), directory=found.directory)
@@ -223,7 +236,8 @@ def _left(text: str) -> list[Left]:
         elif key in ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload"):
             left.append(Left(f"{key}={value}", f"it is a program of its own; {_drop_in()}"))
         else:
-            left.append(Left(f"{key}={value}", _drop_in()))
+            section = "Unit" if key.startswith(_OF_THE_UNIT) else "Service"
+            left.append(Left(f"{key}={value}", _drop_in(section)))
     if ours:
         keys = ", ".join(f"{key}=" for key in dict.fromkeys(ours))
         left.append(Left(keys, "llmagent's unit has its own"))

@@ -60,9 +60,15 @@ def before_vllm(
     """
     kept: list[str] = []
     user = ""
-    left = list(words[: _program_at(words)])
+    at = _program_at(words)
+    left = list(words[:at])
+    release = words[at].partition("@")[2] if words else ""
     while left:
         word = left.pop(0)
+        if kept and word.startswith("-") and left and _VARIABLE.fullmatch(left[0]):
+            # The value of an option, as systemd-run's -p MemoryMax=90%, and no variable.
+            kept += [word, left.pop(0)]
+            continue
         name = word.rpartition("/")[2]
         if name in _AS_USER:
             while left and left[0].startswith("-"):
@@ -70,7 +76,8 @@ def before_vllm(
                 if flag in ("-u", "--user") and left:
                     user = left.pop(0)
         elif name in _LAUNCHERS:
-            python, launcher = _launched(word, left, directory, environment or {})
+            package = f"vllm=={release}" if release else "vllm"
+            python, launcher = _launched(word, left, package, directory, environment or {})
             return Before(" ".join(kept), user, python, launcher)
         elif name not in _QUIET and not _VARIABLE.fullmatch(word) and not word.endswith(")"):
             kept.append(word)
@@ -89,7 +96,11 @@ def _program_at(words: Sequence[str]) -> int:
 
 
 def _launched(
-    program: str, words: Sequence[str], directory: str, environment: Mapping[str, str]
+    program: str,
+    words: Sequence[str],
+    package: str,
+    directory: str,
+    environment: Mapping[str, str],
 ) -> tuple[str, Left | None]:
     """Return the Python that a launcher chooses, or what to do where that is not known."""
     name = program.rpartition("/")[2]
@@ -97,9 +108,9 @@ def _launched(
     # -p is a place to conda, and a release of Python to uv; so is -e a name to pixi alone.
     place = _value(words, _PLACES | ({"-p"} if name in _CONDAS else set()))
     own = _value(words, {"-n", "--name"} if name in _CONDAS else {"-e", "--environment"})
-    package = _value(words, _PACKAGES)
-    if {name, command} & _THROWN_AWAY or package:
-        wanted = shlex.quote(package if package.startswith("vllm") else "vllm")
+    brought = _value(words, _PACKAGES)
+    if {name, command} & _THROWN_AWAY or brought:
+        wanted = shlex.quote(brought if brought.startswith("vllm") else package)
         told = (
             "it keeps the environment in a cache: make one that stays (uv venv /opt/vllm; "
             f"uv pip install --python /opt/vllm/bin/python {wanted}) and set `python` to its Python"

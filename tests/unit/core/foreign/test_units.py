@@ -289,7 +289,7 @@ def test_a_project_of_uv_may_have_its_environment_elsewhere() -> None:
     [
         ("/usr/bin/poetry run vllm serve org/m", "poetry run", "/usr/bin/poetry run which python"),
         ("conda run -n llm vllm serve org/m", "conda run", "`conda run -n llm which python`"),
-        ("/u/uvx vllm@0.19.1 serve org/m", "uvx", "bin/python vllm)"),
+        ("/u/uvx vllm@0.19.1 serve org/m", "uvx", "bin/python vllm==0.19.1)"),
         ("uvx --from vllm==0.19.1 vllm serve org/m", "uvx", "bin/python vllm==0.19.1)"),
         ("uv tool run vllm serve org/m", "uv tool", "uv venv /opt/vllm"),
         ("uv run --with vllm==0.19.1 vllm serve org/m", "uv run", "vllm==0.19.1)"),
@@ -302,6 +302,25 @@ def test_a_launcher_whose_environment_is_not_known_is_named_with_what_to_do(
     taken = unit(LAUNCHED.format(line=line, variable=""))
     assert told in why(taken, what)
     assert "python" not in taken.table
+    assert "environment" not in taken.table
+
+
+def test_a_script_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(NoEngineError, match="/usr/local/bin/run is no shell script that can be"):
+        unit("[Service]\nExecStart=/usr/local/bin/run --fast\n")
+
+
+def test_what_belongs_under_unit_is_sent_there() -> None:
+    condition = "ConditionPathExists=/dev/nvidia0"
+    taken = unit(f"[Unit]\n{condition}\n[Service]\nExecStart=/v/bin/vllm serve org/m\n")
+    assert "[Unit]" in why(taken, condition)
+
+
+def test_a_limit_that_stands_before_vllm_is_named_and_is_no_variable() -> None:
+    taken = line(
+        *["systemd-run", "--scope", "-p", "MemoryMax=90%", "/v/bin/vllm", "serve", "org/m"]
+    )
+    assert "drop-in" in why(taken, "systemd-run --scope -p MemoryMax=90%")
     assert "environment" not in taken.table
 
 
