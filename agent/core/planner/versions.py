@@ -63,6 +63,9 @@ COUNTS_OTHERS_BELOW = (0, 9, 2)
 """Before it V1 counted what other processes hold of a card as its own (read in 0.8.5; 0.11 and
 later take the difference from the start)."""
 
+ALL_COUNTED = (0, 6, 6)
+"""Before it all that the device misses beside PyTorch's own counted as the start's (0.6.4)."""
+
 COMPILES_MORE = (0, 19)
 """From here a first start's torch.compile leaves memory behind that later starts do not have."""
 

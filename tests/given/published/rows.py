@@ -82,9 +82,10 @@ class Row:
 
 def _is_nvfp4(model: Model, request: PlanRequest) -> bool:
     try:
-        return format_of(model, request.quantization).bits == NVFP4_BITS
+        found = format_of(model, request.quantization)
     except UnknownQuantizationError:
         return False
+    return found.bits == NVFP4_BITS and "int" not in found.name
 
 
 def rows() -> list[Row]:
