@@ -27,12 +27,14 @@ FORMATS: Columns = (
     ("max_concurrency", "requests"),
     ("largest_max_model_len", "largest context"),
     ("verdict", "verdict"),
+    ("reason", "why"),
 )
 SWEEP: Columns = (
     ("context", "max_model_len"),
     ("max_concurrency", "requests at once"),
     ("kv_tokens", "tokens"),
     ("verdict", "verdict"),
+    ("reason", "why"),
 )
 USERS: Columns = (("users", "requests at once"), ("longest", "tokens for each"))
 
@@ -40,7 +42,7 @@ USERS: Columns = (("users", "requests at once"), ("longest", "tokens for each"))
 def table(rows: Iterable[Row], columns: Columns) -> str:
     """Return aligned columns; numbers stand to the right."""
     cells = [[head for _, head in columns]]
-    cells += [[_cell(row.get(key)) for key, _ in columns] for row in rows]
+    cells += [[_told(row, key) for key, _ in columns] for row in rows]
     widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
     return "\n".join(
         "  ".join(
@@ -68,6 +70,11 @@ def first_that_fit(rows: Iterable[Row]) -> list[Row]:
         if row["verdict"] == "fits":
             done.add(card)
     return [*found, *(row for card, row in hopeless.items() if card not in done)]
+
+
+def _told(row: Row, key: str) -> str:
+    """A row that fits has its reason in its numbers."""
+    return "" if key == "reason" and row["verdict"] == "fits" else _cell(row.get(key))
 
 
 def _cell(value: object) -> str:

@@ -263,6 +263,14 @@ def test_a_sweep_shows_contexts_and_users(capsys: pytest.CaptureFixture[str]) ->
     assert "tokens for each" in told(capsys, LLAMA, "--sweep", "--gpu", "H100")
 
 
+def test_a_line_of_a_table_that_does_not_fit_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    by_context = told(capsys, LLAMA, "--sweep", "--gpu", "L4").splitlines()
+    assert any("does not fit" in x and "GiB are left" in x for x in by_context)
+    assert all(x.rstrip().endswith("fits") for x in by_context if "  fits" in x)
+    hybrid = told(capsys, "Qwen/Qwen3.8-27B-FP8", "--formats", "--gpu", "L40S")
+    assert "max_num_seqs 256 needs as many blocks for recurrent states" in hybrid
+
+
 def test_words_are_divided_between_plan_vllm_and_the_line() -> None:
     words = "vllm --gpu L4 -tp 2 --sweep --max-model-len=8k --enable-lora -sc.method ngram --x y"
     divided = divide([*words.split(), "--", "vllm", "serve", "--", "m"])
