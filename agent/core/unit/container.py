@@ -5,8 +5,9 @@ The unit's own process is the client, which runs as root and unconfined: what co
 container. With podman the engine's processes are in the unit's control group, so that a kill of the
 unit is its end, and systemd's and the agent's figures are theirs. With docker they are in a group
 of the docker daemon: what systemd says of the unit's processes, CPU time and memory is the
-client's, stacks for evidence and leftovers in the group are not seen, and only ExecStopPost= ends
-the engine of a client that was killed. NVML's processes are known by the container's id.
+client's, leftovers in the group are not seen, and only ExecStopPost= ends the engine of a client
+that was killed. NVML's processes and those that evidence is taken of are known by the container's
+id.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ class _Look:
         except NoStackError as error:
             program, self.problem = "", str(error)
         if self.dump_directory:
-            self.dumps = watchdog_dumps(self.dump_directory, self.pids)
+            looked = (process_status(pid) for pid in self.pids)
+            inside = (status.inside_pid for status in looked if status is not None)
+            self.dumps = watchdog_dumps(self.dump_directory, inside)
         for pid in self.pids:
             left = self.until - time.monotonic()
             if left <= 0:
@@ -60,7 +62,7 @@ class _Look:
             except NoStackError as error:
                 self.problem = str(error)
         # What the watchdog wrote at the stall is as good, and needs no right to look inside.
-        stack = stack or self.dumps.get(status.pid, "")
+        stack = stack or self.dumps.get(status.inside_pid, "")
         return ProcessSeen(
             pid=status.pid,
             name=status.name,

@@ -29,6 +29,7 @@ from agent.daemon.clock import Clock
 from agent.daemon.effectors.evidence import take_evidence
 from agent.daemon.effectors.lane import HUNG_SECONDS
 from agent.daemon.effectors.unit_writer import install_unit
+from agent.host.machine.unit_of_process import processes_in_container
 from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
 from agent.host.systemd import JobResult, SystemdBus, SystemdError
@@ -97,8 +98,10 @@ class UnitEffector:
                 self._end_reading()
                 return None
             case TakeEvidence():
+                # The container's first: the unit may hold no more than docker's client.
+                inside = processes_in_container(action.service)
                 rows = self._bus.processes(f"{action.service}.service")
-                pids = tuple(pid for pid, _ in rows)
+                pids = (*inside, *(pid for pid, _ in rows if pid not in inside))
                 return take_evidence(action, pids, self._last_lines(), self._clock)
             case LookAtPort():
                 holder = port_holder(action.port)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The systemd unit that a process belongs to, by its control groups."""
+"""The systemd unit that a process belongs to, by its control groups, and the other way round."""
 
 from __future__ import annotations
 
@@ -47,6 +47,30 @@ def _service_of_container(groups: str, containers: Path) -> str:
             if file.read_text(errors="replace").strip() in found:
                 return f"{file.parent.name}.service"
     return ""
+
+
+def processes_in_container(
+    service: str, proc: Path = Path("/proc"), containers: Path = CONTAINERS
+) -> tuple[int, ...]:
+    """Return the processes in the service's container, as this host numbers them, () for none.
+
+    They are told by the container's id in their control groups, whoever keeps those: docker's
+    daemon is not asked, as it may be what hangs.
+    """
+    try:
+        own = (containers / service / "cid").read_text(errors="replace").strip()
+    except OSError:
+        return ()
+    if not _CONTAINER_ID.fullmatch(own):
+        return ()
+    found = []
+    for directory in proc.iterdir():
+        if directory.name.isdecimal():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                groups = (directory / "cgroup").read_text(errors="replace")
+                if own in _CONTAINER_ID.findall(groups):
+                    found.append(int(directory.name))
+    return tuple(sorted(found))
 
 
 def _unit_in(groups: str) -> str:

@@ -17,7 +17,10 @@ UNINTERRUPTIBLE = "D"
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """`state` is the kernel's letter (R, S, D, Z, T, ...), `rss_bytes` its resident memory."""
+    """`state` is the kernel's letter (R, S, D, Z, T, ...), `rss_bytes` its resident memory.
+
+    `inside_pid` is what the process itself takes for its id: another one in a container.
+    """
 
     pid: int
     name: str
@@ -25,6 +28,7 @@ class ProcessStatus:
     uid: int
     threads: int
     rss_bytes: int
+    inside_pid: int
 
 
 def process_status(pid: int) -> ProcessStatus | None:
@@ -41,6 +45,7 @@ def process_status(pid: int) -> ProcessStatus | None:
         uid=int(fields["Uid"].split()[0]),
         threads=int(fields["Threads"]),
         rss_bytes=int(fields.get("VmRSS", "0 kB").split()[0]) * 1024,
+        inside_pid=int(fields.get("NSpid", str(pid)).split()[-1]),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,6 +109,20 @@ def test_a_process_is_described_by_its_status() -> None:
     assert status is not None
     assert (status.pid, status.uid) == (os.getpid(), os.getuid())
     assert status.rss_bytes > 2**20
+
+
+def test_the_watchdogs_dump_of_a_process_in_a_container_is_found_by_its_number_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "4300").mkdir()
+    status = "Name:\tVLLM::EngineCor\nState:\tS (sleeping)\nUid:\t0\t0\t0\t0\nThreads:\t40\n"
+    (tmp_path / "4300/status").write_text(f"{status}NSpid:\t4300\t21\n")
+    monkeypatch.setattr("agent.host.vllm.process.PROC", tmp_path)
+    (tmp_path / "VLLM_STACK_DUMP_for_engine_0_21.log").write_text("Thread 1: step")
+    (tmp_path / "VLLM_STACK_DUMP_for_engine_0_4300.log").write_text("of another's process 4300")
+    action = TakeEvidence("vllm", "run", str(tmp_path / "bin/python"), str(tmp_path))
+    (seen,) = take_evidence(action, (4300,), (), agent_clock()).processes
+    assert (seen.pid, seen.stack) == (4300, "Thread 1: step")
 
 
 def test_only_a_py_spy_that_root_alone_can_replace_gets_a_capability(tmp_path: Path) -> None:
