@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tests.rig import nvsim, paths
-from tests.rig.container import Bind
+from tests.rig.container import Bind, Suite
 
 
 def agent_code() -> Bind:
@@ -47,6 +47,6 @@ def podman() -> Bind:
     return Bind(paths.part("podman"), "/srv/podman")
 
 
-def docker() -> Bind:
-    """Returns docker's packages for bookworm, to be installed with dpkg."""
-    return Bind(paths.part("docker"), "/srv/docker")
+def docker(suite: Suite = "bookworm") -> Bind:
+    """Returns docker's packages for a Debian, to be installed with dpkg."""
+    return Bind(paths.part("docker" if suite == "bookworm" else "docker-trixie"), "/srv/docker")

@@ -14,9 +14,10 @@ set -eo pipefail
 mkdir -p /tmp/tree/proc /tmp/tree/sys /tmp/tree/dev /tmp/tree/run /tmp/tree/tmp
 cd /
 lib=usr/lib/$(uname -m)-linux-gnu
+python=$(basename "$(readlink -f /usr/bin/python3)")
 tar --create bin sbin lib $(ls -d lib64 usr/lib64 2>/dev/null) \\
     etc/passwd etc/group etc/nsswitch.conf \\
-    usr/bin/python3 usr/bin/python3.11 usr/bin/bash usr/bin/env usr/lib/python3.11 \\
+    usr/bin/python3 usr/bin/$python usr/bin/bash usr/bin/env usr/lib/$python \\
     $lib/ld* $(ls -d $lib/lib*.so.* | grep -v 'LLVM\\|icu\\|san\\|stdc') \\
     opt/scripted-engine {" ".join(more)} -C /tmp/tree proc sys dev run tmp |
     {into}

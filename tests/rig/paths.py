@@ -22,6 +22,7 @@ Part = Literal[
     "peers",
     "podman",
     "docker",
+    "docker-trixie",
     "arm64",
     "upgrades-bookworm",
     "upgrades-trixie",
