@@ -47,6 +47,9 @@ def judge_runtime(
 ) -> Finding:
     """Judge podman or docker; `version` None: does not answer, `daemon` None: it has none."""
     check, runtime = "container-runtime", runtime_of(engine)
+    if version is None and daemon is not None and daemon.version:
+        told = f"{runtime.name}'s daemon {daemon.version} answers, {runtime.program} does not"
+        return fail(check, told, f"apt install {runtime.client_package}", service)
     if version is None:
         return fail(
             check, f"{runtime.name} does not answer", f"apt install {runtime.package}", service

@@ -12,6 +12,7 @@ from agent.core.settings.engine import GpuAccess
 DOCKER = ContainerRuntime(
     name="docker",
     package="docker.io",
+    client_package="docker-cli",  # Debian 13's docker.io only recommends it
     oldest=(20, 10),
     first_with_cdi=(25, 0),
     gpu_access=frozenset({GpuAccess.CDI, GpuAccess.GPUS, GpuAccess.NONE}),

@@ -12,6 +12,7 @@ from agent.core.settings.engine import GpuAccess
 PODMAN = ContainerRuntime(
     name="podman",
     package="podman",
+    client_package="podman",
     oldest=(4, 1),
     first_with_cdi=(4, 1),
     gpu_access=frozenset({GpuAccess.CDI, GpuAccess.NONE}),

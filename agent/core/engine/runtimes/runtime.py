@@ -18,6 +18,9 @@ class ContainerRuntime:
     package: str
     """Debian's package that holds it."""
 
+    client_package: str
+    """Debian's package of the command line, where the daemon can be there without it."""
+
     oldest: tuple[int, int]
     """The first release that has all options which the unit gives it."""
 

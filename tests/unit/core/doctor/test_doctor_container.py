@@ -3,6 +3,7 @@
 
 import base64
 import json
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -143,6 +144,25 @@ def test_a_daemon_that_is_away_is_told_and_its_images_are_unknown(tmp_path: Path
     assert daemon is not None
     assert "no daemon answers" in daemon.problem
     assert PROBES[Runtime.DOCKER].image(NAME, tmp_path) == Image(there=None)
+
+
+def test_a_daemon_that_takes_the_question_and_never_answers_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / "run/docker.sock"))
+        hung.listen()
+        daemon = PROBES[Runtime.DOCKER].daemon(tmp_path)
+        assert daemon is not None
+        assert "no daemon answers" in daemon.problem
+        assert PROBES[Runtime.DOCKER].image(NAME, tmp_path) == Image(there=None)
+
+
+def test_a_daemon_without_its_client_is_told_with_the_package_that_lacks() -> None:
+    engine = EngineSettings(runtime=Runtime.DOCKER, image=NAME)
+    found = judge_runtime("vllm", engine, None, DockerDaemon("26.1.5+dfsg1"))
+    assert found.result is R.FAIL
+    assert found.evidence == "docker's daemon 26.1.5+dfsg1 answers, /usr/bin/docker does not"
+    assert found.fix == "apt install docker-cli"
 
 
 def test_a_cdi_file_tells_its_devices_its_driver_and_what_is_gone(tmp_path: Path) -> None:
