@@ -14,7 +14,15 @@ from itertools import pairwise
 from typing import Any
 
 from agent.core.randomness import is_random
-from agent.core.secrets import GONE, QUOTATION, without_quotations, without_secrets
+from agent.core.secrets import (
+    GONE,
+    HEADER,
+    ISSUED,
+    PEM,
+    QUOTATION,
+    without_quotations,
+    without_secrets,
+)
 
 SHORTEST = 6
 """Characters of a known secret that is looked for by its text; shorter ones stand in many words."""
@@ -71,22 +79,6 @@ _NO_WORD = re.compile(r"(?=\S{0,200}[0-9])(?=\S{0,200}[A-Za-z])\S{6,}")
 _OF_PROGRAMS = re.compile(r"(?<=\s)(-u\s?[^\s:]{1,100}:|sshpass\s-p\s?)\S{1,400}")
 _NUMBER = re.compile(r"[\d.,:eE+-]+|[Tt]rue|[Ff]alse|[Nn]one|null|<?unset>?")
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,4096}")
-_ISSUED = re.compile(
-    r"\beyJ[\w-]{8,4000}(?:\.[\w-]{1,4000}){1,4}"  # JSON web token
-    r"|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,30}\b|\bAIza[\w-]{20,60}"
-    r"|\b(?:gh[opsur]|github_pat|glpat|glrt|npm|pypi|xox[abeprs]|dckr_pat|nvapi|gsk|r8|rk|pk|dop)"
-    r"[_-][\w-]{16,400}"
-)
-"""Keys that their issuers mark by how they begin."""
-_HEADER = re.compile(
-    r"(?i)(\b(?:proxy-)?authorization|\b(?:set-)?cookie)(['\"]?\s{0,3}[:=]\s{0,3}).+"
-)
-_PEM = re.compile(
-    r"-----BEGIN [A-Z ]{0,40}(?:KEY|CERTIFICATE)[A-Z ]{0,20}-----"
-    r"(?:(?!-----END).){0,20000}(?:-----END [A-Z ]{0,60}-----)?",
-    re.DOTALL,
-)
-
 _OF_A_CLIENT = re.compile(
     r"(?i)\b(\w{0,30}(?:prompt|output|message|content|text|delta|completion|body|data|input_value"
     r"|input|quer(?:y|ies)|document|conversation|question|answer|instruction)s?"
@@ -146,16 +138,16 @@ class Redactor:
         """Return a text of one or several lines without secrets."""
         for secret in self._known:
             text = text.replace(secret, GONE)
-        text = _PEM.sub(GONE, text)
+        text = PEM.sub(GONE, text)
         return "\n".join(self._line(line) for line in text.split("\n"))
 
     def _line(self, line: str) -> str:
         line = _URL.sub(lambda url: f"{url[1]}{f'{GONE}@' if url[2] else ''}{url[3]}", line)
         line = _QUERY.sub(f"?{GONE}", line)
-        line = _HEADER.sub(rf"\1\2{GONE}", line)
+        line = HEADER.sub(rf"\1\2{GONE}", line)
         line = _OF_PROGRAMS.sub(rf"\1{GONE}", f" {line}")[1:]
         line = without_secrets(_without_assigned(line))
-        line = _ISSUED.sub(GONE, line)
+        line = ISSUED.sub(GONE, line)
         return _RUN.sub(lambda run: GONE if is_random(run[0]) else run[0], line)
 
     def value(self, value: Any, name: str = "") -> Any:

@@ -19,7 +19,7 @@ from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
 from agent.core.diagnosis.usual import Answers, answered
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
-from agent.core.secrets import without_quotations
+from agent.core.secrets import without_any_secret, without_quotations
 from agent.core.stages.book import StageBook, StagesSeen
 
 TAIL_LINES = 20
@@ -174,7 +174,7 @@ class LogReader:
             outcome=verdict.outcome,
             failure=verdict.failure,
             phase=phase_of(run, verdict),
-            evidence=verdict.evidence,
+            evidence=tuple(map(without_any_secret, verdict.evidence)),
             advice=advice_of(verdict),
             guessed=verdict.guessed,
             beyond_settings=verdict.beyond_settings,
@@ -297,4 +297,4 @@ class LogReader:
 
 def shown(kept: tuple[str, ...]) -> tuple[str, ...]:
     """Return kept lines as others may see them: without quotations, none longer than before."""
-    return tuple(without_quotations(line)[:TAIL_CHARACTERS] for line in kept)
+    return tuple(without_quotations(without_any_secret(line))[:TAIL_CHARACTERS] for line in kept)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from agent.core.plain import plain
-from agent.core.secrets import without_quotations, without_secrets
+from agent.core.secrets import without_any_secret, without_quotations
 from agent.core.settings.notify import Severity
 from agent.core.state.host import News
 from agent.core.state.telling.outbox import Entry, Incident, Outbox
@@ -65,7 +65,7 @@ def long_ones(box: Outbox, at: float, after_seconds: float) -> Outbox:
 
 def clean(text: str, most: int = LONGEST_TEXT) -> str:
     """Return a text that may leave the host: no secret, no quotation, one plain line."""
-    told = plain(without_quotations(without_secrets(text[: 4 * most])))
+    told = plain(without_quotations(without_any_secret(text[: 4 * most])))
     return told if len(told) <= most else f"{told[: most - 3]}..."
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.plain import plain, plain_name
-from agent.core.secrets import without_secrets
+from agent.core.secrets import without_any_secret
 from agent.core.view.kinds import ENDS, LOUD, OPENS
 from agent.host.store.store import Event, Store, StoredEvent
 
@@ -56,7 +56,7 @@ def _row(number: int, event: Event) -> dict[str, Any]:
         "at_seconds": event.at_seconds,
         "service": plain_name(event.service),
         "kind": plain_name(event.kind),
-        "message": without_secrets(plain(event.message, LONGEST)),
+        "message": without_any_secret(plain(event.message, LONGEST)),
         "loud": event.kind in LOUD,
         "edge": edge if event.service else "",
     }
