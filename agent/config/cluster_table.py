@@ -22,6 +22,7 @@ from agent.config.values import (
     plain_path,
     read_table,
     text,
+    user_of_http,
 )
 from agent.core.command.given import read_words
 from agent.core.settings.cluster import OPTIONS, RAY_OPTION, ClusterSettings
@@ -90,7 +91,7 @@ CLUSTER: Keys = {
     "data_parallel_rank": integer(0, 1023),
     "data_parallel_hybrid_lb": boolean,
     "headless": boolean,
-    "user": text,
+    "user": user_of_http,
     "password_file": token_file,
     "ca_file": plain_path,
 }
@@ -189,6 +190,7 @@ def _of_nodes(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator[Wr
 
 def _of_replicas(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator[Wrong]:
     size, local = _whole(table, "data_parallel_size"), cluster.data_parallel_size_local
+    yield from _of_balancing(cluster)
     if cluster.data_parallel_address is None:
         for key in OPTIONS:
             if key.startswith("data_parallel") and getattr(cluster, key) is not None:
@@ -217,6 +219,22 @@ def _of_replicas(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator
         )
     if local == 0 and not cluster.is_head:
         yield ("cluster", "data_parallel_size_local"), "0 is for a head that only takes requests"
+
+
+def _of_balancing(cluster: ClusterSettings) -> Iterator[Wrong]:
+    """Yield what vLLM refuses, or would wait for for ever (arg_utils.py, 0.32)."""
+    if cluster.nnodes is not None:
+        # A host of nnodes that is not the first is headless, and has no address of its own.
+        for key in ("data_parallel_hybrid_lb", "data_parallel_rank"):
+            if getattr(cluster, key) not in (None, False):
+                yield ("cluster", key), "gives each host an address of its own; leave nnodes out"
+    first = cluster.data_parallel_start_rank or 0
+    if cluster.headless_asked is False and first and not cluster.data_parallel_hybrid_lb:
+        why = "a host that is not the first takes requests with data_parallel_hybrid_lb alone"
+        yield ("cluster", "headless"), f"{why}; give that on all hosts, or leave this out"
+    if cluster.headless_asked and cluster.data_parallel_hybrid_lb:
+        why = "with data_parallel_hybrid_lb each host takes requests; leave one of the two out"
+        yield ("cluster", "headless"), why
 
 
 def _of_ray(table: Mapping[str, Any], cluster: ClusterSettings) -> Iterator[Wrong]:

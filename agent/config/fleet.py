@@ -11,6 +11,7 @@ from agent.config.values import (
     plain_path_or_nothing,
     read_table,
     text,
+    user_of_http,
 )
 from agent.core.settings.fleet import Fleet
 from agent.errors import UsageError
@@ -41,17 +42,9 @@ def _hosts(value: object) -> tuple[str, ...]:
     return tuple(named.values())
 
 
-def _user(value: object) -> str:
-    """Read the name before the colon of a basic authentication (RFC 7617)."""
-    name = text(value)
-    if ":" in name:
-        raise WrongValueError(f"{as_toml(name)} holds a colon, which no user of HTTP may")
-    return name
-
-
 KEYS: Keys = {
     "hosts": _hosts,
-    "user": _user,
+    "user": user_of_http,
     "password_file": plain_path_or_nothing,
     "ca_file": plain_path_or_nothing,
 }

@@ -235,3 +235,11 @@ def window(value: object) -> Window:
     if span.begin == span.end:
         raise WrongValueError(f"{as_toml(value)} is empty: it ends when it begins")
     return span
+
+
+def user_of_http(value: object) -> str:
+    """Read the name before the colon of a basic authentication (RFC 7617)."""
+    name = text(value)
+    if ":" in name:
+        raise WrongValueError(f"{as_toml(name)} holds a colon, which no user of HTTP may")
+    return name

@@ -38,7 +38,7 @@ READ: Mapping[str, Schema] = {
     "plain_path_or_nothing": {"type": "string", "pattern": "^(/.*)?$"},
     "token_file": PATH,
     "_hosts": many(WORD),
-    "_user": WORD,
+    "user_of_http": WORD,
     "_file_of_urls": {"type": "string", "pattern": "^(/.*)?$"},
     "_time_of_day": {"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2}$"},
     "socket_path": PATH,

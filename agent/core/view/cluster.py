@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # loaded by who serves with other hosts: memory
@@ -33,6 +33,9 @@ class PeerView:
     problem: str = ""
     unlike: tuple[str, ...] = ()
     """What must be the same on both hosts and is not, a sentence each."""
+
+    asked_seconds: float = 0.0
+    """Since when this process of the agent asks, since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,10 @@ def view_of_cluster(
         None
         if cause is None
         else CauseView(cause.host, cause.failure, cause.sentence, group.cause_at + ahead),
-        tuple(_peer(own, *item, now, ahead) for item in group.live.peers.items()),
+        tuple(
+            replace(_peer(own, *item, now, ahead), asked_seconds=(group.live.since or now) + ahead)
+            for item in group.live.peers.items()
+        ),
         encode(own),
     )
 

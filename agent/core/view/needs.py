@@ -73,9 +73,14 @@ def _of_the_group(name: str, s: Mapping[str, Any], now: float) -> Iterator[Need]
         if peer["unlike"]:
             what = f"{name} and {host} are not the same: {'; '.join(peer['unlike'])}"
             yield Need(what, f"llmagent check on both hosts; no rank of {name} starts so", name)
-        elif not peer["answers"] and now - max(peer["seen_seconds"], 0.0) >= AWAY_SECONDS:
+        elif not peer["answers"] and now - _last_chance(peer) >= AWAY_SECONDS:
             what = f"the llmagent of {host} does not answer: {peer['problem']}"
             yield Need(what, f"look at that host, and at [metrics] listen there: {name}", name)
+
+
+def _last_chance(peer: Mapping[str, Any]) -> float:
+    """Return since when a peer may be missed: its last answer, or the first question to it."""
+    return max(float(peer["seen_seconds"]), float(peer.get("asked_seconds", 0.0)))
 
 
 def _of_the_gpus(document: Mapping[str, Any]) -> Iterator[Need]:

@@ -40,6 +40,8 @@ LONGEST_PASSWORD = 4096
 LONGEST_SENTENCE = 200
 NO_AGENT = "answers, but not as llmagent does"
 TOO_MUCH = "answers with more than a status has"
+NO_CLUSTER = "knows nothing of groups of hosts: is that llmagent's port, and as new as this one?"
+NOT_FOUND = 404
 HUNG_UP = "closes the connection before it has answered"
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE")
 """OpenSSL's names for what it makes of an answer in plain HTTP, by its releases 3.0 to 3.5."""
@@ -47,6 +49,10 @@ NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "RECORD_
 
 class PeerError(AgentError):
     """Tells why a host's status is not known, as the end of a sentence."""
+
+
+class NoSuchPageError(PeerError):
+    """The host answers, and has nothing at that path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,11 @@ class Asker:
 
     def cluster(self, address: str, seconds: float) -> dict[str, Any]:
         """Return the /cluster.json of the agent there, within the bounds of `status`."""
-        return _document(self._answer(f"{address}/cluster.json", seconds, LONGEST_WORD))
+        try:
+            answer = self._answer(f"{address}/cluster.json", seconds, LONGEST_WORD)
+        except NoSuchPageError as error:
+            raise PeerError(NO_CLUSTER) from error
+        return _document(answer)
 
     def _answer(self, url: str, seconds: float, most: int) -> bytes:
         asked = Request(url, headers=dict(self._headers))  # noqa: S310
@@ -114,9 +124,8 @@ class Asker:
             with self._opener.open(asked, timeout=seconds) as answer:
                 body = answer.read(most + 1)
         except HTTPError as error:
-            raise PeerError(
-                _of_status(error.code, proven="Authorization" in self._headers)
-            ) from error
+            kind = NoSuchPageError if error.code == NOT_FOUND else PeerError
+            raise kind(_of_status(error.code, proven="Authorization" in self._headers)) from error
         except URLError as error:
             raise PeerError(_words(error.reason)) from error
         except (OSError, HTTPException, ValueError) as error:
@@ -173,7 +182,7 @@ def _of_status(status: int, *, proven: bool) -> str:
             return "refuses the user or the password: see user and password_file"
         case 401 | 403:
             return "wants a user and a password: see user and password_file"
-        case 404:
+        case _ if status == NOT_FOUND:
             return "has no status page: [metrics] page is off there, or it is an older llmagent"
         case _:
             return f"answers with HTTP status {status}"

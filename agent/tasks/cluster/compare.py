@@ -13,6 +13,7 @@ from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Settings, Tunable
 from agent.errors import AgentError
 from agent.tasks.cluster.ask_peers import PeerTold, ask_peers
+from agent.tasks.fleet.check_fleet import what_keeps_from_asking
 
 Found = tuple[str, bool, str]
 """A key below the service's table, whether no rank can start so, and a sentence."""
@@ -30,6 +31,10 @@ def compared_with_peers(
         yield "revision", False, text
     if settings.api_key_file is not None and settings.headless:
         yield "api_key_file", False, "nobody asks this host for anything; leave it to the head"
+    for key, certain, sentence in (wrong := tuple(what_keeps_from_asking(cluster))):
+        yield f"cluster.{key}", certain, sentence
+    if any(certain for _, certain, _ in wrong):
+        return  # nobody can be asked so
     try:
         told = ask_peers(cluster, settings.name)
     except AgentError as error:

@@ -144,6 +144,12 @@ def test_a_group_of_hosts_shows_who_is_there_who_is_away_and_why_it_began_anew()
     assert "  peer      10.0.0.3:9836 does not answer yet: no answer in time" in lines
 
 
+def test_a_peer_that_was_first_asked_a_moment_ago_is_not_missed_yet() -> None:
+    peer = PeerView("http://10.0.0.3:9836", asked_seconds=1990.0, problem="no answer in time")
+    view = document(replace(WELL, phase="waiting", cluster=replace(GROUP, peers=(peer,))))
+    assert not any("does not answer" in line for line in headline(view))
+
+
 def test_a_peer_that_does_not_answer_or_is_not_the_same_needs_a_person() -> None:
     view = document(replace(WELL, phase="waiting", cluster=GROUP))
     assert headline(view)[0] == (

@@ -132,6 +132,27 @@ def test_hosts_that_take_requests_themselves_are_not_headless(key: str) -> None:
         ({**REPLICAS, "node_rank": "0"}, (DATA,), "means nothing without nnodes"),
         ({**HEAD, "data_parallel_start_rank": "0"}, (TENSOR,), "without data_parallel_address"),
         (HEAD, (TENSOR, 'extra_args = ["--nnodes", "2"]'), "has a key of its own here"),
+        ({**HEAD, "user": '"a:b"'}, (TENSOR,), "holds a colon"),
+        (
+            {**HEAD, "data_parallel_address": '"10.0.0.1"', "data_parallel_hybrid_lb": "true"},
+            (DATA, TENSOR),
+            "cluster.data_parallel_hybrid_lb: gives each host an address of its own",
+        ),
+        (
+            {**REPLICAS, "data_parallel_start_rank": "1", "headless": "false"},
+            (DATA,),
+            "takes requests with data_parallel_hybrid_lb alone",
+        ),
+        (
+            {
+                **REPLICAS,
+                "data_parallel_start_rank": "1",
+                "data_parallel_hybrid_lb": "true",
+                "headless": "true",
+            },
+            (DATA,),
+            "with data_parallel_hybrid_lb each host takes requests",
+        ),
         (HEAD, (TENSOR, 'extra_args = ["--headless"]'), "vLLM would open no port"),
     ],
 )

@@ -14,6 +14,9 @@ from agent.core.state.service import ServiceState
 TOLD_AFTER_SECONDS = 30.0
 """A host that does not answer for so long is told of: an agent's restart takes a few seconds."""
 
+HANGS = "the last question hangs"
+"""Why nothing is heard of a peer whose last answer was a good one."""
+
 
 def on_answered(turn: Turn, s: ServiceState, seen: PeerAnswered) -> ServiceState:
     """Remember what a peer said, or that it said nothing."""
@@ -44,14 +47,15 @@ def tell_who_is_away(turn: Turn, s: ServiceState) -> ServiceState:
     peers = dict(group.live.peers)
     for address, seen in group.live.peers.items():
         silent = turn.at - max(seen.at, group.live.since)
-        if seen.away_told or not seen.problem or silent < TOLD_AFTER_SECONDS:
+        if seen.away_told or silent < TOLD_AFTER_SECONDS:
             continue
         name = name_of(address, seen)
         goes_on = ": what runs goes on without it" if group.used else ""
         turn.tell(
             s.name,
             "peer-away",
-            f"the llmagent of {name} does not answer for {silent:.0f} s ({seen.problem}){goes_on}",
+            f"the llmagent of {name} does not answer for {silent:.0f} s"
+            f" ({seen.problem or HANGS}){goes_on}",
         )
         peers[address] = replace(seen, away_told=True)
     return s if peers == group.live.peers else with_live(s, replace(group.live, peers=peers))

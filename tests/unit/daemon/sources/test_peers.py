@@ -62,7 +62,7 @@ def test_a_word_is_for_who_knows_the_password(tmp_path: Path) -> None:
     password.write_text("secret\n")
     knows = replace(FOLLOWER, user="peer", password_file=str(password))
     with exporting(told(WORD), str(config)) as address:
-        assert "refuses the user or the password" in asked(address).problem
+        assert "wants a user and a password" in asked(address).problem
         assert asked(address, knows).member is not None
 
 

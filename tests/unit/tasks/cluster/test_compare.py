@@ -96,6 +96,13 @@ def test_a_peer_that_is_away_is_a_warning() -> None:
     assert said[0][2].startswith("http://127.0.0.1:1: ")
 
 
+def test_a_password_that_is_not_there_is_named_and_nobody_is_asked() -> None:
+    cluster = replace(CLUSTER, user="peer", password_file="/nowhere/password")
+    told = compared_with_peers(replace(HERE, cluster=cluster), Recovery(), ENGINE, Power())
+    said = {key: certain for key, certain, _ in told}
+    assert said == {"cluster.password_file": True, "cluster.peers": False}
+
+
 def test_a_model_of_the_hub_without_a_commit_may_differ_between_hosts() -> None:
     said = sentences(replace(PEER, same={}), replace(HERE, model="org/name"))
     assert "give all the same commit" in said
