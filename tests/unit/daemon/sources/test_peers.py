@@ -21,6 +21,7 @@ from agent.core.settings.cluster import ClusterSettings
 from agent.daemon.sources.peers import PeerSource
 from agent.errors import AgentError
 from tests.given.cluster.two_hosts import of_two_here
+from tests.given.fake_http import says, serving
 from tests.given.some_snapshot import SNAPSHOT
 from tests.unit.daemon.sources.words import exporting, told
 
@@ -64,6 +65,12 @@ def test_a_word_is_for_who_knows_the_password(tmp_path: Path) -> None:
     with exporting(told(WORD), str(config)) as address:
         assert "wants a user and a password" in asked(address).problem
         assert asked(address, knows).member is not None
+
+
+def test_an_agent_that_knows_no_groups_is_told_as_one() -> None:
+    with serving() as older:
+        older.replies["GET /cluster.json"] = says("not found", 404)
+        assert "knows nothing of groups of hosts" in asked(older.url).problem
 
 
 def test_a_password_file_that_is_not_there_is_a_fault_of_the_source() -> None:

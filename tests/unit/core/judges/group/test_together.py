@@ -165,6 +165,15 @@ def test_the_agent_of_the_other_host_is_told_of_when_it_is_away_and_when_it_is_b
     assert hosts.head.told("peer-back") == ["gpu-1 answers again"]
 
 
+def test_a_peer_whose_answer_hangs_is_told_of_as_one_that_is_away() -> None:
+    """The question before was answered, and this one has no end yet: no problem is known."""
+    hosts = served()
+    hosts.head.pass_time(40.0)
+    (told,) = hosts.head.told("peer-away")
+    assert "does not answer" in told
+    assert "the last question hangs" in told
+
+
 def test_a_rank_whose_head_lost_power_gives_its_gpus_back_in_bounded_time() -> None:
     hosts = served()
     hosts.power_off(0)
