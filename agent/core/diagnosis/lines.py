@@ -58,8 +58,9 @@ _RESIDUE = re.compile(
 _TRANSPORT = re.compile(
     r"(?:"
     # docker compose, kubectl --prefix, stern; CRI, docker and build-farm timestamps
-    # srun --label puts the rank before the line
-    r"[\w.-]*\s+\| |\d{1,4}: |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
+    # srun --label and mpirun --tag-output put the rank before the line, pm2 a number
+    r"(?:\d{1,3}\|)?[\w.-]*\s+\| |\[\d{1,5},\d{1,5}\]<std(?:out|err)>: ?"
+    r"|\d{1,4}: |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
     r"|(?:\w+ )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
     r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] )?"
     # journalctl: short, short-iso has the stamp above, short-monotonic and dmesg
@@ -125,6 +126,7 @@ def clean_lines(raw: str, *, goes_on: bool = False) -> Iterator[Line]:
 def _clean(piece: str, *, first: bool = True, recorded: bool = False) -> Line:
     if not piece.isprintable():
         piece = _CONTROL.sub("", piece)
+    piece = piece.removesuffix("#015")
     if "#033[" in piece or "m(" in piece or "[0;0m" in piece or "[0m" in piece or "^M" in piece:
         piece = _COLOUR_LEFTOVER.sub("", piece)
     piece = without_secrets(piece)

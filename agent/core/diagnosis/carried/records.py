@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import re
 
-_FIELDS = ("log", "MESSAGE", "message", "msg", "line", "textPayload")
-"""Where the text is: Docker's json-file, journalctl -o json, and log shippers."""
+_FIELDS = ("log", "MESSAGE", "message", "msg", "line", "textPayload", "Body", "body", "_raw")
+"""Where the text is: Docker's json-file, journalctl -o json, log shippers, OpenTelemetry and
+Splunk."""
 
 _ORIGINS = (
     ("UNIT",),
@@ -31,19 +32,25 @@ LONGEST_NAME = 100
 _LOGFMT = re.compile(r'time="?[^" ]+"? level=\w+ msg="((?:[^"\\]|\\.)*)"')
 """The text form of logrus, in which Docker's and Kubernetes' own tools write."""
 
+_CSV = re.compile(r'"?\d{4}-\d\d-\d\d[T ][^",]{8,30}"?,"((?:[^"]|""){0,32768})"\s*$')
+"""A row of time and line, as Grafana and CloudWatch export what was searched."""
+
 MAX_RECORD = 262_144
 """Characters of a record that are parsed; a longer one is read as plain text."""
 
 
 def text_of(raw: str) -> str:
-    """Return the text in a JSON or logfmt record, or the line itself where it is none.
+    """Return the text in a JSON, CSV or logfmt record, or the line itself where it is none.
 
     A record that names its service has it before the text, as docker compose prints it:
     "vllm.service | text". journald gives bytes that are no plain text, such as progress bars, as a
     list of numbers.
     """
-    if not raw.startswith(("{", "time=")) or len(raw) > MAX_RECORD:
+    if not raw.startswith(("{", "time=", '"2', "2")) or len(raw) > MAX_RECORD:
         return raw
+    if raw[0] in '"2':
+        row = _CSV.match(raw) if ',"' in raw[:60] else None
+        return raw if row is None else row.group(1).replace('""', '"')
     if (record := _LOGFMT.match(raw)) is not None:
         return record.group(1).replace('\\"', '"').replace("\\\\", "\\")
     try:
@@ -58,9 +65,15 @@ def text_of(raw: str) -> str:
                 return f"{_origin(fields)}{text}"
             case [*numbers] if numbers and all(_is_byte(n) for n in numbers):
                 return f"{_origin(fields)}{bytes(numbers).decode('utf-8', 'replace')}"
+            case {"stringValue": str() as text}:
+                return f"{_origin(fields)}{text}"
             case _:
                 pass
-    return raw
+    match fields.get("values"):
+        case [[str(), str() as text]]:
+            return f"{_origin(fields)}{text}"
+        case _:
+            return raw
 
 
 def _origin(fields: dict[str, object]) -> str:
