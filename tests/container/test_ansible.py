@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Ansible role on booted hosts: installed, changed, upgraded one by one, stopped, resumed."""
+"""The Ansible role on hosts with both Debians: installed, upgraded one by one, stopped, resumed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.conftest import Boot
-from tests.container.test_apt_repository import upgrades
+from tests.container.test_apt_repository import Repository, upgrades
 from tests.rig import binds, paths, scripted
+from tests.rig.container import Suite
 from tests.rig.installed import CONFIG, OURS, QUICK, Agent, deb
 from tests.rig.repacked import packed, unpacked
 
@@ -47,9 +48,16 @@ class Play:
         inventory = {"llmagent": {"hosts": hosts, "vars": reach}}
         (here / "hosts.json").write_text(json.dumps(inventory))
 
-    def run(self, limit: str = "all", **variables: Any) -> tuple[int, str, dict[str, list[str]]]:
-        """Returns the exit status, what was printed, and by host the names of what changed."""
+    def run(
+        self, limit: str = "all", *options: str, newer: bool = True, **variables: Any
+    ) -> tuple[int, str, dict[str, list[str]]]:
+        """Returns the exit status, what was printed, and by host the names of what changed.
+
+        Without `newer` it is this machine's own ansible-core, which may be that of Debian 12.
+        """
+        own = ["/usr/bin/python3", "-m", "ansible", "playbook"] if newer else ["ansible-playbook"]
         settings: dict[str, str | Path] = {
+            **({"PYTHONPATH": paths.part("ansible")} if newer else {}),
             "ANSIBLE_HOME": self._here / "ansible",
             "ANSIBLE_LOCAL_TEMP": self._here / "local",
             "ANSIBLE_PIPELINING": "1",
@@ -60,7 +68,7 @@ class Play:
         }
         done = subprocess.run(
             [
-                *("ansible-playbook", "--inventory", self._here / "hosts.json", ROLLOUT),
+                *(*own, "--inventory", self._here / "hosts.json", ROLLOUT, *options),
                 *("--limit", limit, "--extra-vars", json.dumps(variables)),
             ],
             check=False,
@@ -90,16 +98,20 @@ def configured(**settings: Any) -> dict[str, Any]:
 def test_hosts_are_upgraded_one_by_one_until_one_fails_and_the_next_run_goes_on_from_there(
     boot: Boot, tmp_path: Path
 ) -> None:
-    seen = [binds.scripted_engine(), upgrades("bookworm")]
-    machines = {f"gpu-0{number}": boot("bookworm", binds=seen) for number in (1, 2)}
+    suites: dict[str, Suite] = {"gpu-01": "bookworm", "gpu-02": "trixie"}
+    machines = {
+        name: boot(suite, binds=[binds.scripted_engine(), upgrades(suite)])
+        for name, suite in suites.items()
+    }
     agents = {name: Agent(box) for name, box in machines.items()}
     for agent in agents.values():
         agent.box.run(["sh", "-c", PYTHON_APT], timeout=120)
         agent.give_a_model()
         scripted.set_scenario(agent.box, {})
     first, second = agents.values()
-    # Of the third there is no more than its name: whoever touches it does not reach it.
-    play = Play(tmp_path, {**{name: box.leader for name, box in machines.items()}, "gpu-03": 0})
+    # Of these there is no more than the name: whoever touches them does not reach them.
+    leaders = {name: box.leader for name, box in machines.items()}
+    play = Play(tmp_path, {"gpu-00": 0, **leaders, "gpu-03": 0})
     usual: dict[str, Any] = {
         "llmagent_look_seconds": 1,
         "llmagent_doctor_options": ["--offline"],
@@ -120,20 +132,41 @@ def test_hosts_are_upgraded_one_by_one_until_one_fails_and_the_next_run_goes_on_
 
     # What `check` refuses stops the play on the first host, and stops no engine.
     wrong = {**now, "llmagent_config": configured(max_num_seq=8)}
-    status, said, changed = play.run("gpu-01,gpu-02", **wrong)
+    for options in (["--check"], []):
+        status, said, changed = play.run("gpu-01,gpu-02", *options, newer=False, **wrong)
+        assert status != 0
+        assert "did you mean max_num_seqs?" in said
+        assert "gpu-02" not in changed
+    # So does a host that is not there.
+    status, said, changed = play.run("gpu-00,gpu-01", "--check", newer=False, **now)
     assert status != 0
-    assert "did you mean max_num_seqs?" in said
-    assert "gpu-02" not in changed
+    assert "gpu-00: ok=0    changed=0    unreachable=1" in re.sub(" +:", ":", said)
+    assert "gpu-01" not in changed
     assert [agent.pid("vllm.service") for agent in (first, second)] == engines
     assert "max_num_seq " not in first.box.read(CONFIG)
 
     # A new version and new settings: the second host's engine does not do what is asked.
+    repository = Repository(tmp_path)
     newer = packed(unpacked(deb(), tmp_path / "newer" / "llmagent"), NEXT)
+    try:
+        published = repository.publish(newer, repository.key, "file:/srv/apt")
+    finally:
+        repository.close()
+    for agent in agents.values():
+        agent.box.put(published, "/srv/apt")
+        # The only archive that these reach.
+        agent.box.run(["sh", "-c", "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*"])
     wanted = configured(kv_cache_dtype="fp8")
     own = tmp_path / "while-drained.yml"
     own.write_text(OWN_TASKS)
-    later = {**usual, "llmagent_deb": str(newer), "llmagent_config": wanted}
+    later = {**usual, "llmagent_version": NEXT, "llmagent_config": wanted}
+    later["llmagent_apt_sources"] = str(published / "llmagent.sources")
     later["llmagent_tasks_drained"] = str(own)
+    status, said, changed = play.run("gpu-01", "--check", newer=False, **later)
+    assert status == 0, said
+    assert re.search(r'"restarts": \[\s*"vllm.service"', said), said
+    assert first.pid("vllm.service") == engines[0]
+    assert "fp8" not in first.box.read(CONFIG)
     scripted.set_scenario(second.box, {"kv_cache_dtype": "auto"})
     status, said, changed = play.run(**later)
     assert status != 0, said
@@ -153,6 +186,7 @@ def test_hosts_are_upgraded_one_by_one_until_one_fails_and_the_next_run_goes_on_
     status, said, changed = play.run("gpu-01,gpu-02", **later)
     assert status == 0, said
     assert changed["gpu-01"] == []
+    assert re.search(r"gpu-01 +: ok=\d+ +changed=0 +unreachable=0 +failed=0", said), said
     assert first.pid("vllm.service") == served
     version = ["dpkg-query", "--show", "--showformat=${Version}", "llmagent"]
     assert {agent.box.run(version).stdout for agent in (first, second)} == {NEXT}

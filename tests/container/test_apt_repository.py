@@ -49,9 +49,9 @@ class Repository:
         assert fingerprint is not None
         return fingerprint[1]
 
-    def publish(self, package: Path, key: str) -> Path:
+    def publish(self, package: Path, key: str, url: str = URL) -> Path:
         """Adds a package; returns the repository's directory."""
-        self._run(BUILD, "--key", key, "--url", URL, "--output", self._files, package)
+        self._run(BUILD, "--key", key, "--url", url, "--output", self._files, package)
         return self._files
 
     def close(self) -> None:

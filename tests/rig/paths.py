@@ -26,6 +26,7 @@ Part = Literal[
     "arm64",
     "upgrades-bookworm",
     "upgrades-trixie",
+    "ansible",
 ]
 
 
