@@ -140,7 +140,7 @@ def test_hosts_are_upgraded_one_by_one_until_one_fails_and_the_next_run_goes_on_
     # So does a host that is not there.
     status, said, changed = play.run("gpu-00,gpu-01", "--check", newer=False, **now)
     assert status != 0
-    assert "gpu-00: ok=0    changed=0    unreachable=1" in re.sub(" +:", ":", said)
+    assert "UNREACHABLE" in said
     assert "gpu-01" not in changed
     assert [agent.pid("vllm.service") for agent in (first, second)] == engines
     assert "max_num_seq " not in first.box.read(CONFIG)
