@@ -49,7 +49,7 @@ class Play:
         (here / "hosts.json").write_text(json.dumps(inventory))
 
     def run(
-        self, limit: str = "all", *options: str, newer: bool = True, **variables: Any
+        self, limit: str, *options: str, newer: bool = True, **variables: Any
     ) -> tuple[int, str, dict[str, list[str]]]:
         """Returns the exit status, what was printed, and by host the names of what changed.
 
@@ -68,7 +68,9 @@ class Play:
         }
         done = subprocess.run(
             [
-                *(*own, "--inventory", self._here / "hosts.json", ROLLOUT, *options),
+                *own,
+                *("--inventory", self._here / "hosts.json", ROLLOUT),
+                *options,
                 *("--limit", limit, "--extra-vars", json.dumps(variables)),
             ],
             check=False,
