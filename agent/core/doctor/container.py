@@ -12,7 +12,7 @@ from agent.core.gpu.reading import Driver
 from agent.core.settings.engine import EngineSettings, GpuAccess
 
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit"
-_NUMBER = re.compile(r"(\d+)\.(\d+)")
+_NUMBER = re.compile(r"(?<!\d)(\d{1,9})\.(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from agent.core.engine.install import Engine, release_of
 
 _OPTION_LINE = re.compile(r"^ {1,8}(-[A-Za-z-].*)$", re.MULTILINE)
 _FLAG = re.compile(r"(?<![\w-])--[A-Za-z][A-Za-z0-9_-]*")
-_DESCRIPTION = re.compile(r" {2,}\S")
+_DESCRIPTION = re.compile(r"(?<! ) {2,}\S")
 
 REMOVED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

@@ -215,7 +215,13 @@ def _container(name: str) -> Source:
                 told = "the image cannot be asked for its own variables: some here may be its"
                 found = replace(found, left=(*found.left, Left("environment", told)))
             return Source(Kind.CONTAINER, name, (found,), runtime)
-    looked = f"no container of {' or '.join(tried)}" if tried else "neither docker nor podman here"
+    silent = [runtime for runtime in tried if output_of(runtime, "version") is None]
+    asked = [runtime for runtime in tried if runtime not in silent]
+    looked = f"no container of {' or '.join(asked)}" if asked else ""
+    if silent:
+        said = " and ".join(f"{one} does not answer (`{one} version` says why)" for one in silent)
+        looked = f"{looked}, and {said}" if looked else said
+    looked = looked or "neither docker nor podman here"
     raise UsageError(f"{name}: no such file, no unit {name}.service, {looked}; {NOT_NAMED}")
 
 

@@ -163,3 +163,19 @@ def test_a_file_that_is_no_compose_file_is_one_error(
     (host / "compose.yaml").write_text(text)
     assert run(host, f"{host}/compose.yaml") == 2
     assert capsys.readouterr().err.startswith("llmagent import: ")
+
+
+def test_a_runtime_that_does_not_answer_is_not_said_to_have_no_such_container(
+    host: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = host / "programs"
+    programs.mkdir()
+    for name, status in (("docker", 1), ("podman", 0)):
+        # podman answers, and has no such container; docker's daemon is away.
+        text = f'#!/bin/sh\n[ "$1" = version ] && exit {status}\nexit 125\n'
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    assert run(host, "chat") == 2
+    said = capsys.readouterr().err
+    assert "no container of podman, and docker does not answer (`docker version` says why)" in said

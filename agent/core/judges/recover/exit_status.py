@@ -48,8 +48,10 @@ def with_systemds_word(diagnosis: Diagnosis | None, died: Died) -> Diagnosis | N
     if diagnosis.outcome not in _NO_WORD or died.result not in _ENDED:
         return diagnosis
     said = f"{_how(died)}, and its log has no word of why"
-    last = (f"last line: {line}" for line in diagnosis.evidence)
-    return replace(diagnosis, evidence=(said, *last))
+    if diagnosis.outcome is Outcome.READY:
+        return replace(diagnosis, evidence=(said,))  # that it was ready is no cause
+    come_to = (f"it had come to: {line}" for line in diagnosis.evidence)
+    return replace(diagnosis, evidence=(said, *come_to))
 
 
 def _how(died: Died) -> str:
