@@ -4,6 +4,7 @@
 import pytest
 
 from agent.core.engine.flags import ADDED, REMOVED, parse_help, unknown_by_version, unknown_flags
+from tests.given.yardstick import yardsticks
 
 HELP = """usage: vllm serve [model_tag] [options]
 
@@ -111,3 +112,7 @@ def test_what_the_parser_of_033_refuses_is_unknown(flag: str) -> None:
 def test_a_flag_that_came_back_is_known_again() -> None:
     assert unknown_by_version(["--disable-log-requests"], "0.33.0") == ()
     assert unknown_by_version(["--disable-log-requests"], "0.32.0") != ()
+
+
+def test_a_help_text_of_blanks_takes_no_time() -> None:
+    assert yardsticks(lambda: parse_help(" " * 32_768), 4) <= 4
