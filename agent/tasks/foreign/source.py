@@ -219,8 +219,8 @@ def _container(name: str) -> Source:
     asked = [runtime for runtime in tried if runtime not in silent]
     looked = f"no container of {' or '.join(asked)}" if asked else ""
     if silent:
-        said = " and ".join(f"{one} does not answer (`{one} version` says why)" for one in silent)
-        looked = f"{looked}, and {said}" if looked else said
+        why = " and ".join(f"{one} does not answer (`{one} version` says why)" for one in silent)
+        looked = f"{looked}, and {why}" if looked else why
     looked = looked or "neither docker nor podman here"
     raise UsageError(f"{name}: no such file, no unit {name}.service, {looked}; {NOT_NAMED}")
 
