@@ -74,7 +74,8 @@ class Facts:
     """Names of variables that this vLLM does not read, joined by ", "."""
 
     aot_artifact: str | None = None
-    """Of what torch.compile stored as a whole: "loaded", or "could not be loaded"."""
+    """Of what torch.compile stored as a whole: "loaded", "could not be loaded" or, where nothing
+    was stored, "made anew"."""
 
     aot_refused: str | None = None
     """Why it could not, as torch says it."""

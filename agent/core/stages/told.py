@@ -73,7 +73,8 @@ def compiled_again(
     took = seconds.get(Stage.COMPILE, 0.0)
     if not before or took < SHOWN_SECONDS:
         return
-    if graphs == "compiled":
+    anew = artifact == "made anew" and graphs is None
+    if graphs == "compiled" or anew:
         yield f"compiled again though nothing was changed, {took:.0f} s: the cache was not used"
     elif artifact == "could not be loaded":
         reason = f" ({why})" if why else ""

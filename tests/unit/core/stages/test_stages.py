@@ -211,6 +211,8 @@ def test_a_start_is_compared_with_the_usual_one() -> None:
     [
         (None, "compiled", "though nothing was changed, 24 s: the cache was not used"),
         ("could not be loaded", "from the cache", "24 s: vLLM cannot load what it stored (x)"),
+        ("made anew", None, "though nothing was changed, 24 s: the cache was not used"),
+        ("made anew", "from the cache", ""),
         ("loaded", "from the cache", ""),
         (None, None, ""),
     ],
