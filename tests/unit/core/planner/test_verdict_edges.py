@@ -14,29 +14,14 @@ import pytest
 from agent.core.measures import GIB
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, PlanRequest
-from tests.given.published.rows import (
-    Row,
-    blind,
-    fifth,
-    fourth,
-    rows,
-    second,
-    sixth,
-    strangers,
-    third,
-    unseen,
-)
+from tests.given.published.rows import Row, every_row
 
 STEP = 0.05
 LEAST_SHARE, MOST_SHARE = 0.1, 0.97
 
 PRINTED = [
     row
-    for row in (
-        *(*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth()),
-        *(*blind(closed=False), *blind(closed=True), *third(closed=False), *third(closed=True)),
-        *(*sixth(closed=False), *sixth(closed=True)),
-    )
+    for row in every_row()
     if row.config is not None
     and row.printed.get("available_kv_gib", 0.0) > 0
     and row.request.measured.available_kv_gib is None
