@@ -217,11 +217,9 @@ def _container(name: str) -> Source:
             return Source(Kind.CONTAINER, name, (found,), runtime)
     silent = [runtime for runtime in tried if output_of(runtime, "version") is None]
     asked = [runtime for runtime in tried if runtime not in silent]
-    looked = f"no container of {' or '.join(asked)}" if asked else ""
-    if silent:
-        why = " and ".join(f"{one} does not answer (`{one} version` says why)" for one in silent)
-        looked = f"{looked}, and {why}" if looked else why
-    looked = looked or "neither docker nor podman here"
+    found_out = [f"no container of {' or '.join(asked)}"] if asked else []
+    found_out += [f"{one} does not answer (`{one} version` says why)" for one in silent]
+    looked = ", and ".join(found_out) or "neither docker nor podman here"
     raise UsageError(f"{name}: no such file, no unit {name}.service, {looked}; {NOT_NAMED}")
 
 
