@@ -19,7 +19,10 @@ _COMMAND = re.compile(r"vllm(?:@[\w.+-]+)?")
 """The command; uvx takes a release behind it."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
-_SERVERS = frozenset({"vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server"})
+DEMO_SERVER = "vllm.entrypoints.api_server"
+"""It answers /generate alone, for demonstrations (entrypoints/api_server.py, gone with 0.25)."""
+
+_SERVERS = frozenset({"vllm.entrypoints.openai.api_server", DEMO_SERVER})
 _ENGINES = frozenset({"docker", "podman", "nerdctl"})
 _TAKE_NOTHING = frozenset(
     {"--rm", "-d", "--detach", "-it", "-ti", "-i", "-t", "--tty", "--init", "--privileged"}

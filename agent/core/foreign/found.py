@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+OF_THE_DEMO = "its clients ask /generate, which vLLM's own server lacks: they must ask /v1 instead"
+"""What is to be told of who ran the demo server (core/command/line.py)."""
 
 
 class NoEngineError(ValueError):

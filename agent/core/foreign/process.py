@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from agent.core.command.line import NotVllmError, vllm_line
-from agent.core.foreign.found import Found, NoEngineError
+from agent.core.command.line import DEMO_SERVER, NotVllmError, vllm_line
+from agent.core.foreign.found import OF_THE_DEMO, Found, Left, NoEngineError
 
 MATTERS = re.compile(
     r"(?:VLLM|HF|HUGGING_FACE|HUGGINGFACE|CUDA|NCCL|TORCH|PYTORCH|TRITON|FLASHINFER|TRANSFORMERS"
@@ -36,4 +36,5 @@ def engine_of_process(
         program=program,
         user=user,
         directory=directory,
+        left=(Left(DEMO_SERVER, OF_THE_DEMO),) if DEMO_SERVER in words else (),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from agent.core.command.line import NotVllmError, VllmLine, vllm_line
+from agent.core.command.line import DEMO_SERVER, NotVllmError, VllmLine, vllm_line
 from agent.core.command.unit_file import assignments, unit_command
 from agent.core.foreign.docker_line import (
     RUNTIMES,
@@ -16,10 +16,12 @@ from agent.core.foreign.docker_line import (
     container_of_line,
     starts_container,
 )
-from agent.core.foreign.found import Found, Left, NoEngineError
+from agent.core.foreign.found import OF_THE_DEMO, Found, Left, NoEngineError
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.process import MATTERS
-from agent.core.foreign.script import ReadText, read_script
+from agent.core.foreign.scripts.carried import carried
+from agent.core.foreign.scripts.makefile import as_script, is_makefile
+from agent.core.foreign.scripts.script import ReadText, read_script
 from agent.core.foreign.variables import expanded_words, variables_in, variables_of
 from agent.core.foreign.words import before_vllm
 
@@ -123,7 +125,8 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
         try:
             return _with(base, vllm_line(words), words, {})
         except NotVllmError as error:
-            script = _script(words, read)
+            inner = carried(words)
+            script = _script(words, read) if inner is None else (inner, "")
             if script is None:
                 first = next((word for word in words if word.startswith("/")), "")
                 told = f"; {first} is no shell script that can be read here" if first else ""
@@ -155,13 +158,16 @@ def _with(
 ) -> Found:
     before = before_vllm(words, base.directory, {**base.environment, **line.environment})
     told = "it stands before vLLM; see CPUAffinity=, NUMAPolicy=, Nice= for a drop-in of the unit"
+    left = [Left(before.programs, told)] if before.programs else []
+    if DEMO_SERVER in words:
+        left.append(Left(DEMO_SERVER, OF_THE_DEMO))
     return replace(
         base,
         words=line.words,
         program=line.program if "/" in line.program else before.python or line.program,
         user=before.user or base.user,
         environment={**base.environment, **exported, **line.environment},
-        left=(*base.left, *([Left(before.programs, told)] if before.programs else [])),
+        left=(*base.left, *left),
         launcher=before.launcher,
     )
 
@@ -195,6 +201,8 @@ def _script(words: tuple[str, ...], read: ReadText) -> tuple[str, str] | None:
     for word in words[:3]:
         path = word if word.startswith("/") else ""
         text = read(path) if path else None
+        if text is not None and is_makefile(path):
+            return as_script(text), path.rpartition("/")[0]
         if text is not None and (_SHEBANG.match(text) or path.endswith(".sh")):
             return text, path.rpartition("/")[0]
     return None

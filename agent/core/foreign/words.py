@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from agent.core.foreign.found import Left
 
-_QUIET = frozenset({"env", "exec", "nohup", "setsid", "command"})
+_QUIET = frozenset({"env", "exec", "eval", "nohup", "setsid", "command"})
 _AS_USER = frozenset({"sudo", "runuser", "setpriv", "su", "gosu", "chpst"})
 _VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 

@@ -21,6 +21,9 @@ from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
 from agent.core.foreign.process import engine_of_process
 from agent.core.foreign.quadlet import podman_line
+from agent.core.foreign.relative import with_whole_paths
+from agent.core.foreign.scripts.script import without_own
+from agent.core.foreign.scripts.task import script_of_task
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 from agent.core.foreign.variables import variables_in
@@ -74,7 +77,8 @@ def source_of(what: str | None, line: tuple[str, ...] | None) -> Source:
             raise UsageError(f"{NOT_NAMED}{_here()}")
         return _named(what)
     except NoEngineError as error:
-        raise UsageError(f"{what or 'the command line'}: {error}") from error
+        hint = "" if what is None else "; or give the line itself: -- vllm serve MODEL ..."
+        raise UsageError(f"{what or 'the command line'}: {error}{hint}") from error
 
 
 def is_ours(unit: str) -> bool:
@@ -93,6 +97,7 @@ def _here() -> str:
 
 def imported(found: Found, name: str | None) -> Imported:
     """Return the table of an engine, with the file of its --config read and its Python found."""
+    found = with_whole_paths(found, os.path.exists)
     file = read_words(found.words).config_file
     content = None
     if file is not None:
@@ -169,6 +174,11 @@ def _file(path: Path) -> Source:
         base = Found(path.stem, (), directory=str(path.absolute().parent), home=str(Path.home()))
         return Source(Kind.LINE, "", (engine_of_words(base, (str(path.absolute()),), read_text),))
     content = _yaml(path)
+    if "services" not in content and (task := script_of_task(content)) is not None:
+        base = Found(path.stem, (), task[1], directory=str(path.absolute().parent))
+        found = engine_of_words(base, ("sh", "-c", task[0]), read_text)
+        found = replace(found, environment=without_own(found.environment, task[0]))
+        return Source(Kind.LINE, "", (found,))
     variables = {**variables_in(read_text(str(path.parent / ".env")) or ""), **os.environ}
     base = Found("", (), variables, directory=str(path.absolute().parent), home=str(Path.home()))
 

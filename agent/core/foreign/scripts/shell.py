@@ -16,11 +16,15 @@ _ALL_ARGUMENTS = frozenset({"$@", "$*", "${@}", "${*}"})
 
 @dataclass(slots=True)
 class Scope:
-    """What a script has set so far; `missing` are variables that nothing has set."""
+    """What a script has set so far; `missing` are variables that nothing has set.
+
+    `hollow` are variables that were set to the value of such a one, and the name of that.
+    """
 
     known: dict[str, str]
     arrays: dict[str, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    hollow: dict[str, str] = field(default_factory=dict)
 
 
 def statements(text: str) -> Iterator[str]:

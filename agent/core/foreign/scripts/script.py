@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from agent.core.command.line import NotVllmError, VllmLine, vllm_line
 from agent.core.foreign.docker_line import starts_container
 from agent.core.foreign.found import Found, Left, NoEngineError
-from agent.core.foreign.shell import Scope, statements, variables, words_of
-from agent.core.foreign.variables import expanded
+from agent.core.foreign.process import MATTERS
+from agent.core.foreign.scripts.carried import SHOWS, carried, command_name
+from agent.core.foreign.scripts.shell import Scope, statements, variables, words_of
+from agent.core.foreign.variables import expanded, variables_of
 
 ReadText = Callable[[str], str | None]
 """Takes the path of a file; returns its text, None where it cannot be read."""
@@ -30,6 +32,9 @@ _OWN_DIRECTORY = re.compile(r"dirname.*(?:\$0|BASH_SOURCE|\$\{0\})|(?:BASH_SOURC
 _DOLLAR = "\0"
 _COMPUTED = ("$(", "`")
 _BEFORE = re.compile(r"(?:then|do|else|if|!|exec|\{|\()\s+")
+
+MOST_INSIDE = 4
+"""So deep a command is looked for in what another is handed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class _Reader:
     lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
     venv: str = ""
     files: int = 0
+    depth: int = 0
 
 
 def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
@@ -81,7 +87,15 @@ def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
         Left(f"${name}", "the script does not set it before this line: write its value itself")
         for name in dict.fromkeys(reader.scope.missing)
     ]
-    return Script(line, words, reader.exported, reader.directory, tuple(reader.left))
+    # What the script made for its own line says nothing to an engine.
+    exported = without_own(reader.exported, text)
+    return Script(line, words, exported, reader.directory, tuple(reader.left))
+
+
+def without_own(variables: Mapping[str, str], text: str) -> Mapping[str, str]:
+    """Return the variables without those that a script uses itself and no library reads."""
+    own = {name for name in variables_of((text,)) if not MATTERS.fullmatch(name)}
+    return {name: value for name, value in variables.items() if name not in own}
 
 
 def _take(reader: _Reader, text: str) -> None:
@@ -110,15 +124,26 @@ def _start(reader: _Reader, statement: str) -> None:
         return
     missing = list(reader.scope.missing)
     words = words_of(statement, reader.scope)
+    if command_name(words) in SHOWS:
+        reader.scope.missing[:] = missing
+        return
     try:
         found = vllm_line(words)
     except NotVllmError:
-        reader.scope.missing[:] = missing
+        inner = carried(words)
+        if inner is None or reader.depth >= MOST_INSIDE:
+            reader.scope.missing[:] = missing
+            return
+        reader.depth += 1
+        _take(reader, inner)
+        reader.depth -= 1
         return
     program = found.program
     if reader.venv and "/" not in program and not starts_container(words):
         program = f"{reader.venv}/bin/{program or 'vllm'}"
     reader.lines.append((VllmLine(found.words, found.environment, program), words))
+    hollow = reader.scope.hollow
+    reader.scope.missing += [hollow[name] for name in variables_of((statement,)) if name in hollow]
 
 
 def _source(reader: _Reader, file: str) -> None:
@@ -152,7 +177,11 @@ def _assign(reader: _Reader, assigned: re.Match[str]) -> bool:
     raw = words_of(text.replace("$", _DOLLAR), Scope({}))
     if len(raw) > 1:
         return _export_several(reader, assigned[0]) if assigned["export"] else False
-    value = expanded(raw[0].replace(_DOLLAR, "$"), scope.known, []) if raw else ""
+    unset: list[str] = []
+    value = expanded(raw[0].replace(_DOLLAR, "$"), scope.known, unset) if raw else ""
+    scope.hollow.pop(name, None)
+    if unset:
+        scope.hollow[name] = unset[0]
     scope.known[name] = f"{scope.known.get(name, '')}{value}" if assigned["adds"] else value
     if assigned["export"] in ("export", "declare -x") or name in reader.exported:
         reader.exported[name] = scope.known[name]
