@@ -78,6 +78,9 @@ class FailureLine:
     frames: frozenset[str] = frozenset()
     """Ids of known frames of its traceback."""
 
+    undecided: bool = False
+    """Whether the same settings succeed next time hangs on what the line does not tell."""
+
     in_container: FailureClass | None = None
     """The class where vLLM runs as process 1, which a later line may show; None: the same."""
 
@@ -212,6 +215,7 @@ def finding_of(
         switches=signature.switches,
         frames=_frames(trace) if signature.by_phase else frozenset(),
         in_container=signature.in_container,
+        undecided=signature.undecided,
     )
 
 

@@ -274,9 +274,8 @@ class Run:
                 self.findings.survived_work(self.stamp)
 
     def _blocked(self, line: Line) -> None:
-        if self.ready and not self.over:
-            self.served.blocked += 1
-            self.served.idle_line = shorten(line.text)
+        if not self.over:
+            self.served.wait(shorten(line.text), ready=self.ready)
 
     def _stop(self, line: Line, signature: Signature) -> None:
         if signature.failure is FailureClass.SHUTDOWN_OPEN_CONNECTION:

@@ -15,6 +15,9 @@ class Served:
     answers_ever: int = 0
     idle_stats: int = 0
     blocked: int = 0
+    waits: int = 0
+    """As `blocked`, also where no line has told that it serves."""
+
     last_line: str = ""
     idle_line: str = ""
 
@@ -35,3 +38,9 @@ class Served:
         if work:
             self.blocked = 0
         self.last_line = last_line
+
+    def wait(self, line: str, *, ready: bool) -> None:
+        """Count a minute in which its processes waited for each other."""
+        self.blocked += ready
+        self.waits += 1
+        self.idle_line = line

@@ -14,7 +14,19 @@ from agent.core.patterns import compile_pattern
 from agent.core.stages.stage import Stage
 
 _KEYS = frozenset(
-    {"id", "kind", "class", "by_phase", "by_frame", "rank", "when", "phase", "what", "weak"}
+    {
+        "id",
+        "kind",
+        "class",
+        "by_phase",
+        "by_frame",
+        "rank",
+        "when",
+        "phase",
+        "what",
+        "weak",
+        "undecided",
+    }
     | {"literal", "pattern", "since", "until", "fields", "values", "fixed", "example"}
     | {"advice", "switches", "in_container", "ends", "begins"}
 )
@@ -57,6 +69,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
         phase=None if phase is None else EnginePhase(str(phase)),
         what=str(table.get("what", "")),
         weak=bool(table.get("weak", False)),
+        undecided=bool(table.get("undecided", False)),
         since=str(table.get("since", "")),
         until=str(table.get("until", "")),
         fields=tuple((k, compile_pattern(v)) for k, v in _strings(table.get("fields")).items()),

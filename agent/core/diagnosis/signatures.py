@@ -115,6 +115,8 @@ class Signature:
     what: str = ""
     weak: bool = False
     """A fact that never corrects another; a frame that is no proof by itself."""
+    undecided: bool = False
+    """A failure of which the line does not tell whether a new start meets it again."""
     since: str = ""
     """The first vLLM release that prints it; "" if unknown, as is `until`."""
     until: str = ""

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.concluding.allocations import Settled, ours, settle
+from agent.core.diagnosis.concluding.sentences import KILLED, UNUSED, WAITING
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import FailureLine
 from agent.core.diagnosis.lines import seconds_between
@@ -33,16 +34,6 @@ watched an engine that gave nothing."""
 PROBE_SECONDS = 2.0
 
 SWALLOWED_SINCE = (0, 16)
-
-KILLED = (
-    "The process was killed from outside while it ran (SIGKILL leaves no word): journalctl -k "
-    "names the OOM killer, docker inspect (State.OOMKilled) or kubectl describe pod (exit 137) a "
-    "limit of the container, journalctl -u the unit a stop that was forced."
-)
-UNUSED = (
-    "Nothing, if it was stopped unused. If the stop was asked for while it started, vLLM (0.16 and "
-    "later) swallowed it: signal the whole cgroup (systemd does), and kill after the stop timeout."
-)
 
 _NOT_FETCHED = frozenset(
     {FailureClass.MODEL_PATH, FailureClass.WEIGHTS_MISSING, FailureClass.TOKENIZER_MISSING}
@@ -185,6 +176,9 @@ def _hang(run: Run) -> Conclusion | None:
     served = run.served
     if served.blocked >= BLOCKED_MINUTES or served.idle_stats >= IDLE_STATS:
         return Conclusion(Outcome.FAILED, FailureClass.ENGINE_HUNG, (served.idle_line,))
+    if served.waits >= BLOCKED_MINUTES and not (run.ready or run.started or run.phase_line):
+        waited, hung = (served.idle_line,), FailureClass.ENGINE_HUNG
+        return Conclusion(Outcome.FAILED, hung, waited, advice=WAITING, guessed=True)
     if _watched_in_vain(run):
         said = f"{served.probes} health probes answered and no request completed before the stop"
         lines = (said, served.last_line)

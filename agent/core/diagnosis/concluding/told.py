@@ -10,10 +10,9 @@ from agent.core.failures.meaning import advice_for_class, transient
 
 
 def may_pass(verdict: Conclusion) -> bool | None:
-    """Return whether the same settings may succeed next time; None where the class is a guess."""
-    if verdict.failure is None:
-        return None
-    if verdict.guessed:
+    """Return whether the same settings may succeed next time; None where the log cannot tell."""
+    open_question = verdict.finding is not None and verdict.finding.undecided
+    if verdict.failure is None or verdict.guessed or open_question:
         return None
     return transient(verdict.failure)
 

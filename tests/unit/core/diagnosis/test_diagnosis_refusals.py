@@ -38,7 +38,7 @@ REFUSALS = {
     ),
     F.FP8_KERNEL_UNSUPPORTED: (
         "RuntimeError: Currently, block scaled fp8 gemm is not implemented for Blackwell",
-        "NotImplementedError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
+        "NotImplementedError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 75",
     ),
     F.WEIGHTS_MISMATCH: (
         "KeyError: 'lm_head.weight'",

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A piece of a log from which the cause is cut off claims no more than its lines tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
+from tests.given.engine_logs import SERVING, STARTING, diagnose
+
+F = FailureClass
+
+WAITS = (
+    "(EngineCore pid=31) INFO 11-12 10:{:02d}:02 [shm_broadcast.py:802] No available shared memory "
+    "broadcast block found in 60 seconds. This typically happens when some processes are hanging "
+    "or doing some time-consuming work (e.g. compilation, weight/kv cache quantization)."
+)
+
+
+def waits(minutes: int) -> list[str]:
+    return [WAITS.format(minute) for minute in range(minutes)]
+
+
+def test_nothing_but_waiting_is_a_hang_that_may_be_none() -> None:
+    found = diagnose(waits(6))
+
+    assert (found.failure, found.guessed, found.transient) == (F.ENGINE_HUNG, True, None)
+    assert "loading or compiling" in found.advice
+
+
+def test_waiting_within_a_start_is_the_start_s_own_work() -> None:
+    found = diagnose([*STARTING.strip().split("\n"), *waits(6)])
+
+    assert (found.outcome, found.failure) == (Outcome.RUNNING, None)
+
+
+def test_waiting_before_an_engine_came_up_is_no_hang_of_it() -> None:
+    found = diagnose([*waits(6), *SERVING.strip().split("\n")])
+
+    assert (found.outcome, found.failure) == (Outcome.READY, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(EngineCore pid=9) Exception: WorkerProc initialization failed due to an exception in a "
+        "background process. See stack trace for root cause.",
+        "(Worker_TP1 pid=9) ERROR 11-12 10:00:00 [multiproc_executor.py:901] WorkerProc hit an "
+        "exception.",
+    ],
+)
+def test_a_worker_s_exception_that_is_cut_off_is_not_a_worker_that_was_killed(line: str) -> None:
+    found = diagnose(line)
+
+    assert (found.outcome, found.failure) == (Outcome.FAILED, F.UNKNOWN)
+    assert found.transient is None
+
+
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        ("inference | worker exited with exit code 136", F.NATIVE_CRASH),
+        ("inference | worker exited with exit code 137", F.ENGINE_DEAD),
+        (
+            "ERROR 11-12 10:00:00 [core.py:396] The actor is dead because its worker process has "
+            "died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.",
+            F.WORKER_DIED,
+        ),
+        (
+            "/srv/py/bin/python3: Error while finding module specification for "
+            "'vllm.entrypoints.openai.api_server' (ModuleNotFoundError: No module named 'vllm')",
+            F.PACKAGE_MISMATCH,
+        ),
+        (
+            "(EngineCore pid=9) ERROR 11-12 10:00:00 [core.py:708] RuntimeError: Worker failed "
+            "with error 'tuple index out of range', please check the stack trace above for the "
+            "root cause",
+            F.ENGINE_BUG,
+        ),
+    ],
+)
+def test_a_lone_line_tells_how_a_process_ended(line: str, failure: FailureClass) -> None:
+    assert diagnose(line).failure is failure
+
+
+@pytest.mark.parametrize(
+    ("capability", "failure"),
+    [("75", F.FP8_KERNEL_UNSUPPORTED), ("86", F.FP8_KERNEL_UNSUPPORTED)]
+    + [(newer, F.KERNEL_LIBRARY) for newer in ("89", "90", "100", "103", "120", "121")],
+)
+def test_a_gpu_that_computes_fp8_is_not_told_that_it_cannot(
+    capability: str, failure: FailureClass
+) -> None:
+    said = "No compiled cutlass_scaled_mm for CUDA device capability:"
+    found = diagnose(f"NotImplementedError: {said} {capability}")
+
+    assert found.failure is failure
+    assert ("no FP8 kernels" in found.advice) is False
+
+
+def test_an_error_of_the_interpreter_in_a_kernel_s_launch_is_no_kernel_that_fails_again() -> None:
+    head = "(EngineCore pid=9) ERROR 11-12 10:00:00 [core.py:1004] "
+    found = diagnose(
+        [
+            "(APIServer pid=1) INFO:     Application startup complete.",
+            f"{head}EngineCore encountered a fatal error.",
+            f"{head}Traceback (most recent call last):",
+            f'{head}  File "/v/site-packages/triton/runtime/jit.py", line 7, in run',
+            f"{head}SystemError: error return without exception set",
+        ]
+    )
+
+    assert (found.failure, found.phase) == (F.ENGINE_BUG, EnginePhase.SERVING)
+    assert "compiled extension" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("said", "failure", "transient"),
+    [
+        ("ValueError: placement group bundle index 6 is invalid.", F.BAD_ARG_VALUE, False),
+        ("RuntimeError: NCCL error: invalid usage (run with NCCL_DEBUG=WARN)", F.NCCL_ERROR, None),
+        ("RuntimeError: NCCL error: unhandled system error", F.NCCL_ERROR, True),
+        (
+            "zmq.error.ZMQError: Address already in use (addr='tcp://10.0.0.7:5600')",
+            F.PORT_IN_USE,
+            None,
+        ),
+        ("OSError: [Errno 98] Address already in use", F.PORT_IN_USE, True),
+        (
+            "NotImplementedError: No operator found for `memory_efficient_attention_forward` with "
+            "inputs:",
+            F.KERNEL_LIBRARY,
+            False,
+        ),
+    ],
+)
+def test_what_may_pass_and_what_is_refused_again_are_told_apart(
+    said: str, failure: FailureClass, transient: bool | None
+) -> None:
+    alone = diagnose(said)
+    within = diagnose(f"(EngineCore pid=9) ERROR 11-12 10:00:00 [core.py:390] {said}")
+
+    assert (alone.failure, within.failure) == (failure, failure)
+    assert within.transient is transient
