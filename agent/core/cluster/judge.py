@@ -32,6 +32,10 @@ HEAD_CLOSED_SECONDS = 60.0
 HEAD_AWAY_SECONDS = 300.0
 """The same where nothing tells whether the head's engine lives."""
 
+START_ALONE_SECONDS = 120.0
+"""How long a start may show nothing while a host that was there for it is away: ranks wait for each
+other again and again until they serve, and one that is off by then is never taken in."""
+
 DRAIN_MARGIN_SECONDS = 30.0
 
 
@@ -42,6 +46,8 @@ class Own:
     `up`: its process runs. `wanted`: the service is meant to run as it does. `settled`: how an end
     came about is known, so that it can be told. `ready`: nothing here keeps a start back.
     `running_since` is the start of the run, `drain_seconds` what the head's requests may take.
+    `moved_at` is when the log of a start last showed that it goes on; None where that tells
+    nothing: the rank serves, or it only computes, and is silent once it is loaded.
     """
 
     member: int
@@ -55,6 +61,7 @@ class Own:
     running_since: float
     drain_seconds: float
     same: Mapping[str, str]
+    moved_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +223,13 @@ def _alone(own: Own, peers: Peers, at: float) -> str:
                 return (
                     f"{name_of(address, seen)} has not started its rank for {apart:.0f} s"
                     f" ({theirs.reason or theirs.stance.value})"
+                )
+        elif own.moved_at is not None and theirs is not None:
+            silent = at - max(own.running_since, own.moved_at, seen.at)
+            if theirs.generation == own.group.generation and silent >= START_ALONE_SECONDS:
+                return (
+                    f"{name_of(address, seen)}, which was there for this start, does not answer for"
+                    f" {at - seen.at:.0f} s, and the start does not go on: the GPUs are given back"
                 )
         elif own.headless and _is_head(seen, peers):
             silent = at - max(own.running_since, seen.at)

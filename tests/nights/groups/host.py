@@ -53,6 +53,8 @@ class Rank(World):
         self.boot = f"boot-{number}"
         self.blind_since: float | None = None
         """Since when this host can open no connection to the head."""
+        self._hung_in: tuple[Run, int] | None = None
+        """A start that hung, and in which step."""
         engines.ranks[number] = self
 
     @property
@@ -80,6 +82,8 @@ class Rank(World):
         if self.run is run and index == MEETS and self.engines.crew_of(self.number) is None:
             self.engines.join(self.number, run)
             return
+        if run.stuck:
+            self._hung_in = (run, index)
         super()._enter(run, index)
 
     def go_on(self, run: Run) -> None:
@@ -124,6 +128,9 @@ class Rank(World):
             run.pace(self.clock.now, run.rate)
             self.book()
             self.keeper.engine_moved(run)
+        if self._hung_in is not None and self._hung_in[0] is run:
+            self._enter(*self._hung_in)
+            self._hung_in = None
 
     def die(self, run: Run, doom: Doom) -> None:
         """The main process ends at once, and what is left of the unit some seconds later."""

@@ -59,6 +59,23 @@ def test_whatever_happens_to_two_hosts_they_serve_again(what: What, kind: str) -
     assert ledger.served > 0.3 * ledger.wanted
 
 
+@pytest.mark.parametrize("kind", ["split", "replicas"])
+@pytest.mark.parametrize("what", [What.HOST_OFF, What.ONE_WAY, What.CUT])
+def test_a_host_that_is_lost_during_a_start_does_not_keep_the_gpus_of_the_others(
+    what: What, kind: str
+) -> None:
+    """The head, which waits for it, is held to the overseer's bound as any other rank."""
+    lost = tuple(Fault(at, what, 1, 1800.0) for at in (20.0, 2400.0))
+    night = replace(CALM, kind="split" if kind == "split" else "replicas", start_seconds=150.0)
+    assert under_llmagent(replace(night, faults=lost)).lost[what] < 2 * 1800.0 + 900.0
+
+
+def test_a_start_that_hung_behind_a_cut_cable_goes_on_once_that_is_mended() -> None:
+    cut = Fault(151.0, What.PARTITION, 1, 60.0, (1,))
+    ledger = under_llmagent(replace(CALM, start_seconds=150.0, faults=(cut,)))
+    assert ledger.lost[What.PARTITION] < 60.0 + 60.0
+
+
 def test_eight_hosts_that_are_cut_in_two_serve_again() -> None:
     cut = Fault(300.0, What.PARTITION, 1, 420.0, (1, 2, 5))
     night = replace(CALM, hosts=8, hours=0.1, faults=(cut,))

@@ -144,6 +144,7 @@ def _own(turn: Turn, s: ServiceState, cluster: ClusterSettings, *, ready: bool) 
         running_since=max(s.started_at, s.since, group.live.since),
         drain_seconds=settings.shutdown_timeout + stop_seconds,
         same=same,
+        moved_at=s.live.activity_at if s.phase is Phase.STARTING and not cluster.headless else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.cluster.judge import START_ALONE_SECONDS
 from agent.core.failures.classes import FailureClass
 from agent.core.settings.recovery import Recovery
 from agent.core.state.phases import Phase
@@ -194,6 +195,34 @@ def test_a_head_whose_peer_lost_power_finds_out_by_a_request_and_waits() -> None
     assert "gpu-1" in hosts.head.state.services["vllm"].live.blocked_by
     hosts.power_on(1)
     assert hosts.all_serve_within(400.0)
+
+
+def test_a_start_beside_a_host_that_lost_power_gives_its_gpus_back_and_waits() -> None:
+    """Its own patience, 900 s and more, is for a start that may still come to something."""
+    hosts = Hosts(2)
+    hosts.pass_time(20.0)
+    assert hosts.starts == [1, 1]
+    hosts.power_off(1)
+    hosts.pass_time(START_ALONE_SECONDS - 10)
+    assert hosts.head.run is not None
+    hosts.pass_time(20.0)
+    assert hosts.head.run is None
+    assert "gpu-1, which was there for this start, does not answer" in hosts.head.told("follow")[-1]
+    assert hosts.head.told("failure") == []
+    hosts.pass_time(900.0)
+    assert hosts.starts == [1, 1]
+    hosts.power_on(1)
+    assert hosts.all_serve_within(120.0)
+
+
+def test_a_start_that_goes_on_is_not_ended_because_an_agent_is_away() -> None:
+    hosts = Hosts(3, start_takes=600.0)
+    hosts.pass_time(30.0)
+    hosts.agent_dies(1)
+    hosts.pass_time(400.0)
+    hosts.agent_returns(1)
+    assert hosts.all_serve_within(400.0)
+    assert hosts.starts == [1, 1, 1]
 
 
 def test_a_cable_that_is_cut_for_the_agents_alone_costs_nothing() -> None:
