@@ -93,6 +93,10 @@ def judge_port(settings: Settings, listener: Listener | None) -> Finding:
         return ok(check, f"{settings.port} is free", service)
     if listener.unit == settings.unit:
         return ok(check, f"{settings.port} is the service's own", service)
+    if not listener.pid:
+        # The agent looks at night, without the right to see into the engine's own processes.
+        told = f"{settings.port} is taken by {listener.name}: the service's own, or another one"
+        return unknown(check, told, "sudo llmagent doctor", service)
     whose = f" of {listener.unit}" if listener.unit else ""
     told = f"{settings.port} is taken by {listener.name} (pid {listener.pid}){whose}"
     return fail(check, told, "Stop it, or choose another port.", service)

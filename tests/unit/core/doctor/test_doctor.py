@@ -291,6 +291,12 @@ def test_a_port_that_somebody_else_has_is_told_with_who() -> None:
     assert result_of(host.judge_port(VLLM, None)) is R.OK
 
 
+def test_a_port_whose_process_cannot_be_seen_is_no_fault() -> None:
+    """The agent looks at night, and the engine that serves is another user's process."""
+    unseen = host.Listener(0, "a process that only root can see", "")
+    assert result_of(host.judge_port(VLLM, unseen)) is R.UNKNOWN
+
+
 def test_shared_memory_matters_with_more_than_one_gpu() -> None:
     tiny = host.HostMemory(shm_total=64 * 1024**2, shm_free=64 * 1024**2)
     two = replace(VLLM, tensor_parallel_size=2)
