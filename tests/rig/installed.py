@@ -64,7 +64,8 @@ def two_host_tables(kind: str, rank: int, addresses: Sequence[str]) -> str:
     """Returns where vLLM and the agent of one of two hosts meet the other's.
 
     kind: "split", one model over both (--nnodes); "replicas", one on each behind the head (data
-    parallel); "hybrid", two on each, and each host takes requests for its own.
+    parallel); "hybrid", two on each, and each host takes requests for its own; "external", one on
+    each, each with its own address.
     """
     head, here, peer = addresses[0], addresses[rank], addresses[1 - rank]
     if kind == "split":
@@ -72,6 +73,8 @@ def two_host_tables(kind: str, rank: int, addresses: Sequence[str]) -> str:
     elif kind == "hybrid":
         place = f'data_parallel_address = "{head}"\ndata_parallel_hybrid_lb = true'
         place += f"\ndata_parallel_size_local = 2\ndata_parallel_start_rank = {2 * rank}"
+    elif kind == "external":
+        place = f'data_parallel_address = "{head}"\ndata_parallel_rank = {rank}'
     else:
         place = f'data_parallel_address = "{head}"\ndata_parallel_size_local = 1'
         place += f"\ndata_parallel_start_rank = {rank}" if rank else ""
