@@ -17,6 +17,7 @@ MAX_PREFIXES = 8
 
 LONGEST_PREFIX = 200
 
+_HEAD = "Traceback (most recent call last):"
 _NUMBERS = re.compile(r"\d+")
 _ORIGIN = re.compile(r"([\w.-]+) +\| |\[pod/([^\]]+)\] |([\w.@/()-]+)\[\d+\]: ")
 _OF_SYSLOG = re.compile(r"([\w.@/()-]{1,120}\[\d{1,9}\]): ")
@@ -67,6 +68,8 @@ class Carriers:
             if line.carrier:
                 self._learn(line.carrier)
             return line
+        if not self._engine_spoke and _HEAD in line.text:
+            line = self._learn_of_a_traceback(line)
         if self._prefixes:
             piece = line.carrier + line.shown
             for prefix in self._prefixes.values():
@@ -91,6 +94,18 @@ class Carriers:
             return bool(self._origins) and container.group(1) not in self._origins
         origin = _origin_of(line.carrier)
         return bool(origin and self._origins) and origin not in self._origins | _SYSTEM
+
+    def _learn_of_a_traceback(self, line: Line) -> Line:
+        """Learn what stands before the head of a traceback, where vLLM's own prefix never came.
+
+        Nothing that Python prints there stands before it, so that something else put it there.
+        """
+        head = line.text.index(_HEAD)
+        if not head or not line.text.endswith(_HEAD):
+            return line
+        carrier = line.carrier + line.shown[: line.shown.index(_HEAD)]
+        self._learn(carrier)
+        return replace(line, text=_HEAD, shown=_HEAD, carrier=carrier)
 
     def _learn(self, carrier: str) -> None:
         origin = _origin_of(carrier)

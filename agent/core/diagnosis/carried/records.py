@@ -76,6 +76,18 @@ def text_of(raw: str) -> str:
             return raw
 
 
+def whole_log_in(raw: str) -> str | None:
+    """Return the lines of a log that came as one JSON string, None for any other line."""
+    raw = raw.strip()
+    if not (raw.startswith('"') and raw.endswith('"')):
+        return None
+    try:
+        text = json.loads(raw)
+    except ValueError:
+        return None
+    return text if isinstance(text, str) else None
+
+
 def _origin(fields: dict[str, object]) -> str:
     """Return "NAME | " where the record names the unit, container or pod that wrote it."""
     for path in _ORIGINS:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from agent.core.diagnosis.carried.carriers import is_of_the_host, origin_of
-from agent.core.diagnosis.lines import clean_lines
+from agent.core.diagnosis.carried.records import whole_log_in
+from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.diagnosis.usual import answered, parts_of
@@ -23,8 +24,15 @@ from agent.core.failures.meaning import group_of
 MAX_SERVICES = 16
 """Services that are read for themselves; the lines of more than these are read as one log."""
 
+MAX_LOG = 16 * 1024 * 1024
+"""Characters of a line that is read as a whole log, if it is one; a longer one is plain text."""
+
 _BY_ITSELF = ("(APIServer pid=", "(EngineCore", "(Worker", "(VllmWorker")
 """How a line begins that nothing carried."""
+
+_ENGINE_CODE = re.compile(r' *File "[^"]{0,300}/vllm/[^"]{1,200}", line \d')
+_TWO_NAMES = re.compile(r"([A-Za-z][\w.-]{1,100}) [A-Za-z][\w.-]{0,100} $")
+"""A pod and its container, as stern prints them before each line."""
 
 _HEADING = re.compile(r"==> (\S.{0,200}) <==$")
 _OF_A_PROCESS = re.compile(r"\[\d{1,9}\]$")
@@ -46,7 +54,9 @@ class _Service:
     first: int
     last: int
     ours: bool = False
-    """It wrote in vLLM's own form."""
+    """It wrote in vLLM's own form, went through its code, or has its name."""
+    container: bool = False
+    """The name is that of a container, which nothing else shares, and not of a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class ServicesReader:
     signatures: SignatureSet
     _whole: LogReader = field(init=False)
     _services: dict[str, _Service] = field(default_factory=dict)
+    _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
     _lines: int = 0
 
@@ -72,6 +83,13 @@ class ServicesReader:
 
     def feed(self, raw: str) -> None:
         """Take one raw line, whatever carried it; never raises for its content."""
+        if raw.startswith('"') and len(raw) <= MAX_LOG and (log := whole_log_in(raw)) is not None:
+            for line in log.splitlines():
+                self._feed(line)
+            return
+        self._feed(raw)
+
+    def _feed(self, raw: str) -> None:
         self._lines += 1
         self._whole.feed(raw)
         alone = not self._services and not self._heading
@@ -83,11 +101,13 @@ class ServicesReader:
         if (heading := _HEADING.match(line.text)) is not None:
             self._heading = heading.group(1)
             return
-        origin = origin_of(line.carrier) or self._heading
+        spoke = bool(line.process or (line.level and line.source))
+        origin = self._origin_of(raw, line, spoke=spoke) or self._heading
         if is_of_the_host(line.carrier):
             self._tell(raw, line.text)
         elif origin:
-            self._take(origin, raw, ours=bool(line.process or (line.level and line.source)))
+            ours = spoke or "vllm" in origin or _ENGINE_CODE.match(line.text) is not None
+            self._take(origin, raw, ours=ours)
         elif self._services:
             self._tell(raw, line.text)
 
@@ -103,12 +123,24 @@ class ServicesReader:
                 self._lines += len(part.lines)
                 self._whole.feed_usual(part)
 
+    def _origin_of(self, raw: str, line: Line, *, spoke: bool) -> str:
+        """Return who wrote the line; two bare names before vLLM's own prefix are learned."""
+        if origin := origin_of(line.carrier):
+            return origin
+        if not spoke:
+            return next((self._pods[p] for p in self._pods if raw.startswith(p)), "")
+        names = _TWO_NAMES.match(line.carrier)
+        if names is not None and len(self._pods) < MAX_SERVICES:
+            self._pods[line.carrier] = names.group(1)
+        return names.group(1) if names is not None else ""
+
     def _take(self, origin: str, raw: str, *, ours: bool) -> None:
         service = self._services.get(origin)
         if service is None:
             if len(self._services) >= MAX_SERVICES:
                 return
             service = _Service(LogReader(self.signatures), self._lines, self._lines)
+            service.container = _OF_A_PROCESS.search(origin) is None
             self._services[origin] = service
         service.last = self._lines
         service.ours = service.ours or ours
@@ -132,8 +164,13 @@ class ServicesReader:
 
     def diagnosis(self) -> Diagnosis:
         """Return what the log shows: of several services, of the one that failed first."""
-        found = self.services()
-        return found[0].diagnosis if found else self._whole.diagnosis()
+        if found := self.services():
+            return found[0].diagnosis
+        ours = [service for service in self._services.values() if service.ours]
+        alone = len(ours) == 1 < len(self._services) and all(
+            service.container for service in self._services.values()
+        )
+        return ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
 
 
 def _name_of(origin: str) -> str:

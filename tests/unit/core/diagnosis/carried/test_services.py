@@ -41,6 +41,7 @@ TWO: dict[str, Callable[[str, str], str]] = {
     "kubernetes-json": lambda name, line: json.dumps(
         {"kubernetes": {"pod_name": f"{name}-0"}, "log": f"{line}\n"}
     ),
+    "stern": lambda name, line: f"{name}-7d9c engine {line}",
     "docker-journald": lambda name, line: json.dumps({"CONTAINER_NAME": name, "MESSAGE": line}),
 }
 
@@ -85,6 +86,37 @@ def test_a_neighbour_that_is_no_engine_makes_no_second_service() -> None:
     reader = read(mixed(TWO["compose"], ("vllm", SERVES), ("nginx", beside)))
     assert reader.services() == ()
     assert reader.diagnosis().outcome is Outcome.READY
+
+
+BESIDE = [
+    "INFO:     Started server process [7]",
+    "Traceback (most recent call last):",
+    '  File "/app/odd/main.py", line 9, in boot',
+    "odd.exc.OperationalError: unable to open database file",
+    "ERROR: Application startup failed. Exiting.",
+]
+
+
+@pytest.mark.parametrize("carrier", ["compose", "compose-stamped", "docker-journald", "stern"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_neighbour_s_traceback_is_not_the_engine_s(carrier: str, *, first: bool) -> None:
+    """Not even where the engine's own lines show no more than a start."""
+    starting = LOADING.strip("\n").split("\n")
+    logs = [("chat", starting), ("web", BESIDE)]
+    reader = read(mixed(TWO[carrier], *(logs if first else reversed(logs))))
+    assert (reader.diagnosis().outcome, reader.diagnosis().failure) == (Outcome.RUNNING, None)
+
+
+@pytest.mark.parametrize("carrier", sorted(set(TWO) - {"stern", "journal-of-one-program"}))
+def test_a_piece_is_the_engine_s_by_its_code_or_its_name(carrier: str) -> None:
+    """A part of a log may hold no line in vLLM's own form."""
+    frame = '  File "/opt/py/lib/python3.12/site-packages/vllm/engine/odd.py", line 9, in odd'
+    by_code = ["Traceback (most recent call last):", frame, "torch.OutOfMemoryError: CUDA odd"]
+    by_name = ["libodd.so: undefined symbol: odd", "Killed"]
+    for name, piece in (("chat", by_code), ("vllm-chat", by_name)):
+        reader = read(mixed(TWO[carrier], ("embed", SERVES), (name, piece)))
+        found = reader.services()[0]
+        assert (found.diagnosis.outcome, "chat" in found.name) == (Outcome.FAILED, True), carrier
 
 
 def test_restarts_of_one_unit_are_runs_and_no_services() -> None:
