@@ -24,6 +24,7 @@ from agent.core.unit.ray import ray_unit_name
 from agent.core.unit.ray_unit import render_ray_unit
 from agent.core.unit.text import override_note, render_unit
 from agent.errors import HostLacksError, UsageError
+from agent.host.machine.container_user import container_user
 from agent.host.models.hub_cache import needs_no_hub
 from agent.host.systemd.unit_inputs import unit_inputs
 from agent.host.vllm.help import cache_directory, known_flags
@@ -93,7 +94,8 @@ def _rendered(asked: Settings) -> Iterator[RenderedUnit]:
     if install.problems:
         raise HostLacksError("\n".join(install.problems))
     learned = _learned(asked.name)
-    facts = unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(asked))
+    user, _ = container_user(asked)
+    facts = unit_inputs(install.read_paths, needs_no_hub=needs_no_hub(asked), container_user=user)
     if asked.cluster is not None and asked.cluster.starts_ray:
         path = UNIT_DIRECTORY / ray_unit_name(asked)
         yield RenderedUnit(asked.name, path, render_ray_unit(asked, facts), _read(path))

@@ -18,7 +18,7 @@ from agent.core.gpu.reading import Gpus
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.gpus import Power
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.unit.openings import forbidden, left_open
+from agent.core.unit.openings import forbidden
 from agent.core.unit.sandbox import opens
 from agent.errors import HostLacksError
 from agent.host.machine.access import (
@@ -38,7 +38,7 @@ from agent.tasks.check_access import (
     secret_files,
 )
 from agent.tasks.check_command import mistakes_in_arguments
-from agent.tasks.check_container import missing_ranges
+from agent.tasks.check_container import missing_ranges, strict_leaves_open
 from agent.tasks.check_notify import what_keeps_from_telling
 from agent.tasks.check_port import taken_port
 from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
@@ -124,7 +124,7 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
     path = f"service.{settings.name}"
     yield from _unit_name(settings, path)
     user = settings.user if user_id(settings.user) is not None else None
-    if user is None and not settings.engine.in_container:
+    if user is None:
         text = f"there is no user {settings.user}; create it: adduser --system --group"
         yield _error(f"{path}.user", f"{text} {settings.user}")
     install = install_of(settings)
@@ -228,7 +228,7 @@ def _access(settings: Settings, engine: Engine, path: str) -> Iterator[Obstacle]
         yield _warning(f"{path}.extra_args", told)
     for sentence in forbidden(settings):
         yield _warning(f"{path}.sandbox", sentence)
-    if told := left_open(settings):
+    if told := strict_leaves_open(settings):
         yield _warning(f"{path}.sandbox", told)
     for directory in settings.writable_directories:
         if not Path(directory).is_dir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container asks of the host besides its image: ranges of user ids."""
+"""What a container asks of the host besides its image, and what `strict` leaves open there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from agent.core.settings.service import Settings
+from agent.core.unit.container_user import left_open
 from agent.core.unit.openings import wants_own_ids
+from agent.host.machine.container_user import container_user
 
 SUBORDINATE: Final = ("etc/subuid", "etc/subgid")
 OWNER: Final = "containers"
@@ -16,6 +18,12 @@ OWNER: Final = "containers"
 
 RANGE: Final = "2147483647:2147483648"
 """What podman-run(1) gives as an example: the upper half of all ids, which nobody else has."""
+
+
+def strict_leaves_open(settings: Settings) -> str:
+    """Return what `strict` does not confine of a container on this host, "" for none of them."""
+    _, why_root = container_user(settings)
+    return left_open(settings, why_root)
 
 
 def missing_ranges(settings: Settings, root: Path = Path("/")) -> Iterator[str]:

@@ -16,6 +16,7 @@ from agent.core.bench.measure import Load
 from agent.core.bench.sweep import Trial, TrialOutcome
 from agent.core.settings.service import Settings
 from agent.core.unit.text import exec_start
+from agent.host.machine.container_user import container_user
 from agent.host.systemd import SystemdBus
 from agent.host.systemd.trial_unit import TrialUnit
 from agent.host.vllm.api import HealthStatus
@@ -48,7 +49,8 @@ def run(sweep: Sweep, trials: Sequence[Trial], progress: bench.Progress) -> list
 
 def _try(sweep: Sweep, trial: Trial, unit: TrialUnit, progress: bench.Progress) -> TrialOutcome:
     settings = trial.of(sweep.settings)
-    if not unit.start(exec_start(settings, sweep.target.engine)):
+    user, _ = container_user(settings)
+    if not unit.start(exec_start(settings, sweep.target.engine, user)):
         return _failed(trial, "systemd could not start it", progress)
     if (why := _not_ready(sweep, unit)) is not None:
         return _failed(trial, why, progress)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from tests.rig import scripted
@@ -62,6 +63,44 @@ def assert_asked_for(box: Container, seen: dict[str, Any]) -> None:
     limits = {limit["type"]: limit["soft"] for limit in json.loads(box.read(ASKED_LIMITS))}
     assert limits["RLIMIT_MEMLOCK"] == 2**64 - 1
     assert limits["RLIMIT_STACK"] == 67108864
+
+
+def assert_has_a_users_rights(box: Container, pid: int) -> None:
+    """The process has the ids of the service's user, no capability and no way to any."""
+    lines = (line.partition(":") for line in box.read(f"/proc/{pid}/status").splitlines())
+    status = {name: value.split() for name, _, value in lines}
+    ids = [box.run(["id", option, "vllm"]).stdout.strip() for option in ("-u", "-g")]
+    assert [set(status["Uid"]), set(status["Gid"])] == [{ids[0]}, {ids[1]}]
+    held = {name: int(status[name][0], 16) for name in status if name.startswith("Cap")}
+    assert set(held.values()) == {0}, held
+    assert status["NoNewPrivs"] == ["1"]
+
+
+def assert_basic_and_back(agent: Agent, service: str, inspect: Callable[[], int]) -> None:
+    """Under `basic` the engine is root; what it leaves is the user's again under `strict`.
+
+    `service` is the table of the service under `strict`, `inspect` returns the engine's process.
+    """
+    box = agent.box
+    table, rest = service.split("[service.vllm.engine]")
+    agent.configure(f'{table}sandbox = "basic"\n[service.vllm.engine]{rest}')
+    box.wait_for(lambda: "Uid:\t0\t" in box.read(f"/proc/{inspect()}/status"), 40, "root's uid")
+    agent.wait("serving")
+    left = "/var/cache/vllm-containers/vllm/left/by-root"
+    inside = f"/proc/{inspect()}/root"
+    box.run(["install", "-D", "-m", "0600", "/dev/null", f"{inside}{left}"])
+    assert owner(box, left) == "root"
+    agent.configure(service)
+    box.wait_for(lambda: "Uid:\t0\t" not in box.read(f"/proc/{inspect()}/status"), 40, "a user")
+    agent.wait("serving")
+    assert owner(box, left) == "vllm"
+    contained_by = {owner(box, f"/var/{place}/vllm-containers") for place in ("lib", "cache")}
+    assert "vllm" in contained_by
+    assert owner(box, "/run/llmagent-containers/vllm/cid") == "root"
+
+
+def owner(box: Container, path: str) -> str:
+    return box.run(["stat", "--format=%U", path]).stdout.strip()
 
 
 def assert_the_token_reaches_it_and_shows_nowhere(box: Container, seen: dict[str, Any]) -> None:

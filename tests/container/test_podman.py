@@ -138,6 +138,13 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
     flags = {line.split()[1]: set(line.split()[3].split(",")) for line in mounted}
     assert "size=16777216k" in flags["/dev/shm"]
     assert {"nosuid", "nodev"} <= flags["/var/lib/vllm-containers"]
+    contained.assert_has_a_users_rights(agent.box, pid)
+
+
+def test_an_engine_goes_back_to_roots_rights_and_to_a_users_again(agent: Agent) -> None:
+    contained.assert_basic_and_back(
+        agent, SERVICE, lambda: int((containers(agent.box) or [{"Pid": 1}])[0]["Pid"])
+    )
 
 
 def test_the_doctor_finds_runtime_and_image_with_the_agents_own_rights(agent: Agent) -> None:

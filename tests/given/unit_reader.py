@@ -57,10 +57,10 @@ def words(value: str) -> list[str]:
 
 
 def argv(unit: str) -> list[str]:
-    """Return the argv that ExecStart= leads to."""
+    """Return the argv that ExecStart= leads to, without what stands before the program's path."""
     (command,) = values_of(unit, "ExecStart")
     first, *rest = words(command)
-    return [first, *(_variables(word) for word in rest)]
+    return [first.lstrip("-+@:!"), *(_variables(word) for word in rest)]
 
 
 def environment(unit: str) -> dict[str, str]:

@@ -9,8 +9,9 @@ from agent.core.engine.install import Engine
 from agent.core.engine.runtimes.every import runtime_of
 from agent.core.hub.cache import repositories
 from agent.core.settings.service import Settings
-from agent.core.unit.container import clear_script, ordering, remove_script
-from agent.core.unit.container_command import RUNTIME_DIRECTORY, fetch_command
+from agent.core.unit.container import clear_script, client_lines, end_script, ordering
+from agent.core.unit.container_command import fetch_command
+from agent.core.unit.container_user import ContainerUser
 from agent.core.unit.environment import cache_directory, environment_of, state_directory
 from agent.core.unit.quoting import argument, assignment, comment, value
 from agent.core.unit.sandbox import sandbox_lines
@@ -26,9 +27,18 @@ def fetch_unit_name(service: str) -> str:
 
 
 def render_fetch_unit(
-    settings: Settings, engine: Engine, code: str, read_paths: tuple[str, ...], *, repair: bool
+    settings: Settings,
+    engine: Engine,
+    code: str,
+    read_paths: tuple[str, ...],
+    *,
+    repair: bool,
+    container_user: ContainerUser | None = None,
 ) -> str:
-    """Return the text of NAME-fetch.service; `code` is the directory that holds the package."""
+    """Return the text of NAME-fetch.service; `code` is the directory that holds the package.
+
+    `read_paths` and `container_user` as in UnitInputs.
+    """
     head = (
         f"Written by llmagent: fetches the model of {settings.unit} before that one starts.",
         f"All else: `systemctl edit {fetch_unit_name(settings.name)}`.",
@@ -41,7 +51,8 @@ def render_fetch_unit(
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     if settings.engine.in_container:
-        service = (*_container(settings, engine, code, environment, repair=repair),)
+        words = tuple(_words(settings, engine, repair=repair))
+        service = (*_container(settings, container_user, words, code, environment),)
     else:
         service = (
             *_process(settings, engine, repair=repair),
@@ -78,27 +89,31 @@ def _process(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[st
 
 
 def _container(
-    settings: Settings, engine: Engine, code: str, environment: Mapping[str, str], *, repair: bool
+    settings: Settings,
+    user: ContainerUser | None,
+    words: tuple[str, ...],
+    code: str,
+    environment: Mapping[str, str],
 ) -> Iterator[str]:
     """Return the same for a container, whose Python as process 1 would not hear a SIGTERM."""
     name = fetch_unit_name(settings.name).removesuffix(".service")
-    words = tuple(_words(settings, engine, repair=repair))
-    yield f"ExecStartPre=/bin/bash -c {argument(clear_script(settings, name))}"
-    yield from _common(settings, fetch_command(settings, name, words, code, environment))
-    yield f"ExecStopPost=-/bin/bash -c {argument(remove_script(settings, name))}"
+    yield from client_lines(settings, user)
+    yield f"ExecStartPre=+/bin/bash -c {argument(clear_script(settings, name))}"
+    command = fetch_command(settings, user, name, words, code, environment)
+    yield from _common(settings, command, "+")
+    yield f"ExecStopPost=-+/bin/bash -c {argument(end_script(settings, name))}"
     yield "KillSignal=SIGKILL"
     yield "TimeoutStopSec=20"
-    yield f"RuntimeDirectory={RUNTIME_DIRECTORY}/{name}"
     if runtime_of(settings.engine).in_control_group:
         yield "Delegate=yes"
     yield from credential_lines(settings)
 
 
-def _common(settings: Settings, command: Iterable[str]) -> Iterator[str]:
+def _common(settings: Settings, command: Iterable[str], rights: str = "") -> Iterator[str]:
     yield "Type=exec"
     # What it came to can be read as long as nobody starts it again.
     yield "RemainAfterExit=yes"
-    yield f"ExecStart={' '.join(map(argument, command))}"
+    yield f"ExecStart={rights}{' '.join(map(argument, command))}"
     yield f"StateDirectory={state_directory(settings)}"
     yield "StateDirectoryMode=0750"
     yield f"CacheDirectory={cache_directory(settings)}"

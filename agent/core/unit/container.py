@@ -25,6 +25,7 @@ from agent.core.unit.container_command import (
     container_command,
     stop_seconds,
 )
+from agent.core.unit.container_user import ContainerUser, own_directories
 from agent.core.unit.environment import (
     cache_directory,
     listens,
@@ -46,16 +47,22 @@ def ordering(settings: Settings) -> Iterator[str]:
         yield from runtime_of(settings.engine).ordering
 
 
-def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> Iterator[str]:
-    """Return the directives; `start` is the value of ExecStart=."""
+def container_lines(
+    settings: Settings, user: ContainerUser | None, start: str, seconds_to_restart: int
+) -> Iterator[str]:
+    """Return the directives; `start` is the value of ExecStart=, `user` is whom the engine runs as.
+
+    The unit has the service's user, so that systemd makes the directories and the credentials that
+    user's, whoever had them before; the commands have root's rights all the same (their "+").
+    """
     name = settings.name
     if settings.sandbox is Sandbox.STRICT:
-        yield "# strict, in a container: no host IPC, no new privileges, of root's capabilities"
-        yield "# DAC_OVERRIDE alone. Not confined: the engine is root's uid, on the host's network."
-    yield f"ExecStartPre=/bin/bash -c {argument(clear_script(settings, settings.name))}"
+        yield from _strict_said(user)
+    yield from client_lines(settings, user)
+    yield f"ExecStartPre=+/bin/bash -c {argument(clear_script(settings, settings.name))}"
     yield f"ExecStart={start}"
-    yield f"ExecStop=-/bin/bash -c {argument(_stop_script(settings))}"
-    yield f"ExecStopPost=-/bin/bash -c {argument(remove_script(settings, settings.name))}"
+    yield f"ExecStop=-+/bin/bash -c {argument(_stop_script(settings))}"
+    yield f"ExecStopPost=-+/bin/bash -c {argument(end_script(settings, settings.name))}"
     yield "KillMode=control-group"
     yield "KillSignal=SIGKILL"
     if runtime_of(settings.engine).in_control_group:
@@ -68,11 +75,8 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield "StateDirectoryMode=0750"
     yield f"CacheDirectory={cache_directory(settings)}"
     yield "CacheDirectoryMode=0750"
-    own = f"{RUNTIME_DIRECTORY}/{name}"
-    yield f"RuntimeDirectory={own}" + (
-        "" if settings.uds is None else f" {socket_directory(settings.uds)}"
-    )
     if settings.uds is not None:
+        yield f"RuntimeDirectory={socket_directory(settings.uds)}"
         yield "RuntimeDirectoryMode=0750"  # what listens there is open to who may enter
     yield f"SyslogIdentifier={name}"
     yield "LogRateLimitIntervalSec=30s"
@@ -81,6 +85,41 @@ def container_lines(settings: Settings, start: str, seconds_to_restart: int) -> 
     yield "TasksMax=infinity"
     yield "OOMPolicy=stop"
     yield f"OOMScoreAdjust={OOM_SCORE_ADJUST}"
+
+
+def client_lines(settings: Settings, user: ContainerUser | None) -> Iterator[str]:
+    """Return whose the unit's directories and credentials are, and where its client is at home."""
+    yield f"User={settings.user}"
+    # The client is root: what it logged in to is in root's home.
+    yield "Environment=HOME=/root"
+    if user is not None:
+        yield f"ExecStartPre=-+/bin/bash -c {argument(_hand_over_script(settings, user))}"
+
+
+def _strict_said(user: ContainerUser | None) -> Iterator[str]:
+    if user is None:
+        yield "# strict, in a container: no host IPC, no new privileges, of root's capabilities"
+        yield "# DAC_OVERRIDE alone. Not confined: the engine is root's uid, on the host's network."
+        return
+    yield "# strict, in a container: no host IPC, no new privileges, no capability, and the id of"
+    yield f"# the user {user.name}. Not confined: the engine is on the host's network."
+
+
+def _hand_over_script(settings: Settings, user: ContainerUser) -> str:
+    """Return the script that makes the user's what an engine that was root has left there.
+
+    systemd looks at the directories themselves alone. Neither program follows a link.
+    """
+    places = " ".join(own_directories(settings))
+    return (
+        f'[ -z "$(find {places} ! -uid {user.uid} -print -quit)" ] || '
+        f"chown --recursive --no-dereference {user.uid}:{user.gid} {places}"
+    )
+
+
+def end_script(settings: Settings, name: str) -> str:
+    """Return the script that leaves nothing of the containers of that name."""
+    return f"{remove_script(settings, name)}; rm -rf /run/{RUNTIME_DIRECTORY}/{name}"
 
 
 def remove_script(settings: Settings, name: str) -> str:
@@ -122,7 +161,9 @@ def clear_script(settings: Settings, name: str) -> str:
             f'echo "Cannot connect to the Docker daemon: no answer in {ANSWER_SECONDS} s" >&2; '
             "exit 1; }; "
         )
+    # Not the unit's RuntimeDirectory=, which would be the user's: root believes what is in it.
     return (
+        f"mkdir -p /run/{RUNTIME_DIRECTORY}/{name}; "
         f"{answers}{remove_script(settings, name)}; "
         f"if {asks} container inspect {name} >/dev/null 2>&1; then "
         f'echo "a container named {name} is there that llmagent did not make; '
@@ -131,14 +172,16 @@ def clear_script(settings: Settings, name: str) -> str:
     )
 
 
-def started_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
+def started_command(
+    settings: Settings, engine: Engine, user: ContainerUser | None
+) -> tuple[str, ...]:
     """Return the argv of the unit's process: the client, or what keeps one beside the engine.
 
     docker's daemon may be set to leave containers running while it restarts (live-restore). Its
     client ends then, the engine does not: it gets another client, and its outage is none. Raises
     ValueError for settings without an image.
     """
-    command = container_command(settings, engine)
+    command = container_command(settings, engine, user)
     if runtime_of(settings.engine).in_control_group:
         return command
     return ("/bin/bash", "-c", _keep_client_script(settings), settings.name, *command)

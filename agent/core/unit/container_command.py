@@ -17,7 +17,13 @@ from agent.core.engine.install import Engine
 from agent.core.engine.runtimes.every import runtime_of
 from agent.core.settings.engine import GpuAccess
 from agent.core.settings.service import Sandbox, Settings
-from agent.core.unit.environment import cache_directory, environment_of, state_directory
+from agent.core.unit.container_user import (
+    ContainerUser,
+    own_directories,
+    own_user_options,
+    places_of,
+)
+from agent.core.unit.environment import environment_of, state_directory
 from agent.core.unit.quiet import OFFLINE
 
 LABEL = "llmagent.service"
@@ -43,8 +49,12 @@ def stop_seconds(settings: Settings) -> int:
     return settings.shutdown_timeout + DRAIN_MARGIN_SECONDS
 
 
-def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
+def container_command(
+    settings: Settings, engine: Engine, user: ContainerUser | None
+) -> tuple[str, ...]:
     """Return the whole argv: each option one word, no secret in any; vLLM's own words at the end.
+
+    `user` is whom `strict` has it run as, None for root.
 
     Raises ValueError for settings without an image.
     """
@@ -58,7 +68,7 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
         *_removal(settings),
         *_stopping(settings),
         *_shared_memory(settings),
-        *_limits(settings),
+        *_limits(settings, user),
         *_gpus(settings),
         *_mounts(settings, settings.unit),
         *_given(container_environment(settings, settings.unit)),
@@ -72,7 +82,12 @@ def container_command(settings: Settings, engine: Engine) -> tuple[str, ...]:
 
 
 def fetch_command(
-    settings: Settings, name: str, words: Sequence[str], code: str, environment: Mapping[str, str]
+    settings: Settings,
+    user: ContainerUser | None,
+    name: str,
+    words: Sequence[str],
+    code: str,
+    environment: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Return the argv that runs Python with `words` in the image, with caches, token and no GPU.
 
@@ -88,7 +103,7 @@ def fetch_command(
         "run",
         *_identity(settings, name),
         "--rm",
-        *_limits(settings),
+        *_limits(settings, user),
         *_mounts(settings, unit),
         f"--mount={_bind(code)},readonly",
         *_given({**container_environment(settings, unit), **environment}),
@@ -159,7 +174,7 @@ def _shared_memory(settings: Settings) -> Iterator[str]:
         yield "--ipc=host"
 
 
-def _limits(settings: Settings) -> Iterator[str]:
+def _limits(settings: Settings, user: ContainerUser | None) -> Iterator[str]:
     yield from (f"--ulimit={limit}" for limit in _LIMITS)
     yield "--pids-limit=-1"
     yield f"--oom-score-adj={OOM_SCORE_ADJUST}"
@@ -167,9 +182,7 @@ def _limits(settings: Settings) -> Iterator[str]:
         return
     yield "--security-opt=no-new-privileges"
     if settings.sandbox is Sandbox.STRICT:
-        # A cache that belongs to somebody else, as a home's, must stay open to the image's root.
-        yield "--cap-drop=ALL"
-        yield "--cap-add=DAC_OVERRIDE"
+        yield from own_user_options(user)
 
 
 def _gpus(settings: Settings) -> Iterator[str]:
@@ -188,15 +201,11 @@ def _gpus(settings: Settings) -> Iterator[str]:
 
 
 def _mounts(settings: Settings, unit: str) -> Iterator[str]:
-    own = (f"/var/lib/{state_directory(settings)}", f"/var/cache/{cache_directory(settings)}")
-    homes = (settings.environment.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE"))
-    places = (*(home for home in homes if home.startswith("/")), *settings.writable_directories)
+    places = places_of(settings)
     socket = () if settings.uds is None else (settings.uds.rpartition("/")[0],)
-    written = tuple(dict.fromkeys((*own, *places, *socket)))
-    files = (settings.model, settings.tokenizer, settings.chat_template, *settings.engine.mounts)
-    read = dict.fromkeys(file for file in files if file is not None and file.startswith("/"))
+    written = tuple(dict.fromkeys((*own_directories(settings), *places.written, *socket)))
     yield from (f"--mount={_bind(path)}{_no_setuid(settings)}" for path in written)
-    yield from (f"--mount={_bind(path)},readonly" for path in read if path not in written)
+    yield from (f"--mount={_bind(path)},readonly" for path in places.read if path not in written)
     for name, credential in CREDENTIALS.items():
         # A unit that only fetches has the hub's token alone.
         if getattr(settings, name) is not None and (

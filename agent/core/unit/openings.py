@@ -27,7 +27,6 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", ""})  # noqa:
 _TRANSFERS = ("kv_transfer_config", "ec_transfer_config")
 IPC_CACHE = "ipc_cache"
 _USERNS = "--userns="
-_OTHER_USER = ("--user=", _USERNS)
 
 
 def gpus_of(settings: Settings) -> int:
@@ -63,23 +62,6 @@ def forbidden(settings: Settings) -> Iterator[str]:
             yield f"{name}: the sandbox hides {path}; name it in writable_directories"
         elif settings.sandbox is Sandbox.STRICT and _WRITES.search(name.lower()):
             yield f"{name}: vLLM cannot write to {path}; name it in writable_directories"
-
-
-def left_open(settings: Settings) -> str:
-    """Return what `strict` does not confine, where vLLM runs in a container; "" elsewhere."""
-    if settings.sandbox is not Sandbox.STRICT or not settings.engine.in_container:
-        return ""
-    option = next((o for o in settings.engine.extra_options if o.startswith(_OTHER_USER)), "")
-    uid = (
-        f"the engine's uid is what {option} says"
-        if option
-        else "the engine has root's uid, with DAC_OVERRIDE of root's capabilities"
-    )
-    return (
-        f"in a container, strict gives the engine shared memory of its own and no new privileges,"
-        f" but not the rest that it does without one: {uid}, it has the host's whole network,"
-        f" and the client of {settings.engine.runtime.value} runs as root without a sandbox"
-    )
 
 
 def wants_own_ids(settings: Settings) -> bool:

@@ -15,6 +15,7 @@ from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings, Tunable, value_text
 from agent.core.settings.switches import is_switch
 from agent.core.unit.container import container_lines, ordering, started_command
+from agent.core.unit.container_user import ContainerUser
 from agent.core.unit.environment import (
     cache_directory,
     environment_of,
@@ -41,13 +42,15 @@ class UnitInputs:
     `groups` are those of video and render that exist (a missing one ends the start with 216/GROUP).
     `nvidia_devices` tells whether NVIDIA's driver is there. `read_paths` are directories outside
     the system's own that vLLM must read: its virtual environment, that one's base interpreter.
-    `needs_no_hub`: all that vLLM would ask the hub for is in its cache.
+    `needs_no_hub`: all that vLLM would ask the hub for is in its cache. `container_user` is whom an
+    engine in a container runs as, None for root.
     """
 
     groups: frozenset[str] = frozenset()
     nvidia_devices: bool = False
     read_paths: tuple[str, ...] = ()
     needs_no_hub: bool = False
+    container_user: ContainerUser | None = None
 
 
 def render_unit(
@@ -105,7 +108,9 @@ def _service_lines(settings: Settings, engine: Engine, host: UnitInputs) -> Iter
     offline = {OFFLINE: "1"} if host.needs_no_hub else {}
     said = [f"# {line}" for line in quiet_said(settings, needs_no_hub=host.needs_no_hub)]
     if settings.engine.in_container:
-        yield from container_lines(settings, exec_start(settings, engine), RESTART_SECONDS)
+        user = host.container_user
+        start = exec_start(settings, engine, user)
+        yield from container_lines(settings, user, start, RESTART_SECONDS)
         yield from _credential(settings, CREDENTIALS)
         yield from said
         yield from (f"Environment={assignment(*item)}" for item in offline.items())
@@ -197,10 +202,10 @@ def _stop_script(settings: Settings) -> str:
     )
 
 
-def exec_start(settings: Settings, engine: Engine) -> str:
-    """Return the value of ExecStart= for these settings."""
+def exec_start(settings: Settings, engine: Engine, user: ContainerUser | None = None) -> str:
+    """Return the value of ExecStart= for these settings; `user` as in UnitInputs."""
     if settings.engine.in_container:
-        return _exec(started_command(settings, engine))
+        return f"+{_exec(started_command(settings, engine, user))}"
     if settings.cluster is not None and settings.cluster.ray_port and settings.headless:
         from agent.core.unit.ray import join_command
 

@@ -13,7 +13,7 @@ from agent.core.hub.unit import fetch_unit_name, render_fetch_unit
 from agent.core.state.actions import Fetch, FetchAction, LookAtCache, StopFetch
 from agent.core.state.observations import ActionDone, CacheSeen, Observation
 from agent.daemon.clock import Clock
-from agent.daemon.effectors.unit_writer import install_unit
+from agent.daemon.effectors.unit_writer import install_unit, user_of
 from agent.errors import HostLacksError
 from agent.host.models.hub_cache import look
 from agent.host.systemd import JobResult, SystemdBus
@@ -77,6 +77,7 @@ class FetchEffector:
                 str(CODE),
                 action.engine.read_paths,
                 repair=action.repair,
+                container_user=user_of(action.settings),
             )
             install_unit(self._bus, path, text)
             # A restart, as the last one's end is kept for us to read.

@@ -28,7 +28,7 @@ from agent.core.unit.text import render_unit
 from agent.daemon.clock import Clock
 from agent.daemon.effectors.evidence import take_evidence
 from agent.daemon.effectors.lane import HUNG_SECONDS
-from agent.daemon.effectors.unit_writer import install_unit
+from agent.daemon.effectors.unit_writer import install_unit, user_of
 from agent.host.machine.unit_of_process import processes_in_container
 from agent.host.models.hub_cache import needs_no_hub
 from agent.host.probes.port_holder import port_holder
@@ -127,7 +127,11 @@ class UnitEffector:
 
     def _write(self, action: WriteUnit | Start) -> None:
         settings, engine = action.settings, action.engine
-        facts = unit_inputs(engine.read_paths, needs_no_hub=needs_no_hub(settings))
+        facts = unit_inputs(
+            engine.read_paths,
+            needs_no_hub=needs_no_hub(settings),
+            container_user=user_of(settings),
+        )
         text = render_unit(settings, engine, facts, action.notes)
         if settings.cluster is not None and settings.cluster.starts_ray:
             # Loaded by who meets other hosts by Ray: memory.

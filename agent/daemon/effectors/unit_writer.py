@@ -5,8 +5,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.core.settings.service import Settings
+from agent.core.unit.container_user import ContainerUser
 from agent.host.systemd import SystemdBus
 from agent.host.systemd.unit_files import write_if_changed
+
+
+def user_of(settings: Settings) -> ContainerUser | None:
+    """Return whom an engine in a container runs as, None for root and outside of one."""
+    if not settings.engine.in_container:
+        return None
+    # Loaded by who has containers alone: memory.
+    from agent.host.machine.container_user import container_user
+
+    user, _ = container_user(settings)
+    return user
 
 
 def install_unit(bus: SystemdBus, path: Path, text: str) -> None:

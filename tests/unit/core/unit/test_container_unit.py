@@ -168,7 +168,7 @@ def test_a_model_is_fetched_by_the_images_python_into_the_same_cache_without_a_g
     assert "--env=HF_TOKEN_PATH=/run/credentials/vllm-fetch.service/hf_token" in given_
     assert not [word for word in given_ if "gpu" in word or "HF_HUB_OFFLINE" in word]
     assert "--name=vllm-fetch" in given_
-    assert values_of(text, "User") == []
+    assert values_of(text, "User") == ["vllm"]
     (remove,) = values_of(text, "ExecStopPost")
     assert "--filter=label=llmagent.service=vllm-fetch)" in remove
 

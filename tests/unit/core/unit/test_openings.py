@@ -15,7 +15,7 @@ from agent.core.engine.command_line import before_vllm
 from agent.core.engine.install import Engine
 from agent.core.settings.engine import EngineSettings, Runtime
 from agent.core.settings.service import Sandbox, Settings
-from agent.core.unit.openings import forbidden, gpus_of, left_open
+from agent.core.unit.openings import forbidden, gpus_of
 from agent.core.unit.text import UnitInputs, render_unit
 from tests.given.unit_reader import environment, values_of, words
 
@@ -56,7 +56,7 @@ def test_a_container_sees_the_credentials_at_the_same_place() -> None:
     assert f"--mount=type=bind,source={place}/api_key,target={place}/api_key,readonly" in argv
     assert f"--env=CREDENTIALS_DIRECTORY={place}" in argv
     assert "--mount=type=bind,source=/run/vllm,target=/run/vllm,nosuid,nodev" in argv
-    assert values_of(unit, "RuntimeDirectory") == ["llmagent-containers/vllm vllm"]
+    assert values_of(unit, "RuntimeDirectory") == ["vllm"]
     assert values_of(unit, "RuntimeDirectoryMode") == ["0750"]
 
 
@@ -197,20 +197,3 @@ def test_what_the_sandbox_keeps_closed_is_named(story: str) -> None:
 )
 def test_what_is_open_or_only_read_is_not_named(settings: Settings) -> None:
     assert list(forbidden(settings)) == []
-
-
-def test_what_strict_does_not_do_in_a_container_is_said() -> None:
-    told = left_open(Settings("vllm", "/m", engine=IN_PODMAN))
-    assert "root's uid" in told
-    assert "host's whole network" in told
-    assert "podman" in told
-    other = replace(IN_PODMAN, extra_options=("--user=990:990",))
-    told = left_open(Settings("vllm", "/m", engine=other))
-    assert "--user=990:990" in told
-    assert "root's uid" not in told
-
-
-def test_without_a_container_or_without_strict_there_is_nothing_left_open_to_tell() -> None:
-    assert left_open(Settings("vllm", "/m")) == ""
-    for sandbox in (Sandbox.BASIC, Sandbox.OFF):
-        assert left_open(Settings("vllm", "/m", engine=IN_PODMAN, sandbox=sandbox)) == ""
