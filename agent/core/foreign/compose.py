@@ -13,6 +13,7 @@ from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.options import (
     COMPOSE_KEYS,
     OF_OTHERS,
+    ON_THE_HOST,
     is_own_memory,
     options_of_compose,
 )
@@ -38,7 +39,7 @@ READ = frozenset(
 _WHY = {
     "build": "llmagent starts the finished image: build it before, and anew after each change",
     "depends_on": "llmagent starts the service when its GPUs and its model are ready",
-    "networks": "the service listens on the host: others reach it at the host's address",
+    "networks": ON_THE_HOST,
     "secrets": "name the file with hf_token_file or api_key_file",
     "privileged": 'vLLM needs no such rights; if it does: sandbox = "off"',
     "extends": "what the other file says is not read: name that file",
@@ -170,7 +171,8 @@ def _mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
         if isinstance(item, str):
             yield volume(item)
         elif isinstance(item, dict) and isinstance(item.get("target"), str):
-            yield Mount(str(item.get("source", "")), item["target"])
+            read_only = item.get("read_only") is True
+            yield Mount(str(item.get("source", "")), item["target"], read_only)
 
 
 def _ports(service: Mapping[str, Any]) -> Iterator[Port]:

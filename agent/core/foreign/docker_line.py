@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.core.foreign.found import Container, Left, Mount, NoEngineError, Port
-from agent.core.foreign.options import OF_OTHERS, is_met, is_own_memory
+from agent.core.foreign.options import (
+    OF_OTHERS,
+    OF_THE_HOST,
+    ON_THE_HOST,
+    is_met,
+    is_own_memory,
+)
 
 RUNTIMES = ("docker", "podman")
 _SWITCHES = frozenset(
@@ -34,6 +40,10 @@ _OURS = frozenset(
 )
 """What the unit gives by itself, or what has no meaning in it."""
 
+_READ_ONLY = ("readonly", "ro")
+_NO_NETWORK = ("", "bridge", "default", "private", "pasta", "slirp4netns", "none")
+"""Beginnings of --network that name no other container and no network of the operator's."""
+
 
 @dataclass(slots=True)
 class _Read:
@@ -43,7 +53,10 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A container as a line starts it: `command` stands behind the image."""
+    """A container as a line starts it: `command` stands behind the image.
+
+    `passed_on` are variables of whoever starts it, which the container gets by name alone.
+    """
 
     container: Container
     name: str = ""
@@ -51,6 +64,7 @@ class RunLine:
     entrypoint: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     environment_files: tuple[str, ...] = ()
+    passed_on: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     user: str = ""
 
@@ -120,8 +134,7 @@ def _with(line: RunLine, flag: str, value: str, left: list[Left]) -> RunLine:
         case "-e" | "--env":
             name, equals, given = value.partition("=")
             if not equals:
-                left.append(Left(f"-e {name}", "its value is that of the shell: write it itself"))
-                return line
+                return replace(line, passed_on=(*line.passed_on, name))
             return replace(line, environment=(*line.environment, (name, given)))
         case "--env-file":
             return replace(line, environment_files=(*line.environment_files, value))
@@ -135,6 +148,16 @@ def _with(line: RunLine, flag: str, value: str, left: list[Left]) -> RunLine:
             return replace(line, container=replace(box, ports=(*box.ports, *ports)))
         case "--network" | "--net" if value == "host":
             return replace(line, container=replace(box, host_network=True))
+        case "--sysctl":
+            left.append(Left(f"{flag} {value}", OF_THE_HOST))
+            return line
+        case "--ip" | "--ip6" | "--mac-address" | "--network-alias" | "--net-alias" | "--link":
+            left.append(Left(f"{flag} {value}", ON_THE_HOST))
+            return line
+        case "--network" | "--net":
+            if value.partition(":")[0] not in _NO_NETWORK:
+                left.append(Left(f"{flag} {value}", ON_THE_HOST))
+            return line
         case "--gpus":
             return replace(line, gpus=gpus_of(value))
         case "--device" if value.startswith("nvidia.com/gpu="):
@@ -159,15 +182,16 @@ def _with(line: RunLine, flag: str, value: str, left: list[Left]) -> RunLine:
 def volume(text: str) -> Mount:
     """Read "SOURCE:TARGET[:MODE]", or a volume without a name."""
     source, _, rest = text.partition(":")
-    target = rest.split(":")[0]
-    return Mount(source, target) if target else Mount("", source)
+    target, _, options = rest.partition(":")
+    return Mount(source, target, "ro" in options.split(",")) if target else Mount("", source)
 
 
 def _mount(text: str) -> Iterator[Mount]:
     fields = dict(pair.partition("=")[::2] for pair in next(csv.reader([text])))
     target = fields.get("target") or fields.get("destination") or fields.get("dst")
     if target and fields.get("type", "volume") in ("bind", "volume"):
-        yield Mount(fields.get("source") or fields.get("src", ""), target)
+        read_only = any(fields.get(name, "no") in ("", "1", "true") for name in _READ_ONLY)
+        yield Mount(fields.get("source") or fields.get("src", ""), target, read_only)
 
 
 def published(text: str) -> Port | None:

@@ -30,6 +30,7 @@ class Mount:
 
     source: str
     target: str
+    read_only: bool = False
 
     @property
     def is_volume(self) -> bool:

@@ -83,7 +83,7 @@ def _mounts(said: Mapping[str, Any]) -> Iterator[Mount]:
         if isinstance(mount, dict) and mount.get("Type") in ("bind", "volume", None):
             volume = mount.get("Type") == "volume"
             source = str((mount.get("Name") if volume else mount.get("Source")) or "")
-            yield Mount(source, str(mount.get("Destination", "")))
+            yield Mount(source, str(mount.get("Destination", "")), mount.get("RW") is False)
 
 
 def _ports(host: Mapping[str, Any]) -> Iterator[Port]:

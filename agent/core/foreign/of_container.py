@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from agent.core.command.line import NotVllmError, vllm_line
 from agent.core.foreign.docker_line import RunLine
-from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError
+from agent.core.foreign.found import Container, Found, Left, NoEngineError
 
 DEFAULT_PORT = 8000
 HUB = "/root/.cache/huggingface"
@@ -19,7 +19,7 @@ _SHELL = ("-c", "-lc", "-ec", "-exc")
 
 def engine_in(base: Found, line: RunLine) -> Found:
     """Return the engine in a container; raises NoEngineError where the image starts another."""
-    mounts = tuple(Mount(base.placed(m.source), m.target) for m in line.container.mounts)
+    mounts = tuple(replace(m, source=base.placed(m.source)) for m in line.container.mounts)
     line = replace(line, container=replace(line.container, mounts=mounts))
     left = list(base.left)
     words, environment = _words(line, left)
@@ -27,6 +27,9 @@ def engine_in(base: Found, line: RunLine) -> Found:
     if line.user and line.user.split(":")[0] not in ("0", "root"):
         left.append(Left(f"user {line.user}", "the engine in llmagent's container is its root"))
     environment = _hub_outside(line.container, environment, left)
+    homes = {name: environment.pop(name) for name in _HOMES if name in environment}
+    outside = _outside(tuple(environment.values()), line.container)
+    environment = {**homes, **dict(zip(environment, outside, strict=True))}
     return replace(
         base,
         name=line.name or base.name,
@@ -104,5 +107,5 @@ def _outside(words: tuple[str, ...], box: Container) -> tuple[str, ...]:
     if not places:
         return words
     longest_first = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
-    path = re.compile(rf"(?:(?<=^)|(?<=[=\"':,]))(?:{longest_first})(?=$|[/\"',])")
+    path = re.compile(rf"(?:(?<=^)|(?<=[=\"':;, ]))(?:{longest_first})(?=$|[/\"':;, ])")
     return tuple(path.sub(lambda found: places[found.group()], word) for word in words)

@@ -24,6 +24,12 @@ _USUAL_RUNTIMES = frozenset({"", "runc", "crun", "oci", "nvidia", "io.containerd
 
 _USUAL_IPC = frozenset({"", "host", "private", "shareable", "none"})
 
+ON_THE_HOST = "the service listens on the host: others reach it at the host's address"
+"""Why no network of a runtime's is carried over."""
+
+OF_THE_HOST = "the network is the host's, and so is this: see sysctl.d(5)"
+"""Why no sysctl of a container's network is carried over: the runtimes refuse it there."""
+
 OF_OTHERS = "the service's shared memory is its own: a container that shares it cannot"
 """Why --ipc=container:NAME is not carried over; the unit has an --ipc of its own."""
 

@@ -31,6 +31,10 @@ _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 _SERVICE_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _ORDER = tuple(FLAGS)
+_WRITTEN = re.compile(
+    r"(?:^|_)(?:DIRS?|DIRECTORY|ROOT|BASE|CACHE|HOME|DUMPS?|OUTPUT|TRACES?|LOGS?|STORAGE)(?:_|$)"
+)
+"""Names of variables whose directory is written to, as TRITON_CACHE_DIR or VLLM_CACHE_ROOT."""
 
 
 @dataclass(slots=True)
@@ -258,21 +262,28 @@ def _address(whole: Imported, box: Container | None) -> None:
 def _engine(whole: Imported, box: Container, environment: Mapping[str, str]) -> None:
     table = whole.table
     engine: dict[str, Any] = {"runtime": box.runtime, "image": box.image}
-    seen = " ".join(map(str, table.get("extra_args", ())))
+    variables: dict[str, str] = table.get("environment", {})
+    seen = " ".join(map(str, (*table.get("extra_args", ()), *variables.values())))
+    written = " ".join(value for name, value in variables.items() if _WRITTEN.search(name))
     homes = [environment.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE")]
     asked = [str(table.get(key, "")) for key in _PATHS] + homes
-    mounts = []
+    mounts, writable = list[str](), list[str]()
     for mount in box.mounts:
         source = mount.source.rstrip("/")
         if mount.is_volume or any(path.startswith(source) for path in asked if path):
             continue
-        if re.search(rf"(?:^|[\s=\"':,]){re.escape(source)}(?:$|[\s/\"',])", seen):
+        names = re.compile(rf"(?:^|[\s=\"':;,]){re.escape(source)}(?:$|[\s/\"':;,])")
+        if not mount.read_only and names.search(written):
+            writable.append(source)
+        elif names.search(seen):
             mounts.append(source)
         else:
             told = "nothing that vLLM is told lies there; else add it to engine.mounts"
             whole.leave(f"volume {mount.source}:{mount.target}", told)
     if mounts:
         engine["mounts"] = mounts
+    if writable:
+        table["writable_directories"] = writable
     if box.options:
         engine["extra_options"] = list(box.options)
     table["engine"] = engine

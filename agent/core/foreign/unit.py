@@ -117,7 +117,7 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
     if starts_container(words):
         own, container = container_of_line(words)
         base = replace(base, left=(*base.left, *own))
-        return engine_in(*_with_files(base, container, read))
+        return engine_in(*_with_variables(base, container, read))
     if other := _something_else(words, base.directory):
         raise NoEngineError(other)
     script = _inline(words)
@@ -135,12 +135,16 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
     found = read_script(text, base, place or base.directory, read)
     base = replace(base, left=(*base.left, *found.left), directory=found.directory)
     if starts_container(found.words):
-        return engine_of_words(base, found.words, read)
+        around = {**base.environment, **found.exported}
+        return engine_of_words(replace(base, environment=around), found.words, read)
     return _with(base, found.line, found.words, found.exported)
 
 
-def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunLine]:
-    """Read what --env-file names; what --env gives counts before it."""
+def _with_variables(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunLine]:
+    """Read what --env-file names; what --env gives counts before it.
+
+    Of the variables around the line the container gets those alone that --env names.
+    """
     known: dict[str, str] = {}
     left = list(base.left)
     for file in line.environment_files:
@@ -149,8 +153,13 @@ def _with_files(base: Found, line: RunLine, read: ReadText) -> tuple[Found, RunL
             left.append(Left(f"--env-file {file}", _NO_FILE))
         else:
             known |= variables_in(text)
+    for name in line.passed_on:
+        if name in base.environment:
+            known[name] = base.environment[name]
+        else:
+            left.append(Left(f"-e {name}", "its value is that of the shell: write it itself"))
     whole = tuple({**known, **dict(line.environment)}.items())
-    return replace(base, left=tuple(left)), replace(line, environment=whole)
+    return replace(base, left=tuple(left), environment={}), replace(line, environment=whole)
 
 
 def _with(

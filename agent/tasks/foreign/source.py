@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +19,9 @@ from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.docker_line import RUNTIMES
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
+from agent.core.foreign.kube import engines_of_kube, is_kube
 from agent.core.foreign.process import engine_of_process
-from agent.core.foreign.quadlet import podman_line
+from agent.core.foreign.quadlet import unit_of_container_file
 from agent.core.foreign.relative import with_whole_paths
 from agent.core.foreign.scripts.script import without_own
 from agent.core.foreign.scripts.task import script_of_task
@@ -173,7 +174,11 @@ def _file(path: Path) -> Source:
     if path.suffix not in YAML:
         base = Found(path.stem, (), directory=str(path.absolute().parent), home=str(Path.home()))
         return Source(Kind.LINE, "", (engine_of_words(base, (str(path.absolute()),), read_text),))
-    content = _yaml(path)
+    documents = _yaml(path)
+    if any(map(is_kube, documents)):
+        base = Found(path.stem, (), directory=str(path.absolute().parent))
+        return Source(Kind.CONTAINER, "", engines_of_kube(documents, base), "podman")
+    content = documents[0]
     if "services" not in content and (task := script_of_task(content)) is not None:
         base = Found(path.stem, (), task[1], directory=str(path.absolute().parent))
         found = engine_of_words(base, ("sh", "-c", task[0]), read_text)
@@ -194,22 +199,23 @@ def _quadlet(path: Path) -> Source:
     text = read_text(str(path))
     if text is None:
         raise UsageError(f"{path} cannot be read")
-    base = Found(path.stem, (), directory=str(path.absolute().parent), home="/root")
-    found = engine_of_words(base, podman_line(text), read_text)
+    unit, left = unit_of_container_file(text, str(path.absolute().parent))
+    found = engine_of_unit(f"{path.stem}.service", unit, read_text, home_of)
+    found = replace(found, left=(*found.left, *left))
     return Source(Kind.CONTAINER, "", (found,), "podman")
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
+def _yaml(path: Path) -> Sequence[Mapping[str, Any]]:
     import yaml  # only where such a file is used: it takes 2 MiB
 
     text = read_text(str(path))
     if text is None:
         raise UsageError(f"{path} cannot be read, or is larger than {MOST_BYTES >> 10} KiB")
     try:
-        content = yaml.safe_load(text)
+        content = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict):
+    if not content:
         raise UsageError(f"{path} holds no keys, so it is no compose file")
     return content
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
+from agent.core.foreign.kube import engines_of_kube
+from agent.core.foreign.quadlet import unit_of_container_file
 from agent.core.foreign.table import table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 
@@ -42,6 +44,8 @@ KEYS = st.sampled_from(
         *("source", "container_name", "build", "Config", "HostConfig", "Mounts", "Env", "Cmd"),
         *("Entrypoint", "PortBindings", "8000/tcp", "DeviceRequests", "DeviceIDs", "Count", "Name"),
         *("NetworkMode", "Type", "Source", "Destination", "HostIp", "HostPort", "Image"),
+        *("args", "env", "envFrom", "valueFrom", "volumeMounts", "mountPath", "hostPath", "limits"),
+        *("securityContext", "capabilities", "nvidia.com/gpu", "memory", "containers", "name"),
     ]
 )
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
@@ -49,7 +53,20 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5),
     max_leaves=25,
 )
-KEY = st.sampled_from(["ExecStart", "Environment", "User", "[x", ""])
+KEY = st.sampled_from(
+    [
+        "ExecStart",
+        "Environment",
+        "User",
+        "[x",
+        "",
+        "Image",
+        "Exec",
+        "Volume",
+        "PodmanArgs",
+        "Secret",
+    ]
+)
 few = settings(max_examples=60)
 
 
@@ -91,6 +108,29 @@ def test_any_compose_file_is_tables_or_one_error(service: dict[str, Any]) -> Non
     except NoEngineError:
         return
     assert all(SECRET not in shown(found) for found in engines)
+
+
+@few
+@given(st.dictionaries(KEYS, ANYTHING, max_size=6), st.dictionaries(KEYS, ANYTHING, max_size=4))
+def test_any_pod_is_tables_or_one_error(container: dict[str, Any], pod: dict[str, Any]) -> None:
+    spec = {**pod, "containers": [container, {"image": "vllm/vllm-openai", "args": ["org/m"]}]}
+    try:
+        engines = engines_of_kube([{"kind": "Pod", "spec": spec}, {"kind": "Job", **pod}], BASE)
+    except NoEngineError:
+        return
+    assert all(SECRET not in shown(found) for found in engines)
+
+
+@few
+@given(st.lists(st.tuples(KEY, st.lists(WORDS, max_size=8))))
+def test_any_container_file_is_a_table_or_one_error(lines: list[tuple[str, list[str]]]) -> None:
+    text = "\n".join(f"{key}={shlex.join(words)}" for key, words in lines)
+    unit, _ = unit_of_container_file(f"[Container]\n{text}", "/srv")
+    try:
+        found = engine_of_unit("x.service", unit, unread)
+    except NoEngineError:
+        return
+    assert SECRET not in shown(found)
 
 
 @few

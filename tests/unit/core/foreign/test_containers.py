@@ -2,6 +2,8 @@
 """docker run, compose and inspect become a table with the host's paths and ports."""
 
 import shlex
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import yaml
 from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
-from agent.core.foreign.quadlet import podman_line
+from agent.core.foreign.kube import engines_of_kube
+from agent.core.foreign.quadlet import unit_of_container_file
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 
@@ -29,6 +32,12 @@ def compose(text: str, **variables: str) -> list[Imported]:
     base = Found("", (), variables, directory="/srv/app", home="/home/me")
     found = engines_of_compose(yaml.safe_load(text), base, "docker", unread)
     return [table_of(one) for one in found]
+
+
+def quadlet(text: str, read: Callable[[str], str | None] = unread) -> Imported:
+    unit, left = unit_of_container_file(text, "/etc/containers/systemd")
+    found = engine_of_unit("llm.service", unit, read)
+    return table_of(replace(found, left=(*found.left, *left)))
 
 
 def why(taken: Imported, what: str) -> str:
@@ -260,7 +269,7 @@ def test_a_container_file_of_podman_is_read() -> None:
         "Environment=VLLM_LOGGING_LEVEL=DEBUG HF_TOKEN=hf_aaaaaaaaaa\n"
         "Exec=--model /models/llama --max-num-seqs 4\n[Service]\nRestart=always\n"
     )
-    taken = table_of(engine_of_words(BASE, podman_line(text), unread))
+    taken = quadlet(text)
     assert taken.table == {
         "model": "/data/models/llama",
         "host": "127.0.0.1",
@@ -281,3 +290,159 @@ def test_a_file_of_variables_of_a_docker_line_is_read() -> None:
     taken = table_of(engine_of_words(BASE, tuple(words), files.get))
     assert taken.table["environment"] == {"VLLM_LOGGING_LEVEL": "DEBUG"}
     assert "cannot be read" in why(taken, "--env-file /no")
+
+
+def test_every_key_of_a_container_file_is_carried_over_or_named() -> None:
+    taken = quadlet(
+        "[Unit]\nAfter=redis.service\n[Container]\nImage=vllm/vllm-openai:v0.25.1\n"
+        "AddDevice=nvidia.com/gpu=all\nNetwork=inner.network\nReadOnly=true\nUser=815\nGroup=816\n"
+        "DropCapability=ALL CAP_CHOWN\nSecurityLabelDisable=true\nSeccompProfile=/etc/s.json\n"
+        "Secret=hf,type=env,target=HF_TOKEN\nPod=ai.pod\nSysctl=net.core.somaxconn=4096\n"
+        "HealthCmd=curl localhost\nAutoUpdate=registry\nVolume=%h/hf:/root/.cache/huggingface:Z\n"
+        "Volume=./t:/t:ro\nTmpfs=/tmp\nEnvironmentFile=./vars\n"
+        "Exec=org/m --chat-template /t/${T}.j\n"
+        "NewerKey=1\n[Service]\nRestart=always\nEnvironment=T=x A=1\nExecStartPre=/opt/first\n",
+        {"/etc/containers/systemd/vars": "VLLM_X=1\n"}.get,
+    )
+    assert taken.table == {
+        "model": "org/m",
+        "host": "127.0.0.1",
+        "port": 8000,
+        "chat_template": "/etc/containers/systemd/t/x.j",
+        "environment": {"VLLM_X": "1", "HF_HOME": "/root/hf"},
+        "engine": {
+            "runtime": "podman",
+            "image": "vllm/vllm-openai:v0.25.1",
+            "extra_options": [
+                *("--cap-drop=ALL", "--cap-drop=CAP_CHOWN"),
+                *("--security-opt=seccomp=/etc/s.json", "--tmpfs=/tmp"),
+            ],
+        },
+    }, "of the unit's own variables the container has none"
+    for named in (
+        "--network inner",
+        "--read-only",
+        "user 815:816",
+        "Secret=hf",
+        "Pod=ai",
+        "NewerKey",
+    ):
+        assert why(taken, named), named
+    for named in ("After=redis", "ExecStartPre=/opt/first", "--sysctl"):
+        assert why(taken, named), named
+
+
+def test_paths_in_variables_are_the_hosts_and_what_they_name_is_mounted() -> None:
+    taken = docker(
+        "docker run -v /srv/lib:/lib2:ro -v /srv/cfg:/cfg -v /srv/tri:/cache -v /srv/tri2:/c2:ro "
+        "-e LD_LIBRARY_PATH=/usr/lib:/lib2/x -e LMCACHE_CONFIG_FILE=/cfg/l.yaml -e A=/cfgs "
+        "-e TRITON_CACHE_DIR=/cache/triton -e VLLM_CACHE_ROOT=/c2 -e U=http://h/cfg "
+        "vllm/vllm-openai:v0.10.2 org/m"
+    )
+    assert taken.table["environment"] == {
+        "LD_LIBRARY_PATH": "/usr/lib:/srv/lib/x",
+        "LMCACHE_CONFIG_FILE": "/srv/cfg/l.yaml",
+        "A": "/cfgs",
+        "TRITON_CACHE_DIR": "/srv/tri/triton",
+        "VLLM_CACHE_ROOT": "/srv/tri2",
+        "U": "http://h/cfg",
+    }
+    assert taken.table["engine"]["mounts"] == ["/srv/lib", "/srv/cfg", "/srv/tri2"]
+    assert taken.table["writable_directories"] == ["/srv/tri"]
+
+
+def test_of_the_variables_around_a_line_only_those_that_it_names_go_into_the_container() -> None:
+    text = (
+        "[Service]\nEnvironment=VLLM_LOGGING_LEVEL=DEBUG DOCKER_CONFIG=/root/.d\n"
+        "ExecStart=/usr/bin/docker run -e VLLM_LOGGING_LEVEL -e GONE "
+        "vllm/vllm-openai:v0.10.2 org/m\n"
+    )
+    taken = table_of(engine_of_unit("x.service", text, unread))
+    assert taken.table["environment"] == {"VLLM_LOGGING_LEVEL": "DEBUG"}
+    assert "shell" in why(taken, "-e GONE")
+
+
+POD = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: cache}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: granite}
+spec:
+  restartPolicy: Always
+  nodeSelector: {gpu: l4}
+  containers:
+  - name: vllm
+    image: quay.io/vllm/vllm-openai:v0.25.1
+    command: [vllm, serve]
+    args: [/mnt/models/g, --port=8080, "--served-model-name=$(NAME)", --max-num-seqs, 4]
+    env:
+    - {name: NAME, value: granite}
+    - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hf, key: token}}}
+    envFrom: [{configMapRef: {name: more}}]
+    ports: [{containerPort: 8080, hostPort: 9000, hostIP: 10.0.0.4}]
+    resources: {limits: {nvidia.com/gpu: 2, memory: 64Gi, cpu: 500m}}
+    securityContext: {runAsUser: 1001, capabilities: {add: [SYS_NICE]}}
+    livenessProbe: {httpGet: {path: /health, port: 8080}}
+    lifecycle: {postStart: {exec: {command: [warm]}}}
+    volumeMounts:
+    - {name: models, mountPath: /mnt/models, subPath: llm, readOnly: true}
+    - {name: hub, mountPath: /root/.cache/huggingface}
+    - {name: shm, mountPath: /dev/shm}
+    - {name: settings, mountPath: /etc/x}
+  - {name: proxy, image: docker.io/library/caddy}
+  volumes:
+  - {name: models, hostPath: {path: /srv/}}
+  - {name: hub, persistentVolumeClaim: {claimName: cache}}
+  - {name: shm, emptyDir: {medium: Memory, sizeLimit: 32Gi}}
+  - {name: settings, configMap: {name: x}}
+"""
+
+
+def kube(text: str) -> list[Imported]:
+    return [table_of(one) for one in engines_of_kube(list(yaml.safe_load_all(text)), BASE)]
+
+
+def test_a_pod_is_a_table_and_what_stands_elsewhere_is_named() -> None:
+    (taken,) = kube(POD)
+    assert taken.table == {
+        "model": "/srv/llm/g",
+        "host": "10.0.0.4",
+        "port": 9000,
+        "served_model_name": "granite",
+        "max_num_seqs": 4,
+        "gpus": [0, 1],
+        "environment": {"NAME": "granite"},
+        "engine": {
+            "runtime": "podman",
+            "image": "quay.io/vllm/vllm-openai:v0.25.1",
+            "extra_options": [
+                *(f"--shm-size={32 << 30}", "--cap-add=SYS_NICE"),
+                *(f"--memory={64 << 30}", "--cpus=0.5"),
+            ],
+        },
+    }
+    told = ["env HF_TOKEN", "envFrom: configMapRef", "user 1001", "nodeSelector", "lifecycle"]
+    for named in (
+        *told,
+        "container proxy",
+        "volume settings",
+        "volume cache",
+        "PersistentVolumeCl",
+    ):
+        assert why(taken, named), named
+
+
+def test_a_deployment_is_its_pod_and_another_kind_is_named() -> None:
+    pod = yaml.safe_load(POD.partition("---")[2])["spec"]
+    spec = {"replicas": 3, "template": {"spec": pod}}
+    document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}}
+    (taken,) = kube(yaml.safe_dump({**document, "spec": spec}))
+    assert taken.table["model"] == "/srv/llm/g"
+    assert "one engine" in why(taken, "replicas: 3")
+    with pytest.raises(NoEngineError, match="InferenceService"):
+        kube(
+            "{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, spec: {predictor: {}}}"
+        )
