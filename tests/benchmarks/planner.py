@@ -26,6 +26,7 @@ from tests.given.published.rows import (
     fourth,
     rows,
     second,
+    seventh,
     sixth,
     strangers,
     third,
@@ -69,6 +70,10 @@ SIXTH_CLOSED_FIRST = """\
   within 5%, available_kv_gib 5 of 12 and kv_tokens 11 of 14 within 10%, 19 of 29 inside,
   "fits" said of none of 10 starts that failed, "does not fit" of none of 18 that served; the blocks
   of states since 0.16 were mended on what it showed"""
+SEVENTH_FIRST = """\
+  at first sight (37 of 39 models known by name): weights_gib 11 of 14 within 5%,
+  available_kv_gib 13 of 22 and kv_tokens 13 of 17 within 10%, 28 of 36 inside,
+  "fits" said of 2 of 11 starts that failed, "does not fit" of 1 of 26 that served"""
 THIRD_CLOSED_FIRST = """\
   at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
   available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,
@@ -224,11 +229,15 @@ def main() -> int:
     sixth_closed = _known(sixth(closed=True))
     tell_all("sixth, closed half, now", sixth_closed)
     print(SIXTH_CLOSED_FIRST)
+    seventh_open = _known(seventh(closed=False))
+    tell_all("seventh, development half, now", seventh_open)
+    print(SEVENTH_FIRST)
     every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
-    every += [*sixth(closed=False), *sixth(closed=True)]
+    every += [*sixth(closed=False), *sixth(closed=True), *seventh(closed=False)]
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
     everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
     everything += [*newest, *unopened, *fourth(), *fifth(), *sixth_open, *sixth_closed]
+    everything += seventh_open
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from agent.core.engine.names import dtype_bytes
-from agent.core.planner.layers import Keeps, Layer
+from agent.core.planner.layers import Feed, Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.pool import CacheGroup, Kv
 from agent.core.planner.question import PlanRequest
@@ -157,10 +158,32 @@ def kv_element_bytes(model: Model, kv_cache_dtype: str, version: Version) -> flo
 
 
 def fullest_stage(model: Model, stages: int) -> tuple[Layer, ...]:
-    """Return the layers of the pipeline stage that holds most; vLLM spares the last stage."""
+    """Return the layers of the pipeline stage that holds most: experts first, then layers.
+
+    What does not divide goes to the stages before the last, the first of them at the end
+    (get_pp_indices of distributed/utils, 0.8..0.33).
+    """
+    return _cut(model, stages)[_fullest(model, stages)]
+
+
+def holds_embeddings(model: Model, stages: int) -> bool:
+    """Tell whether the fullest stage is the first or the last, with the embeddings or the head."""
+    return _fullest(model, stages) in (0, stages - 1)
+
+
+def _fullest(model: Model, stages: int) -> int:
+    cut = _cut(model, stages)
+    sizes = [(sum(x.feed is Feed.EXPERTS for x in stage), len(stage)) for stage in cut]
+    return sizes.index(max(sizes))
+
+
+def _cut(model: Model, stages: int) -> list[tuple[Layer, ...]]:
     if stages <= 1:
-        return model.layers
-    return model.layers[: math.ceil(len(model.layers) / stages)]
+        return [model.layers]
+    each, more = divmod(len(model.layers), stages)
+    sizes = [each + (stages - 1 - more <= stage < stages - 1) for stage in range(stages)]
+    ends = accumulate(sizes)
+    return [model.layers[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def _as_cached(layer: Layer, model: Model, version: Version) -> Layer:

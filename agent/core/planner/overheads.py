@@ -13,32 +13,24 @@ from dataclasses import dataclass
 from agent.core.engine.defaults import LARGE_GIB, Device
 from agent.core.planner.versions import (
     ALL_COUNTED,
-    COMPILES_MORE,
     FEWER_BUFFERS,
     GRAPHS_INSIDE,
     HYBRID_POOL,
     LEAN_SAMPLER,
-    PINNED_SEGMENTS,
-    UNPINNED_SEGMENTS,
     Version,
 )
 
 UNLINKED = r"(?i)\ba[18]00|rtx pro|pcie"
 """Large cards without symmetric buffers: Ampere, and those that hang on PCI Express alone."""
 
-COMPILED_GIB, COMPILED_ERROR_GIB = 0.1, 0.45
-COMPILED_STATES_ERROR_GIB = 2.0
-"""With recurrent layers, whose kernels are tuned at the start: a cold cache took 2.3 GiB more than
-eager mode on an RTX 3090 (0.29), 2.7 more on an RTX 4090 (0.27.1), and 2.3 more than a warm one in
-another's notes."""
-
 COUNTED_OTHERS_ERROR_GIB = 0.5
-"""Where all that the device misses is counted, with the context itself (memory_stats beside
-mem_get_info in 0.8.5)."""
+"""Where what others hold of the card is counted (V1 before 0.9.2)."""
+
+CONTEXT_GIB = 0.45
+"""The CUDA context and the driver's share, where a start counts them as its own (0.8)."""
 
 OLD_ERROR_GIB = 1.3
 """The same before 0.6.6: two of four starts took 1.4 and 1.7 GiB more than planned."""
-PINNED_GIB, PINNED_ERROR_GIB = 0.1, 0.75
 
 UNIFIED_GIB = 1.6
 UNIFIED_ERROR_GIB = 4.0
@@ -72,6 +64,8 @@ def non_torch(
     else:
         gib = 0.13 if large else 0.06
     error = COUNTED_OTHERS_ERROR_GIB if version.counts_others else 0.2
+    if version.counts_context:
+        return Term(gib + CONTEXT_GIB, error, "CUDA context and libraries, the context counted")
     return Term(gib, error, "CUDA context and libraries")
 
 
@@ -89,22 +83,6 @@ def _collectives(device: Device, version: Version) -> tuple[float, float]:
     if version.release >= HYBRID_POOL:
         return (0.8, 0.7) if linked else (0.3, 0.5)
     return (1.1, 0.9) if linked else (0.3, 0.5)
-
-
-def left_behind(version: Version, *, enforce_eager: bool, states: bool) -> Term | None:
-    """Return what compiling and profiling leave in the allocator; None where it is nothing.
-
-    Two starts of one configuration differ by it: 0.9 GiB between a cold and a warm cache of
-    torch.compile (public notes on a 6 GB card and on two RTX 3090, 0.29).
-    """
-    pinned = PINNED_SEGMENTS <= version.release < UNPINNED_SEGMENTS
-    compiled = version.release >= COMPILES_MORE and not enforce_eager
-    if not pinned and not compiled:
-        return None
-    gib = (COMPILED_GIB if compiled else 0.0) + (PINNED_GIB if pinned else 0.0)
-    unsure = COMPILED_STATES_ERROR_GIB if states else COMPILED_ERROR_GIB
-    error = ((unsure * compiled) ** 2 + (PINNED_ERROR_GIB * pinned) ** 2) ** 0.5
-    return Term(gib, error, "what compiling leaves behind, less once its cache is warm")
 
 
 def host_share(request: Device) -> Term | None:

@@ -19,19 +19,15 @@ from agent.core.planner.asked.apply import (
 )
 from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
-from agent.core.planner.overheads import (
-    Term,
-    host_share,
-    left_behind,
-    non_torch,
-)
+from agent.core.planner.overheads import Term, host_share, non_torch
 from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import doubt_of, refusal_of
 from agent.core.planner.terms.activation import activation
+from agent.core.planner.terms.compiled import left_behind
 from agent.core.planner.terms.graphs import cuda_graphs
 from agent.core.planner.terms.kernels import kernels_of
-from agent.core.planner.terms.runner import has_states, holding_items, steps_in_flight
+from agent.core.planner.terms.runner import graphs_inside, holding_items, steps_in_flight
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -62,7 +58,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     peak = _measured(known.activation_gib, when) or activation(
         model, batch, version, tp, length, spread=asked.whole_experts
     )
-    contexts = _measured(known.non_torch_gib, when) or _contexts(model, request)
+    contexts = _measured(known.non_torch_gib, when) or _contexts(model, request, peak)
     graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(
         model,
         batch.sequences,
@@ -75,14 +71,19 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     steps = steps_in_flight(
         model, version, request.pipeline_parallel_size, overlapped=asked.overlapped
     )
-    kv = as_cached(kv_of(with_drafter(model, asked), request, steps * batch.tokens), asked)
+    drafting = with_drafter(model, asked)
+    kv = as_cached(kv_of(drafting, request, steps * batch.tokens), asked)
+    checked = kv
+    if version.checks_whole_model and request.pipeline_parallel_size > 1:
+        alone = replace(request, pipeline_parallel_size=1)
+        checked = as_cached(kv_of(drafting, alone, steps * batch.tokens), asked)
     budget = request.utilization * request.gpu_memory_gib
-    inside = graphs.gib if version.graphs_inside else 0.0
+    inside = graphs if graphs_inside(model, version) else None
     states = kv.state_bytes * batch.sequences / GIB
     beside = [item.term for item in asked.beside if not (item.is_loaded and known.weights_gib)]
-    taken = weights.gib + peak.gib + contexts.gib + inside + states
+    taken = weights.gib + peak.gib + contexts.gib + states + (inside.gib if inside else 0.0)
     available = budget - taken - sum(term.gib for term in beside)
-    error = _root(weights, peak, contexts, graphs if version.graphs_inside else None, *beside)
+    error = _root(weights, peak, contexts, inside, *beside)
     if request.kv_cache_memory_bytes is not None:
         available, error = request.kv_cache_memory_bytes / GIB, 0.0
     elif known.available_kv_gib is not None:
@@ -114,15 +115,16 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         activation=peak,
         non_torch=contexts,
         cuda_graphs=graphs,
+        graphs_inside=inside is not None,
         budget_gib=budget,
         available_kv_gib=available,
         error_gib=error,
-        needed_kv_gib=kv.request_bytes(length) / GIB,
+        needed_kv_gib=checked.request_bytes(length) / GIB,
         max_model_len=length,
         kv=kv,
         kv_tokens=_printed_tokens(kv, pool, length, concurrency, version),
         max_concurrency=concurrency,
-        largest_max_model_len=kv.longest(pool, model.max_position),
+        largest_max_model_len=checked.longest(pool, model.max_position),
     )
     verdict, reason = verdict_of(draft)
     if when:
@@ -135,15 +137,14 @@ def _dtype_bytes(model: Model, request: PlanRequest) -> int:
     return model.dtype_bytes if asked == "auto" else dtype_bytes(asked) or model.dtype_bytes
 
 
-def _contexts(model: Model, request: PlanRequest) -> Term:
+def _contexts(model: Model, request: PlanRequest, peak: Term) -> Term:
     """Return what lies beside PyTorch's allocator; unified memory adds the host's share."""
     tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
     own = non_torch(tp, pp, request.device, request.version)
-    eager, states = request.enforce_eager, has_states(model)
-    left = left_behind(request.version, enforce_eager=eager, states=states)
+    left = left_behind(model, request.version, peak.gib, enforce_eager=request.enforce_eager)
     for more in (None if model.encoder_only else left, host_share(request.device)):
         if more is not None:
-            how = f"{own.how}; {more.gib:g} GiB: {more.how}"
+            how = f"{own.how}; {more.gib:.1f} GiB: {more.how}"
             own = Term(own.gib + more.gib, _root(own, more), how)
     return own
 
@@ -230,7 +231,7 @@ def terms(plan: Plan) -> list[dict[str, object]]:
         ("weights", plan.weights),
         ("activation", plan.activation),
         ("non_torch", plan.non_torch),
-        ("cuda_graph", plan.cuda_graphs),
+        ("cuda_graph", _where(plan)),
     ]
     found = [_row(name, term) for name, term in rows]
     if plan.states_gib:
@@ -247,6 +248,13 @@ def terms(plan: Plan) -> list[dict[str, object]]:
     left = request.gpu_memory_gib - plan.budget_gib
     found.append(_row("not_used", Term(left, 0.0, "beyond gpu_memory_utilization")))
     return found
+
+
+def _where(plan: Plan) -> Term:
+    graphs = plan.cuda_graphs
+    if plan.graphs_inside or not graphs.gib:
+        return graphs
+    return replace(graphs, how=f"{graphs.how}; beside the share, of what is not used")
 
 
 def _row(name: str, term: Term) -> dict[str, object]:

@@ -144,6 +144,9 @@ class Plan:
     activation: Term
     non_torch: Term
     cuda_graphs: Term
+    graphs_inside: bool
+    """Whether the graphs are taken out of the share, not from what is left beside it."""
+
     budget_gib: float
     available_kv_gib: float
     error_gib: float
@@ -177,7 +180,7 @@ class Plan:
 
     @property
     def loaded_gib(self) -> float:
-        """The weights as vLLM prints them once loaded: with a drafter's."""
+        """The weights as vLLM prints them once loaded: with drafters and adapters."""
         if self.request.measured.weights_gib is not None:
             return self.weights.gib
         more = (item.term.gib for item in self.request.asked.beside if item.is_loaded)

@@ -195,7 +195,7 @@ def _within_the_errors(plan: Plan) -> Verdict | None:
 
 def _graphs_on_top(plan: Plan) -> Verdict | None:
     graphs, room = plan.cuda_graphs, free_gib(plan) - plan.budget_gib
-    if plan.request.version.graphs_inside or not graphs.gib:
+    if plan.graphs_inside or not graphs.gib:
         return None
     if graphs.gib + graphs.error_gib <= room:
         return None

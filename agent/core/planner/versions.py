@@ -26,6 +26,10 @@ FULL_SAMPLER = (0, 31)
 ALL_DENSE = (0, 26)
 """From here the new model runner runs every dense model."""
 
+WHOLE_MODEL_CHECKED = ((0, 14), (0, 17))
+"""Between these a pipeline's stage is checked to hold a request of the whole model's layers
+(vllm#32105, mended by vllm#33698; read in 0.13, 0.16 and 0.19.1)."""
+
 FEWER_BUFFERS = (0, 27)
 """From here NCCL and its like take 1.5 GiB on every kind of card."""
 
@@ -58,6 +62,10 @@ Mamba cache align mode, block_size must be <= max_num_batched_tokens" (vllm#3444
 IN_FLIGHT_STEPS = (0, 26)
 """From here windows and chunks keep what every step under way may add (max_in_flight_tokens of
 config/vllm.py); before, one step's tokens. Steps overlap by default."""
+
+COUNTS_CONTEXT_BELOW = (0, 9)
+"""Before it V1 took all that the device misses but PyTorch's own for the start's, the CUDA context
+with it (v1/worker/gpu_worker.py of 0.8.5; 0.9.0 takes the difference from its start)."""
 
 COUNTS_OTHERS_BELOW = (0, 9, 2)
 """Before it V1 counted what other processes hold of a card as its own (read in 0.8.5; 0.11 and
@@ -122,6 +130,17 @@ class Version:
     def counts_others(self) -> bool:
         """Whether what other processes hold of the card counts within gpu_memory_utilization."""
         return V1 <= self.release < COUNTS_OTHERS_BELOW
+
+    @property
+    def counts_context(self) -> bool:
+        """Whether a start counts the CUDA context among what it takes."""
+        return V1 <= self.release < COUNTS_CONTEXT_BELOW
+
+    @property
+    def checks_whole_model(self) -> bool:
+        """Whether each stage of a pipeline must hold a request of every stage's layers."""
+        first, last = WHOLE_MODEL_CHECKED
+        return first <= self.release < last
 
     @property
     def states_apart(self) -> bool:

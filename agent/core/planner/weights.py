@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from agent.core.measures import GIB
-from agent.core.planner.kv import fullest_stage
+from agent.core.planner.kv import fullest_stage, holds_embeddings
 from agent.core.planner.layers import Feed, Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.terms.formats import Format, format_of
@@ -199,5 +199,7 @@ def _embeddings(model: Model, stages: int, head: float) -> float:
     """Return the plain numbers that embeddings and output head take; `head` is its share of one."""
     # vLLM pads the vocabulary to a multiple of 64; with stages, the first and last hold one each.
     one = math.ceil(model.vocab_size / 64) * 64 * model.hidden_size
+    if not holds_embeddings(model, stages):
+        return model.side_parameters
     alone = model.tied_embeddings or stages > 1 or model.encoder_only
     return one * (1 if alone else 1 + (head or 1)) + model.side_parameters

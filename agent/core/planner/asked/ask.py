@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.core.planner.layers import Layer
 from agent.core.planner.overheads import Term
 
-DRAFTER = "drafter"
+DRAFTER, ADAPTERS = "drafter", "lora"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Beside:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether vLLM counts it among the weights that it prints: a drafter's are."""
-        return self.name == DRAFTER
+        """Whether vLLM counts it among the weights that it prints: drafters and adapters are."""
+        return self.name in (DRAFTER, ADAPTERS)
 
 
 @dataclass(frozen=True, slots=True)

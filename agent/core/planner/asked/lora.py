@@ -16,6 +16,14 @@ from agent.core.planner.overheads import Term
 MOST_VOCABULARY = 258_048
 """Above this vLLM refuses LoRA on the output head (lora/layers/logits_processor.py, 0.33)."""
 
+WITH_HEADS = (
+    *("Apertus", "Exaone", "Falcon", "Granite", "HyperCLOVAX", "Jamba", "Lfm2", "Llama", "MiniCPM"),
+    *("Mistral", "Mixtral", "Nemotron", "Phimoe", "PhiMoE", "Qwen3ForCausalLM", "Qwen3Moe"),
+    "Solar",
+)
+"""How the architectures begin whose embeddings and output head take adapters, too: those that name
+them (embedding_modules in model_executor/models of 0.11..0.32); Gemma and Qwen 2.5 do not."""
+
 
 def room_for_adapters(
     model: Model, max_loras: int, rank: int, tensor_parallel_size: int, *, sharded: bool
@@ -23,12 +31,18 @@ def room_for_adapters(
     """Return GiB of one GPU; `sharded` as with --fully-sharded-loras."""
     tp = tensor_parallel_size
     each = sum(_layer(model, layer, tp, sharded=sharded) for layer in model.layers)
-    each += 2 * (model.vocab_size + model.hidden_size)
+    if has_heads(model):
+        each += 2 * (model.vocab_size + model.hidden_size)
     gib = max_loras * rank * each * model.dtype_bytes / GIB
     # Latents, gates and states have layers that are not told apart here; graphs come twice.
     plain = all(layer.keeps in (Keeps.TOKENS, Keeps.WINDOW) for layer in model.layers)
     error = (0.15 if plain and model.experts is None else 0.4) * gib + 0.3
     return Term(gib, error, f"{max_loras} adapters of rank {rank}, as max_loras keeps room for")
+
+
+def has_heads(model: Model) -> bool:
+    """Tell whether embeddings and output head take adapters."""
+    return model.architecture.startswith(WITH_HEADS)
 
 
 def _layer(model: Model, layer: Layer, tp: int, *, sharded: bool) -> float:

@@ -11,10 +11,10 @@ from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import Picture
 from agent.core.command.values import merged
 from agent.core.engine.names import dtype_bytes
-from agent.core.planner.asked.ask import Asked, Beside
+from agent.core.planner.asked.ask import ADAPTERS, Asked, Beside
 from agent.core.planner.asked.capability import Capability, refused_by_card
 from agent.core.planner.asked.effects import DTYPES, KV_WORDS
-from agent.core.planner.asked.lora import MOST_VOCABULARY, room_for_adapters
+from agent.core.planner.asked.lora import MOST_VOCABULARY, has_heads, room_for_adapters
 from agent.core.planner.asked.speculation import Draft, speculation_of, with_speculation
 from agent.core.planner.asked.unknown import not_reckoned, small_moves
 from agent.core.planner.layers import Keeps
@@ -199,7 +199,10 @@ def _beside(picture: Picture, model: Model, request: PlanRequest) -> Iterator[Be
             request.tensor_parallel_size,
             sharded=bool(picture.switch("fully_sharded_loras")),
         )
-        yield Beside("lora", term)
+        yield Beside(ADAPTERS, term)
+        if request.device.shares_host_memory:
+            how = "adapters that the profiling run makes up in the host's memory"
+            yield Beside("made_up_adapters", Term(term.gib, term.gib, how))
     if parallel_of(picture).data > 1 and model.experts is not None:
         yield Beside("data_parallel", Term(0.0, 1.0, "buffers that pass tokens between replicas"))
     if _sleeps_miscounted(picture, request):
@@ -221,7 +224,8 @@ def _host(picture: Picture, gpus: int) -> Iterator[Beside]:
 
 def _refusal(picture: Picture, model: Model, request: PlanRequest, ground: Ground) -> str:
     method = (request.quantization or "").lower()
-    if picture.switch("enable_lora") and model.vocab_size > MOST_VOCABULARY:
+    large = has_heads(model) and model.vocab_size > MOST_VOCABULARY
+    if picture.switch("enable_lora") and large:
         return f"LoRA takes a vocabulary of {MOST_VOCABULARY} at most, this has {model.vocab_size}"
     own = model.quantization_config
     stated = str(own.get("quant_algo") or own.get("quant_method") or method).lower()

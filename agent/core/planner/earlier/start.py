@@ -60,5 +60,5 @@ def is_alike(one: PlanRequest, other: PlanRequest) -> bool:
 
 def beside(plan: Plan) -> float:
     """Return the GiB that a plan counts beside weights and cache."""
-    graphs = plan.cuda_graphs.gib if plan.request.version.graphs_inside else 0.0
+    graphs = plan.cuda_graphs.gib if plan.graphs_inside else 0.0
     return plan.activation.gib + plan.non_torch.gib + graphs

@@ -14,17 +14,21 @@ from agent.core.measures import GIB
 from agent.core.planner.encoder import Encoder
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
-from agent.core.planner.terms.runner import has_states, runs_new_runner
+from agent.core.planner.terms.runner import PROFILES_GRAPHS, has_states, runs_new_runner
 from agent.core.planner.versions import FLASHINFER_SAMPLES, FULL_SAMPLER, LEAN_SAMPLER, Version
 
 SAMPLER_BYTES = 38.8
 LEAN_SAMPLER_BYTES = 15.4
 """Bytes at the peak for each logit of the sampler's warm-up (max_num_seqs x vocabulary)."""
 
+FIRST_SAMPLER_BYTES = 2.0
+"""The same with the new model runner before 0.29, which skips the sorting: only the logits are
+there, and a start of 1024 sequences takes no more than one of 8."""
+
 SMALL_SAMPLER_BYTES = 6.9
 SAMPLER_BYTES_NOW = 23.0
-"""The same with the new model runner, and from 0.31 (1.62 GiB with the graphs of Qwen3-8B on an
-A10G, 1.44 of Llama-3.1-8B on an A100, a third start like them)."""
+"""The same with the new model runner from 0.29, and from 0.31 (1.62 GiB with the graphs of Qwen3-8B
+on an A10G, 1.44 of Llama-3.1-8B on an A100, a third start like them)."""
 
 STATES_ERROR = 0.5
 """How much more the starts of models with recurrent states differ, in GiB: their kernels' workspace
@@ -79,8 +83,8 @@ def activation(
     # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
     lean = version.release >= LEAN_SAMPLER or model.encodes
     new = runs_new_runner(model, version)
-    small = SAMPLER_BYTES_NOW if version.release >= FULL_SAMPLER else SMALL_SAMPLER_BYTES
-    per_logit = small if new else LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    old = LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    per_logit = _sampler_bytes(version) if new else old
     rows = min(batch.sequences, batch.tokens)
     sampler = rows * model.vocab_size * per_logit / GIB
     widest = _widest(model, tp, spread=spread, apart=version.release >= APART)
@@ -119,6 +123,13 @@ def activation(
     if not model.known:
         return Term(gib, error + 0.5 * gib, f"{how}; {model.architecture} may take more")
     return Term(gib, error, how)
+
+
+def _sampler_bytes(version: Version) -> float:
+    """Return the new runner's bytes at the peak for each logit."""
+    if version.release >= FULL_SAMPLER:
+        return SAMPLER_BYTES_NOW
+    return SMALL_SAMPLER_BYTES if version.release >= PROFILES_GRAPHS else FIRST_SAMPLER_BYTES
 
 
 def _encoding(

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from agent.core.measures import GIB
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
-from agent.core.planner.terms.runner import may_leave_graphs_out
 from agent.core.planner.versions import DECODES_IN_GRAPHS, Version
 
 MIB = 2**20
@@ -29,9 +28,6 @@ LAYER_MIB, LAYER_MIB_PER_HIDDEN = 0.06, 0.032
 """What a graph keeps of one layer, and what it keeps more for each 1024 of the hidden size."""
 
 ERROR_GIB, ERROR_SHARE = 0.2, 0.1
-LEFT_OUT_SHARE = 0.6
-"""Where the new runner may not have estimated them."""
-
 SPREAD_ERROR_SHARE = 1.0
 """With experts spread over GPUs, whose exchange is captured too: GLM-5.2 printed 4.99 of 2.2."""
 
@@ -67,6 +63,4 @@ def cuda_graphs(
     layers = len(model.layers) / stages
     gib = BASE_GIB + layers * graphs * each * MIB / GIB
     error = ERROR_GIB + (SPREAD_ERROR_SHARE if spread else ERROR_SHARE) * gib
-    if may_leave_graphs_out(model, version):
-        error = max(error, LEFT_OUT_SHARE * gib)
     return Term(gib, error, f"{graphs} graphs of {layers:.0f} layers, for {most} tokens at most")

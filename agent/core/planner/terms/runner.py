@@ -20,8 +20,8 @@ QUANTIZED_TOO = (0, 24)
 ALL_MODELS = (0, 29)
 PROFILES_GRAPHS = (0, 29)
 """From here the new runner estimates its graphs, too. Before, its profile_cudagraph_memory returns
-nothing (v1/worker/gpu/model_runner.py of 0.23..0.28), but public logs of dense models in 0.26 and
-0.27 print an estimate all the same: something made them take the old runner."""
+nothing (v1/worker/gpu/model_runner.py of 0.23..0.28): what 0.26 and 0.28 print of dense models
+adds up without them."""
 
 
 def has_states(model: Model) -> bool:
@@ -47,9 +47,14 @@ def runs_new_runner(model: Model, version: Version) -> bool:
     )
 
 
-def may_leave_graphs_out(model: Model, version: Version) -> bool:
-    """Tell whether CUDA graphs may be left out of the share, though this release estimates them."""
+def leaves_graphs_out(model: Model, version: Version) -> bool:
+    """Tell whether CUDA graphs are left out of the share, though this release estimates others."""
     return version.release < PROFILES_GRAPHS and runs_new_runner(model, version)
+
+
+def graphs_inside(model: Model, version: Version) -> bool:
+    """Tell whether CUDA graphs are taken out of the share that utilization gives."""
+    return version.graphs_inside and not leaves_graphs_out(model, version)
 
 
 def holding_items(batch: Batch, model: Model, version: Version, *, asked: bool) -> Batch:

@@ -4,9 +4,10 @@
 import pytest
 
 from agent.core.planner.model import Model, model_of
+from agent.core.planner.overheads import non_torch
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, PlanRequest
-from agent.core.planner.terms.graphs import cuda_graphs
+from agent.core.planner.terms.compiled import left_behind
 from agent.core.planner.versions import version_of
 from agent.host.models.known import known_config
 
@@ -52,11 +53,50 @@ def test_a_start_that_fills_what_a_neighbour_leaves_is_tight() -> None:
     assert (beside.verdict, roomy.verdict) == (Fit.TIGHT, Fit.FITS)
 
 
-def test_graphs_that_may_be_left_out_have_a_wide_error() -> None:
-    llama = _model("Qwen/Qwen3-32B")
-    sure, unsure = (
-        cuda_graphs(llama, 256, version_of(version), enforce_eager=False)
-        for version in ("0.29.0", "0.28.0")
+def test_the_first_new_runners_leave_graphs_out_of_the_share() -> None:
+    shared = {"gpu_memory_utilization": 0.9, "max_model_len": 8192}
+    qwen = _model("Qwen/Qwen3-32B")
+    before, first, later = (
+        make_plan(qwen, PlanRequest(94.97, version_of(version), **shared))  # type: ignore[arg-type]
+        for version in ("0.22.0", "0.28.0", "0.29.0")
     )
-    assert sure.gib == unsure.gib
-    assert unsure.error_gib > 1.5 * sure.error_gib
+    assert (before.graphs_inside, first.graphs_inside, later.graphs_inside) == (True, False, True)
+    assert before.cuda_graphs == first.cuda_graphs == later.cuda_graphs
+    experts = make_plan(_model("Qwen/Qwen3-30B-A3B"), PlanRequest(94.97, version_of("0.28.0")))
+    assert experts.graphs_inside
+
+
+def test_the_first_new_runners_take_as_much_for_many_sequences_as_for_few() -> None:
+    qwen, version = _model("Qwen/Qwen3-8B"), version_of("0.28.0")
+    few, many = (
+        make_plan(qwen, PlanRequest(79.2, version, max_num_seqs=most, max_num_batched_tokens=8192))
+        for most in (8, 1024)
+    )
+    assert few.available_kv_gib == many.available_kv_gib
+
+
+def test_a_cold_compile_takes_more_of_a_larger_model_and_nothing_in_eager_mode() -> None:
+    version = version_of("0.26.0")
+    names = ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen3-14B")
+    small, large = (left_behind(_model(name), version, 0.3, enforce_eager=False) for name in names)
+    assert small is not None
+    assert large is not None
+    assert 0.3 < small.gib < 0.7
+    assert 0.9 < large.gib < 1.4
+    eager = left_behind(_model("Qwen/Qwen3-14B"), version_of("0.26.0"), 0.3, enforce_eager=True)
+    assert eager is None
+
+
+def test_a_cold_compile_shows_where_no_sampler_hides_it() -> None:
+    qwen, version = _model("Qwen/Qwen2.5-7B-Instruct"), version_of("0.22.0")
+    few, many = (left_behind(qwen, version, peak, enforce_eager=False) for peak in (0.3, 0.6))
+    assert few is not None
+    assert many is not None
+    assert few.gib == pytest.approx(many.gib + 0.5)
+
+
+@pytest.mark.parametrize(("version", "counted"), [("0.7.3", 0), ("0.8.5", 0.45), ("0.9.0", 0)])
+def test_the_context_counts_in_the_first_v1_alone(version: str, counted: float) -> None:
+    card = PlanRequest(23.5).device
+    own = non_torch(1, 1, card, version_of(version)).gib
+    assert own == pytest.approx(0.06 + counted)
