@@ -33,6 +33,14 @@ def replicas() -> tuple[list[str], list[str]]:
     return both, [*both, "--headless", "--data-parallel-start-rank=1"]
 
 
+def hybrid() -> tuple[list[str], list[str]]:
+    """Returns the same for two nodes of two replicas each that both take requests."""
+    port = str(free_port())
+    both = ["--data-parallel-size=4", "--data-parallel-size-local=2", "--data-parallel-hybrid-lb"]
+    both += ["--data-parallel-address=127.0.0.1", "--data-parallel-rpc-port", port]
+    return both, [*both, "--data-parallel-start-rank=2"]
+
+
 def silent(follower: Run) -> bool:
     """Tells whether a head's end moves nothing: it lives, and says no more."""
     said = follower.output
@@ -120,6 +128,28 @@ def test_a_headless_node_outlives_its_head_in_silence_and_is_of_no_use_to_the_ne
     assert other.ended() == 0
     engine({}, *flags[1])
     assert again.ready().health() == 200
+
+
+def test_with_hybrid_balancing_nodes_start_together_and_each_answers_for_its_own(
+    engine: Engine,
+) -> None:
+    flags = hybrid()
+    head = engine({}, *flags[0])
+    eventually(lambda: "Initializing a V1 LLM engine" in head.output)
+    assert head.health() == 0
+    other = engine({}, *flags[1])
+    for node in (head, other):
+        node.ready()
+        assert answers(node) == 200
+        named = requests.get(node.url("/metrics"), timeout=5).text
+        assert 'engine="1"' in named
+        assert 'engine="2"' not in named, "counted from the first of its own"
+    os.kill(other.child("VLLM::EngineCore"), signal.SIGKILL)
+    assert other.ended() == 0
+    assert answers(head) == 200
+    again = engine({}, *flags[1])
+    eventually(lambda: "Initializing a V1 LLM engine" in again.output)
+    assert silent(again), "it comes alone, and is not taken in"
 
 
 def test_a_second_headless_node_is_not_taken_in(engine: Engine) -> None:

@@ -38,7 +38,10 @@ class Serving:
         self.group = group
         self.model = str(arguments.served_model_name or arguments.model)
         self.block = 16 if scenario.device == "cuda" else 128
-        self.engines = [Counters() for _ in range(int(arguments.data_parallel_size or 1))]
+        ranks = arguments.data_parallel_size
+        if arguments.data_parallel_hybrid_lb:  # the front end knows its own node's alone
+            ranks = arguments.data_parallel_size_local or ranks
+        self.engines = [Counters() for _ in range(int(ranks or 1))]
         self.counters = self.engines[0]
         self.hung_ranks: set[int] = set()
         self.paused = False

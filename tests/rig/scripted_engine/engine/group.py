@@ -27,9 +27,12 @@ STEP_SECONDS: Final = float(os.environ.get("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a command line says of the group; the head has rank 0, `others` ranks are elsewhere."""
+    """What a command line says of the group; the head has rank 0, `others` ranks are elsewhere.
 
-    kind: Literal["mp", "dp"]
+    With hybrid balancing each node takes requests, and has one process in the group for its ranks.
+    """
+
+    kind: Literal["mp", "dp", "hybrid"]
     rank: int
     others: int
     host: str
@@ -43,12 +46,14 @@ class Place:
             host, port = arguments.master_addr or "127.0.0.1", int(arguments.master_port or 29501)
             return Place("mp", int(arguments.node_rank or 0), nodes - 1, host, port)
         local = arguments.data_parallel_size_local
-        own_api = arguments.data_parallel_hybrid_lb or arguments.data_parallel_external_lb
-        if own_api or (not arguments.headless and int(local or ranks) == ranks):
+        in_all = int(local or ranks) == ranks and not arguments.headless
+        if arguments.data_parallel_external_lb or in_all:
             return None
         host = arguments.data_parallel_address or "127.0.0.1"
         port = int(arguments.data_parallel_rpc_port or 29550)
         rank = int(arguments.data_parallel_start_rank or 0)
+        if arguments.data_parallel_hybrid_lb:
+            return Place("hybrid", rank, ranks // int(local or 1) - 1, host, port)
         return Place("dp", rank, ranks - int(local or 1), host, port)
 
 
@@ -151,3 +156,36 @@ class Group:
         """Hangs up."""
         for link in self._links.values():
             link.close()
+
+
+class Joined:
+    """A node that is not the head and takes requests of its own: it meets the head, and no more."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._link: socket.socket | None = None
+
+    def gather(self, moment: Callable[[], None]) -> None:
+        """Waits for the head, and then for all others. `moment` runs between looks."""
+        while self._link is None:
+            moment()
+            with contextlib.suppress(OSError):
+                at = (self._place.host, self._place.port)
+                self._link = socket.create_connection(at, timeout=3)
+                self._say({"rank": self._place.rank})
+                self._link.settimeout(0.05)
+        while True:
+            moment()
+            with contextlib.suppress(TimeoutError):
+                if self._link.recv(100):
+                    return
+                time.sleep(0.05)  # the head is gone: nobody says so
+
+    def loaded(self) -> None:
+        """Tells the head that this node has loaded its part."""
+        with contextlib.suppress(OSError):
+            self._say({"loaded": True})
+
+    def _say(self, word: dict[str, Any]) -> None:
+        assert self._link is not None
+        self._link.sendall(json.dumps(word).encode() + b"\n")

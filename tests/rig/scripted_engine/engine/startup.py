@@ -13,7 +13,7 @@ from engine import words
 from engine.configuration import config_line, derived_length, kernel_line
 from engine.core_link import CoreLink
 from engine.flags import non_default
-from engine.group import Group, LostPeerError, Place
+from engine.group import Group, Joined, LostPeerError, Place
 from engine.memory import FP8, Memory, account, gib
 from engine.scenario import Phase, Scenario
 from engine.words import API, Speaker, bar, line, out
@@ -43,6 +43,9 @@ class Startup:
         self.core: Engine | None = None
         self.engine = API
         self.group: Group | None = None
+        """Those that have a part in the requests of this node."""
+        self.met: Group | Joined | None = None
+        """Those that it starts together with."""
 
     def play(self) -> CoreLink:
         """Goes through all phases; ends the process with status 1 where one fails."""
@@ -52,28 +55,34 @@ class Startup:
         self.engine = Speaker("EngineCore", core.process.pid)
         self.device()
         if place := Place.of(self.arguments):
-            self.group = self.gather(place)
+            self.met = self.gather(place)
         self.load()
         self.profile()
         self.size_kv_cache()
         self.capture()
-        if self.group is not None:
-            self.wait_for_others(self.group)
+        if self.met is not None:
+            self.wait_for_others(self.met)
         took = time.monotonic() - began
         self.engine.info(
             "core.py:402", f"init engine (profile, create kv cache, warmup model) took {took:.2f} s"
         )
         return core
 
-    def gather(self, place: Place) -> Group:
+    def gather(self, place: Place) -> Group | Joined:
         """Waits for the other nodes, for ever if need be."""
+        if place.rank:
+            joined = Joined(place)
+            joined.gather(self.look)
+            return joined
         group = Group(place)
         waits = "Waiting for READY message from DP Coordinator..."
         is_split = place.kind == "mp"
         group.gather(self.look, lambda: None if is_split else API.info("utils.py:1300", waits))
+        if place.kind != "hybrid":
+            self.group = group
         return group
 
-    def wait_for_others(self, group: Group) -> None:
+    def wait_for_others(self, group: Group | Joined) -> None:
         """Waits until all nodes have loaded their part."""
         try:
             group.loaded()
