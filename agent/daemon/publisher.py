@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from agent.core.engine.command_line import FLAGS
 from agent.core.guard import WHAT_TO_DO, place_of
 from agent.core.settings.changes import restart_needed
-from agent.core.settings.service import Settings
 from agent.core.stages.told import in_order
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
@@ -29,17 +26,13 @@ from agent.core.view.asked import (
 )
 from agent.core.view.gpus import GpusView, view_of_gpus
 from agent.core.view.host import HostView
+from agent.core.view.remembered import failure_of, plan_of, proven_of, rolled_back_of, settings_of
 from agent.core.view.snapshot import (
-    FailureView,
     FetchView,
     HeldView,
     OverrideView,
-    PlanView,
     ProgressView,
-    ProvenView,
-    RolledBackView,
     ServiceView,
-    SettingValue,
     Snapshot,
     SourceView,
     to_json,
@@ -47,6 +40,7 @@ from agent.core.view.snapshot import (
 from agent.core.view.starting import ahead_of, stage_of
 from agent.core.view.wishes import PauseView
 from agent.daemon.clock import Clock, wall_clock_is_ahead_by
+from agent.daemon.log import log
 from agent.daemon.sources.thread import LineCount, SourceHealth
 from agent.host.vllm.reach import address_of
 from agent.version import VERSION
@@ -60,8 +54,6 @@ WRITE_SECONDS = 2.0
 NO_LINES = LineCount()
 GPUS_STALE_SECONDS = 15.0
 """Three times the longest rest between two looks at the GPUs: older numbers are not of now."""
-
-SHOWN = tuple(name for name in FLAGS if name not in ("host", "port"))
 
 PROVEN_IN = frozenset({Phase.VERIFYING, Phase.SERVING, Phase.STOPPING})
 """Phases of the run that was verified: a proof belongs to its run and goes with it."""
@@ -79,6 +71,8 @@ class Publisher:
         self._mistakes: tuple[str, ...] = ()
         self._decided_at = 0.0
         self._written_at = 0.0
+        self._unwritten = ""
+        self._file_at = 0.0
         self._phases: Mapping[str, tuple[Phase, str]] = {}
         self._told: object = None
         self.latest: tuple[HostState, HostPolicy] = (HostState(), HostPolicy({}, {}))
@@ -132,7 +126,7 @@ class Publisher:
                 self._shown(s, policy, ahead, view_of_pauses((s.pause, state.pause), now, ahead))
                 for s in state.services.values()
             ),
-            sources=tuple(_source(h, now, ahead) for h in self._health),
+            sources=(*(_source(h, now, ahead) for h in self._health), *self._file_that_is_old(ahead)),
             last_decision_seconds=wall(self._decided_at, ahead),
             findings=state.findings,
             gpus=_gpus(state, now, ahead),
@@ -166,11 +160,28 @@ class Publisher:
 
     def _write(self) -> None:
         # Written to a tmpfs for anyone to read: no fsync, and a full /run costs the view only.
-        beside = self._file.with_suffix(".new")
-        with contextlib.suppress(OSError):
+        beside, problem = self._file.with_suffix(".new"), ""
+        try:
             beside.write_text(json.dumps(to_json(self.snapshot())))
             beside.chmod(0o644)
             os.replace(beside, self._file)  # noqa: PTH105
+            self._file_at = self._decided_at
+        except OSError as error:
+            problem = f"{self._file} cannot be written: {error.strerror or error}"
+        if problem != self._unwritten:
+            say = log.error if problem else log.info
+            say(problem or f"{self._file} is written again")
+            self._unwritten = problem
+
+    def _file_that_is_old(self, ahead: float) -> tuple[SourceView, ...]:
+        """Return a source that is down while what `llmagent status` reads is not of now.
+
+        The page and the metrics are asked for over HTTP, and show it.
+        """
+        if not self._unwritten:
+            return ()
+        last = wall(self._file_at, ahead)
+        return (SourceView(self._file.name, up=False, last_seconds=last, detail=self._unwritten),)
 
 
 def _told_at_once(state: HostState) -> object:
@@ -217,18 +228,18 @@ def _service(s: ServiceState, policy: HostPolicy, lines: LineCount, ahead: float
         main_pid=unit.main_pid if unit is not None else 0,
         invocation_id=s.invocation_id,
         restarts={failure.value: count for failure, count in s.restarts.items()},
-        asked=_settings(configured),
-        running=_settings(s.running),
+        asked=settings_of(configured),
+        running=settings_of(s.running),
         overrides={
             name: OverrideView(o.asked, o.running, wall(o.since, ahead), o.why)
             for name, o in s.learned.overrides.items()
         },
         verification=s.checks if s.phase in PROVEN_IN else (),
-        failure=_failure(s, ahead),
+        failure=failure_of(s, ahead),
         held=HeldView(s.reason, s.what_to_do) if s.phase is Phase.HELD else None,
-        rolled_back=_rolled_back(s, ahead),
-        plan=_plan(s),
-        proven=_proven(s),
+        rolled_back=rolled_back_of(s, ahead),
+        plan=plan_of(s),
+        proven=proven_of(s),
         start_seconds=s.start_seconds,
         stage=stage_of(s, ahead),
         start_stage_seconds=in_order(s.start_stage_seconds),
@@ -259,37 +270,6 @@ def _fetch(s: ServiceState) -> FetchView | None:
     if s.phase is not Phase.FETCHING or progress is None:
         return None
     return FetchView(progress.done, progress.total, progress.speed)
-
-
-def _failure(s: ServiceState, ahead: float) -> FailureView | None:
-    if s.failure is None:
-        return None
-    f = s.failure
-    return FailureView(f.failure.value, f.evidence, f.remedy, wall(f.at, ahead))
-
-
-def _plan(s: ServiceState) -> PlanView | None:
-    plan = s.planned
-    return None if plan is None else PlanView(plan.verdict.value, plan.reason, plan.advice)
-
-
-def _proven(s: ServiceState) -> ProvenView | None:
-    proven = s.proven
-    if proven is None:
-        return None
-    sizes = (proven.weights_gib, proven.available_kv_gib, proven.cuda_graph_gib)
-    return ProvenView(_settings(proven.settings), *sizes, at_seconds=proven.at)
-
-
-def _rolled_back(s: ServiceState, ahead: float) -> RolledBackView | None:
-    back = s.rolled_back
-    return None if back is None else RolledBackView(wall(back.at, ahead), back.why)
-
-
-def _settings(settings: Settings | None) -> dict[str, SettingValue]:
-    if settings is None:
-        return {}
-    return {name: it for name in SHOWN if (it := getattr(settings, name)) is not None}
 
 
 def _pending(s: ServiceState, policy: HostPolicy) -> tuple[str, ...]:

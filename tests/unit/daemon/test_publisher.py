@@ -6,10 +6,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agent.core.gpu.reading import Driver, Gpu, Gpus
 from agent.core.state.host import HostState
 from agent.core.state.policy import HostPolicy
 from agent.core.view.snapshot import Snapshot
+from agent.daemon.log import log
 from agent.daemon.publisher import GPUS_STALE_SECONDS, Publisher
 from agent.daemon.sources.thread import SILENT_SECONDS, SourceHealth
 from tests.given.some_gpus import CARDS, DRIVER, GB10, H200
@@ -27,6 +30,30 @@ def test_a_host_that_never_had_a_gpu_shows_none(tmp_path: Path) -> None:
     file = tmp_path / "status.json"
     assert published(HostState(), 1000.0, file).gpus is None
     assert "gpus" not in json.loads(file.read_text())
+
+
+def test_a_status_that_cannot_be_written_is_told_once_and_shown_to_who_asks_over_http(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = tmp_path / "status.new"
+    beside.mkdir()  # as a full or lost /run: nothing can be written there
+    caplog.set_level("INFO", logger="llmagent")
+    monkeypatch.setattr(log, "propagate", True)
+    clock = [1000.0]
+    publisher = Publisher(tmp_path / "status.json", lambda: clock[0])
+    for _ in range(3):
+        clock[0] += 10.0
+        publisher.publish(HostState(), NOTHING, ())
+    (said,) = caplog.messages
+    assert said.endswith("status.json cannot be written: Is a directory")
+    (source,) = publisher.snapshot().sources
+    assert (source.name, source.up) == ("status.json", False)
+    assert "cannot be written" in source.detail
+    beside.rmdir()
+    clock[0] += 10.0
+    publisher.publish(HostState(), NOTHING, ())
+    assert caplog.messages[1:] == [f"{tmp_path / 'status.json'} is written again"]
+    assert publisher.snapshot().sources == ()
 
 
 def test_gpus_are_shown_with_what_is_remembered_of_them(tmp_path: Path) -> None:
