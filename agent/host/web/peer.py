@@ -43,6 +43,8 @@ TOO_MUCH = "answers with more than a status has"
 NO_CLUSTER = "knows nothing of groups of hosts: is that llmagent's port, and as new as this one?"
 NOT_FOUND = 404
 HUNG_UP = "closes the connection before it has answered"
+MAY_SPEAK_TLS = f"{HUNG_UP}: if it speaks TLS, name it with https://"
+NO_HANDSHAKE = "no TLS handshake in time: if it speaks none, name it without https://"
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE")
 """OpenSSL's names for what it makes of an answer in plain HTTP, by its releases 3.0 to 3.5."""
 
@@ -127,9 +129,9 @@ class Asker:
             kind = NoSuchPageError if error.code == NOT_FOUND else PeerError
             raise kind(_of_status(error.code, proven="Authorization" in self._headers)) from error
         except URLError as error:
-            raise PeerError(_words(error.reason)) from error
+            raise PeerError(_words(error.reason, url)) from error
         except (OSError, HTTPException, ValueError) as error:
-            raise PeerError(_words(error)) from error
+            raise PeerError(_words(error, url)) from error
         if len(body) > most:
             raise PeerError(TOO_MUCH)
         if answer.length:
@@ -188,8 +190,10 @@ def _of_status(status: int, *, proven: bool) -> str:
             return f"answers with HTTP status {status}"
 
 
-def _words(error: object) -> str:
+def _words(error: object, url: str) -> str:
     match error:
+        case TimeoutError() if "handshake" in str(error):
+            return NO_HANDSHAKE
         case TimeoutError():
             return "no answer in time"
         case ssl.SSLCertVerificationError():
@@ -198,8 +202,10 @@ def _words(error: object) -> str:
             return "does not speak TLS: name it without https://"
         case gaierror():
             return f"its name is not found: {error.strerror}"
-        case RemoteDisconnected() | ConnectionResetError() | IncompleteRead():
+        case IncompleteRead():
             return HUNG_UP
+        case RemoteDisconnected() | ConnectionResetError():
+            return MAY_SPEAK_TLS if url.startswith("http:") else HUNG_UP
         case HTTPException():
             return "does not answer in HTTP: is that llmagent's port, and http:// right?"
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__

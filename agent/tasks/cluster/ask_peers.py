@@ -6,13 +6,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.core.cluster.member import Member, member_of
+from agent.core.plain import plain
 from agent.core.settings.cluster import ClusterSettings
 from agent.host.web.peer import Asker, PeerError, credentials_of
 
 ANSWER_SECONDS = 1.5
+MOST_NAMED = 4
+"""Of a peer's own groups, in the sentence that says that it has not this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +75,12 @@ def ask_peer(asker: Asker, address: str, service: str, seconds: float) -> PeerTo
     at = document.get("at_seconds")
     ahead = at - time.time() if isinstance(at, float) else None
     if member is None:
-        return PeerTold(address, None, f"has no [service.{service}.cluster]", ahead)
+        return PeerTold(address, None, _has_not(service, document["services"]), ahead)
     return PeerTold(address, member, "", ahead)
+
+
+def _has_not(service: str, there: Mapping[str, object]) -> str:
+    """Say that there is no such group; a host that has others may call the same one so."""
+    names = ", ".join(plain(name, 64) for name in sorted(there)[:MOST_NAMED])
+    others = f", but of {names}: the table has the same name on all hosts" if names else ""
+    return f"has no [service.{service}.cluster]{others}"

@@ -23,9 +23,12 @@ def told(word: Member) -> Snapshot:
 
 
 @contextmanager
-def exporting(snapshot: Snapshot, web_config_file: str = "") -> Iterator[str]:
+def exporting(
+    snapshot: Snapshot, web_config_file: str = "", listens: str = "127.0.0.1"
+) -> Iterator[str]:
     """Serves a snapshot without the page, as [metrics] page = false does."""
-    exporter = Exporter(lambda: snapshot, Metrics(port=0, web_config_file=web_config_file))
+    asked = Metrics(address=listens, port=0, web_config_file=web_config_file)
+    exporter = Exporter(lambda: snapshot, asked)
     exporter.start()
     try:
         yield f"http://127.0.0.1:{exporter.port}"
