@@ -66,6 +66,12 @@ def test_the_other_node_only_computes() -> None:
     assert follower.options["headless"] is True
 
 
+def test_three_nodes_may_share_a_model_as_a_pipeline() -> None:
+    three = {**FOLLOWER, "nnodes": "3", "node_rank": "2", "peers": '["10.0.0.1", "gpu-b"]'}
+    last = place(three, "pipeline_parallel_size = 3")
+    assert (last.size, last.member, last.headless) == (3, 2, True)
+
+
 def test_a_peer_is_asked_at_the_exporters_port_unless_it_says_another() -> None:
     several = {**REPLICAS, "peers": '["gpu-b", "https://gpu-c:443", "[fd00::2]"]'}
     assert place(several, "data_parallel_size = 4").peers == (

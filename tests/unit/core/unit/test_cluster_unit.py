@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.engine.install import Engine
@@ -48,6 +50,18 @@ def test_a_follower_is_headless_and_is_asked_for_nothing_that_is_for_requests() 
     words = argv(rendered(FOLLOWER))
     assert {"--node-rank=1", "--headless"} <= set(words)
     assert not [word for word in words if word.startswith(("--api-server-count", "--uds"))]
+
+
+@pytest.mark.parametrize("rank", range(3))
+def test_three_hosts_of_one_gpu_each_are_a_pipeline(rank: int) -> None:
+    peers = tuple(f"http://10.0.0.{n + 1}:9836" for n in range(3) if n != rank)
+    third = replace(of_two(0), peers=peers, nnodes=3, node_rank=rank, host_ip=f"10.0.0.{rank + 1}")
+    asked = Settings("vllm", "/srv/m", pipeline_parallel_size=3, cluster=third)
+    words = argv(rendered(asked))
+    assert {"--nnodes=3", f"--node-rank={rank}", "--pipeline-parallel-size=3"} <= set(words)
+    assert [word for word in words if word.startswith("--tensor")] == []
+    assert ("--headless" in words) == (rank > 0)
+    assert parallel_of(picture_of(asked)).gpus == 1, "of this host"
 
 
 def test_a_host_of_replicas_says_which_are_its_own() -> None:

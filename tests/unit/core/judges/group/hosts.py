@@ -128,6 +128,9 @@ class Hosts:
     cut: set[tuple[int, int]] = field(default_factory=set)
     """(who asks, whom): questions that do not arrive, as their answers."""
 
+    clocks_apart: float = 0.0
+    """What the clock of each host is ahead of that of the one before it, in seconds."""
+
     now: float = 1_000_000.0
     hosts: list[RankHost] = field(default_factory=list)
     _cohorts: int = 0
@@ -147,7 +150,11 @@ class Hosts:
             )
             host = RankHost({SERVICE: ServicePolicy(settings, recovery=self.recovery)}, rank=rank)
             self.hosts.append(host)
+            host.now = self.clock_of(rank)
             host.agent_starts()
+
+    def clock_of(self, rank: int) -> float:
+        return self.now + rank * self.clocks_apart
 
     @property
     def head(self) -> RankHost:
@@ -170,7 +177,7 @@ class Hosts:
         self.now += 1.0
         self._meet()
         for host in self.hosts:
-            host.now = self.now
+            host.now = self.clock_of(host.rank)
             host.tick()
         if self.now % ASK_SECONDS == 0:
             self._ask()
@@ -190,13 +197,14 @@ class Hosts:
         if len(runs) == self.size:
             self._cohorts += 1
             for host, run in zip(self.hosts, runs, strict=True):
-                host.cohort, run.ready_at = self._cohorts, self.now + self.start_takes
+                host.cohort = self._cohorts
+                run.ready_at = self.clock_of(host.rank) + self.start_takes
         for host in self.hosts:
             if host.run is not None and host.cohort is not None:
                 host.broken = any(
                     other.run is None or other.cohort != host.cohort for other in self.hosts
                 )
-                if host.broken and self.now < host.run.ready_at:
+                if host.broken and self.clock_of(host.rank) < host.run.ready_at:
                     host.run.ready_at = math.inf
 
     def _ask(self) -> None:
@@ -215,7 +223,7 @@ class Hosts:
                     is_open = other.run is not None if linked else None
                 why = "" if word is not None else "no answer in time"
                 peer = address(other.rank)
-                host.observe(PeerAnswered(self.now, SERVICE, peer, word, why, is_open))
+                host.observe(PeerAnswered(host.now, SERVICE, peer, word, why, is_open))
                 host.carry_out()
 
     # --- what happens to them ---
@@ -237,7 +245,7 @@ class Hosts:
     def power_on(self, rank: int) -> None:
         host = self.hosts[rank]
         host.host_is_up, host.agent_is_up = True, True
-        host.now = self.now
+        host.now = self.clock_of(rank)
         host.reboots()
 
     def configure(self, rank: int, recovery: Recovery | None = None, **settings: object) -> None:
@@ -254,7 +262,7 @@ class Hosts:
     def asks(self, rank: int, request: Request) -> str:
         """Return what the agent of a host answers to its operator."""
         host = self.hosts[rank]
-        decision = host.observe(OperatorAsked(self.now, 1, request, "root", self.now % 86400))
+        decision = host.observe(OperatorAsked(host.now, 1, request, "root", host.now % 86400))
         answers = [action for action in decision.actions if isinstance(action, Answer)]
         host.carry_out()
         return answers[0].message

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from agent.core.cluster.judge import START_ALONE_SECONDS
 from agent.core.failures.classes import FailureClass
 from agent.core.settings.recovery import Recovery
@@ -223,6 +225,24 @@ def test_a_start_that_goes_on_is_not_ended_because_an_agent_is_away() -> None:
     hosts.agent_returns(1)
     assert hosts.all_serve_within(400.0)
     assert hosts.starts == [1, 1, 1]
+
+
+@pytest.mark.parametrize("hours", [-7.0, 7.0])
+def test_clocks_that_are_hours_apart_change_nothing(hours: float) -> None:
+    """A word is as old as it is since it was heard; a pause is told as the time that is left."""
+    hosts = Hosts(3, clocks_apart=hours * 3600.0)
+    assert hosts.all_serve_within(120.0), hosts.phases
+    hosts.hosts[1].dies(FailureClass.WORKER_DIED)
+    hosts.pass_time(20.0)
+    assert hosts.starts == [2, 2, 2]
+    assert hosts.all_serve_within(120.0)
+    hosts.asks(1, AskPause(SERVICE, 600.0))
+    hosts.pass_time(10.0)
+    hosts.hosts[2].dies(FailureClass.WORKER_DIED)
+    hosts.pass_time(300.0)
+    assert hosts.starts == [2, 2, 2]
+    hosts.pass_time(400.0)
+    assert hosts.all_serve_within(200.0)
 
 
 def test_a_cable_that_is_cut_for_the_agents_alone_costs_nothing() -> None:
