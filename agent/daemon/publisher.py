@@ -126,7 +126,10 @@ class Publisher:
                 self._shown(s, policy, ahead, view_of_pauses((s.pause, state.pause), now, ahead))
                 for s in state.services.values()
             ),
-            sources=(*(_source(h, now, ahead) for h in self._health), *self._file_that_is_old(ahead)),
+            sources=(
+                *(_source(h, now, ahead) for h in self._health),
+                *self._file_that_is_old(ahead),
+            ),
             last_decision_seconds=wall(self._decided_at, ahead),
             findings=state.findings,
             gpus=_gpus(state, now, ahead),
