@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from agent.core.diagnosis.carried.carriers import is_of_the_host, origin_of
+from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.carried.records import whole_log_in
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
@@ -90,6 +91,7 @@ class ServicesReader:
         self._feed(raw)
 
     def _feed(self, raw: str) -> None:
+        raw = plain(raw)
         self._lines += 1
         self._whole.feed(raw)
         alone = not self._services and not self._heading
