@@ -51,7 +51,7 @@ _GLUED = re.compile(
 """The space between two records in one line, as web pages and chats leave them."""
 
 _RESIDUE = re.compile(
-    r"(?:\d\d:\d\d:\d\d )?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[[\w./]+\.py:\d+\] "
+    r"(?:\d\d:\d\d:\d\d )?(?:(DEBUG|INFO|WARNING|ERROR|CRITICAL):? +)?\[([\w./]+\.py:\d+)\] "
 )
 """What is left of vLLM's prefix where a person or a log shipper cut the date out."""
 
@@ -151,9 +151,9 @@ def _clean(piece: str, *, first: bool = True, recorded: bool = False) -> Line:
         begin = header.start()
     else:
         begin = start = _after_transport(piece)
-        residue = _RESIDUE.match(piece, start) if ".py:" in piece else None
-        if residue is not None:
-            start = residue.end()
+    if header is None and ".py:" in piece and (residue := _RESIDUE.match(piece, start)):
+        start = residue.end()
+        level, source = residue.group(1) or "", residue.group(2).rpartition("/")[2]
     if piece.startswith(("[rank", "("), start) and (inner := _INNER.match(piece, start)):
         start = inner.end()
     between = ""

@@ -40,6 +40,7 @@ PAGES: dict[str, Callable[[str], str]] = {
     "hard blanks": lambda line: line.replace("  ", "\u00a0\u00a0"),
     "Markdown's escapes": lambda line: line.replace("_", "\\_"),
     "Markdown's bold": lambda line: re.sub(r"__(\w+)__", r"**\1**", line),
+    "dates cut out": lambda line: re.sub(r"(ERROR|INFO) [\d-]{5} [\d:]{8} \[", r"\1 [", line),
     "a byte-order mark": lambda line: f"\ufeff{line}",
 }
 
