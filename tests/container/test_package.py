@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Boot
 from tests.project.test_packaging import EXPOSURE
 from tests.rig import binds, scripted
+from tests.rig import installed as installed_by_all
 from tests.rig.container import Container, Suite
 from tests.rig.paths import REPO
 
@@ -49,8 +50,8 @@ def build(output: Path, *options: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("deb"))
+def deb() -> Path:
+    return installed_by_all.deb()
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,8 @@ def test_the_same_tree_builds_the_same_bytes(deb: Path, tmp_path: Path) -> None:
     assert build(tmp_path).read_bytes() == deb.read_bytes()
 
 
-def test_a_build_leaves_nothing_in_the_tree() -> None:
+def test_a_build_leaves_nothing_in_the_tree(deb: Path) -> None:
+    """No other test builds meanwhile: the package that they share is there."""
     assert not (REPO / "debian").exists()
     assert not list((REPO / "build").glob("deb.*"))
 

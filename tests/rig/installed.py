@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -47,10 +50,32 @@ systemctl start llmagent
 
 @cache
 def deb() -> Path:
-    """Builds the package of this tree, once a run."""
-    subprocess.run([paths.REPO / "packaging/build-deb"], check=True, capture_output=True)
-    built = (paths.REPO / "dist").glob("llmagent_*_all.deb")
-    return max(built, key=lambda file: file.stat().st_mtime)
+    """Returns the package of this tree, which one process of a test run builds for all.
+
+    It is kept under the hash of what it is made from: the same tree gives the same bytes
+    (tests/container/test_package.py).
+    """
+    kept = paths.REPO / "build" / f"package-{_sources_hash()}"
+    kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(kept.glob("*.deb")):
+            build = [str(paths.REPO / "packaging/build-deb"), "--output", str(kept)]
+            subprocess.run(build, check=True, capture_output=True)
+    (built,) = kept.glob("*.deb")
+    return built
+
+
+def _sources_hash() -> str:
+    """Returns a hash of what packaging/build-deb takes: names, modes and bytes."""
+    found = hashlib.sha256()
+    for top in ("agent", "etc", "units", "packaging", "README.md"):
+        place = paths.REPO / top
+        for file in sorted([place, *place.rglob("*")]):
+            if file.is_file() and "__pycache__" not in file.parts:
+                name = f"{file.relative_to(paths.REPO)} {os.access(file, os.X_OK)}"
+                found.update(f"{name} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def service_table(name: str = "vllm", port: int = 8000, recovery: str = "", **settings: Any) -> str:
