@@ -58,7 +58,7 @@ bench: ## what the agent costs and how fast it reacts
 	.venv/bin/python -m tests.benchmarks.starts
 	.venv/bin/python -m tests.benchmarks.diagnose
 	.venv/bin/python -m tests.benchmarks.nights
-	.venv/bin/python -m tests.benchmarks.two_hosts
+	.venv/bin/python -m tests.benchmarks.two_hosts replicas:deaths
 	.venv/bin/python -m tests.benchmarks.planner
 
 catalogue: ## which texts of vLLM's source the log reader does not place (downloads 500 MB, once)

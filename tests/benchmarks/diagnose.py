@@ -23,6 +23,7 @@ from agent.cli.diagnose import read
 from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.host.data.signatures import load_signatures
+from tests.benchmarks.table.figures import keep
 from tests.catalogue.corpus import corpus
 from tests.catalogue.judging import (
     Case,
@@ -159,6 +160,7 @@ def main(argv: list[str]) -> int:
         patterns, literals = Path(directory) / "patterns", Path(directory) / "literals"
         patterns.write_text(for_grep(signatures))
         literals.write_text("\n".join(sorted(all_literals(signatures))))
+        found = {"lines": count / ours}
         for what, options in (
             ("-E, its own patterns", ["-E", "-f", str(patterns)]),
             ("-F, their literals", ["-F", "-f", str(literals)]),
@@ -169,6 +171,8 @@ def main(argv: list[str]) -> int:
                 f"grep {what:<20}   {count / theirs:>12,.0f}   {matched} lines matched; the reader "
                 f"is {theirs / ours:.2f} times as fast"
             )
+            found.setdefault("grep_lines", count / theirs)  # of its own patterns, which come first
+        keep("diagnose", found)
     print(f"diagnosis                   {diagnosis.outcome} {diagnosis.failure or ''}")
     return 0
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from tests.benchmarks.table.figures import keep
 from tests.nights.groups.many import all_compared as all_groups
 from tests.nights.ledger import Ledger
 from tests.nights.many import RESTART_SECONDS, Compared, all_compared
@@ -27,13 +28,36 @@ WHO_KEEPS_GROUPS = ("llmagent", *ALONE)
 
 def main(nights: int, group_nights: int) -> int:
     """Print the tables; returns 1 when a promise was broken."""
-    one = _lived("of one host", all_compared(range(nights)), WHO)
-    several = _lived("of groups of hosts", all_groups(range(group_nights)), WHO_KEEPS_GROUPS)
-    return 1 if one or several else 0
+    sums, broken = _lived("of one host", all_compared(range(nights)), WHO)
+    groups, group_broken = _lived(
+        "of groups of hosts", all_groups(range(group_nights)), WHO_KEEPS_GROUPS
+    )
+    could = sums["all-knowing"].served
+    keep(
+        "nights",
+        {
+            "nights": nights,
+            "broken": len(broken),
+            "served_percent": 100 * sums["llmagent"].served / could,
+            "restart_served_percent": 100 * sums[ALONE[0]].served / could,
+            "group_nights": group_nights,
+            "group_broken": len(group_broken),
+            "group_served_percent": _percent(groups["llmagent"]),
+            "group_restart_served_percent": _percent(groups[ALONE[0]]),
+        },
+    )
+    return 1 if broken or group_broken else 0
 
 
-def _lived(of: str, nights: Iterator[Compared], who: Sequence[str]) -> list[str]:
-    """Live through the nights and print what came of them; returns the broken promises."""
+def _percent(of: Ledger) -> float:
+    """Return what was served of the time wanted."""
+    return 100 * of.served / of.wanted
+
+
+def _lived(
+    of: str, nights: Iterator[Compared], who: Sequence[str]
+) -> tuple[dict[str, Ledger], list[str]]:
+    """Live through the nights and print what came of them; returns sums and broken promises."""
     began = time.monotonic()
     sums = [Ledger() for _ in who]
     broken: list[str] = []
@@ -52,7 +76,7 @@ def _lived(of: str, nights: Iterator[Compared], who: Sequence[str]) -> list[str]
         print(f"  {text}")
     if compared:
         _table(sums, compared, who)
-    return broken
+    return dict(zip(who, sums, strict=True)), broken
 
 
 def _table(sums: list[Ledger], nights: int, who: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from agent.core.diagnosis.reader import LogReader
 from agent.core.stages.stage import Stage
 from agent.host.data.signatures import load_signatures
+from tests.benchmarks.table.figures import keep
 from tests.rig import binds
 from tests.rig.container import Container
 from tests.rig.installed import CONFIG, Agent
@@ -251,6 +252,10 @@ def main(parts: list[str]) -> int:
             print(
                 f"llmagent / systemd alone: {ours.to_first_token / alone.to_first_token:.2f}",
                 end="",
+            )
+            keep(
+                "starts",
+                {"killed_seconds": ours.to_first_token, "alone_seconds": alone.to_first_token},
             )
             start = min(sum(row.stages.values()) for row in rows[1:])
             same = (ours.around + start) / (alone.around + start)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 
+from tests.benchmarks.table.figures import keep
 from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.installed import Agent, service_table
@@ -55,6 +56,9 @@ def test_how_fast_it_reacts_beside_a_plain_unit(boot: Boot) -> None:
             said = box.run(["python3", "-c", KILL, f"{unit}.service"], timeout=60).stdout
             seconds.append(json.loads(said) * 1e3)
     print(f"\n{'death to next process, ms':28}{'llmagent':>12}{'Restart=always':>16}{'ratio':>8}")
+    found: dict[str, float] = {}
     for name, figure in (("median", statistics.median), ("maximum", max)):
         ours, peer = figure(took["vllm"]), figure(took["plain"])
         print(f"{name:28}{ours:12.1f}{peer:16.1f}{ours / peer:8.2f}")
+        found |= {f"{name}_ms": ours, f"plain_{name}_ms": peer}
+    keep("reaction", found)

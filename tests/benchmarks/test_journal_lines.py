@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from tests.benchmarks.table.figures import keep
 from tests.conftest import Boot
 from tests.rig import binds
 
@@ -64,3 +65,4 @@ def test_journal_lines_beside_journalctl_and_grep(boot: Boot) -> None:
     peer = json.loads(box.run(["python3", "-c", PEER], timeout=120).stdout)
     print(f"\n{'journal lines/CPU second':28}{'llmagent':>12}{'journalctl|grep':>17}{'ratio':>8}")
     print(f"{f'{LINES} access lines':28}{ours:12.0f}{peer:17.0f}{ours / peer:8.2f}")
+    keep("journal", {"lines": ours, "peer_lines": peer})

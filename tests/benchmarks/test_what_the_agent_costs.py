@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.processes import Process, scrape, table
+from tests.benchmarks.table.figures import keep
 from tests.conftest import Boot
 from tests.rig import binds, scripted
 from tests.rig.container import Container
@@ -77,8 +78,35 @@ def test_what_the_agent_costs_beside_its_peers(boot: Boot, tmp_path: Path) -> No
             ("NVML calls a second", [*(sum(one.values()) for one in calls), None]),
         ],
     )
+    found: dict[str, float] = {}
+    for prefix, memory_mib, share, one in zip(
+        ("", "nvitop_", "node_"), memory, shares, took, strict=True
+    ):
+        found |= {f"{prefix}memory_mib": memory_mib, f"{prefix}cpu_percent": share * 100}
+        found |= {f"{prefix}p50_ms": one.p50, f"{prefix}p99_ms": one.p99}
+        found |= {f"{prefix}series": float(one.series)}
+    for prefix, counted in zip(("", "nvitop_"), calls, strict=True):
+        found |= {f"{prefix}nvml_calls": sum(counted.values())}
+    keep("costs", found)
     for function, rate in sorted(calls[0].items(), key=lambda item: -item[1]):
         print(f"  {rate:6.1f} a second  {function}")
+
+
+def test_what_memory_the_agent_takes_on_debian_13(boot: Boot, tmp_path: Path) -> None:
+    """The same work and the same age as beside the peers, which are there for Debian 12 alone."""
+    box = boot("trixie", binds=[binds.scripted_engine(), binds.simulated_gpus()])
+    busy_cards(box)
+    agent = Agent(box)
+    agent.install()
+    scripted.set_scenario(box, {})
+    agent.configure(AGENT_TOML)
+    agent.wait("serving")
+    process = Process(box, agent.pid("llmagent"))
+    box.run(["sleep", str(SECONDS)], timeout=SECONDS + 30)
+    scrape(box, tmp_path, SCRAPES, PORTS[0])
+    memory_mib = process.rss_mib()
+    print(f"\nresident memory on Debian 13: {memory_mib:.1f} MiB")
+    keep("costs-trixie", {"memory_mib": memory_mib})
 
 
 def test_a_scrape_asks_no_gpu_anything(boot: Boot, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final
 
+from tests.benchmarks.table.figures import keep
 from tests.benchmarks.two_hosts.pair import (
     CANARY_SECONDS,
     LIMIT_SECONDS,
@@ -34,8 +35,11 @@ HEAD: Final = 0
 OTHER: Final = 1
 
 
-def back(name: str, pair: Pair, happens: Callable[[Before], list[float] | None]) -> None:
-    """Print what it costs until all serve again; `happens` may tell when the old ranks ended."""
+def back(name: str, pair: Pair, happens: Callable[[Before], list[float] | None]) -> float:
+    """Print what it costs until all serve again; returns the seconds.
+
+    `happens` may tell when the old ranks ended.
+    """
     before = Before(pair)
     ended = happens(before) or before.until_ended()
     mended = before.seconds
@@ -49,6 +53,7 @@ def back(name: str, pair: Pair, happens: Callable[[Before], list[float] | None])
     )
     for line in before.told(*TELLING):
         print(f"  {line}", flush=True)
+    return took
 
 
 def unmoved(name: str, pair: Pair, happens: Callable[[], object]) -> None:
@@ -64,21 +69,23 @@ def unmoved(name: str, pair: Pair, happens: Callable[[], object]) -> None:
         print(f"  {line}", flush=True)
 
 
-def killed(pair: Pair, where: int, title: str) -> None:
-    """Kill the processes of that title, or the whole unit where there is none."""
+def killed(pair: Pair, where: int, title: str) -> float:
+    """Kill the processes of that title, or the whole unit where there is none; as `back`."""
     box = pair.boxes[where]
     everything = ["systemctl", "kill", "--signal=KILL", "vllm"]
 
     def happens(_: Before) -> None:
         box.run(["pkill", "-KILL", "--full", f"^{title}$"] if title else everything)
 
-    back(f"kill -9 of {title or f'all of host {where}'}", pair, happens)
+    return back(f"kill -9 of {title or f'all of host {where}'}", pair, happens)
 
 
 def deaths(pair: Pair) -> None:
     """Kill what computes on either host, then each host's whole service."""
-    for where in (OTHER, HEAD):
-        killed(pair, where, TITLES[pair.kind][where])
+    seconds = killed(pair, OTHER, TITLES[pair.kind][OTHER])
+    if pair.kind == "replicas":
+        keep("two-hosts", {"replicas_back_seconds": seconds})
+    killed(pair, HEAD, TITLES[pair.kind][HEAD])
     for where in (HEAD, OTHER):
         killed(pair, where, "")
     if pair.kind == "split":
