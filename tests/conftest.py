@@ -11,11 +11,13 @@ from typing import Final, Protocol
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.rig.container import Bind, Container, Suite
 from tests.rig.lan import Lan
 from tests.rig.nspawn import sweep
 from tests.rig.nvsim import HostGpus
+from tests.turns import group_of, turn_of
 
 LIVE: Final[list[Container]] = []
 """The machines that are on, to be asked what they logged when a test fails."""
@@ -107,11 +109,23 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by the directory that they are in."""
+    """Marks tests by the directory that they are in; puts those on machines in their turns."""
     here = Path(__file__).parent
+    items.sort(key=lambda item: turn_of(item.nodeid))
     for item in items:
         if mark := MARKS.get(item.path.relative_to(here).parts[0]):
             item.add_marker(mark)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Has `--dist=loadfile` keep to the turns of tests.turns."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    scheduler: object = LoadScopeScheduling(config, log)
+    vars(scheduler)["_split_scope"] = group_of
+    return scheduler
 
 
 @pytest.hookimpl(wrapper=True)
