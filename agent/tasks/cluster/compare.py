@@ -7,11 +7,19 @@ from collections.abc import Iterator
 
 from agent.core.cluster.lessons import within
 from agent.core.cluster.same import differences, power_of, same_of
+from agent.core.command.picture import picture_of
 from agent.core.engine.install import Engine
+from agent.core.planner.asked.reading import overridden
+from agent.core.planner.config_keys import NotAModelError
+from agent.core.planner.model import model_of
+from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.settings.gpus import Power
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Settings, Tunable
+from agent.core.unit.environment import environment_of
 from agent.errors import AgentError
+from agent.host.models.config import read_model_config
+from agent.host.models.known import known_config
 from agent.tasks.cluster.ask_peers import PeerTold, ask_peers
 from agent.tasks.fleet.check_fleet import what_keeps_from_asking
 
@@ -31,6 +39,7 @@ def compared_with_peers(
         yield "revision", False, text
     if settings.api_key_file is not None and settings.headless:
         yield "api_key_file", False, "nobody asks this host for anything; leave it to the head"
+    yield from _without_experts(settings, engine)
     for key, certain, sentence in (wrong := tuple(what_keeps_from_asking(cluster))):
         yield f"cluster.{key}", certain, sentence
     if any(certain for _, certain, _ in wrong):
@@ -50,6 +59,27 @@ def compared_with_peers(
         for one in differences(power_of(power), theirs):
             text = f"{one.name} is {one.here} here and {one.there} on {peer.name}"
             yield "cluster", False, f"{text}: the slowest card sets the pace of all ranks"
+
+
+def _without_experts(settings: Settings, engine: Engine) -> Iterator[Found]:
+    """Yield that vLLM refuses an address a replica of a dense model (arg_utils.py, 0.24..0.33)."""
+    cluster = settings.cluster
+    if cluster is None or cluster.data_parallel_rank is None or not engine.at_least(0, 24):
+        return
+    home = environment_of(settings).get("HF_HOME", "")
+    config = read_model_config(settings.model, settings.revision, home)
+    config = known_config(settings.model) if config is None else config
+    try:
+        if config is None or model_of(overridden(config, picture_of(settings))).experts is not None:
+            return
+    except (NotAModelError, UnknownQuantizationError, ValueError, TypeError, KeyError):
+        return
+    text = "is for a model whose experts the replicas share, and this one has none: vLLM refuses it"
+    yield (
+        "cluster.data_parallel_rank",
+        True,
+        f"{text}; give each host a service of its own, without [service.{settings.name}.cluster]",
+    )
 
 
 def _places(own: int, told: tuple[PeerTold, ...]) -> Iterator[Found]:

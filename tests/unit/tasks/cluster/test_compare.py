@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,56 @@ def test_a_password_that_is_not_there_is_named_and_nobody_is_asked() -> None:
 def test_a_model_of_the_hub_without_a_commit_may_differ_between_hosts() -> None:
     said = sentences(replace(PEER, same={}), replace(HERE, model="org/name"))
     assert "give all the same commit" in said
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 256,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "intermediate_size": 512,
+    "vocab_size": 512,
+}
+MIXTRAL = {
+    **LLAMA,
+    "architectures": ["MixtralForCausalLM"],
+    "model_type": "mixtral",
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "version", "extra_args", "refused"),
+    [
+        (LLAMA, "0.24.0", (), True),
+        (LLAMA, "0.33.0", (), True),
+        (LLAMA, "0.23.0", (), False),
+        (MIXTRAL, "0.33.0", (), False),
+        (LLAMA, "0.33.0", ("--hf-overrides", '{"num_local_experts": 4}'), False),
+        ({}, "0.33.0", (), False),
+    ],
+)
+def test_an_address_a_replica_is_refused_for_a_model_without_experts(
+    tmp_path: Path,
+    config: dict[str, object],
+    version: str,
+    extra_args: tuple[str, ...],
+    refused: bool,
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    cluster = ClusterSettings(
+        CLUSTER.peers, "127.0.0.1", data_parallel_address="127.0.0.1", data_parallel_rank=0
+    )
+    here = Settings(
+        "vllm", str(tmp_path), data_parallel_size=2, extra_args=extra_args, cluster=cluster
+    )
+    engine = replace(ENGINE, version=version)
+    said = {
+        key: certain for key, certain, _ in compared_with_peers(here, Recovery(), engine, POWER)
+    }
+    assert said.get("cluster.data_parallel_rank", False) is refused
 
 
 def test_a_service_of_one_host_asks_nobody() -> None:
