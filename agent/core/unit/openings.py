@@ -8,20 +8,20 @@ to (tiers of a KV cache on disk, dumps, traces), addresses of collectors and pee
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.settings.engine import Runtime
 from agent.core.settings.service import Sandbox, Settings
+from agent.core.unit.named_paths import Use, paths_named, texts_named
 
 SHARED = ("/tmp", "/var/tmp")  # noqa: S108
 HOMES = ("/home", "/root", "/run/user")
 
-_WRITES = re.compile(r"(?:^|_)(?:dir|directory|root|dump|output|trace|log|storage|path)s?(?:_|$)")
-_READS = re.compile(r"(?:^|_)(?:model|tokenizer|plugin|template|lora|config|cert|key|lib|bin)")
-"""Names of options and variables: of what is written to, and of what is only read."""
+_PLAIN = re.compile(r"(?:/(?!\.\.?(?:/|$))[\w.@+,=~ -]+)+/?", re.ASCII)
+"""Paths that a unit's list can hold, and that lead nowhere else."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", ""})  # noqa: S104
 _TRANSFERS = ("kv_transfer_config", "ec_transfer_config")
@@ -37,10 +37,7 @@ def gpus_of(settings: Settings) -> int:
 
 def reaches_out(settings: Settings) -> bool:
     """Tell whether something asked for lies at an address of another host."""
-    picture = picture_of(settings)
-    if any(picture.table(name) for name in _TRANSFERS):
-        return True
-    return any(_is_elsewhere(text) for _, text in _texts(settings))
+    return moves_kv(settings) or any(_is_elsewhere(text) for _, text in texts_named(settings))
 
 
 def forbidden(settings: Settings) -> Iterator[str]:
@@ -55,13 +52,31 @@ def forbidden(settings: Settings) -> Iterator[str]:
             " which is vLLM's own in the sandbox; give --weight-cache-socket-dir, and name that in"
             " writable_directories"
         )
-    for name, path in _texts(settings):
-        if not path.startswith("/") or _is_open(settings, path) or _is_read(name):
+    for named in paths_named(settings):
+        name, path = named.name, named.path
+        if _is_open(settings, path) or named.use is Use.READ:
             continue
-        if _below(path, SHARED) or (settings.sandbox is Sandbox.STRICT and _below(path, HOMES)):
+        if _is_hidden(settings, path):
             yield f"{name}: the sandbox hides {path}; name it in writable_directories"
-        elif settings.sandbox is Sandbox.STRICT and _WRITES.search(name.lower()):
+        elif settings.sandbox is Sandbox.STRICT and named.use is Use.WRITE:
             yield f"{name}: vLLM cannot write to {path}; name it in writable_directories"
+
+
+def read_only(settings: Settings) -> Iterator[str]:
+    """Yield what options and variables have vLLM read where the sandbox hides it otherwise.
+
+    Adapters, a drafter, plugins and the like in a home: the unit shows them as it shows the model.
+    """
+    for named in paths_named(settings):
+        hidden = _is_hidden(settings, named.path) and not _is_open(settings, named.path)
+        if named.use is Use.READ and hidden and _PLAIN.fullmatch(named.path):
+            yield named.path
+
+
+def moves_kv(settings: Settings) -> bool:
+    """Tell whether KV caches go to other engines: over InfiniBand where there is any."""
+    picture = picture_of(settings)
+    return any(picture.table(name) for name in _TRANSFERS)
 
 
 def wants_own_ids(settings: Settings) -> bool:
@@ -72,17 +87,17 @@ def wants_own_ids(settings: Settings) -> bool:
     )
 
 
-def _is_read(name: str) -> bool:
-    lower = name.lower()
-    return _READS.search(lower) is not None and _WRITES.search(lower) is None
-
-
 def _is_open(settings: Settings, path: str) -> bool:
     user = "" if settings.user == "vllm" else f"-{settings.user}"
     own = (f"/var/lib/vllm{user}", f"/var/cache/vllm{user}", "/dev")
     homes = (settings.environment.get("HF_HOME", ""), settings.environment.get("HF_HUB_CACHE", ""))
     open_ones = (*own, *settings.writable_directories, *(home for home in homes if home))
     return any(path == one or path.startswith(f"{one}/") for one in open_ones)
+
+
+def _is_hidden(settings: Settings, path: str) -> bool:
+    homes = settings.sandbox is Sandbox.STRICT and _below(path, HOMES)
+    return homes or _below(path, SHARED)
 
 
 def _below(path: str, directories: tuple[str, ...]) -> bool:
@@ -97,25 +112,3 @@ def _is_elsewhere(text: str) -> bool:
     except ValueError:
         return True
     return parts.scheme not in ("file", "unix", "ipc") and (parts.hostname or "") not in _LOOPBACK
-
-
-def _texts(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield every text asked for without a key of its own, with the name that it stands under."""
-    for name, given in picture_of(settings).options.items():
-        if getattr(settings, name, None) is None:
-            yield from _inside(name, given.value)
-    yield from settings.environment.items()
-
-
-def _inside(name: str, value: object) -> Iterator[tuple[str, str]]:
-    match value:
-        case str():
-            yield name, value
-        case Mapping():
-            for key, inner in value.items():
-                yield from _inside(str(key), inner)
-        case list() | tuple():
-            for inner in value:
-                yield from _inside(name, inner)
-        case _:
-            return

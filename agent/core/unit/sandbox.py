@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from agent.core.settings.service import Sandbox, Settings
-from agent.core.unit.openings import gpus_of
+from agent.core.unit.openings import gpus_of, moves_kv, read_only
 from agent.core.unit.quoting import path_in_list
 
 _HIDDEN_HOMES = ("/home", "/root", "/run/user")
@@ -105,7 +105,7 @@ def sandbox_lines(
             if gpus_of(settings) > 1:
                 # PyTorch shares memory between the processes of several GPUs with it.
                 yield "SystemCallFilter=pidfd_getfd"
-            if gpus_of(settings) > 1 or settings.cluster is not None:
+            if gpus_of(settings) > 1 or settings.cluster is not None or moves_kv(settings):
                 yield from _BETWEEN_GPUS
             if loopback_only:
                 yield "IPAddressDeny=any"
@@ -149,7 +149,8 @@ def _own_hub_cache(settings: Settings) -> Iterator[str]:
 def _shown(
     settings: Settings, read_paths: tuple[str, ...], hidden: tuple[str, ...]
 ) -> Iterator[str]:
-    asked = (settings.model, settings.tokenizer, settings.chat_template, *read_paths)
+    own = (settings.model, settings.tokenizer, settings.chat_template)
+    asked = (*own, *read_only(settings), *read_paths)
     for path in dict.fromkeys(path for path in asked if path is not None):
         if _below(path, hidden):
             # A path that is not there is vLLM's to report, better than systemd's 226/NAMESPACE.

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.core.engine.command_line import before_vllm
 from agent.core.engine.install import Engine
@@ -172,7 +174,88 @@ FORBIDDEN = {
     "a watchdog's dumps": ("--watchdog-config", '{"dump_dir": "/var/log/vllm"}'),
     "a profiler's traces": ("--profiler-config", '{"torch_profiler_dir": "/srv/traces"}'),
     "the weight daemon's socket": ("--load-format", "ipc_cache"),
+    "a cache on disk, as an address": (
+        "--kv-transfer-config",
+        '{"kv_connector_extra_config": {"disk_path": "file:///data/lmcache/"}}',
+    ),
+    "downloads": ("--download-dir=/netscratch/models",),
+    "weights that a plugin saves": ("--mm-encoder-fp8-scale-save-path", "/srv/scales/a.pt"),
+    "tiers within tiers": (
+        "--kv-transfer-config",
+        '{"kv_connector_extra_config": {"secondary_tiers": [{"type": "fs", "path": "/data/t"}]}}',
+    ),
 }
+CLOSED_VARIABLES = {
+    "LMCACHE_LOCAL_DISK": "file:///data/lmcache/",
+    "TRITON_CACHE_DIR": "/data/triton",
+    "VLLM_DEBUG_DUMP_PATH": "/srv/dumps",
+    "NCCL_DEBUG_FILE": "/var/log/nccl.%h",
+    "LMCACHE_INTERNAL_API_SERVER_SOCKET_PATH_PREFIX": "/tmp/lmcache/socket",
+    "UNKNOWN_THING": "/home/ann/x",
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_VARIABLES)
+def test_a_variable_that_leads_to_a_closed_place_is_named(name: str) -> None:
+    (sentence,) = forbidden(replace(LOCAL, environment={name: CLOSED_VARIABLES[name]}))
+    assert sentence.startswith(f"{name}: ")
+    assert "writable_directories" in sentence
+
+
+READ_FROM_HOMES = [
+    ("--enable-lora", "--lora-modules", "sql=/home/ann/adapter", "x=/data/x"),
+    ("--lora-modules", '{"name": "sql", "path": "/home/ann/adapter"}'),
+    ("--speculative-config", '{"method": "eagle3", "model": "/home/ann/adapter"}'),
+    ("--speculative-config.model", "/home/ann/adapter"),
+    ("--tool-parser-plugin", "/home/ann/adapter"),
+    ("--log-config-file", "/home/ann/adapter"),
+]
+
+
+@pytest.mark.parametrize("words_", READ_FROM_HOMES)
+def test_what_vllm_reads_in_a_home_is_shown_to_it(words_: tuple[str, ...]) -> None:
+    settings = replace(LOCAL, extra_args=words_)
+    assert list(forbidden(settings)) == []
+    shown = [words(value) for value in values_of(rendered(settings), "BindReadOnlyPaths")]
+    assert shown == [["-/home/ann/adapter"]]
+    assert values_of(rendered(settings), "ProtectHome") == ["tmpfs"]
+
+
+def test_plugins_of_another_environment_are_shown_each() -> None:
+    places = {"PYTHONPATH": "/opt/x:/home/ann/own:/tmp/plugin"}
+    unit = rendered(replace(LOCAL, environment=places))
+    shown = [words(value) for value in values_of(unit, "BindReadOnlyPaths")]
+    assert shown == [["-/home/ann/own"], ["-/tmp/plugin"]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("MODEL_PATH", "VLLM_NCCL_SO_PATH", "VLLM_TUNED_CONFIG_FOLDER", "CUDA_HOME"),
+        *("VLLM_LOGGING_CONFIG_PATH", "VLLM_LORA_RESOLVER_CACHE_DIR", "VLLM_MODEL_REDIRECT_PATH"),
+        *(
+            "MOONCAKE_CONFIG_PATH",
+            "SSL_CERT_FILE",
+            "LD_LIBRARY_PATH",
+            "PATH",
+            "LMCACHE_CONFIG_FILE",
+        ),
+        *("VLLM_CUDA_COMPATIBILITY_PATH", "REQUESTS_CA_BUNDLE", "VLLM_RUST_FRONTEND_PATH"),
+    ],
+)
+def test_no_right_to_write_is_asked_for_where_vllm_only_reads(name: str) -> None:
+    assert list(forbidden(replace(LOCAL, environment={name: "/data/x"}))) == []
+
+
+def test_one_gpu_that_hands_its_cache_to_another_engine_may_use_infiniband() -> None:
+    assert "char-infiniband* rw" in values_of(
+        rendered(replace(LOCAL, extra_args=PEER)), "DeviceAllow"
+    )
+
+
+def test_a_port_for_events_of_the_cache_is_reached_from_elsewhere() -> None:
+    events = ("--kv-events-config", '{"publisher": "zmq", "endpoint": "tcp://*:5557"}')
+    assert values_of(rendered(replace(LOCAL, extra_args=events)), "IPAddressDeny") == []
 
 
 @pytest.mark.parametrize("story", FORBIDDEN)
@@ -197,3 +280,13 @@ def test_what_the_sandbox_keeps_closed_is_named(story: str) -> None:
 )
 def test_what_is_open_or_only_read_is_not_named(settings: Settings) -> None:
     assert list(forbidden(settings)) == []
+
+
+@given(st.text(max_size=30), st.sampled_from(["LORA_PATH", "PYTHONPATH", "X_LIB"]))
+def test_whatever_a_variable_holds_the_unit_can_be_written(text: str, name: str) -> None:
+    path = "/home/" + text.replace("\0", "")
+    for shown in values_of(rendered(replace(LOCAL, environment={name: path})), "BindReadOnlyPaths"):
+        (one,) = words(shown)
+        assert one.startswith("-/home/")
+        assert ".." not in one.split("/")
+        assert ":" not in one
