@@ -37,11 +37,11 @@ from agent.tasks.check_access import (
     prompts_in_the_journal,
     secret_files,
 )
-from agent.tasks.check_command import mistakes_in_arguments
+from agent.tasks.check_command import mistakes_in_arguments, values_refused
 from agent.tasks.check_container import missing_ranges, strict_leaves_open
 from agent.tasks.check_notify import what_keeps_from_telling
-from agent.tasks.check_port import taken_port
-from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
+from agent.tasks.check_port import lowest_port, taken_port
+from agent.tasks.check_values import gpus_that_are_not_there, what_cannot_be
 from agent.tasks.fleet.check_fleet import what_keeps_from_asking
 
 HelpReader = Callable[[EngineInstall, str], str]
@@ -140,7 +140,7 @@ def _service(settings: Settings, run_engine_help: HelpReader | None) -> Iterator
         for sentence in mistakes_in_arguments(settings, install.engine(flags=None)):
             yield _error(f"{path}.extra_args", sentence)
         yield from _kernels(settings, install, path)
-        for key, certain, sentence in formats_that_cannot_be(settings, install):
+        for key, certain, sentence in what_cannot_be(settings, install):
             yield (_error if certain else _warning)(f"{path}.{key}", sentence)
     for key in ("model", "tokenizer", "chat_template"):
         value = getattr(settings, key)
@@ -174,7 +174,10 @@ def _flags(
     unknown = unknown_by_version(argv, install.version) if install.version else ()
     if run_engine_help is not None:
         try:
-            unknown = unknown_flags(argv, parse_help(run_engine_help(install, settings.user)))
+            text = run_engine_help(install, settings.user)
+            unknown = unknown_flags(argv, parse_help(text))
+            for key, sentence in values_refused(settings, text):
+                yield _error(f"{path}.{key}", sentence)
         except HostLacksError as error:
             yield _warning(f"{path}.python", str(error))
     asked_apart = {argument.split("=", 1)[0].replace("_", "-") for argument in settings.extra_args}
@@ -241,19 +244,13 @@ def _access(settings: Settings, engine: Engine, path: str) -> Iterator[Obstacle]
 def _exposure(settings: Settings, path: str) -> Iterator[Obstacle]:
     if settings.host not in LOOPBACK and settings.uds is None and not settings.headless:
         yield _warning(f"{path}.host", exposure(settings))
-    if settings.port < (lowest := _lowest_port()):
+    if settings.port < (lowest := lowest_port()):
         text = f"{settings.port} is for root only, and vLLM does not run as root; use {lowest} or"
         yield _error(f"{path}.port", f"{text} above")
     if settings.trust_remote_code:
         text = "runs code from the model's repository; pin it with revision, or do without"
         if settings.revision is None and not settings.model.startswith("/"):
             yield _warning(f"{path}.trust_remote_code", text)
-
-
-def _lowest_port() -> int:
-    """Return the lowest port for users without privileges; 1024 where the kernel has no setting."""
-    file = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-    return int(file.read_text()) if file.exists() else 1024
 
 
 def _metrics(metrics: Metrics) -> Iterator[Obstacle]:

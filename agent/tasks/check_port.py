@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from agent.core.settings.service import Settings
 from agent.host.probes.kernel import listener
 from agent.host.probes.services import is_active
@@ -21,3 +23,9 @@ def taken_port(settings: Settings) -> tuple[str, bool]:
         return "", False
     whose = f" of {holder.unit}" if holder.unit else ""
     return f"{holder.name} (pid {holder.pid}){whose}", is_active(settings.unit) is True
+
+
+def lowest_port() -> int:
+    """Return the lowest port for users without privileges; 1024 where the kernel has no setting."""
+    file = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    return int(file.read_text()) if file.exists() else 1024

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that a service names and that cannot be: formats of weights and KV cache, and GPUs."""
+"""What a service names and cannot be: formats of weights and KV cache, variables, files, GPUs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from agent.core.engine.install import EngineInstall
 from agent.core.gpu.reading import Gpus
 from agent.core.planner.asked.effects import KV_WORDS
 from agent.core.settings.service import Settings
-from agent.host.probes.format_names import choices_of
+from agent.core.unit.named_paths import Use, paths_named
+from agent.host.machine.access import exists
+from agent.host.probes.format_names import choices_of, variables_of
 from agent.places import STATUS_FILE
 from agent.tasks.check_command import NEWEST_READ
 
@@ -21,6 +24,27 @@ KNOWN = {"quantization": QUANTIZATIONS, "kv_cache_dtype": frozenset(KV_WORDS)}
 """The names of every release known here, by setting."""
 
 MOST_NAMED = 6
+
+
+def what_cannot_be(settings: Settings, install: EngineInstall) -> Iterator[tuple[str, bool, str]]:
+    """Yield key, whether it is certain, and a sentence for all of these but the GPUs."""
+    yield from formats_that_cannot_be(settings, install)
+    for sentence in variables_that_are_not_read(settings, install):
+        yield "environment", False, sentence
+    if not settings.engine.in_container:
+        for sentence in files_that_are_not_there(settings):
+            yield "extra_args", False, sentence
+
+
+def files_that_are_not_there(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each file that an option has vLLM read, as an adapter, and that is away.
+
+    One that only root may look at counts as there.
+    """
+    for named in paths_named(settings):
+        with contextlib.suppress(PermissionError):
+            if named.of_option and named.use is Use.READ and not exists(named.path):
+                yield f"{named.name}: {named.path} does not exist"
 
 
 def formats_that_cannot_be(
@@ -55,6 +79,21 @@ def _sentence(value: str, names: frozenset[str], version: str | None, *, of_anot
     few = ", ".join(sorted(names)[:MOST_NAMED])
     hint = f"did you mean {near}?" if near else f"there are {few} ..."
     return f"{engine} has no {value}; {hint}"
+
+
+def variables_that_are_not_read(settings: Settings, install: EngineInstall) -> Iterator[str]:
+    """Yield a sentence for each VLLM_ variable that the installed vLLM says it does not know.
+
+    It would warn of it in its log and go on (platforms/interface.py, 0.18..0.33); a plugin may read
+    it all the same.
+    """
+    known = variables_of(install.read_paths)
+    asked = [name for name in settings.environment if name.startswith("VLLM_")] if known else []
+    for name in sorted(set(asked) - known):
+        near = nearest(name, sorted(one.lower() for one in known))
+        hint = f"; did you mean {near.upper()}?" if near else ""
+        engine = f"vLLM {install.version}" if install.version else "vLLM"
+        yield f"{engine} reads no {name}{hint}"
 
 
 def gpus_that_are_not_there(settings: Settings, gpus: Gpus | None) -> Iterator[str]:

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names that vLLM takes for --quantization, read off its releases."""
+"""The words that vLLM takes for an option: of its own help, and of its releases."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_CHOICES = re.compile(r"^ {1,8}--([a-z0-9-]+)(?:, -\S+)? \{([^{}\s]+)\}(?: \[.*\])?$", re.MULTILINE)
 
 QUANTIZATIONS = frozenset(
     {
@@ -17,3 +22,15 @@ QUANTIZATIONS = frozenset(
     }
 )
 """QuantizationMethods of vLLM 0.6 to 0.33 (model_executor/layers/quantization/__init__.py)."""
+
+
+def parse_choices(help_text: str) -> Mapping[str, frozenset[str]]:
+    """Return the words that an option takes, by vLLM's name for it (`dtype`), from its help.
+
+    Only of those that take no other: "{hermes,...} or name registered in --tool-parser-plugin" is
+    none of them, and neither is what another check than the parser's judges (0.33: kv-cache-dtype).
+    """
+    return {
+        name.replace("-", "_"): frozenset(words.split(","))
+        for name, words in _CHOICES.findall(help_text)
+    }

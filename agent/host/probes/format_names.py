@@ -20,6 +20,9 @@ _FILES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 """By setting: the name of the type, and the files of the package that may define it (0.8..0.33)."""
 
 _MOST_BYTES = 1 << 20
+_VARIABLE = re.compile(r"[\"'](VLLM_[A-Z0-9_]+)[\"']")
+FEWEST_VARIABLES = 40
+"""A file with fewer is not the whole (0.6 names 54, 0.33 306)."""
 
 
 def choices_of(places: Sequence[str], setting: str) -> frozenset[str]:
@@ -31,6 +34,18 @@ def choices_of(places: Sequence[str], setting: str) -> frozenset[str]:
             found = literal.search(_text(Path(place) / "vllm" / file))
             if found is not None:
                 return frozenset(re.findall(r"""["']([\w.-]+)["']""", found[1]))
+    return frozenset()
+
+
+def variables_of(places: Sequence[str]) -> frozenset[str]:
+    """Return the variables VLLM_... that the vLLM in one of these directories reads, from envs.py.
+
+    Empty where that is not known.
+    """
+    for place in places:
+        found = frozenset(_VARIABLE.findall(_text(Path(place) / "vllm/envs.py")))
+        if len(found) >= FEWEST_VARIABLES:
+            return found
     return frozenset()
 
 

@@ -9,7 +9,12 @@ import pytest
 from agent.core.engine.install import EngineInstall
 from agent.core.gpu.reading import Driver, Gpus
 from agent.core.settings.service import Settings
-from agent.tasks.check_values import formats_that_cannot_be, gpus_that_are_not_there
+from agent.tasks.check_values import (
+    files_that_are_not_there,
+    formats_that_cannot_be,
+    gpus_that_are_not_there,
+    variables_that_are_not_read,
+)
 from tests.given.some_gpus import H200
 
 PACKAGE = {
@@ -85,3 +90,23 @@ def test_where_no_card_can_be_seen_or_one_is_lost_nothing_is_a_mistake() -> None
     assert gpus_of(("9",), None) == []
     assert gpus_of(("9",), Gpus(0.0, (), Driver(problem="NVML does not answer"))) == []
     assert gpus_of(("0", "1"), Gpus(1.0, (H200,), nameless=(1,))) == []
+
+
+def test_a_variable_that_the_installed_vllm_does_not_read_is_told(tmp_path: Path) -> None:
+    names = [*(f"VLLM_THING_{n}" for n in range(60)), "VLLM_LOGGING_LEVEL"]
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm/envs.py").write_text("\n".join(f'"{name}": lambda: 1,' for name in names))
+    install = EngineInstall("/v/bin/python", "0.32.0", "vllm", read_paths=(str(tmp_path),))
+    asked = {"VLLM_LOGING_LEVEL": "DEBUG", "VLLM_LOGGING_LEVEL": "INFO", "OTHER": "1"}
+    settings = Settings("vllm", "org/m", environment=asked)
+    (told,) = variables_that_are_not_read(settings, install)
+    assert told == "vLLM 0.32.0 reads no VLLM_LOGING_LEVEL; did you mean VLLM_LOGGING_LEVEL?"
+    assert list(variables_that_are_not_read(settings, BARE)) == []
+
+
+def test_a_file_that_an_option_names_and_that_is_away_is_told(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    lora = ("--lora-modules", f"a={tmp_path}/there", f"b={tmp_path}/gone")
+    settings = Settings("vllm", "org/m", extra_args=lora, environment={"MODEL_PATH": "/gone"})
+    (told,) = files_that_are_not_there(settings)
+    assert told == f"lora_modules: {tmp_path}/gone does not exist"
