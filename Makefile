@@ -8,7 +8,7 @@ MACHINES := --numprocesses=3 --dist=loadfile
 # What the demo needs; the tests need more, an arm64 root among it, which takes minutes.
 SHOWN := apt venv bookworm vllm models nvml
 
-.PHONY: help setup demo recording pictures test test-unit test-browser test-container test-vllm bench fuzz catalogue deb apt-repo site clean
+.PHONY: help setup demo recording pictures test test-unit test-browser test-container test-vllm bench kinds fuzz catalogue deb apt-repo site clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -63,6 +63,10 @@ bench: ## what the agent costs and how fast it reacts
 	.venv/bin/python -m tests.benchmarks.nights
 	.venv/bin/python -m tests.benchmarks.two_hosts replicas:deaths
 	.venv/bin/python -m tests.benchmarks.planner
+
+kinds: ## each kind of model on real vLLM, its proof and its changed answer (half an hour)
+	@$(SETUP) apt venv bookworm vllm models kinds
+	.venv/bin/python -m tests.benchmarks.kinds
 
 catalogue: ## which texts of vLLM's source the log reader does not place (downloads 500 MB, once)
 	@$(SETUP) venv

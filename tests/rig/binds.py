@@ -27,6 +27,11 @@ def models() -> Bind:
     return Bind(paths.part("models"), "/srv/models")
 
 
+def kinds() -> Bind:
+    """Returns /srv/kinds: a model of each kind with two seeds, and `audio` for PYTHONPATH."""
+    return Bind(paths.part("kinds"), "/srv/kinds")
+
+
 def scripted_engine() -> Bind:
     """Returns the scripted engine; its python is tests.rig.scripted.PYTHON."""
     return Bind(paths.RIG / "scripted_engine", "/opt/scripted-engine")

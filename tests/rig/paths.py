@@ -18,6 +18,7 @@ Part = Literal[
     "vllm",
     "vllm-033",
     "models",
+    "kinds",
     "nvml",
     "peers",
     "podman",
