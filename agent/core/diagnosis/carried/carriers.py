@@ -69,7 +69,8 @@ class Carriers:
                 self._learn(line.carrier)
             return line
         if not self._engine_spoke and _HEAD in line.text:
-            line = self._learn_of_a_traceback(line)
+            self._learn_of_a_traceback(line)
+            return line
         if self._prefixes:
             piece = line.carrier + line.shown
             for prefix in self._prefixes.values():
@@ -95,17 +96,13 @@ class Carriers:
         origin = _origin_of(line.carrier)
         return bool(origin and self._origins) and origin not in self._origins | _SYSTEM
 
-    def _learn_of_a_traceback(self, line: Line) -> Line:
+    def _learn_of_a_traceback(self, line: Line) -> None:
         """Learn what stands before the head of a traceback, where vLLM's own prefix never came.
 
         Nothing that Python prints there stands before it, so that something else put it there.
         """
-        head = line.text.index(_HEAD)
-        if not head or not line.text.endswith(_HEAD):
-            return line
-        carrier = line.carrier + line.shown[: line.shown.index(_HEAD)]
-        self._learn(carrier)
-        return replace(line, text=_HEAD, shown=_HEAD, carrier=carrier)
+        if line.text.endswith(_HEAD) and len(line.text) > len(_HEAD):
+            self._learn(line.carrier + line.shown[: line.shown.index(_HEAD)])
 
     def _learn(self, carrier: str) -> None:
         origin = _origin_of(carrier)
