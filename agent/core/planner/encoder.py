@@ -32,6 +32,9 @@ WITHOUT_TOWER = "gemma4_unified"
 PATCH_NUMBERS, SOUND_NUMBERS = 48 * 48 * 3, 640
 """Gemma 4 12B reads patches of 48 x 48 pixels and frames of sound with one matrix each."""
 
+DOTS = "dots_ocr"
+"""Its images are as large as Qwen's, of a gated MLP: 4.4 GiB beside the weights (0.12, a start)."""
+
 VISION = ("vision_config", "vit_config", "visual")
 
 
@@ -82,9 +85,13 @@ class Encoder:
     numbers: int
     output: int
     long_videos: bool
+    stills: bool = False
+    """It reads no videos."""
 
     def largest_item(self, release: tuple[int, ...], max_model_len: int) -> Item:
         """Return what vLLM profiles with (get_max_video_tokens and -image_tokens, 0.8.5..0.32)."""
+        if self.stills:
+            return Item(LARGEST_IMAGE, LARGEST_IMAGE)
         if self.long_videos:
             video = LARGEST_VIDEO
             # 0.11 counts 12.5 tokens for one of a video, with its time stamps.
@@ -100,15 +107,18 @@ class Encoder:
 def encoder_of(config: Mapping[str, Any], hidden: int) -> Encoder | None:
     """Return the encoder where its images are large; those of a fixed size take less than text."""
     vision = next((table for name in VISION if (table := part(_owner(config), name))), None)
-    if vision is None or not kind_of(config).startswith("qwen"):
+    if vision is None or not kind_of(config).startswith(("qwen", DOTS)):
         return None
     merged = (number(vision, "spatial_merge_size") or 2) ** 2
     width = number(vision, "embed_dim", "hidden_size") or 1024
     stacked = vision.get("deepstack_visual_indexes")
+    inner = number(vision, "intermediate_size") or 4 * width
+    dots = kind_of(config).startswith(DOTS)
     return Encoder(
-        numbers=merged * ((number(vision, "intermediate_size") or 4 * width) + 4 * width),
+        numbers=merged * (3 * inner + 8 * width if dots else inner + 4 * width),
         output=hidden * (1 + (len(stacked) if isinstance(stacked, list) else 0)),
         long_videos=not kind_of(config).startswith(("qwen2_vl", "qwen2_5_vl")),
+        stills=dots,
     )
 
 

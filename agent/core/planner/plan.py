@@ -115,6 +115,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         activation=peak,
         non_torch=contexts,
         cuda_graphs=graphs,
+        profiles_images=version.v1 and model.encodes and model.encoder is not None,
         graphs_inside=inside is not None,
         budget_gib=budget,
         available_kv_gib=available,

@@ -144,6 +144,7 @@ class Plan:
     activation: Term
     non_torch: Term
     cuda_graphs: Term
+    profiles_images: bool
     graphs_inside: bool
     """Whether the graphs are taken out of the share, not from what is left beside it."""
 

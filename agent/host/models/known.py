@@ -17,7 +17,7 @@ _GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
 
 _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (r"(qat-)?w4a16(-g\d+)?(-ct)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
-    (r"gptq(-?int4|-4bit)?|int4-autoround|autoround(-gptq)?(-4bit)?", _GPTQ),
+    (r"gptq(-?int4|-4bit)?|int4(-autoround|-w4a16)?|autoround(-gptq)?(-4bit)?", _GPTQ),
     (r"gptq-?int8|gptq-8bit", {**_GPTQ, "bits": 8}),
     (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
     (r"fp8-block", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
@@ -96,7 +96,7 @@ _BLOCKWISE = ("qwen/", "deepseek-ai/", "minimaxai/", "zai-org/glm-5", "xiaomimim
 for a tensor or a channel."""
 
 
-_SMALL_GROUPS = ("cyankiwi/", "google/")
+_SMALL_GROUPS = ("cyankiwi/", "cpatonn/", "google/")
 """Publishers whose 4-bit copies share a scale among 32 numbers (Google's are trained for Q4_0);
 others among 128."""
 

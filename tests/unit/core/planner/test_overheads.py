@@ -100,3 +100,45 @@ def test_the_context_counts_in_the_first_v1_alone(version: str, counted: float) 
     card = PlanRequest(23.5).device
     own = non_torch(1, 1, card, version_of(version)).gib
     assert own == pytest.approx(0.06 + counted)
+
+
+@pytest.mark.parametrize(
+    ("version", "utilization", "verdict"),
+    [("0.11.0", 0.95, Fit.TIGHT), ("0.11.0", 0.9, Fit.FITS), ("0.20.0", 0.95, Fit.FITS)],
+)
+def test_images_tear_the_blocks_beside_the_share(
+    version: str, utilization: float, verdict: Fit
+) -> None:
+    asked = PlanRequest(
+        79.1,
+        version_of(version),
+        gpu_name="NVIDIA A100-SXM4-80GB",
+        gpu_memory_utilization=utilization,
+        max_model_len=65536,
+    )
+    assert make_plan(_model("Qwen/Qwen3-VL-30B-A3B-Instruct"), asked).verdict is verdict
+
+
+def test_compiling_takes_more_where_all_that_the_device_misses_counts() -> None:
+    qwen = _model("Qwen/Qwen3-14B")
+    before, after = (
+        left_behind(qwen, version_of(version), 0.3, enforce_eager=False)
+        for version in ("0.26.0", "0.28.0")
+    )
+    eager = left_behind(qwen, version_of("0.28.0"), 0.3, enforce_eager=True)
+    assert before is not None
+    assert after is not None
+    assert eager is not None
+    assert after.gib > before.gib + 0.3
+    assert eager.gib < 0.2
+
+
+def test_pages_of_documents_peak_as_large_images_do_whatever_the_context() -> None:
+    # An RTX 3090 printed 4.4 GiB beside the weights (0.12).
+    dots, version = _model("rednote-hilab/dots.ocr"), version_of("0.12.0")
+    short, long = (
+        make_plan(dots, PlanRequest(23.57, version, max_model_len=most, max_num_seqs=8))
+        for most in (8192, 131072)
+    )
+    assert short.activation == long.activation
+    assert 2.9 < short.activation.gib < 5.9
