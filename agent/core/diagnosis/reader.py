@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from agent.core.diagnosis.carried.carriers import Carriers
+from agent.core.diagnosis.carried.wrapped import Wrapped
 from agent.core.diagnosis.concluding.conclusion import judge, numbers_of, phase_of, phase_shown
 from agent.core.diagnosis.concluding.told import advice_of, may_pass, place_of
 from agent.core.diagnosis.facts import Facts
@@ -25,15 +26,6 @@ from agent.core.stages.book import StageBook, StagesSeen
 TAIL_LINES = 20
 OF_A_CLIENT = "(here the log quotes a client)"
 TAIL_CHARACTERS = 500
-
-WRAP = range(60, 240)
-"""Widths at which terminals and log viewers break lines."""
-
-WRAPPED_TEXT = 600
-"""Characters of a broken line that are kept to be joined with its rest."""
-
-_BREAKABLE = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER, SignatureKind.FRAME})
-"""Kinds of lines whose rest, on the next line, can tell more."""
 
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
 _OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
@@ -93,7 +85,7 @@ class LogReader:
         self._provenance = Provenance(signatures.writers)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._carriers = Carriers()
-        self._wrapped = ""
+        self._wrapped = Wrapped()
         self._progress: Progress | None = None
         self._activity = 0
         self._at: float | None = None
@@ -194,20 +186,20 @@ class LogReader:
         if not settled or not self._provenance.took_answered(said.process, self._at):
             return False
         self._tail.extend(said.lines)
-        self._wrapped = ""
+        self._wrapped.forget()
         self._run.answer(said)
         return True
 
     def _take(self, line: Line) -> None:
         if not line.text or line.text.isspace():
-            self._wrapped = ""
+            self._wrapped.forget()
             return
         writer = self._provenance.writer(line, ready=self._run.ready, at=self._at)
         self._keep(line, writer)
         if writer is Writer.ENGINE:
             self._take_of_the_engine(line)
             return
-        self._wrapped = ""
+        self._wrapped.forget()
         find = self._signatures.find_in_access_line
         if writer is Writer.ACCESS and (matches := find(line.text)):
             self._run.take(line, matches)
@@ -224,12 +216,7 @@ class LogReader:
         if matches and self._run.ready:
             own = self._provenance.are_its_own
             matches = tuple(m for m in matches if m.is_frame or own(line, m.before(line.text)))
-        whole = line.text
-        if self._wrapped and not line.level and not matches:
-            whole, matches = self._joined(line.text)
-            line = replace(line, text=whole) if matches else line
-        may_go_on = all(m.signature.kind in _BREAKABLE for m in matches)
-        self._wrapped = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""
+        line, matches = self._wrapped.joined(line, matches, self._signatures.find)
         if matches and self._carriers.is_foreign(line):
             return
         if any(match.begins_a_run(gone=self._run.gone) for match in matches):
@@ -254,16 +241,6 @@ class LogReader:
         before = "" if found is None else line.text[: found.start()]
         own = not self._run.ready or self._provenance.are_its_own(line, before)
         return found is not None and own
-
-    def _joined(self, rest: str) -> tuple[str, tuple[Match, ...]]:
-        """Try the line as the rest of one that was broken at the edge of a terminal."""
-        head, rest = self._wrapped, rest.lstrip()
-        for glue in ("", " "):
-            text = f"{head}{glue}{rest}"
-            matches = tuple(m for m in self._signatures.find(text) if m.end > len(head))
-            if matches:
-                return text, matches
-        return f"{head}{rest}", ()
 
     def _start_anew(self) -> None:
         old = self._run
