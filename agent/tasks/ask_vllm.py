@@ -6,11 +6,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe
+from agent.core.command.picture import picture_of
+from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe, ServedModel
 from agent.core.engine.install import release_of
 from agent.core.engine.metrics import Counters
-from agent.core.engine.work import COMPLETION, IMAGE, OTHER_WAYS, TEXT
+from agent.core.engine.work import COMPLETION, IMAGE, OTHER_WAYS, TEXT, WORKS
 from agent.core.settings.service import Settings
+from agent.core.verify.served import names_of_adapters
 from agent.host.vllm.api import VllmApi
 from agent.host.vllm.failure import ApiFailure
 from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused, meaning
@@ -24,6 +26,9 @@ _USUAL_BLOCK = 16
 _LONGEST_PROMPT = 4096
 """Tokens; more blocks would prove no more, and the sizes are the server's own words."""
 _LONGEST_NUMBER = 9
+_MOST_ADAPTERS = 16
+"""So many are asked for work: vLLM holds few at once, and loads each that is not there."""
+
 _FIRST = "0"
 """By which a request names the first engine of those behind a front end."""
 
@@ -74,7 +79,24 @@ def collect(
         prefix=prefix,
         engines=() if isinstance(counters, ApiFailure) else _engines(counters),
         besides=_besides(prober, work, left, sees=sees),
+        adapters=_adapters(prober, settings, work, models, left),
     )
+
+
+def _adapters(
+    prober: Prober,
+    settings: Settings,
+    own: Done | NoAnswer,
+    models: tuple[ServedModel, ...] | ApiFailure,
+    left: Callable[[], float],
+) -> Mapping[str, Done | NoAnswer]:
+    """Have the adapters that are asked for and listed do the model's work, the first few."""
+    work = next((w for w in WORKS if isinstance(own, Done) and w.item == own.item), None)
+    if work is None or isinstance(models, ApiFailure) or not settings.extra_args:
+        return {}
+    served = {model.id for model in models}
+    wanted = [name for name in names_of_adapters(picture_of(settings)) if name in served]
+    return {name: _done(prober.by_adapter(name, work, left())) for name in wanted[:_MOST_ADAPTERS]}
 
 
 def _besides(

@@ -91,6 +91,7 @@ class ApiFacts:
     `work` is a piece of whatever work the model does, `completion` one of a model that generates.
     `besides` are the other ways in which one that generates can be asked: by chat, with a picture;
     what it has no template or no eyes for is not there. `alone`: no other requests ran then.
+    `adapters` are what the LoRA adapters that are asked for did, by name; those listed only.
     `engines` are the labels of the engines that /metrics tells of, () where it was not read.
     """
 
@@ -103,6 +104,7 @@ class ApiFacts:
     besides: Mapping[str, Done | NoAnswer] = field(default_factory=lambda: _NO_BESIDES)
     alone: bool = False
     engines: tuple[str, ...] = ()
+    adapters: Mapping[str, Done | NoAnswer] = field(default_factory=lambda: _NO_BESIDES)
 
     @property
     def answer(self) -> Completion | tuple[float, ...] | str | None:

@@ -57,7 +57,7 @@ def _did(done: Done, asked: str) -> Check:
 
 
 def adapters(settings: Settings, api: ApiFacts) -> Iterator[Check]:
-    """Judge the LoRA adapters that are asked for by name: each is listed as a model."""
+    """Judge the LoRA adapters that are asked for by name: each is listed, and does its work."""
     wanted = tuple(names_of_adapters(picture_of(settings)))
     if not wanted:
         return
@@ -67,10 +67,24 @@ def adapters(settings: Settings, api: ApiFacts) -> Iterator[Check]:
         return
     served = {model.id for model in api.models}
     missing = [name for name in wanted if name not in served]
-    got = ", ".join(name for name in wanted if name in served) or "none of them"
-    verdict = Verdict.CONTRADICTED if missing else Verdict.PROVEN
-    evidence = f"/v1/models lists {got}" + (f", not {', '.join(missing)}" if missing else "")
-    yield Check("lora_modules", asked, got, verdict, evidence)
+    failed = {
+        name: said.why
+        for name, said in api.adapters.items()
+        if isinstance(said, NoAnswer) and name not in missing
+    }
+    right = [name for name in wanted if name in served and name not in failed]
+    got = ", ".join(right) or "none of them"
+    said = f"/v1/models lists {', '.join(n for n in wanted if n in served) or 'none of them'}"
+    said += f", not {', '.join(missing)}" if missing else ""
+    answered = [name for name in right if name in api.adapters]
+    said += f"; {', '.join(answered)} answered" if answered else ""
+    said += "".join(f"; {name}: {why}" for name, why in failed.items())
+    broken = any(isinstance(a, NoAnswer) and a.broken for a in api.adapters.values())
+    if failed and not broken and not missing:
+        yield unknown("lora_modules", asked, said)
+        return
+    verdict = Verdict.CONTRADICTED if missing or failed else Verdict.PROVEN
+    yield Check("lora_modules", asked, got, verdict, said)
 
 
 def names_of_adapters(picture: Picture) -> Iterator[str]:

@@ -105,6 +105,10 @@ class Prober:
         proof = self._one(work, seconds, "")
         return None if isinstance(proof, Refused) and proof.no_such_work else proof
 
+    def by_adapter(self, adapter: str, work: Work, seconds: float) -> Proof:
+        """Ask for the same work of a LoRA adapter, which is a model of that name."""
+        return self._one(work, seconds, "", adapter)
+
     def _look(self) -> None:
         """Find out what the server can be asked for, and under which name."""
         routes = self.api.routes()
@@ -126,9 +130,9 @@ class Prober:
             return proof
         return refused or Refused("the server has no route for work that llmagent knows")
 
-    def _one(self, work: Work, seconds: float, engine: str) -> Proof:
+    def _one(self, work: Work, seconds: float, engine: str, model: str = "") -> Proof:
         began = time.monotonic()
-        body = work.body(self.model)
+        body = work.body(model or self.model)
         sound = SILENCE if work.is_audio else None
         answer = self.api.ask(work.path, body, seconds, engine=engine, sound=sound)
         if isinstance(answer, ApiFailure):

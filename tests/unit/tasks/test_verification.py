@@ -4,7 +4,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -272,3 +272,16 @@ def test_a_model_that_scores_is_asked_for_a_ranking_too(server: FakeServer) -> N
     empty = collect(api(server), ASKED).besides["rerank"]
     assert isinstance(empty, NoAnswer)
     assert empty.broken
+
+
+def test_an_adapter_that_is_asked_for_and_listed_does_the_models_work(server: FakeServer) -> None:
+    listed = [{"id": name} for name in ("llama", "sql")]
+    server.replies["GET /v1/models"] = says(json.dumps({"data": listed}))
+    lora = ("--enable-lora", "--lora-modules", "sql=/srv/sql", "gone=/srv/gone")
+    did = collect(api(server), replace(ASKED, extra_args=lora)).adapters
+    assert list(did) == ["sql"]
+    assert isinstance(did["sql"], Done)
+    path, body = server.asked[-1]
+    assert path.endswith("/v1/completions")
+    assert json.loads(body)["model"] == "sql"
+    assert collect(api(server), ASKED).adapters == {}

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from agent.core.engine.answers import ApiFacts, Done, NoAnswer, ServedModel
@@ -13,9 +15,12 @@ from agent.core.verify.served import adapters, other_ways
 LISTED = (ServedModel("llama"), ServedModel("sql"), ServedModel("fr"))
 
 
-def of_adapters(*extra: str, models: object = LISTED) -> list[Check]:
+def of_adapters(
+    *extra: str, models: object = LISTED, did: Mapping[str, Done | NoAnswer] | None = None
+) -> list[Check]:
     settings = Settings(name="vllm", model="llama", extra_args=extra)
-    return list(adapters(settings, ApiFacts(models=models)))  # type: ignore[arg-type]
+    api = ApiFacts(models=models, adapters=did or {})  # type: ignore[arg-type]
+    return list(adapters(settings, api))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,26 @@ def test_an_adapter_that_is_not_listed_contradicts_and_is_named() -> None:
     [check] = of_adapters("--lora-modules", "sql=/srv/sql", "de=/srv/de")
     assert check.verdict is Verdict.CONTRADICTED
     assert check.evidence == "/v1/models lists sql, not de"
+
+
+TOKEN = Done("completion", "/v1/completions", "1 tokens", "x", 0.1)
+BOTH = ("--lora-modules", "sql=/srv/sql", "fr=/srv/fr")
+
+
+def test_an_adapter_proves_itself_by_its_own_work() -> None:
+    [check] = of_adapters(*BOTH, did={"sql": TOKEN, "fr": TOKEN})
+    assert check.verdict is Verdict.PROVEN
+    assert check.evidence == "/v1/models lists sql, fr; sql, fr answered"
+
+
+def test_an_adapter_that_fails_where_the_model_works_contradicts_and_is_named() -> None:
+    broken = NoAnswer("/v1/completions: HTTP 500: rank 64", broken=True)
+    [check] = of_adapters(*BOTH, did={"sql": TOKEN, "fr": broken})
+    assert (check.got, check.verdict) == ("sql", Verdict.CONTRADICTED)
+    assert "fr: /v1/completions: HTTP 500: rank 64" in check.evidence
+    [late] = of_adapters(*BOTH, did={"sql": TOKEN, "fr": NoAnswer("queue is full", refused=True)})
+    assert late.verdict is Verdict.UNKNOWN
+    assert "queue is full" in late.note
 
 
 def test_a_list_that_cannot_be_had_leaves_adapters_unknown() -> None:
