@@ -144,6 +144,9 @@ class Live:
     log_tells_ready: bool = False
     """The log was read up to the server's "ready", so `facts` are all there."""
 
+    ready_at: float = 0.0
+    """When it was."""
+
     stages: StagesSeen = NONE_SEEN
     """Where the seconds of the start went, by its log."""
 
@@ -188,6 +191,9 @@ class ServiceState:
     """Why the service is in its phase: the sentence of the last decision."""
 
     invocation_id: str = ""
+    reached_run: str = ""
+    """The last run whose HTTP side answered."""
+
     asked: Asked | None = None
     configured: Settings | None = None
     """The settings as last read from agent.toml."""

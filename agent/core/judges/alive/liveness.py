@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.judges.alive import engines, golden, gone, hang_detection
+from agent.core.judges.alive import engines, golden, gone, hang_detection, unreached
 from agent.core.judges.alive import start_progress as startup
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
@@ -59,6 +59,7 @@ def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceSt
         stage_at=s.live.stage_at if seen.stages.now is s.live.stages.now else turn.at,
     )
     just_complete = live.log_tells_ready and not s.live.log_tells_ready
+    live = replace(live, ready_at=turn.at) if just_complete else live
     s = gone.on_log(turn, replace(s, live=live))
     if s.phase is Phase.VERIFYING and just_complete and not live.verify_pending:
         return ask_verify(turn, s)
@@ -67,6 +68,7 @@ def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceSt
 
 def on_api(turn: Turn, s: ServiceState, seen: ApiSeen) -> ServiceState:
     """Judge an answer of vLLM's HTTP side."""
+    s = unreached.seen(s) if seen.healthy else s
     match s.phase:
         case Phase.STARTING if seen.healthy and s.asked is None:
             return _ready(turn, s)
@@ -120,6 +122,8 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
         s = hang_detection.off(turn, s, done.detail)
         return replace(s, live=replace(s.live, canary_misses=0))
     live = s.live
+    if not done.answered and unreached.is_unreached(s):
+        return unreached.unjudged(turn, s, done.detail)
     if live.suspect and live.xid is not None and not done.answered:
         return _on_suspect(turn, s, live.xid, done.detail)
     if labels:
@@ -205,6 +209,9 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
             return follower.serves_with_its_head(turn, s)
         case Phase.SERVING if s.running is not None and s.running.headless:
             return _settle(turn, s)
+        case Phase.STARTING if unreached.says_ready(turn, s):
+            s = turn.enter(s, Phase.VERIFYING, "ready", "its log says so; /health was not reached")
+            return ask_verify(turn, s)
         case Phase.STARTING:
             why = startup.stalled(turn, s)
             return kill(turn, s, FailureClass.START_STALLED, why) if why else s

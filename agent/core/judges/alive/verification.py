@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
-from agent.core.judges.alive import golden, hang_detection
+from agent.core.judges.alive import golden, hang_detection, unreached
 from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
 from agent.core.judges.alive.start_told import tell_start, with_first_token
@@ -50,6 +50,8 @@ def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
     s = golden.compare(turn, s, done)
     if s.phase is not Phase.VERIFYING:
         return s
+    if not done.answered and unreached.is_unreached(s):
+        return unreached.serves(turn, s, done.detail)
     if not done.answered:
         return _not_answered(turn, s, done.detail)
     wrong = [check for check in s.checks if check.verdict is Verdict.CONTRADICTED]
