@@ -160,7 +160,6 @@ def _clean(piece: str, *, first: bool = True, recorded: bool = False) -> Line:
     if header is not None and named is not None and named.end() < header.start():
         between = piece[named.end() : header.start()]
         between = "" if _INNER.fullmatch(between) else between
-    program = _PROGRAM.search(piece, 0, begin) if begin > len("a[1]: ") else None
     return Line(
         piece[start:].rstrip(),
         piece[begin:].rstrip(),
@@ -170,10 +169,16 @@ def _clean(piece: str, *, first: bool = True, recorded: bool = False) -> Line:
         source,
         len(piece),
         piece[:begin] + between,
-        "" if program is None else program.group(1),
+        program_in(piece[:begin]),
         first,
         recorded,
     )
+
+
+def program_in(carrier: str) -> str:
+    """Return the program that a prefix of syslog names ("vllm" of "host vllm[4711]: "), or ""."""
+    named = _PROGRAM.search(carrier) if len(carrier) > len("a[1]: ") else None
+    return "" if named is None else named.group(1)
 
 
 def _after_transport(piece: str) -> int:

@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.core.diagnosis.lines import Line
-from agent.core.diagnosis.usual import answered
+from agent.core.diagnosis.lines import Line, program_in
+from agent.core.diagnosis.usual import Answers, Usual, accepted
 from agent.core.diagnosis.writing.request_traces import RequestTraces
+from agent.core.diagnosis.writing.shapes import Shapes
 from agent.core.diagnosis.writing.writers import Writers
 
 MAX_PROCESSES = 64
@@ -30,11 +31,6 @@ REQUEST_LINES = 400
 ONE_WRITE_SECONDS = 0.0002
 """journald gives all lines of one write the same time; two prints in a row are 0.4 ms apart (seen
 with systemd 257)."""
-
-MAX_SHAPES = 64
-"""Forms of what may stand before a line; one log has two or three."""
-
-_RUN = re.compile(r"[A-Za-z0-9]+")
 
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
@@ -96,8 +92,7 @@ class Provenance:
     """The process whose line began what is written now, where a client's words may go on."""
     _traces: RequestTraces = field(default_factory=RequestTraces)
     _was_access: bool = False
-    _shapes: set[str] = field(default_factory=set)
-    """What stood before the lines of the start, by its form."""
+    _shapes: Shapes = field(default_factory=Shapes)
 
     def writer(self, line: Line, *, ready: bool, at: float | None = None) -> Writer:
         """Return whose words the next line holds; `ready`: clients can reach the server.
@@ -112,21 +107,36 @@ class Provenance:
         if found in (Writer.ENGINE, Writer.ACCESS):
             found, ends = self._by_those_before(line, found, ready=ready)
         self._raw_is_a_clients = found in (Writer.ACCESS, Writer.CLIENT)
-        quotes = self._raw_is_a_clients and answered(line.shown) is None
+        quotes = self._raw_is_a_clients and not accepted(line.shown)
         own = ends is False or (not line.level and self._is_native(line.text))
         may_go_on = quotes or (ready and found is Writer.ENGINE and not own)
         self._write = (line.process or self._write or "") if may_go_on else None
         self._was_access = found is Writer.ACCESS
         return found
 
-    def took_answered(self, process: str, at: float | None) -> bool:
-        """Take note of an answered request; False, and of nothing, where a client's may go on."""
-        record = self._records.get(process or self._last)
-        if self.writers is None or (record is not None and record.rest) or self._traces.any:
+    def took(self, said: Usual, at: float | None) -> bool:
+        """Take note of usual lines as `writer` would; False, and of nothing, where it must ask.
+
+        So it must where a client's words may go on in them, and where the journal's times may show
+        that: of the lines with a time only bare answers of a server at work are nobody's words.
+        """
+        answers = isinstance(said, Answers)
+        nobodys = isinstance(said, Answers) and said.accepted
+        certain = at is None or (nobodys and not said.carrier)
+        if self.writers is None or self._traces.any or not certain:
             return False
-        self._before, self._at = self._at, at
-        self._raw_is_a_clients, self._write, self._was_access = True, None, True
-        return True
+        if answers:
+            record = self._records.get(said.process or self._last)
+            taken = record is None or not record.rest
+        else:
+            program = program_in(said.carrier)
+            taken = said.process not in self._records
+            taken = taken and (not program or program in self._programs)
+        if taken:
+            self._before, self._at = self._at, at
+            self._raw_is_a_clients = self._was_access = answers
+            self._write = None if nobodys else said.process or self._write or ""
+        return taken
 
     def are_its_own(self, line: Line, before: str) -> bool:
         """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
@@ -138,7 +148,7 @@ class Provenance:
         """
         if self.writers is None:
             return True
-        if self._is_carried_oddly(line) or self._is_within_another(line):
+        if self._shapes.are_odd(line, self._at) or self._is_within_another(line):
             return False
         if _PYTHON_WARNING.match(line.text) is not None:
             return False
@@ -156,8 +166,8 @@ class Provenance:
         writers, text = self.writers, line.text
         if writers is None:
             return Writer.ENGINE
-        if not ready and (line.carrier or line.recorded) and len(self._shapes) < MAX_SHAPES:
-            self._shapes.add(_shape(line))
+        if not ready:
+            self._shapes.learn(line)
         spoken_of = ' "' in text or text.startswith("TRACE: ")
         if spoken_of and writers.access.search(text) is not None:
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
@@ -241,9 +251,9 @@ class Provenance:
     ) -> tuple[Writer, bool | None]:
         """Return whose a line is by what came before it, and what RequestTraces say of it."""
         if found is Writer.ACCESS:
-            within, odd = self._traces.drop(line), self._is_carried_oddly(line)
+            within, odd = self._traces.drop(line), self._shapes.are_odd(line, self._at)
             rest = not self._was_access and self._is_the_rest(line)
-            forged = ready and (within or odd or rest) and answered(line.shown) is None
+            forged = ready and (within or odd or rest) and not accepted(line.shown)
             return Writer.CLIENT if forged else found, None
         if self._is_the_rest(line) and not self._traces.has(line):
             return Writer.CLIENT, None
@@ -251,11 +261,6 @@ class Provenance:
             return found, None
         ends = self._traces.take(line, self.writers.engine_frames)
         return self._quote(line, REST_LINES) if ends else found, ends
-
-    def _is_carried_oddly(self, line: Line) -> bool:
-        """Tell whether something stands before a line that stood before none of the start."""
-        carried = line.recorded or (line.carrier and self._at is not None)
-        return bool(carried) and _shape(line) not in self._shapes
 
     def _is_within_another(self, line: Line) -> bool:
         """Tell whether a line of the journal stood within one that somebody else may have begun."""
@@ -282,11 +287,6 @@ class Provenance:
             return True
         known = not self._programs or line.program in self._programs
         return known or line.program.startswith("systemd")
-
-
-def _shape(line: Line) -> str:
-    """Return the form of what stood before a line, for all dates, hosts and numbers alike."""
-    return f"{line.recorded:d}{' '.join(_RUN.sub('0', line.carrier).split())}"
 
 
 def _is_frame(text: str) -> bool:

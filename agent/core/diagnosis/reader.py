@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.carried.carriers import Carriers
@@ -14,11 +15,12 @@ from agent.core.diagnosis.concluding.told import advice_of, may_pass, place_of
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.numbers import Numbers
+from agent.core.diagnosis.progress import Progress, progress_after
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
-from agent.core.diagnosis.usual import Answers, answered
+from agent.core.diagnosis.usual import Usual, usual
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.secrets import without_any_secret, without_quotations
 from agent.core.stages.book import StageBook, StagesSeen
@@ -29,15 +31,6 @@ TAIL_CHARACTERS = 500
 
 _EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
 _OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the step at hand has come: `what` it is, `done` 0..1, `detail` as printed."""
-
-    what: str
-    done: float | None = None
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +91,19 @@ class LogReader:
         `goes_on`: journald has cut a line in two, and this is the rest.
         """
         self._at = at
-        usual = None if goes_on else answered(line)
-        if usual is not None and self._take_answers(usual):
+        if not goes_on and (known := usual(line)) is not None and self._take_usual(known):
             return
-        for clean in clean_lines(line, goes_on=goes_on):
-            self._take(self._carriers.take(clean))
+        self.feed_clean(clean_lines(line, goes_on=goes_on))
 
-    def feed_usual(self, said: Answers) -> None:
-        """Take usual lines of one process, as `feed` would one by one."""
-        if not self._take_answers(said):
+    def feed_clean(self, lines: Iterable[Line]) -> None:
+        """Take the clean lines of a raw one, as `feed` would."""
+        for line in lines:
+            self._take(self._carriers.take(line))
+
+    def feed_usual(self, said: Usual) -> None:
+        """Take usual lines of one process, as `feed` would one by one without times."""
+        self._at = None
+        if not self._take_usual(said):
             for line in said.lines:
                 self.feed(line)
 
@@ -180,14 +177,16 @@ class LogReader:
             progress=self._progress if verdict.outcome is Outcome.RUNNING else None,
         )
 
-    def _take_answers(self, said: Answers) -> bool:
+    def _take_usual(self, said: Usual) -> bool:
         """Take the usual lines of a server at work where nothing else is awaited; else False."""
-        settled = self._run.is_settled(said.process) and not self._carriers.know_prefixes
-        if not settled or not self._provenance.took_answered(said.process, self._at):
+        shown = said.shown
+        known = self._carriers.know(said, shown[0])
+        if not (known and self._run.is_settled(said) and self._provenance.took(said, self._at)):
             return False
-        self._tail.extend(said.lines)
+        self._carriers.heard(own=said.own)
+        self._tail.extend(shown)
         self._wrapped.forget()
-        self._run.answer(said)
+        self._run.take_usual(said, shown[-1])
         return True
 
     def _take(self, line: Line) -> None:
@@ -231,20 +230,19 @@ class LogReader:
         if matches or of_a_trace or self._throws(line):
             if self._run.take(line, matches):
                 self._activity += 1
-                self._note_progress(matches)
+                self._progress = progress_after(self._progress, matches)
             if self._run.version is None and line.source.startswith("core.py:"):
                 self._name_version_by_line(line, matches)
 
     def _throws(self, line: Line) -> bool:
         """Tell whether vLLM itself names an exception here."""
-        found = _EXCEPTION_WORD.search(line.text)
-        before = "" if found is None else line.text[: found.start()]
-        own = not self._run.ready or self._provenance.are_its_own(line, before)
-        return found is not None and own
+        if (found := _EXCEPTION_WORD.search(line.text)) is None:
+            return False
+        own = self._provenance.are_its_own
+        return not self._run.ready or own(line, line.text[: found.start()])
 
     def _start_anew(self) -> None:
-        old = self._run
-        if not (old.started or old.ready or old.over):
+        if not ((old := self._run).started or old.ready or old.over):
             return
         if judge(old).outcome is Outcome.FAILED:
             self._before = old
@@ -253,16 +251,6 @@ class LogReader:
         self._run = Run(old.places, findings=old.findings.warnings_after_the_end())
         self._progress = None
         self._stages = StageBook()
-
-    def _note_progress(self, matches: tuple[Match, ...]) -> None:
-        for match in matches:
-            if match.signature.kind is SignatureKind.PROGRESS:
-                percent = match.captures.get("percent")
-                done = None if percent is None else min(int(percent), 100) / 100
-                detail = (match.captures.get("detail") or "").strip()[:80]
-                self._progress = Progress(match.signature.what, done, detail)
-            elif match.signature.kind in (SignatureKind.PHASE, SignatureKind.READY):
-                self._progress = None
 
     def _name_version_by_line(self, line: Line, matches: tuple[Match, ...]) -> None:
         number = int(line.source.removeprefix("core.py:"))

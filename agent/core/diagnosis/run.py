@@ -20,7 +20,7 @@ from agent.core.diagnosis.placement.places import Placed, Places
 from agent.core.diagnosis.served import Served
 from agent.core.diagnosis.signatures import SIGNS_OF_LIFE, Match, Signature, SignatureKind, When
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
-from agent.core.diagnosis.usual import Answers
+from agent.core.diagnosis.usual import Answers, Usual
 from agent.core.diagnosis.weights import WRAPPER
 from agent.core.failures.classes import EnginePhase, FailureClass
 
@@ -84,17 +84,20 @@ class Run:
         """Whether the run ended, or is about to."""
         return self.failing or bool(self.asked or self.stop_line) or self.exit_status is not None
 
-    def is_settled(self, process: str) -> bool:
-        """Tell whether a request that it answers would change nothing else."""
-        return self.ready and self.recognised and self.tracebacks.is_idle(process)
+    def is_settled(self, said: Usual) -> bool:
+        """Tell whether such lines would change nothing but what `take_usual` changes."""
+        return self.ready and self.recognised and self.tracebacks.is_idle(said)
 
-    def answer(self, said: Answers) -> None:
-        """Count answered requests, as `take` would where the run is settled."""
-        last = said.lines[-1]
+    def take_usual(self, said: Usual, last: str) -> None:
+        """Add usual lines, as `take` would where the run is settled; `last` is the last one."""
         self.lines += len(said.lines)
         self.in_container = self.in_container or " pid=1)" in last
         self.leftover_line = ""
-        self.served.answer(said.work, said.probes, last.partition(") ")[2] or last)
+        if isinstance(said, Answers):
+            self.served.take(said, last.partition(") ")[2] or last)
+        else:
+            self.stamp = said.stamp
+            self._count(said.running, shorten(said.text), moved=said.moved)
 
     def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
         """Add a clean line; returns whether it shows progress of the start.
@@ -257,21 +260,18 @@ class Run:
         path, answered = match.captures["path"] or "", (match.captures["status"] or "")[:1] == "2"
         if answered and not self.over:
             self._become_ready(line)
-        self.served.take(path, shorten(line.text), answered=answered)
+        self.served.take_one(path, shorten(line.text), answered=answered)
 
     def _stats(self, line: Line, match: Match) -> None:
         if not self.over:
             self._become_ready(line)
-        rates = (match.captures["prompt_rate"], match.captures["generation_rate"])
-        if not any(to_float(rate or "0") for rate in rates):
-            self.served.idle_stats += int(match.captures["running"] or 0) > 0
-            self.served.idle_line = shorten(line.text)
-        else:
-            self.served.idle_stats = self.served.blocked = 0
-            self.served.answers += 1
-            self.served.answers_ever += 1
-            if self.tracebacks.deadly is None:
-                self.findings.survived_work(self.stamp)
+        moved = any(to_float(match.captures[n] or "0") for n in ("prompt_rate", "generation_rate"))
+        self._count(int(match.captures["running"] or 0), shorten(line.text), moved=moved)
+
+    def _count(self, running: int, line: str, *, moved: bool) -> None:
+        self.served.count(running, line, moved=moved)
+        if moved and self.tracebacks.deadly is None:
+            self.findings.survived_work(self.stamp)
 
     def _blocked(self, line: Line) -> None:
         if not self.over:

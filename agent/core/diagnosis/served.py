@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.diagnosis.usual import Answers
+
 
 @dataclass(slots=True)
 class Served:
@@ -21,23 +23,30 @@ class Served:
     last_line: str = ""
     idle_line: str = ""
 
-    def take(self, path: str, line: str, *, answered: bool) -> None:
+    def take_one(self, path: str, line: str, *, answered: bool) -> None:
         """Count one request: probes and models are no work."""
         work = path.startswith("/v1/") and path != "/v1/models"
-        if answered:
-            self.answer(int(work), int(path.startswith(("/health", "/ping"))), line)
-        else:
-            self.answers_ever += work
-            self.last_line = line
+        probe = path.startswith(("/health", "/ping"))
+        self.take(Answers("", work, probe, (line,), answered), line)
 
-    def answer(self, work: int, probes: int, last_line: str) -> None:
-        """Count requests that were answered."""
-        self.probes += probes
-        self.answers += work
-        self.answers_ever += work
-        if work:
-            self.blocked = 0
+    def take(self, said: Answers, last_line: str) -> None:
+        """Count requests: only one that was accepted shows that the engine works."""
+        self.answers_ever += said.work
         self.last_line = last_line
+        if said.accepted:
+            self.probes += said.probes
+            self.answers += said.work
+            self.blocked = 0 if said.work else self.blocked
+
+    def count(self, running: int, line: str, *, moved: bool) -> None:
+        """Count one line of statistics: tokens moved, or they did not though requests ran."""
+        if moved:
+            self.idle_stats = self.blocked = 0
+            self.answers += 1
+            self.answers_ever += 1
+        else:
+            self.idle_stats += running > 0
+            self.idle_line = line
 
     def wait(self, line: str, *, ready: bool) -> None:
         """Count a minute in which its processes waited for each other."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.placement.frames import frame_of, is_exception
 from agent.core.diagnosis.signatures import Match, SignatureKind
+from agent.core.diagnosis.usual import Usual
 from agent.core.failures.classes import EnginePhase
 
 MAX_PROCESSES = 64
@@ -147,10 +148,12 @@ class Tracebacks:
         trace = self._by_process.get(process)
         return trace is not None and trace.open
 
-    def is_idle(self, process: str) -> bool:
+    def is_idle(self, said: Usual) -> bool:
         """Tell whether the process is known, and nothing of a traceback of its is awaited."""
-        trace = self._by_process.get(process)
-        return trace is not None and not (trace.open or trace.refused or self._unfinished)
+        trace = self._by_process.get(said.process)
+        if trace is None or (said.own and not self._spoke):
+            return False
+        return not (trace.open or trace.refused or self._unfinished)
 
     def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> Thrown | None:
         """Follow one line; before `ready` every uncaught exception ends the run, and is given."""

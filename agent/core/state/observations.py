@@ -15,7 +15,8 @@ from enum import StrEnum
 
 from agent.core.cluster.group import PeerAnswered
 from agent.core.diagnosis.facts import Facts
-from agent.core.diagnosis.reader import Diagnosis, Progress
+from agent.core.diagnosis.progress import Progress
+from agent.core.diagnosis.reader import Diagnosis
 from agent.core.doctor.finding import Finding
 from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import EnginePhase

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from agent.core.cluster.group import Group
 from agent.core.diagnosis.facts import Facts
-from agent.core.diagnosis.reader import Progress
+from agent.core.diagnosis.progress import Progress
 from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState

@@ -11,9 +11,13 @@ import re
 from dataclasses import replace
 
 from agent.core.diagnosis.lines import Line
+from agent.core.diagnosis.usual import Usual
 
 MAX_PREFIXES = 8
 """Different prefixes that are learned of one log, and services that are told apart in it."""
+
+MAX_FORMS = 64
+"""Prefixes, but for their time, that are known to be learned; any other is looked at again."""
 
 LONGEST_PREFIX = 200
 
@@ -53,13 +57,36 @@ class Carriers:
     def __init__(self) -> None:
         self._prefixes: dict[str, re.Pattern[str]] = {}
         self._origins: set[str] = set()
+        self._forms: set[str] = set()
         self._engine_spoke = False
         self._unit_spoke = False
 
-    @property
-    def know_prefixes(self) -> bool:
-        """Whether anything was learned that a line without vLLM's own prefix may begin with."""
-        return bool(self._prefixes)
+    def know(self, said: Usual, shown: str) -> bool:
+        """Tell whether `take` would change nothing of such lines, nor learn from them.
+
+        `shown` is one of them without its carrier. They differ in numbers only, but for what stands
+        in quotes. What was learned stays so.
+        """
+        if said.own:
+            if not said.carrier or said.form in self._forms:
+                return True
+            known = self._learned(said.carrier, _origin_of(said.carrier))
+            if known and len(self._forms) < MAX_FORMS:
+                self._forms.add(said.form)
+            return known
+        piece = said.carrier + shown
+        found = (prefix.match(piece) for prefix in self._prefixes.values())
+        longer = any(one is not None and one.end() > len(said.carrier) for one in found)
+        return not longer and not any('"' in shape for shape in self._prefixes)
+
+    def heard(self, *, own: bool) -> None:
+        """Take note of lines that it knows."""
+        self._engine_spoke = self._engine_spoke or own
+
+    def _learned(self, carrier: str, origin: str) -> bool:
+        named = not origin or origin in self._origins or len(self._origins) >= MAX_PREFIXES
+        full = len(self._prefixes) >= MAX_PREFIXES
+        return named and (full or _NUMBERS.sub("0", carrier) in self._prefixes)
 
     def take(self, line: Line) -> Line:
         """Learn from a line of vLLM's own; return any other without the prefix that was learned."""

@@ -9,18 +9,20 @@ read for itself, as if it had a file of its own; others are not judged.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from agent.core.diagnosis.carried.carriers import is_of_the_host, origin_of
+from agent.core.diagnosis.carried.carriers import MAX_FORMS, is_of_the_host, origin_of
 from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.carried.records import whole_log_in
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
-from agent.core.diagnosis.usual import answered, parts_of
+from agent.core.diagnosis.usual import Usual, parts_of, usual
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
+from agent.core.secrets import without_secrets
 
 MAX_SERVICES = 16
 """Services that are read for themselves; the lines of more than these are read as one log."""
@@ -78,6 +80,8 @@ class ServicesReader:
     _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
     _lines: int = 0
+    _origins: dict[str, str | None] = field(default_factory=dict)
+    """Whose usual lines are, by what carries them but for the time; None where that is unsure."""
 
     def __post_init__(self) -> None:
         self._whole = LogReader(self.signatures)
@@ -93,37 +97,36 @@ class ServicesReader:
     def _feed(self, raw: str) -> None:
         raw = plain(raw)
         self._lines += 1
-        self._whole.feed(raw)
         alone = not self._services and not self._heading
-        if alone and (raw.startswith(_BY_ITSELF) or answered(raw) is not None):
+        if alone and (known := usual(raw)) is not None:
+            self._whole.feed_usual(known)
             return
-        line = next(clean_lines(raw), None)
-        if line is None:
+        lines = tuple(clean_lines(raw))
+        self._whole.feed_clean(lines)
+        if not lines or (alone and raw.startswith(_BY_ITSELF)):
             return
+        line = lines[0]
         if (heading := _HEADING.match(line.text)) is not None:
             self._heading = heading.group(1)
             return
         spoke = bool(line.process or (line.level and line.source))
         origin = self._origin_of(raw, line, spoke=spoke) or self._heading
         if is_of_the_host(line.carrier):
-            self._tell(raw, line.text)
+            self._tell(lines)
         elif origin:
             ours = spoke or "vllm" in origin or _ENGINE_CODE.match(line.text) is not None
-            self._take(origin, raw, ours=ours)
+            self._take(origin, lines, ours=ours)
         elif self._services:
-            self._tell(raw, line.text)
+            self._tell(lines)
 
     def feed_text(self, text: str) -> None:
         """Take whole lines, each with its end, as `feed` would one by one."""
         for part in parts_of(text):
             if isinstance(part, str):
                 self.feed(part)
-            elif self._services or self._heading:
+            elif not self._take_usual(part):
                 for line in part.lines:
                     self.feed(line)
-            else:
-                self._lines += len(part.lines)
-                self._whole.feed_usual(part)
 
     def _origin_of(self, raw: str, line: Line, *, spoke: bool) -> str:
         """Return who wrote the line; two bare names before vLLM's own prefix are learned."""
@@ -136,7 +139,27 @@ class ServicesReader:
             self._pods[line.carrier] = names.group(1)
         return names.group(1) if names is not None else ""
 
-    def _take(self, origin: str, raw: str, *, ours: bool) -> None:
+    def _take_usual(self, part: Usual) -> bool:
+        """Take usual lines at once; False, and nothing, where they may tell of a new service."""
+        if part.form not in self._origins:
+            if len(self._origins) >= MAX_FORMS:
+                self._origins.clear()
+            certain = not part.carrier or _says_whose(part.carrier)
+            self._origins[part.form] = origin_of(part.carrier) if certain else None
+        if (origin := self._origins[part.form]) is None:
+            return False
+        service = self._services.get(origin or self._heading)
+        if service is None and (self._services or origin or self._heading):
+            return False
+        self._lines += len(part.lines)
+        self._whole.feed_usual(part)
+        if service is not None:
+            service.last = self._lines
+            service.ours = service.ours or part.own
+            service.reader.feed_usual(part)
+        return True
+
+    def _take(self, origin: str, lines: Sequence[Line], *, ours: bool) -> None:
         service = self._services.get(origin)
         if service is None:
             if len(self._services) >= MAX_SERVICES:
@@ -146,15 +169,16 @@ class ServicesReader:
             self._services[origin] = service
         service.last = self._lines
         service.ours = service.ours or ours
-        service.reader.feed(raw)
+        service.reader.feed_clean(lines)
 
-    def _tell(self, raw: str, text: str) -> None:
+    def _tell(self, lines: Sequence[Line]) -> None:
         """Give a line of the host to whom it names, or to all."""
+        text = lines[0].text
         named = _UNIT.search(text) or _GONE.match(text)
         name = named.group(1).removesuffix(".service") if named is not None else ""
         known = [o for o in self._services if name and _name_of(o) == name]
         for origin in known or self._services:
-            self._services[origin].reader.feed(raw)
+            self._services[origin].reader.feed_clean(lines)
 
     def services(self) -> tuple[ServiceFound, ...]:
         """Return what each service's lines show, the one that counts first; () of one alone."""
@@ -173,6 +197,11 @@ class ServicesReader:
             service.container for service in self._services.values()
         )
         return ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
+
+
+def _says_whose(carrier: str) -> bool:
+    """Tell whether the host did not write it, and no secret in it changes its name."""
+    return not is_of_the_host(carrier) and without_secrets(carrier) == carrier
 
 
 def _name_of(origin: str) -> str:

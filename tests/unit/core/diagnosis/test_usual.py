@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.reader import LogReader
-from agent.core.diagnosis.usual import answered, parts_of
+from agent.core.diagnosis.usual import Statistics, accepted, parts_of, usual
 from agent.core.failures.classes import FailureClass, Outcome
 from tests.given.engine_logs import SERVING, SIGNATURES, STARTING
 from tests.given.engine_words import WORDS
@@ -40,14 +41,49 @@ OTHERS = (
     "vllm-1  | (APIServer pid=1) INFO 11-21 03:10:00 [api_server.py:1] vLLM API server",
     *(lines[0] for lines in WORDS.values()),
 )
-USUAL = st.builds(
-    '{}INFO:     10.0.0.{}:4{} - "POST {} HTTP/1.1" 200 OK'.format,
-    st.sampled_from(["", "(APIServer pid=1) ", "(APIServer pid=77) "]),
+PROCESSES = st.sampled_from(["", "(APIServer pid=1) ", "(APIServer pid=77) "])
+REFUSED = ("400 Bad Request", "401 Unauthorized", "404 Not Found", "429 Too Many Requests")
+ANSWERS = st.builds(
+    '{}INFO:     10.0.0.{}:4{} - "POST {} HTTP/1.1" {}'.format,
+    PROCESSES,
     st.integers(0, 255),
     st.integers(0, 999),
     st.sampled_from(PATHS),
+    st.sampled_from(["200 OK"] * 5 + list(REFUSED)),
 )
+V0 = (
+    "Avg prompt throughput: {0} tokens/s, Avg generation throughput: {1} tokens/s, "
+    "Running: {2} reqs, Swapped: 0 reqs, Pending: 1 reqs, GPU KV cache usage: 0.1%, "
+    "CPU KV cache usage: 0.0%."
+)
+V1 = (
+    "Engine 000: Avg prompt throughput: {0} tokens/s, Avg generation throughput: {1} tokens/s, "
+    "Running: {2} reqs, Waiting: 3 reqs, GPU KV cache usage: 4.1%, Prefix cache hit rate: 31.0%"
+)
+RECORDS = ("INFO 11-21 03:10:00 metrics.py:455] ", "INFO 11-21 03:11:00 [metrics/loggers.py:127] ")
+STATISTICS = st.builds(
+    lambda process, record, *numbers: process + record.format(*numbers),
+    PROCESSES,
+    st.sampled_from([RECORDS[0] + V0, RECORDS[1] + V1]),
+    st.sampled_from([0.0, 0.1, 812.2]),
+    st.sampled_from([0.0, 640.3]),
+    st.sampled_from([0, 12]),
+)
+USUAL = st.one_of(ANSWERS, ANSWERS, STATISTICS)
 LINES = st.lists(st.one_of(USUAL, USUAL, st.sampled_from(OTHERS)), max_size=40)
+CARRIERS = (
+    "vllm-1  | ",
+    "Nov 21 03:10:{0:02} gpu01 vllm[4711]: ",
+    "Nov 21 03:10:{0:02} gpu01 python3[4712]: ",
+    "Nov 21 03:10:{0:02} gpu01 systemd[1]: ",
+    "2026-11-21T03:10:{0:02}+0000 gpu01 vllm[4711]: ",
+    "2026-11-21T03:10:{0:02}.12{0}Z ",
+    "2026-11-21T03:10:{0:02}.12{0}Z stdout F ",
+    "other-1 | 2026-11-21T03:10:{0:02}.5Z ",
+    "sk-abcdefghijk | ",
+    "INFO-1   | ",
+    "==> ",
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +94,7 @@ LINES = st.lists(st.one_of(USUAL, USUAL, st.sampled_from(OTHERS)), max_size=40)
         (f"INFO:     {CLIENT}".replace("POST /v1/chat/completions", "GET /health"), ("", 0, 1)),
         (f"INFO:     {CLIENT}".replace("POST /v1/chat/completions", "GET /v1/models"), ("", 0, 0)),
         (f"INFO:     {CLIENT}!", None),
+        (f"INFO:     {CLIENT}".replace("200 OK", "404 Not Found"), ("", 1, 0)),
         (f"INFO:     {CLIENT}".replace("200 OK", "500 Internal Server Error"), None),
         (f"INFO:     {CLIENT}".replace("completions", "completions?api_key=odd"), None),
         (f"INFO:     {CLIENT}".replace("/v1/chat", "/NVMLError_GpuIsLost"), None),
@@ -67,17 +104,32 @@ LINES = st.lists(st.one_of(USUAL, USUAL, st.sampled_from(OTHERS)), max_size=40)
 def test_only_an_answer_of_an_endpoint_of_vllm_s_own_is_usual(
     line: str, told: tuple[str, int, int] | None
 ) -> None:
-    found = answered(line)
+    found = usual(line)
     assert (found and found[:3]) == told
+    assert accepted(line) is (told is not None and line.endswith("200 OK"))
+
+
+def test_statistics_are_usual_lines_of_every_era() -> None:
+    """Lines as vLLM 0.6 and 0.11 print them; a word that it does not print makes them others."""
+    for record in (RECORDS[0] + V0, RECORDS[1] + V1):
+        line = record.format(0.0, 12.5, 2)
+        found = usual(f"(APIServer pid=1) {line}")
+        assert isinstance(found, Statistics)
+        assert (found.process, found.moved, found.running) == ("APIServer", True, 2)
+        assert usual(line.replace("GPU KV", "Odd KV")) is None
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["", STARTING, SERVING]), LINES)
-def test_the_short_way_changes_what_the_long_way_does(before: str, lines: list[str]) -> None:
+@given(st.sampled_from(["", STARTING, SERVING]), LINES, st.sampled_from([None, 0.0, 0.0001, 1.0]))
+def test_the_short_way_changes_what_the_long_way_does(
+    before: str, lines: list[str], apart: float | None
+) -> None:
+    """Without times and with them: written at once, in one write, or one after the other."""
     short, long = LogReader(SIGNATURES), LogReader(SIGNATURES)
-    for line in [*before.split("\n"), *lines]:
-        short.feed(line, 1.0)
-        long.feed(LONG_WAY + line, 1.0)
+    for number, line in enumerate([*before.split("\n"), *lines]):
+        at = None if apart is None else 1.0 + number * apart
+        short.feed(line, at)
+        long.feed(LONG_WAY + line, at)
         assert asdict(short.diagnosis()) == asdict(long.diagnosis()), line
         assert (short.tail, short.activity, short.ready) == (long.tail, long.activity, long.ready)
 
@@ -121,6 +173,47 @@ def test_a_text_shows_what_its_lines_show(before: str, lines: list[str], ends: b
     at_once.feed_text("\n".join(lines) + "\n" * ends)
     assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis())
     assert at_once.services() == one_by_one.services()
+
+
+def carried(line: str, carrier: str, second: int) -> str:
+    """Return the line as something carries it; a heading stands alone."""
+    return f"==> {second % 2}.log <==" if carrier == "==> " else carrier.format(second) + line
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["", STARTING, SERVING]),
+    LINES,
+    st.lists(st.sampled_from(CARRIERS), min_size=1, max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_a_carried_text_shows_what_its_lines_show(
+    before: str, lines: list[str], carriers: list[str], random: Random
+) -> None:
+    """So do logs of journald, Docker and Kubernetes, of one service or of several in turn."""
+    one_by_one, at_once = ServicesReader(SIGNATURES), ServicesReader(SIGNATURES)
+    lines = [*before.split("\n"), *(line for line in lines for _ in range(3))]
+    first = carriers[0]
+    lines = [
+        carried(line, random.choice(carriers) if random.random() < 0.2 else first, number % 60)
+        for number, line in enumerate(lines)
+    ]
+    for line in lines:
+        one_by_one.feed(line)
+    at_once.feed_text("\n".join(lines))
+    assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis())
+    assert at_once.services() == one_by_one.services()
+
+
+def test_what_carries_the_usual_lines_does_not_make_them_others() -> None:
+    """Behind every carrier they are taken at once: each is one part, whatever the second."""
+    usual_line = f"(APIServer pid=1) INFO:     {CLIENT}"
+    for carrier in CARRIERS[:-1]:
+        text = "".join(f"{carrier.format(second)}{usual_line}\n" for second in range(10, 14))
+        (part,) = parts_of(text)
+        assert not isinstance(part, str)
+        assert (part.carrier, len(part.lines)) == (carrier.format(10), 4)
+        assert list(part.shown) == [usual_line] * 4
 
 
 def test_the_parts_of_a_text_are_its_lines() -> None:
