@@ -183,7 +183,6 @@ class LogReader:
         known = self._carriers.know(said, shown[0])
         if not (known and self._run.is_settled(said) and self._provenance.took(said, self._at)):
             return False
-        self._carriers.heard(own=said.own)
         self._tail.extend(shown)
         self._wrapped.forget()
         self._run.take_usual(said, shown[-1])

@@ -79,10 +79,6 @@ class Carriers:
         longer = any(one is not None and one.end() > len(said.carrier) for one in found)
         return not longer and not any('"' in shape for shape in self._prefixes)
 
-    def heard(self, *, own: bool) -> None:
-        """Take note of lines that it knows."""
-        self._engine_spoke = self._engine_spoke or own
-
     def _learned(self, carrier: str, origin: str) -> bool:
         named = not origin or origin in self._origins or len(self._origins) >= MAX_PREFIXES
         full = len(self._prefixes) >= MAX_PREFIXES

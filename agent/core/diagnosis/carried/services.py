@@ -22,7 +22,6 @@ from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.diagnosis.usual import Usual, parts_of, usual
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
-from agent.core.secrets import without_secrets
 
 MAX_SERVICES = 16
 """Services that are read for themselves; the lines of more than these are read as one log."""
@@ -80,8 +79,8 @@ class ServicesReader:
     _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
     _lines: int = 0
-    _origins: dict[str, str | None] = field(default_factory=dict)
-    """Whose usual lines are, by what carries them but for the time; None where that is unsure."""
+    _origins: dict[str, str] = field(default_factory=dict)
+    """Whose usual lines are, by what carries them but for the time."""
 
     def __post_init__(self) -> None:
         self._whole = LogReader(self.signatures)
@@ -144,13 +143,11 @@ class ServicesReader:
         if part.form not in self._origins:
             if len(self._origins) >= MAX_FORMS:
                 self._origins.clear()
-            certain = not part.carrier or _says_whose(part.carrier)
-            self._origins[part.form] = origin_of(part.carrier) if certain else None
-        if (origin := self._origins[part.form]) is None:
-            return False
-        service = self._services.get(origin or self._heading)
-        if service is None and (self._services or origin or self._heading):
-            return False
+            self._origins[part.form] = origin_of(part.carrier)
+        origin = self._origins[part.form] or self._heading
+        service = self._services.get(origin)
+        if service is None and (self._services or origin):
+            return False  # a new service, one whose name is a secret, or the host
         self._lines += len(part.lines)
         self._whole.feed_usual(part)
         if service is not None:
@@ -197,11 +194,6 @@ class ServicesReader:
             service.container for service in self._services.values()
         )
         return ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
-
-
-def _says_whose(carrier: str) -> bool:
-    """Tell whether the host did not write it, and no secret in it changes its name."""
-    return not is_of_the_host(carrier) and without_secrets(carrier) == carrier
 
 
 def _name_of(origin: str) -> str:

@@ -134,6 +134,82 @@ def test_the_short_way_changes_what_the_long_way_does(
         assert (short.tail, short.activity, short.ready) == (long.tail, long.activity, long.ready)
 
 
+ANSWER = f"INFO:     {CLIENT}"
+NOT_FOUND = ANSWER.replace("200 OK", "404 Not Found")
+MOVED, IDLE = (RECORDS[0] + V0.format(rate, rate, 3) for rate in (12.5, 0.0))
+BLOCKED = "INFO 11-21 03:12:00 [shm_broadcast.py:8] No available block found in 60 seconds"
+QUOTES = "ERROR 11-21 03:10:01 [serving.py:2] Error in preprocessing prompt 'odd"
+DIED = "ERROR 11-21 03:10:01 [core.py:2] "
+LEFTOVER = (
+    "/usr/lib/python3.12/multiprocessing/resource_tracker.py:1: UserWarning: resource_tracker: "
+    "There appear to be 1 leaked shared_memory objects to clean up at shutdown"
+)
+CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+JOURNAL = "Nov 21 03:10:00 gpu01 {}[7]: "
+
+
+AWAITED = {
+    "a library's traceback is open": [
+        *(TRACE, '  File "odd.py", line 7, in run', " OddError: x", NOT_FOUND, CUDA),
+    ],
+    "a client's record is open": [ANSWER, QUOTES, MOVED, CUDA],
+    "a client's record of many lines is open": [ANSWER, QUOTES, "odd", ANSWER, CUDA],
+    "a death goes on": [
+        *(ANSWER, f"{DIED}EngineCore encountered a fatal error.", f"{DIED}{TRACE}"),
+        *(f"{DIED}RuntimeError: 1 validation error for Odd", ANSWER, "  odd"),
+    ],
+    "a process left something behind": [ANSWER, LEFTOVER, ANSWER],
+    "a process left something behind, and goes on": [ANSWER, LEFTOVER, MOVED],
+    "processes wait for each other": [ANSWER, *[BLOCKED] * 4, MOVED, *[BLOCKED] * 4],
+    "processes wait, and one answers": [ANSWER, *[BLOCKED] * 4, ANSWER, *[BLOCKED] * 4],
+    "nothing moves": [ANSWER, IDLE, IDLE, IDLE, IDLE, MOVED, IDLE, IDLE, IDLE, IDLE, IDLE],
+    "a line is broken at the edge": [
+        ANSWER,
+        f"{DIED}{'x' * 60} CUDA out of",
+        MOVED,
+        "memory. Tried to allocate 2.00 GiB.",
+    ],
+    "another program speaks": [
+        *(JOURNAL.format("vllm") + line for line in (MOVED, MOVED)),
+        *(f"{JOURNAL.format('odd')}(APIServer pid=1) {line}" for line in (ANSWER, MOVED)),
+        JOURNAL.format("odd") + CUDA,
+    ],
+    "another container speaks": [
+        *("vllm-1   | " + line for line in (MOVED, MOVED)),
+        *("other-1  | " + line for line in (MOVED, CUDA)),
+    ],
+    "many programs speak": [
+        *(JOURNAL.format(f"vllm-{name}") + MOVED for name in "abcdefghij"),
+        *(JOURNAL.format("odd") + line for line in ("hello", MOVED, CUDA)),
+    ],
+}
+
+
+@pytest.mark.parametrize("story", AWAITED)
+@pytest.mark.parametrize("before", [SERVING, f"{ANSWER}\n{ANSWER}"])
+def test_what_is_awaited_is_awaited_behind_usual_lines(before: str, story: str) -> None:
+    """Where the short way must not be gone, or must leave what the long way does."""
+    at_once, one_by_one = LogReader(SIGNATURES), LogReader(SIGNATURES)
+    for part in parts_of("\n".join([*before.split("\n"), *AWAITED[story]])):
+        if isinstance(part, str):
+            at_once.feed(part)
+        else:
+            at_once.feed_usual(part)
+        for line in [part] if isinstance(part, str) else part.lines:
+            one_by_one.feed(LONG_WAY + line)
+        assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis()), part
+        assert at_once.tail == one_by_one.tail
+
+
+def test_an_exception_alone_is_none_where_vllm_has_spoken() -> None:
+    lines = [ANSWER, ANSWER, MOVED, "RuntimeError: odd", "odd"]
+    short, long = LogReader(SIGNATURES), LogReader(SIGNATURES)
+    for line in lines:
+        short.feed(line)
+        long.feed(LONG_WAY + line)
+        assert asdict(short.diagnosis()) == asdict(long.diagnosis())
+
+
 def test_a_client_that_goes_on_in_a_quotation_is_heard_as_one() -> None:
     """An open quotation of a client holds lines in any form, the usual one too."""
     reader = LogReader(SIGNATURES)
