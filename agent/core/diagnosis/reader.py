@@ -18,7 +18,7 @@ from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.progress import Progress, progress_after
 from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
-from agent.core.diagnosis.signatures import Match, SignatureKind, SignatureSet
+from agent.core.diagnosis.signatures import Match, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
 from agent.core.diagnosis.usual import Usual, usual
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
