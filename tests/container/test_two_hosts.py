@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Boot
+from tests.given.cluster.prometheus import Prometheus, watching
 from tests.rig import binds, scripted
 from tests.rig.container import Container
 from tests.rig.installed import CONFIG, OURS, Agent, deb, service_table, two_host_tables
@@ -24,6 +25,11 @@ from tests.rig.lan import Lan
 
 BACK_SECONDS = 90.0
 NAMES = ("head", "other")
+SIZES = {
+    "split": {"tensor_parallel_size": 2},
+    "replicas": {"data_parallel_size": 2},
+    "hybrid": {"data_parallel_size": 4},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,11 @@ class Pair:
         return self.head, self.other
 
     def configure(self, kind: str, **others: Any) -> None:
-        """Has both serve one split model, or two replicas; `others` are of the other host alone."""
+        """Has both serve one split model, or replicas; `others` are of the other host alone."""
         addresses = [agent.box.cable.address for agent in self.both]
-        size = "tensor_parallel_size" if kind == "split" else "data_parallel_size"
         for rank, agent in enumerate(self.both):
-            settings = {**OURS, size: 2, "host": "0.0.0.0", **(others if rank else {})}
+            own = others if rank else {}
+            settings = {**OURS, **SIZES[kind], "host": "0.0.0.0", **own}
             # A new address to listen on needs a new process of the agent.
             how = "reload" if addresses[rank] in agent.box.read(CONFIG) else "restart"
             met = two_host_tables(kind, rank, addresses)
@@ -94,8 +100,17 @@ def pair(boot_for_module: Boot) -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="module")
-def split(pair: Pair) -> Pair:
+def prometheus(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Returns one that watches both agents, from the head's side, through all stories."""
+    box, addresses = pair.head.box, [agent.box.cable.address for agent in pair.both]
+    with watching(box, addresses, tmp_path_factory.mktemp("prometheus")) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def split(pair: Pair, prometheus: Prometheus) -> Pair:
     """Returns the pair as it serves one model that is split over both."""
+    assert prometheus
     pair.configure("split")
     pair.serves()
     return pair
@@ -159,7 +174,10 @@ def test_what_is_killed_takes_all_down_and_one_cause_is_told(
     assert f"as {where} says: {told_class}" in told(echo, since[1], "generation")[-1]
 
 
-def test_an_agent_that_is_killed_or_slow_costs_nothing(split: Pair) -> None:
+def test_an_agent_that_is_killed_or_slow_costs_nothing_and_is_an_alert(
+    split: Pair, prometheus: Prometheus
+) -> None:
+    """That alert is pending for five minutes before it fires: tests/benchmarks/two_hosts."""
     before = split.pids()
     for agent in split.both:
         agent.box.run(["systemctl", "kill", "-s", "KILL", "llmagent"])
@@ -167,10 +185,12 @@ def test_an_agent_that_is_killed_or_slow_costs_nothing(split: Pair) -> None:
     process = str(split.other.box.wait_for(lambda: split.other.pid("llmagent"), 20, "the agent"))
     split.other.box.run(["kill", "-STOP", process])
     until(split.head, lambda shown: not shown["cluster"]["peers"][0]["answers"], "it is missed")
+    prometheus.until("LlmagentGroupHostAway", split.head.box.cable.address, "pending")
     assert split.completes()
     split.other.box.run(["kill", "-CONT", process])
     split.serves()
     assert split.pids() == before
+    prometheus.until("LlmagentGroupHostAway", split.head.box.cable.address, "")
 
 
 @pytest.mark.parametrize("cut", ["both directions", "one direction"])
@@ -191,11 +211,16 @@ def test_a_cut_cable_ends_with_both_in_one_generation(split: Pair, cut: str) -> 
     assert len(scripted.starts(split.head.box)) == starts + 1
 
 
-def test_a_host_that_loses_its_power_is_waited_for(split: Pair) -> None:
+@pytest.mark.parametrize("how", ["power lost", "clean reboot"])
+def test_a_host_that_goes_down_is_waited_for(split: Pair, how: str) -> None:
     def happens() -> None:
-        split.other.box.kill9()
-        split.completes()
-        split.other.box.boot()
+        box = split.other.box
+        if how == "power lost":
+            box.kill9()
+            split.completes()
+            box.boot()
+        else:
+            box.reboot()
 
     split.after(happens)
 
@@ -217,6 +242,19 @@ def test_hosts_with_different_vllm_do_not_start_and_say_why(split: Pair) -> None
     split.serves()
 
 
+def test_a_group_that_starts_again_and_again_is_an_alert_on_both_hosts(
+    split: Pair, prometheus: Prometheus
+) -> None:
+    """What befell it in the stories before is enough; alone, this one lets it happen."""
+    alert = "LlmagentGroupStartsAgain"
+    for _ in range(5):
+        if all(prometheus.state(alert, a.box.cable.address) == "firing" for a in split.both):
+            break
+        split.after(lambda: kill(split.other.box, "VLLM::Worker_TP1"))
+    for agent in split.both:
+        prometheus.until(alert, agent.box.cable.address, "firing")
+
+
 def test_a_replica_that_dies_behind_a_green_health_is_seen_by_its_own_agent(pair: Pair) -> None:
     for agent in pair.both:
         agent.begin_anew()
@@ -224,3 +262,17 @@ def test_a_replica_that_dies_behind_a_green_health_is_seen_by_its_own_agent(pair
     pair.serves()
     pair.after(lambda: kill(pair.other.box, "VLLM::EngineCore_DP1"))
     pair.after(lambda: kill(pair.head.box, "VLLM::EngineCore"))
+
+
+def test_hosts_that_each_take_requests_of_their_own_live_and_die_together_too(pair: Pair) -> None:
+    for agent in pair.both:
+        agent.begin_anew()
+    pair.configure("hybrid")
+    pair.serves()
+    for agent in pair.both:
+        shown = agent.status()
+        assert not shown["cluster"]["headless"]
+        assert shown["verification"], "each host that takes requests is verified"
+    pair.after(lambda: kill(pair.other.box, "VLLM::EngineCore"))
+    body = {"prompt": "hello", "max_tokens": 1}
+    assert pair.other.box.http_post(8000, "/v1/completions", body, timeout=10).status == 200

@@ -62,9 +62,8 @@ def watching(box: Container, addresses: Sequence[str], directory: Path) -> Itera
     ]
     # Into a file: nobody reads a pipe.
     log = directory / "prometheus.log"
-    process = box.popen_on_host(["sh", "-c", 'exec "$@" >"$0" 2>&1', str(log), *program])
-    try:
-        yield Prometheus(box)
-    finally:
-        process.terminate()
-        process.wait(30)
+    with box.popen_on_host(["sh", "-c", 'exec "$@" >"$0" 2>&1', str(log), *program]) as process:
+        try:
+            yield Prometheus(box)
+        finally:
+            process.terminate()
