@@ -146,9 +146,11 @@ class Publisher:
             view = replace(_service(s, policy, lines, ahead), paused=paused)
             if s.group is not None:
                 from agent.core.view.cluster import view_of_cluster  # for who has one: memory
+                from agent.core.view.held_back import held_back
 
-                host_pause = self.latest[0].pause
-                cluster = view_of_cluster(s, policy, host_pause, self._clock(), ahead)
+                host, now = self.latest[0], self._clock()
+                slow = held_back(s, host.gpus, host.cards)
+                cluster = view_of_cluster(s, policy, host.pause, now, ahead, slow)
                 view = replace(view, cluster=cluster)
         # One service that cannot be shown must not hide the others.
         except Exception as error:  # noqa: BLE001

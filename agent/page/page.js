@@ -133,7 +133,7 @@ function serviceCard(s, rate) {
 }
 function groupText(group) {
   const role = group.head ? "head" : `member ${group.member}`;
-  const peers = group.peers.map((p) => `${p.host || p.address} ${p.answers ? p.stance : "does not answer"}`);
+  const peers = group.peers.map((p) => `${p.host || p.address} ${p.answers ? p.stance : "does not answer"}${p.held_back ? ` (slow: ${p.held_back})` : ""}`);
   return `${role} of ${group.hosts} hosts, ${group.stance} in generation ${group.generation}; ${peers.join(", ")}`;
 }
 function figures(s, rate) {

@@ -94,7 +94,9 @@ def cluster_lines(s: Mapping[str, Any], now: float) -> Iterator[str]:
         if peer["answers"]:
             same = peer["generation"] == view["generation"]
             of = "" if same else f" in generation {peer['generation']}"
-            more = "" if peer["stance"] in ("serving", "running") else f": {peer['reason']}"
+            runs = peer["stance"] in ("serving", "running")
+            slow = f", slow: {peer['held_back']}" if peer.get("held_back") else ""
+            more = slow if runs else f": {peer['reason']}"
             yield f"  peer      {name} {peer['stance']}{of}{more}"
         else:
             seen = peer["seen_seconds"]

@@ -104,6 +104,9 @@ class Member:
     cause: Cause | None = None
     """Why its generation began."""
 
+    held_back: str = ""
+    """What slows its cards down, in one sentence."""
+
     rolled_back: str = ""
     """Why the last known good settings run in place of agent.toml's, "" while those do."""
 
@@ -137,6 +140,7 @@ def member_of(document: Mapping[str, Any], service: str) -> Member | None:
         member,
         host=host,
         reason=plain(member.reason, LONGEST_SENTENCE),
+        held_back=plain(member.held_back, LONGEST_SENTENCE),
         rolled_back=plain(member.rolled_back, LONGEST_SENTENCE),
         paused_by=plain(member.paused_by, 64),
         paused_seconds=min(member.paused_seconds, LONGEST_PAUSE_SECONDS),

@@ -37,6 +37,9 @@ class PeerView:
     asked_seconds: float = 0.0
     """Since when this process of the agent asks, since the epoch."""
 
+    held_back: str = ""
+    """What slows its cards down, and so all of a split model."""
+
 
 @dataclass(frozen=True, slots=True)
 class CauseView:
@@ -67,9 +70,17 @@ class ClusterView:
 
 
 def view_of_cluster(
-    s: ServiceState, policy: HostPolicy, host_pause: Pause | None, now: float, ahead: float
+    s: ServiceState,
+    policy: HostPolicy,
+    host_pause: Pause | None,
+    now: float,
+    ahead: float,
+    slow: str = "",
 ) -> ClusterView | None:
-    """Return the view, None of a service that one host serves; `host_pause` is the host's."""
+    """Return the view, None of a service that one host serves; `host_pause` is the host's.
+
+    `slow` is what slows this host's cards down.
+    """
     configured = policy.services.get(s.name)
     cluster = None if configured is None else configured.settings.cluster
     if cluster is None or s.group is None:
@@ -77,7 +88,7 @@ def view_of_cluster(
     from agent.core.codec import encode
     from agent.core.view.cluster_word import word_of
 
-    group, own = s.group, word_of(s, policy, cluster, host_pause, now)
+    group, own = s.group, word_of(s, policy, cluster, host_pause, now, slow)
     cause = group.cause
     return ClusterView(
         cluster.member,
@@ -121,4 +132,5 @@ def _peer(own: Member, address: str, seen: PeerSeen, now: float, ahead: float) -
             for one in differences(own.same, theirs.same)
             if answers and one.name != POWER
         ),
+        held_back=theirs.held_back if answers else "",
     )

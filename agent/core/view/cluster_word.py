@@ -18,8 +18,12 @@ def word_of(
     cluster: ClusterSettings,
     host_pause: Pause | None,
     now: float,
+    slow: str = "",
 ) -> Member:
-    """Return it for a service that has a group; `host_pause` is that of the whole host."""
+    """Return it for a service that has a group; `host_pause` is that of the whole host.
+
+    `slow` is what slows its cards down.
+    """
     group = s.group
     assert group is not None
     learned = {name: one.running for name, one in s.learned.overrides.items()}
@@ -37,6 +41,7 @@ def word_of(
         reason=reason[:LONGEST_SENTENCE],
         sees=group.live.sees,
         cause=None if cause is None else _short(cause),
+        held_back=slow[:LONGEST_SENTENCE],
         rolled_back="" if s.rolled_back is None else s.rolled_back.why[:LONGEST_SENTENCE],
         paused_by="" if pause is None else pause.by,
         paused_seconds=0.0 if pause is None else pause.until - now,

@@ -144,6 +144,13 @@ def test_a_group_of_hosts_shows_who_is_there_who_is_away_and_why_it_began_anew()
     assert "  peer      10.0.0.3:9836 does not answer yet: no answer in time" in lines
 
 
+def test_a_peer_whose_cards_are_slow_is_named_as_it_slows_all() -> None:
+    first, _ = GROUP.peers
+    slow = replace(first, held_back="GPU 3 is held at 350 W for its heat")
+    lines = screen(document(replace(WELL, cluster=replace(GROUP, peers=(slow,)))), width=120)
+    assert "  peer      gpu-b running, slow: GPU 3 is held at 350 W for its heat" in lines
+
+
 def test_a_peer_that_was_first_asked_a_moment_ago_is_not_missed_yet() -> None:
     peer = PeerView("http://10.0.0.3:9836", asked_seconds=1990.0, problem="no answer in time")
     view = document(replace(WELL, phase="waiting", cluster=replace(GROUP, peers=(peer,))))

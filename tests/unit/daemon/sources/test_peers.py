@@ -25,7 +25,13 @@ from tests.given.fake_http import says, serving
 from tests.given.some_snapshot import SNAPSHOT
 from tests.unit.daemon.sources.words import exporting, told
 
-WORD = Member(0, Generation(7, 1), Stance.SERVING, head=True, reason="serving", sees=(1,))
+WORD = Member(
+    *(0, Generation(7, 1), Stance.SERVING),
+    head=True,
+    reason="serving",
+    sees=(1,),
+    held_back="GPU 3 is held at 350 W for its heat",
+)
 FOLLOWER = of_two_here(1)
 
 
@@ -164,7 +170,7 @@ def test_no_more_of_a_strangers_word_is_believed_than_there_can_be() -> None:
         "VLLM_USE_DEEP_GEMM=0": {"value": True, "version": 1, "by": 0},
         "--worker-cls evil": {"value": True, "version": 1, "by": 0},
     }
-    word = encode(replace(WORD, reason="a\nb" * 500)) | {
+    word = encode(replace(WORD, reason="a\nb" * 500, held_back="c\x1b" * 500)) | {
         "lessons": lessons,
         "paused_by": "root",
         "paused_seconds": 1e12,
@@ -175,4 +181,6 @@ def test_no_more_of_a_strangers_word_is_believed_than_there_can_be() -> None:
     assert member.lessons["max_num_seqs"].why.isprintable()
     assert member.host == "x?"
     assert len(member.reason) <= 300
+    assert member.held_back.isprintable()
+    assert len(member.held_back) <= 300
     assert member.paused_seconds <= 7 * 86400
