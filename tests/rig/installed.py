@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from agent.cli.status import read
+from agent.errors import DaemonAwayError
 from tests.rig import paths, scripted
 from tests.rig.container import Container
 from tests.rig.lan import INTERFACE
@@ -116,7 +118,7 @@ listen = "{here}:9836"
 
 
 class Agent:
-    """The package in a machine; what it says is read through its own commands."""
+    """The package in a machine; what it says is read as an operator reads it."""
 
     def __init__(self, box: Container) -> None:
         self.box = box
@@ -144,21 +146,31 @@ class Agent:
         self.box.run(["bash", "-c", BEGIN_ANEW])
 
     def status(self, service: str = "vllm") -> dict[str, Any]:
-        """Returns the service's part of `llmagent status --format json`, {} when there is none."""
+        """Returns the service's part of status.json, {} when there is none or no daemon.
+
+        The file, from outside: to run the command again and again takes half a core.
+        """
+        try:
+            document = read(Path(f"/proc/{self.box.leader}/root/run/llmagent/status.json"))
+        except DaemonAwayError:
+            return {}
+        found: dict[str, Any] = document["services"].get(service, {})
+        return found
+
+    def printed(self, service: str = "vllm") -> dict[str, Any]:
+        """Returns the same as `llmagent status --format json` prints it."""
         said = self.box.run(["llmagent", "status", "--format", "json"], check=False).stdout
         found: dict[str, Any] = json.loads(said)["services"].get(service, {}) if said else {}
         return found
 
     def wait(self, phase: str, service: str = "vllm", seconds: float = 40) -> dict[str, Any]:
-        """Waits for a phase and returns the status then."""
+        """Waits for a phase and returns what the command says then."""
 
         def reached() -> dict[str, Any] | None:
-            # The file first: to run the command again and again takes half a core.
-            shown = self.box.run(["cat", "/run/llmagent/status.json"], check=False).stdout
-            if not shown or json.loads(shown)["services"].get(service, {}).get("phase") != phase:
+            if self.status(service).get("phase") != phase:
                 return None
-            seen = self.status(service)
-            return seen if seen.get("phase") == phase else None
+            said = self.printed(service)
+            return said if said.get("phase") == phase else None
 
         found = self.box.wait_for(reached, seconds, f"{service} to be {phase}")
         assert found is not None

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 BOOT_SECONDS: Final = 60
 POLL_SECONDS: Final = 0.05
+REST_SECONDS: Final = 1.0
+"""The longest rest between two looks."""
 SCRATCH: Final = Path("/var/tmp")
 SCRATCH_PREFIX: Final = "llmagent-test-"
 # Runs in a mount namespace of its own, so that the overlay and nspawn's /run vanish with it.
@@ -131,14 +133,20 @@ class Nspawn:
 
 
 def wait(predicate: Callable[[], T], timeout: float, what: str) -> T:
-    """Returns the first true value of the predicate; TimeoutError after timeout seconds."""
+    """Returns the first true value of the predicate; TimeoutError after timeout seconds.
+
+    After a look comes a rest of twice its length: to look is to run a command, which takes from
+    what is waited for.
+    """
     end = time.monotonic() + timeout
     while True:
+        began = time.monotonic()
         if value := predicate():
             return value
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise TimeoutError(f"waited {timeout} s in vain for {what}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(max(POLL_SECONDS, 2 * (now - began)), REST_SECONDS))
 
 
 def sweep() -> None:
