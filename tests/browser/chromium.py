@@ -112,7 +112,7 @@ class Tab:
         self.call("Page.navigate", url=address)
         self.wait(ready)
 
-    def wait(self, condition: str, seconds: float = 30.0) -> None:
+    def wait(self, condition: str, seconds: float = 60.0) -> None:
         """Waits until the expression is true. Raises BrowserError."""
         end = time.monotonic() + seconds
         while not self.run(f"Boolean({condition})"):

@@ -25,6 +25,9 @@ from tests.rig.nspawn import BOOT_SECONDS, Bind, Nspawn, Suite, wait
 __all__ = ["Bind", "Container", "HttpAnswer", "Suite"]
 
 
+PATIENCE_SECONDS: Final = 60.0
+"""A machine that has other work takes as long for what a quiet one does at once."""
+
 T = TypeVar("T")
 Argument = str | os.PathLike[str]
 
@@ -229,9 +232,12 @@ class Container:
         return HttpAnswer(int(status or 0), body)
 
     def wait_for(self, predicate: Callable[[], T], timeout: float, what: str) -> T:
-        """Returns the first true value of the predicate; after timeout s, AssertionError."""
+        """Returns the first true value of the predicate; AssertionError where none comes.
+
+        timeout: seconds; no fewer than PATIENCE_SECONDS, as no limit here is a promise.
+        """
         try:
-            return wait(predicate, timeout, what)
+            return wait(predicate, max(timeout, PATIENCE_SECONDS), what)
         except TimeoutError as late:
             raise AssertionError(f"{late}\n{self.tail()}") from late
 

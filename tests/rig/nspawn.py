@@ -122,7 +122,7 @@ class Nspawn:
         # The kernel ends the processes of a PID namespace with its PID 1, but not at once.
         leader, self.leader = self.leader, 0
         if leader:
-            wait(lambda: not _command(leader), 30, "the end of every process")
+            wait(lambda: not _command(leader), 60, "the end of every process")
         self._outer = None
         self._cgroup.remove()
 

@@ -96,7 +96,7 @@ class Run:
         raise AssertionError(f"no {title} among {seen}")
 
 
-def eventually(predicate: Callable[[], T], seconds: float = 20) -> T:
+def eventually(predicate: Callable[[], T], seconds: float = 60) -> T:
     end = time.monotonic() + seconds
     while not (value := predicate()):
         assert time.monotonic() < end, "waited in vain"
