@@ -57,16 +57,16 @@ _OF_A_THING = frozenset(
 """Last words of a name whose value is about the secret, and is not it."""
 
 _KNOWN_VARIABLES = re.compile(
-    r"(?:VLLM|HF|HUGGINGFACE|CUDA|NVIDIA|NCCL|GLOO|UCX|TORCH\w*|PYTORCH|OMP|MKL|OPENBLAS|NUMEXPR"
-    r"|PYTHON\w*|LD|TRITON|FLASHINFER|RAY|TOKENIZERS|TRANSFORMERS|SAFETENSORS|XDG|LC|MALLOC|SYSTEMD"
-    r"|INVOCATION|CREDENTIALS|DO_NOT|SSL_CERT)_?[A-Z0-9_]*|PATH|HOME|LANG|TZ|USER|TMPDIR|SHELL|CC|CXX"
+    r"(?:TORCH|PYTHON)\w*|(?:VLLM|HF|HUGGINGFACE|CUDA|NVIDIA|NCCL|GLOO|UCX|PYTORCH|OMP|MKL|OPENBLAS"
+    r"|NUMEXPR|LD|TRITON|FLASHINFER|RAY|TOKENIZERS|TRANSFORMERS|SAFETENSORS|XDG|LC|MALLOC|SYSTEMD"
+    r"|INVOCATION|CREDENTIALS|DO_NOT|SSL_CERT)[A-Z0-9_]*|PATH|HOME|LANG|TZ|USER|TMPDIR|SHELL|CC|CXX"
 )
 """Variables that vLLM, its libraries and systemd read; of all others only the name is told."""
 
 _URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/'\"<>]{1,600}@)?([^\s?#'\"<>]{1,2000})")
 _QUERY = re.compile(r"(?<=[\w/.=-])\?[^\s'\"<>]{1,8000}")
 _NAME = re.compile(
-    r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]{0,100})"
+    r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]{0,100}+)"
     r"(?P<is>['\"]?\s{0,3}[=:]>?\s{0,3}(?:!!?\w{0,20} )?|\s{1,3}(?:is |was )?)"
 )
 _VALUE = re.compile(

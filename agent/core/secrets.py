@@ -42,7 +42,7 @@ def without_secrets(text: str) -> str:
 
 
 ISSUED = re.compile(
-    r"\beyJ[\w-]{8,4000}(?:\.[\w-]{1,4000}){1,4}"  # JSON web token
+    r"(?<![\w-])eyJ[\w-]{8,4000}(?:\.[\w-]{1,4000}){1,4}"  # JSON web token
     r"|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,30}\b|\bAIza[\w-]{20,60}"
     r"|\b(?:gh[opsur]|github_pat|glpat|glrt|npm|pypi|xox[abeprs]|dckr_pat|nvapi|gsk|[rsp]k|r8|dop)"
     r"[_-][\w-]{16,400}|\bbot\d{5,12}:[\w-]{20,80}"

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent.core.command.picture import Picture, picture_of
 from agent.core.engine.install import Engine, EngineInstall
+from agent.core.guard import place_of
 from agent.core.planner.asked.reading import overridden
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
 from agent.core.settings.config import Config
-from agent.core.settings.service import Settings
+from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.policy import HostPolicy, KnownModel
 from agent.core.unit.environment import environment_of
 from agent.errors import AgentError, UsageError
@@ -41,9 +43,13 @@ def policy_of(config: Config, mark: ReadingMark) -> HostPolicy:
     """
     models: dict[str, KnownModel] = {}
     files: dict[str, Mapping[str, Any]] = {}
-    reader = threading.Thread(target=_read_files, args=(config, models, files, mark), daemon=True)
-    reader.start()
-    reader.join(MODEL_SECONDS)
+
+    def read(name: str, policy: ServicePolicy) -> None:
+        _read_files(name, policy.settings, models, files, mark)
+
+    # One after the other: the mark names one.
+    for name, policy in config.services.items():
+        _within(MODEL_SECONDS / len(config.services), "model", {name: policy}, read)
     return _with_engines(config, dict(models), dict(files), {})
 
 
@@ -64,9 +70,11 @@ def _with_engines(
     before: Mapping[str, Engine],
 ) -> HostPolicy:
     found: dict[str, Engine] = {}
-    reader = threading.Thread(target=_read_engines, args=(config, found), daemon=True)
-    reader.start()
-    reader.join(ENGINE_SECONDS)
+
+    def look(name: str, policy: ServicePolicy) -> None:
+        found[name] = _engine(policy.settings)
+
+    _within(ENGINE_SECONDS, "engine", config.services, look)
     read = dict(found)
     silent = {name: _silent(p.settings) for name, p in config.services.items() if name not in read}
     engines = {**silent, **{name: before[name] for name in silent if name in before}, **read}
@@ -81,10 +89,38 @@ def _with_engines(
     )
 
 
-def _read_engines(config: Config, found: dict[str, Engine]) -> None:
-    for name, policy in config.services.items():
-        install = install_of(policy.settings)
-        found[name] = install.engine(known_flags(install, cache_directory()))
+def _within(
+    seconds: float,
+    what: str,
+    services: Mapping[str, ServicePolicy],
+    read: Callable[[str, ServicePolicy], None],
+) -> None:
+    """Read something for each service in a thread of its own; return after so long at most.
+
+    One whose files do not answer, or bring about an exception, keeps none of the others waiting;
+    while its thread of an earlier time hangs it gets no other.
+    """
+    hanging = {thread.name for thread in threading.enumerate()}
+    threads = [
+        threading.Thread(target=read, args=(name, policy), name=f"{what}:{name}", daemon=True)
+        for name, policy in services.items()
+        if f"{what}:{name}" not in hanging
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _engine(settings: Settings) -> Engine:
+    try:
+        install = install_of(settings)
+        return install.engine(known_flags(install, cache_directory()))
+    # What lies in one service's environment must not hide the engines of the others.
+    except Exception as error:  # noqa: BLE001
+        problem = f"{settings.python} cannot be looked at ({place_of(error)}): make it anew"
+        return EngineInstall(python=settings.python, problems=(problem,)).engine(None)
 
 
 def _silent(settings: Settings) -> Engine:
@@ -94,21 +130,21 @@ def _silent(settings: Settings) -> Engine:
 
 
 def _read_files(
-    config: Config,
+    name: str,
+    settings: Settings,
     models: dict[str, KnownModel],
     files: dict[str, Mapping[str, Any]],
     mark: ReadingMark,
 ) -> None:
-    for name, policy in config.services.items():
-        content = _options(policy.settings)
-        if content is not None:
-            files[name] = content
-        if mark.left == model_of_service(name):
-            continue
-        with mark.of(model_of_service(name)):
-            known = _model(policy.settings, picture_of(policy.settings, content))
-        if known is not None:
-            models[name] = known
+    content = _options(settings)
+    if content is not None:
+        files[name] = content
+    if mark.left == model_of_service(name):
+        return
+    with mark.of(model_of_service(name)):
+        known = _model(settings, picture_of(settings, content))
+    if known is not None:
+        models[name] = known
 
 
 def _options(settings: Settings) -> Mapping[str, Any] | None:

@@ -21,7 +21,7 @@ from agent.core.settings.switches import is_switch
 HIGHEST_VERSION = 1 << 40
 
 _TURNS_OFF = re.compile(
-    r"[A-Z][A-Z0-9_]*=0|[A-Z0-9_]*DISABLE[A-Z0-9_]*=1|--disable-[a-z0-9-]+"
+    r"[A-Z][A-Z0-9_]*=0|(?=[A-Z0-9_]*DISABLE)[A-Z0-9_]+=1|--disable-[a-z0-9-]+"
     r"|--(?:attention|moe)-backend [A-Za-z0-9_]+"
 )
 """What a switch may be that another host has learned: it turns a kernel or a feature off."""

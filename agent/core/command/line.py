@@ -14,7 +14,7 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(?!=)(.*)", re.DOTALL)
 """Not `vllm==0.19`, the package that a launcher is to bring."""
 
 _ENDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "2>&1", "2>", "<"})
-_IMAGE = re.compile(r"[a-z0-9][\w./:@-]*vllm[\w./:@-]*")
+_IMAGE = re.compile(r"[a-z0-9](?=.*vllm)[\w./:@-]*")
 _COMMAND = re.compile(r"vllm(?:@[\w.+-]+)?")
 """The command; uvx takes a release behind it."""
 

@@ -46,7 +46,9 @@ _QUOTED = re.compile(
 _REASON = re.compile(r"\s{0,8}(?:Value error|Assertion failed), (.{1,1200}?)(?: \[type=|$)")
 """Why a setting was refused: pydantic's line below "1 validation error for ModelConfig"."""
 
-_OF_A_REQUEST = re.compile(r"(?:serving(?:_\w+)?|\w*(?:tool|reasoning)_parser\w*|chat_utils)\.py:")
+_OF_A_REQUEST = re.compile(
+    r"(?:serving(?:_\w+)?|(?=\w*(?:tool|reasoning)_parser)\w+|chat_utils)\.py:"
+)
 """Modules of vLLM that log what was wrong with one request."""
 
 _OF_THE_ENGINE = re.compile(r"engine\.py:")

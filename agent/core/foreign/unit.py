@@ -61,7 +61,7 @@ _CLEARING = frozenset({"ExecStartPre", "ExecStop", "ExecStopPost"})
 _NO_FILE = "it cannot be read: it is not there, or only for root"
 _SHEBANG = re.compile(r"#!\s*\S*?(?:env\s+)?(?:ba|da|z)?sh\b")
 _SPECIFIER = re.compile(r"%([%A-Za-z])")
-_TIDIES = re.compile(r"\b(docker|podman)\b.*\b(rm|stop|kill|pull)\b")
+_TIDIES = re.compile(r"\b(docker|podman)\b.{0,400}\b(rm|stop|kill|pull)\b")
 
 
 def usual_home(user: str) -> str:

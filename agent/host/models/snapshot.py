@@ -7,29 +7,30 @@ stood at, a snapshot of it links to blobs), a directory is its own place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
 from agent.host.models.files import weights_gib
+from agent.host.models.place import ModelPlace, cached, local
 
 QUANTIZATION_FILE = "hf_quant_config.json"
 """ModelOpt's own file: its checkpoints of 2024 and 2025 name their quantization only there."""
 
 _BYTES = 1 << 20
-_REF_BYTES = 256
 
 
 def directory_of(model: str, revision: str | None, hf_home: str) -> Path | None:
     """Return the directory that holds the model's config.json; None when it is not here."""
-    if model.startswith(("/", ".")) or Path(model).is_dir():
-        place = Path(model)
-    else:
-        cached = Path(hf_home) / "hub" / f"models--{model.replace('/', '--')}"
-        place = cached / "snapshots" / _commit(cached, revision or "main")
-    return place if (place / "config.json").is_file() else None
+    try:
+        if model.startswith(("/", ".")) or Path(model).is_dir():
+            place: ModelPlace | None = local(model)
+        else:
+            place = cached(Path(hf_home) / "hub", model, revision or "main")
+        return place.directory if place is not None and place.has("config.json") else None
+    except OSError:
+        return None
 
 
 def cached_gib(model: str, revision: str | None, hf_home: str) -> float | None:
@@ -56,18 +57,7 @@ def with_quantization(config: Mapping[str, Any], place: Path | None) -> Mapping[
 
 def _said_by_modelopt(place: Path) -> Mapping[str, Any]:
     try:
-        with (place / QUANTIZATION_FILE).open("rb") as file:
-            document = json.loads(file.read(_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    inside = document.get("quantization") if isinstance(document, dict) else None
-    return inside if isinstance(inside, dict) else {}
-
-
-def _commit(cached: Path, revision: str) -> str:
-    try:
-        with (cached / "refs" / revision).open("rb") as file:
-            commit = file.read(_REF_BYTES).decode("ascii", "replace").strip()
+        inside = ModelPlace(place).read_object(QUANTIZATION_FILE, _BYTES).get("quantization")
     except (OSError, ValueError):
-        return revision
-    return commit if commit.isalnum() else revision
+        return {}
+    return inside if isinstance(inside, dict) else {}

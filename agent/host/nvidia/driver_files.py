@@ -21,7 +21,7 @@ MODINFO_SECONDS: Final = 10.0
 
 _LIBRARY_VERSION = re.compile(r"libnvidia-ml\.so\.(\d+\.\d+(?:\.\d+)*)")
 _MODULE_VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)*)")
-_IN_CACHE = re.compile(rb"(/[^\0]*/libnvidia-ml\.so\.1)\0")
+_IN_CACHE = re.compile(rb"(/[^\0]{0,250}/libnvidia-ml\.so\.1)\0")
 
 
 @dataclass(frozen=True, slots=True)

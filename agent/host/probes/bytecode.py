@@ -79,7 +79,7 @@ def unit_environment(unit: str) -> dict[str, str]:
     Only names and plain values are read: a quoted value comes without its quotes.
     """
     said = output_of("systemctl", "show", unit, "--property=Environment", "--value") or ""
-    words = re.findall(r'"([A-Z_][A-Z0-9_]*=[^"]*)"|([A-Z_][A-Z0-9_]*=\S*)', said)
+    words = re.findall(r'"([A-Z_][A-Z0-9_]{0,100}=[^"]*)"|([A-Z_][A-Z0-9_]{0,100}=\S*)', said)
     pairs = ((quoted or plain).partition("=") for quoted, plain in words)
     return {name: value for name, _, value in pairs}
 

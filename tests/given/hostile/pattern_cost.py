@@ -181,10 +181,14 @@ def _repeat_group(
     distinct = not first(items, frozenset()) & following and not nullable(items)
     total = Work(0.0 if least else work.ways, work.steps)
     once = Work(work.ways)
-    for _ in range(most):
-        before = once.ways
+    for done in range(1, most + 1):
+        before, steps = once.ways, once.steps
         _sequence(items, once, again)
         total.ways += once.ways
+        if once.ways == before:  # each further time costs what this one did
+            once.steps += (once.steps - steps) * (most - done)
+            total.ways += once.ways * (most - done)
+            break
         if once.ways > before * 1.01 + 2 and most > 40:
             raise TooManyWaysError("a repeat within a repeat can be divided in many ways")
         if once.steps > 1e12:

@@ -28,7 +28,9 @@ _ASSIGNMENT = re.compile(
 )
 _ACTIVATE = re.compile(r"(?:source|\.)\s+[\"']?(?P<venv>[^\s\"';&]+)/bin/activate")
 _SOURCE = re.compile(r"(?:source|\.)\s+(?P<file>\S.*)")
-_OWN_DIRECTORY = re.compile(r"dirname.*(?:\$0|BASH_SOURCE|\$\{0\})|(?:BASH_SOURCE|\$0).*%/\*")
+_OWN_DIRECTORY = re.compile(
+    r"dirname.{0,400}(?:\$0|BASH_SOURCE|\$\{0\})|(?:BASH_SOURCE|\$0).{0,400}%/\*"
+)
 _DOLLAR = "\0"
 _COMPUTED = ("$(", "`")
 _BEFORE = re.compile(r"(?:then|do|else|if|!|exec|\{|\()\s+")

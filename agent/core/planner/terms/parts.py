@@ -61,11 +61,11 @@ def left_plain(own: Mapping[str, Any]) -> list[str]:
 
 _ANY_ATTENTION = ".*attn.*"
 
-_ATTENTION = r"(?:self_attn|attention)(?:[.*$]|\.?(?:q|k|v|o|qkv)_proj|$)"
-_STATES = r"(?:linear_attn|mamba|mixer)(?:[.*$]|\.?(?:in|out)_proj\w*|$)"
-_MLP = r"\bmlp(?:[*$]|\.[*$]|\.?(?:gate|up|down|gate_up)_proj|$)"
-_SHARED = r"shared_experts?(?!_gate)"
-_LAYER = r"layers\.(\d+)\b"
+_ATTENTION = re.compile(r"(?:self_attn|attention)(?:[.*$]|\.?(?:q|k|v|o|qkv)_proj|$)")
+_STATES = re.compile(r"(?:linear_attn|mamba|mixer)(?:[.*$]|\.?(?:in|out)_proj\w*|$)")
+_MLP = re.compile(r"\bmlp(?:[*$]|\.[*$]|\.?(?:gate|up|down|gate_up)_proj|$)")
+_SHARED = re.compile(r"shared_experts?(?!_gate)")
+_LAYER = re.compile(r"layers\.(\d+)\b")
 _WHOLE = 2
 """So many projections of a layer named make all of its attention, or of its MLP, plain."""
 
@@ -85,13 +85,13 @@ def shares_of(names: list[str], model: Model) -> Shares:
     )
 
 
-def _share(names: list[str], part: str, layers: int) -> float:
+def _share(names: list[str], part: re.Pattern[str], layers: int) -> float:
     """Return the share of layers: 1 for a pattern of all of them, else those that are named."""
     counts: Counter[str] = Counter()
     for entry in names:
-        found = re.search(part, entry)
+        found = part.search(entry)
         if found is not None:
-            layer = re.search(_LAYER, entry)
+            layer = _LAYER.search(entry)
             whole = not found[0].endswith("_proj")
             counts[layer[1] if layer else ""] += _WHOLE if whole else 1
     if counts[""] >= _WHOLE:

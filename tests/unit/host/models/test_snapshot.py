@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,45 @@ def test_a_broken_file_of_modelopt_adds_nothing(tmp_path: Path, text: str) -> No
 def test_what_is_no_language_model_is_named(name: str, why: str) -> None:
     assert why in what_it_is(name)
     assert bool(what_it_is(name)) == bool(why)
+
+
+def a_fifo(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def a_device_without_end(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+def a_terabyte(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 1 << 40)
+
+
+def a_deep_one(file: Path) -> None:
+    file.write_text('{"quantization": ' * 100_000)
+
+
+@pytest.mark.parametrize("make", [a_fifo, a_device_without_end, a_terabyte, a_deep_one])
+def test_what_stands_for_a_file_of_modelopt_is_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    snapshot = in_the_cache(tmp_path, "org/new", 1024)
+    make(snapshot / "hf_quant_config.json")
+    assert with_quantization({"hidden_size": 8}, snapshot) == {"hidden_size": 8}
+
+
+@pytest.mark.parametrize("make", [a_fifo, a_device_without_end, a_terabyte])
+def test_what_stands_for_a_reference_or_a_config_is_no_model(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    snapshot = in_the_cache(tmp_path, "org/new", 1024)
+    reference = tmp_path / "hub" / "models--org--new" / "refs" / "main"
+    reference.unlink()
+    make(reference)
+    assert directory_of("org/new", None, str(tmp_path)) is None
+    assert cached_gib("org/new", None, str(tmp_path)) is None
+    (snapshot / "config.json").unlink()
+    make(snapshot / "config.json")
+    if make is not a_terabyte:
+        assert directory_of("org/new", COMMIT, str(tmp_path)) is None
