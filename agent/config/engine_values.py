@@ -42,12 +42,20 @@ _OWNED_VARIABLES = {
 
 
 def model(value: object) -> str:
-    """Read a hub id "org/name" or the absolute path of a local model."""
+    """Read a hub id "org/name" or the absolute path of a local model.
+
+    The hub has no name with two dashes or dots in a row (huggingface_hub, validate_repo_id); in its
+    cache two dashes stand for the slash.
+    """
     name = text(value)
     if name.startswith("/"):
         return absolute_path(name)
-    if _HUB_ID.fullmatch(name):
+    if _HUB_ID.fullmatch(name) and not re.search(r"--|\.\.", name):
         return name
+    if "://" in name:
+        raise WrongValueError(
+            f"{as_toml(name)} is an address: copy or mount the model, and give its absolute path"
+        )
     raise WrongValueError(
         f'{as_toml(name)} is neither a hub id "org/name" nor the absolute path of a model'
     )

@@ -169,9 +169,20 @@ GONE = frozenset(
         *("calculate_kv_scales", "disable_async_output_proc", "disable_frontend_multiprocessing"),
         *("disable_mm_preprocessor_cache", "enable_lora_bias", "enable_prompt_adapter"),
         *("enable_reasoning", "multi_step_stream_outputs", "use_v2_block_manager"),
+        *("enable_multimodal_encoder_data_parallel", "expand_tools_even_if_tool_choice_none"),
+        *(
+            "guided_decoding_disable_additional_properties",
+            "guided_decoding_disable_any_whitespace",
+        ),
+        *("guided_decoding_disable_fallback", "worker_use_ray", "eplb_log_balancedness"),
+        *("enable_bf16x3_router_gemm", "enable_mamba_fine_grained_prefix_cache"),
+        *("speculative_disable_mqa_scorer",),
     }
 )
 """Switches of older releases (0.6..0.27) that 0.33 has no more."""
+
+GONE_AND_BEGUN = frozenset({"device"})
+"""Options with a value of older releases (0.6..0.9) with which the names of newer ones begin."""
 
 ALSO: Mapping[str, str] = MappingProxyType({"device_memory_utilization": "gpu_memory_utilization"})
 """Second names of an option (0.31..0.33)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.core.command.options import ALSO, GONE, KINDS, SHORT, Kind
+from agent.core.command.options import ALSO, GONE, GONE_AND_BEGUN, KINDS, SHORT, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ def _exact(name: str) -> Named | None:
         return Named(name, KINDS[name])
     if name in GONE:
         return Named(name, Kind.PAIRED)
+    if name in GONE_AND_BEGUN:
+        return Named(name, Kind.TEXT)
     for own in _positives(name):
         if KINDS.get(own) is Kind.PAIRED:
             return Named(own, Kind.PAIRED, positive=False)

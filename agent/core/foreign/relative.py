@@ -13,6 +13,9 @@ from agent.core.foreign.found import Found, Left
 
 _FILE = re.compile(r"[\w./-]+\.(?:ya?ml|json|toml|jinja2?|py|txt|pem|crt|key|ini|conf|gguf)")
 _NAMED = re.compile(r"(?P<name>-{0,2}[A-Za-z0-9_.-]+=)(?P<value>[^={\[].*)", re.DOTALL)
+_OF_A_PATH = re.compile(r"(?:^|[_-])(?:path|dir|directory|folder|file)$", re.IGNORECASE)
+"""How the names of options, variables and keys end that hold a path."""
+
 _NAMES = frozenset({"--served-model-name", "--served_model_name"})
 """Options whose words look like paths and are none."""
 
@@ -67,12 +70,14 @@ class _Placing:
     def whole(self, path: str, name: str = "") -> str:
         if path.startswith(("./", "../", "~/")) or path in (".", "..", "~"):
             return self.found.placed(path)
-        if path.startswith("/") or "://" in path or not ("/" in path or _FILE.fullmatch(path)):
+        is_path = bool(_OF_A_PATH.search(name)) and path not in ("", "auto", "None")
+        is_file = _FILE.fullmatch(path) is not None
+        if path.startswith("/") or "://" in path or not ("/" in path or is_file or is_path):
             return path
         placed = self.found.placed(f"./{path}")
         if self.exists(placed):
             return placed
-        if _FILE.fullmatch(path):
+        if is_file or is_path:
             self.missing.append(f"{name} {path}".strip())
         return path
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from agent.core.command.escapes import ESCAPES
 from agent.core.command.given import Given, read_words
-from agent.core.command.picture import file_arguments
+from agent.core.command.parallel import spans_hosts
+from agent.core.command.picture import Picture, file_arguments
 from agent.core.command.values import AUTO
 from agent.core.engine.command_line import FLAGS
 from agent.core.foreign.found import Container, Found, Left
@@ -27,7 +28,6 @@ _CARDS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _PATHS = ("model", "tokenizer", "chat_template")
 _NO_GPU = frozenset({"", "-1", "none", "void", "NoDevFiles"})
 _QUIET = frozenset({"NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_CUDA", "CUDA_DEVICE_ORDER"})
-_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 _SERVICE_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _ORDER = tuple(FLAGS)
@@ -48,7 +48,7 @@ class Imported:
 
     def leave(self, what: str, why: str) -> None:
         """Name something that is not carried over; a secret in it is not shown."""
-        self.left.append(Left(without_secrets(what), why))
+        self.left.append(Left(without_secrets(what), without_secrets(why)))
 
 
 def table_of(
@@ -140,10 +140,8 @@ def _take(whole: Imported, given: Given, extra: list[str]) -> None:
 
 def _spans_hosts(last: Mapping[str, Given]) -> bool:
     """Tell whether the line is one of several that serve one model together, each on its host."""
-    values = {name: given.value for name, given in last.items()}
-    nodes, address = values.get("nnodes"), values.get("data_parallel_address")
-    several = isinstance(nodes, int) and nodes > 1
-    return several or bool(values.get("headless")) or (address is not None and address not in _HERE)
+    picture = Picture(options=last)
+    return spans_hosts(picture) or bool(picture.switch("headless"))
 
 
 def _cluster(whole: Imported, last: dict[str, Given], environment: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ from agent.core.foreign.process import engine_of_process
 from agent.core.foreign.quadlet import unit_of_container_file
 from agent.core.foreign.relative import with_whole_paths
 from agent.core.foreign.scripts.script import without_own
+from agent.core.foreign.scripts.supervisor import SUFFIXES, programs_of_supervisor
 from agent.core.foreign.scripts.task import script_of_task
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
@@ -173,6 +174,8 @@ def _process(pid: int) -> Source:
 def _file(path: Path) -> Source:
     if path.suffix not in YAML:
         base = Found(path.stem, (), directory=str(path.absolute().parent), home=str(Path.home()))
+        if path.suffix in SUFFIXES:
+            return _supervisor(path, base)
         return Source(Kind.LINE, "", (engine_of_words(base, (str(path.absolute()),), read_text),))
     documents = _yaml(path)
     if any(map(is_kube, documents)):
@@ -193,6 +196,17 @@ def _file(path: Path) -> Source:
     runtime = "podman" if shutil.which("podman") and not shutil.which("docker") else "docker"
     engines = engines_of_compose(content, base, runtime, read)
     return Source(Kind.CONTAINER, "", engines, runtime)
+
+
+def _supervisor(path: Path, base: Found) -> Source:
+    text = read_text(str(path))
+    if text is None:
+        raise UsageError(f"{path} cannot be read")
+    programs = programs_of_supervisor(text, base)
+    engines = tuple(engine_of_words(own, words, read_text) for own, words in programs)
+    if not engines:
+        raise NoEngineError("no [program:NAME] in it starts vLLM")
+    return Source(Kind.LINE, "", engines)
 
 
 def _quadlet(path: Path) -> Source:

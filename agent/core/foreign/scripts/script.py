@@ -27,6 +27,12 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _ACTIVATE = re.compile(r"(?:source|\.)\s+[\"']?(?P<venv>[^\s\"';&]+)/bin/activate")
+_CONDA = re.compile(r"(?P<root>/[^\s\"'();]+)/(?:etc/profile\.d|bin|condabin)/(?:conda|mamba)\b")
+_ENVIRONMENT = re.compile(
+    r"(?:(?:conda|mamba|micromamba)\s+activate|(?:source|\.)\s+activate)(?:\s+(?P<name>\S+))?"
+)
+"""As `conda activate llm`, which finds the environment below its own root."""
+
 _SOURCE = re.compile(r"(?:source|\.)\s+(?P<file>\S.*)")
 _OWN_DIRECTORY = re.compile(
     r"dirname.{0,400}(?:\$0|BASH_SOURCE|\$\{0\})|(?:BASH_SOURCE|\$0).{0,400}%/\*"
@@ -65,6 +71,7 @@ class _Reader:
     left: list[Left] = field(default_factory=list)
     lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
     venv: str = ""
+    conda: str = ""
     files: int = 0
     depth: int = 0
 
@@ -104,9 +111,12 @@ def _take(reader: _Reader, text: str) -> None:
     for statement in statements(text):
         while begun := _BEFORE.match(statement):
             statement = statement[begun.end() :]
+        if root := _CONDA.search(expanded(statement, reader.scope.known, [])):
+            reader.conda = root["root"]
         if activated := _ACTIVATE.match(statement):
-            venv = expanded(activated["venv"], reader.scope.known, [])
-            reader.venv = _absolute(venv, reader.directory)
+            _activate(reader, activated["venv"])
+        elif named := _ENVIRONMENT.fullmatch(statement):
+            _activate_conda(reader, named["name"] or "base")
         elif (assigned := _ASSIGNMENT.fullmatch(statement)) and _assign(reader, assigned):
             continue
         elif exports := re.fullmatch(r"export\s+([A-Za-z_][\w ]*)", statement):
@@ -119,6 +129,28 @@ def _take(reader: _Reader, text: str) -> None:
             _source(reader, sourced["file"])
         else:
             _start(reader, statement)
+
+
+def _activate(reader: _Reader, place: str) -> None:
+    unset: list[str] = []
+    venv = expanded(place, reader.scope.known, unset)
+    if unset:
+        told = f"nothing sets ${unset[0]}: set `python` to the environment's own"
+        reader.left.append(Left(f"source {place}/bin/activate", told))
+        return
+    reader.venv = reader.conda = _absolute(venv, reader.directory)
+
+
+def _activate_conda(reader: _Reader, name: str) -> None:
+    """Take an environment of conda's: by its path, or by its name below conda's root."""
+    name = expanded(name.strip("\"'"), reader.scope.known, reader.scope.missing)
+    if "/" in name:
+        reader.venv = _absolute(name, reader.directory)
+    elif reader.conda:
+        reader.venv = reader.conda if name == "base" else f"{reader.conda}/envs/{name}"
+    else:
+        told = f"set `python` to what `conda run -n {name} which python` prints"
+        reader.left.append(Left(f"conda activate {name}", told))
 
 
 def _start(reader: _Reader, statement: str) -> None:

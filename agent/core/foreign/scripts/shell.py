@@ -30,11 +30,14 @@ class Scope:
 def statements(text: str) -> Iterator[str]:
     """Yield what stands between line ends, "&&", "||" and ";", quotes and arrays kept whole."""
     part, quote, depth, escaped = "", "", 0, False
-    joined = text.replace("\\\n", " ")
-    for at, sign in enumerate(joined):
-        before, after = joined[at - 1] if at else "", joined[at + 1 : at + 2]
+    for at, sign in enumerate(text):
+        before, after = text[at - 1] if at else "", text[at + 1 : at + 2]
+        if escaped and sign == "\n" and quote != "\n":
+            # A line that goes on; in a comment a backslash is one more letter.
+            part, escaped = f"{part[:-1]} ", False
+            continue
         if escaped or quote:
-            quote = "" if sign == quote and not escaped else quote
+            quote = "" if sign == quote and not (escaped and quote != "\n") else quote
         elif sign in "\"'":
             quote = sign
         elif sign == "(":

@@ -120,3 +120,13 @@ def test_a_table_is_a_table_and_a_word_is_none() -> None:
     assert picture.table("hf_overrides") == {}
     assert isinstance(picture.table("hf_overrides"), Mapping)
     assert picture.text("model") == "m"
+
+
+def test_an_option_of_older_releases_is_no_abbreviation_of_newer_ones() -> None:
+    read = read_words(["org/m", "--device", "cuda", "--worker-use-ray", "--dtype", "half"])
+    assert (read.mistakes, read.unknown) == ((), ())
+    assert [(given.name, given.value) for given in read.options] == [
+        ("device", "cuda"),
+        ("worker_use_ray", True),
+        ("dtype", "half"),
+    ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.foreign.found import Found, NoEngineError
+from agent.core.foreign.scripts.supervisor import programs_of_supervisor
 from agent.core.foreign.scripts.task import script_of_task
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_words
@@ -100,3 +101,86 @@ def test_who_ran_the_demo_server_is_told_that_its_paths_are_gone() -> None:
     assert found.table["model"] == "org/m"
     (told,) = (left.why for left in found.left if left.what == "vllm.entrypoints.api_server")
     assert "/generate" in told
+
+
+@pytest.mark.parametrize(
+    ("before", "python"),
+    [
+        ("source /opt/conda/bin/activate\nconda activate llm", "/opt/conda/envs/llm/bin/python"),
+        (
+            ". /opt/conda/etc/profile.d/conda.sh && conda activate llm",
+            "/opt/conda/envs/llm/bin/python",
+        ),
+        (
+            'eval "$(/opt/mamba/bin/conda shell.bash hook)"\nENV=llm\nmamba activate "$ENV"',
+            "/opt/mamba/envs/llm/bin/python",
+        ),
+        ("export PATH=/opt/conda/bin:$PATH\nconda activate /data/env", "/data/env/bin/python"),
+        ("source /opt/conda/bin/activate\nconda activate", "/opt/conda/bin/python"),
+    ],
+)
+def test_the_python_is_the_one_of_the_environment_that_conda_activates(
+    before: str, python: str
+) -> None:
+    assert taken(f"{before}\nvllm serve org/m\n").table["python"] == python
+
+
+def test_an_environment_whose_place_is_not_known_is_named_and_none_is_made_up() -> None:
+    for script, what in (
+        ("conda activate llm", "conda activate llm"),
+        ("source ${VENV}/bin/activate", "source ${VENV}/bin/activate"),
+    ):
+        found = taken(f"{script}\nvllm serve org/m\n")
+        assert "python" not in found.table
+        assert any(left.what == what for left in found.left)
+
+
+def test_a_comment_between_lines_that_go_on_ends_where_the_shell_ends_it() -> None:
+    found = taken(
+        "export A=1 \\\n#B=2 \\\n/v/bin/vllm serve org/m --port 8003 \\\n  --seed 7 \\\n"
+        "  # --dtype half \\\n  --seed 8\n"
+    )
+    assert found.table["port"] == 8003
+    assert found.table["extra_args"] == ["--seed", "7"]
+
+
+SUPERVISOR = """\
+[supervisord]
+logfile=/var/log/s.log
+[program:web]
+command=/usr/bin/node web.js
+[program:llm]
+command=bash -c "CUDA_VISIBLE_DEVICES=1 /v/bin/vllm serve ./m --port 8003"  ; the model
+directory=/data/llm
+user=ann
+environment=HF_HOME="/data/hf",VLLM_LOGGING_LEVEL='DEBUG',X=%(here)s
+autorestart=true
+umask=022
+"""
+
+
+def test_a_program_of_supervisord_is_an_engine() -> None:
+    [(own, words)] = programs_of_supervisor(SUPERVISOR, Found("x", (), directory="/etc"))
+    found = table_of(engine_of_words(own, words, lambda _file: None))
+    assert found.name == "llm"
+    assert found.table["model"] == "/data/llm/m"
+    assert (found.table["port"], found.table["gpus"]) == (8003, [1])
+    assert found.table["user"] == "ann"
+    assert found.table["environment"]["HF_HOME"] == "/data/hf"
+    assert found.table["environment"]["VLLM_LOGGING_LEVEL"] == "DEBUG"
+    assert any(left.what == "umask=022" for left in found.left)
+
+
+def test_what_is_no_file_of_supervisord_is_said() -> None:
+    with pytest.raises(NoEngineError, match="supervisord"):
+        list(programs_of_supervisor("server {\n listen 80;\n}\n", Found("x", ())))
+
+
+def test_replicas_that_all_run_here_are_no_group_of_hosts() -> None:
+    here = taken(
+        "/v/bin/vllm serve org/m -dp 2 -dpl 2 --data-parallel-address 10.0.0.5 "
+        "--data-parallel-rpc-port 13345\n"
+    )
+    assert "cluster" not in here.table
+    there = taken("/v/bin/vllm serve org/m -dp 4 -dpl 2 --data-parallel-address 10.0.0.5\n")
+    assert there.table["cluster"]["data_parallel_address"] == "10.0.0.5"

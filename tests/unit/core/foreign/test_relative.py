@@ -69,3 +69,12 @@ def test_paths_in_a_container_are_its_own() -> None:
     box = Container("docker", "vllm/vllm-openai")
     found = Found("x", ("./m",), directory="/srv/llm", container=box)
     assert with_whole_paths(found, THERE.__contains__) is found
+
+
+def test_a_name_alone_is_a_path_where_the_key_says_so() -> None:
+    table = '{"kv_connector_extra_config": {"shared_storage_path": "kv", "mode": "kv"}}'
+    found = placed("--kv-transfer-config", table, PROFILE_DIR="loras", DTYPE="loras")
+    assert [left.what for left in found.left] == [
+        "shared_storage_path kv",
+        "PROFILE_DIR loras",
+    ]
