@@ -116,6 +116,10 @@ class LogReader:
         """Take note of when the process was started, by the clock of `feed`."""
         self._stages.begin(at)
 
+    def came_up(self) -> None:
+        """Take note that the run serves, as somebody has read who saw its start."""
+        self._run.come_up()
+
     @property
     def stages(self) -> StagesSeen:
         """Where the seconds of the start went so far."""

@@ -139,7 +139,7 @@ class Run:
             case SignatureKind.PHASE | SignatureKind.PROGRESS | SignatureKind.FACT:
                 return self._move(line, match.signature)
             case SignatureKind.READY:
-                return self._become_ready(line)
+                return self.come_up(shorten(line.text))
             case SignatureKind.START:
                 self.started = True
                 return True
@@ -244,11 +244,12 @@ class Run:
                     self.findings.add(replace(finding, placed=placed, stamp=self.stamp))
         return bool(found)
 
-    def _become_ready(self, line: Line) -> bool:
+    def come_up(self, shown: str = "") -> bool:
+        """Note that it serves, shown by that line if one was read; False if it did before."""
         if self.ready:
             return False
-        self.ready = True
-        self.ready_stamp, self.ready_line = self.stamp, shorten(line.text)
+        self.ready = self.recognised = True
+        self.ready_stamp, self.ready_line = self.stamp, shown
         self.phase, self.phase_line = EnginePhase.SERVING, self.ready_line
         self.findings.survived_start()
         self.tracebacks.survived()
@@ -259,12 +260,12 @@ class Run:
     def _request(self, line: Line, match: Match) -> None:
         path, answered = match.captures["path"] or "", (match.captures["status"] or "")[:1] == "2"
         if answered and not self.over:
-            self._become_ready(line)
+            self.come_up(shorten(line.text))
         self.served.take_one(path, shorten(line.text), answered=answered)
 
     def _stats(self, line: Line, match: Match) -> None:
         if not self.over:
-            self._become_ready(line)
+            self.come_up(shorten(line.text))
         moved = any(to_float(match.captures[n] or "0") for n in ("prompt_rate", "generation_rate"))
         self._count(int(match.captures["running"] or 0), shorten(line.text), moved=moved)
 

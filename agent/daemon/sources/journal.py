@@ -18,9 +18,6 @@ from agent.host.journal.unit import UnitLines, run_of
 from agent.host.machine.line_mark import RUN, LineMark
 
 BATCH = 5000
-SAID_BEFORE_THE_CURSOR = "INFO:     Application startup complete."
-"""What every vLLM says once it serves (uvicorn's words, vLLM 0.6..0.32)."""
-
 IDLE_SECONDS = 5.0
 TELL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 1.0
@@ -67,7 +64,7 @@ class JournalSource:
         self._follower: Follower[JournalEntry] | None = None
         self._reader = LogReader(signatures)
         if cursor is not None:
-            self._reader.feed(SAID_BEFORE_THE_CURSOR)
+            self._reader.came_up()
         self._ended: set[str] = set()
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()

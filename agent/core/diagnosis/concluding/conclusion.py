@@ -95,7 +95,7 @@ def judge(run: Run) -> Conclusion:
     if notes := [f for f in findings if f.weight >= NOTE]:
         return _noted(run, notes)
     if run.ready:
-        return Conclusion(Outcome.READY, None, (run.ready_line,))
+        return Conclusion(Outcome.READY, None, (run.ready_line,) if run.ready_line else ())
     if (bare := run.tracebacks.bare) is not None and not run.phase_line:
         return Conclusion(Outcome.FAILED, run.places.said_alone(bare.text), (bare.text,))
     if run.recognised:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.core.diagnosis.reader import LogReader
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from tests.given.engine_logs import (
     ALLOCATION,
@@ -13,6 +14,7 @@ from tests.given.engine_logs import (
     LOADING,
     PROFILING,
     SERVING,
+    SIGNATURES,
     WARMING,
     diagnose,
     failed,
@@ -52,6 +54,23 @@ def test_out_of_memory_while_serving_is_a_run_time_failure() -> None:
     found = diagnose(f"{SERVING}\n{died}")
     assert found.failure is F.OOM_RUNTIME
     assert found.transient is True
+
+
+def test_who_reads_on_in_a_run_that_serves_tells_its_death_by_the_lines_it_has_read() -> None:
+    died = v1(
+        f"EngineCore encountered a fatal error.\nTraceback (most recent call last):\n{ALLOCATION}",
+        level="ERROR",
+    ).split("\n")
+    reader = LogReader(SIGNATURES)
+    reader.came_up()
+    assert (reader.phase, reader.ready) == (EnginePhase.SERVING, True)
+    assert (reader.diagnosis().outcome, reader.diagnosis().evidence) == (Outcome.READY, ())
+    for line in died:
+        reader.feed(line)
+    found = reader.diagnosis()
+    whole = diagnose([*SERVING.strip("\n").split("\n"), *died])
+    assert (found.failure, found.phase) == (whole.failure, whole.phase)
+    assert all(any(said in line for line in died) for said in found.evidence)
 
 
 @pytest.mark.parametrize(
