@@ -21,6 +21,7 @@ from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
 from agent.core.diagnosis.usual import Usual, usual
+from agent.core.diagnosis.writing.followers import Followers
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from agent.core.secrets import without_any_secret, without_quotations
 from agent.core.stages.book import StageBook, StagesSeen
@@ -79,6 +80,8 @@ class LogReader:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._carriers = Carriers()
         self._wrapped = Wrapped()
+        writers = signatures.writers
+        self._followers = None if writers is None else Followers(writers.native)
         self._progress: Progress | None = None
         self._activity = 0
         self._at: float | None = None
@@ -189,6 +192,8 @@ class LogReader:
             return False
         self._tail.extend(shown)
         self._wrapped.forget()
+        if self._followers is not None:
+            self._followers.forget()
         self._run.take_usual(said, shown[-1])
         return True
 
@@ -198,6 +203,9 @@ class LogReader:
             return
         writer = self._provenance.writer(line, ready=self._run.ready, at=self._at)
         self._keep(line, writer)
+        if self._at is None and self._run.ready and self._followers is not None:
+            self._followers.take(line, a_clients=writer in (Writer.ACCESS, Writer.CLIENT))
+            writer = Writer.CLIENT if self._followers.rest else writer
         if writer is Writer.ENGINE:
             self._take_of_the_engine(line)
             return
