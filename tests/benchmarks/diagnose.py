@@ -26,9 +26,12 @@ from agent.host.data.signatures import load_signatures
 from tests.benchmarks.table.figures import keep
 from tests.catalogue.corpus import corpus
 from tests.catalogue.judging import (
+    DRAWN,
     Case,
     frames_alone,
+    frames_without_words,
     held_out,
+    new_in,
     own_cases,
     score,
     without_release,
@@ -36,6 +39,9 @@ from tests.catalogue.judging import (
 from tests.catalogue.placing import By, place
 
 LINES = 200_000
+
+HELD_OUT = ("0.20", "0.26", "0.28", "0.30", "0.33")
+"""Releases whose own texts are read without any known text."""
 
 
 def busy_server() -> Iterator[str]:
@@ -114,12 +120,19 @@ def grep_seconds(options: list[str], log: Path) -> tuple[float, int]:
 def right_or_wrong(signatures: SignatureSet) -> None:
     """Print how right the reader is, on what it knows and on what it had never seen."""
     _print_score("own corpus", list(own_cases()), signatures)
-    for name in ("first", "second", "third", "fourth", "fifth", "sixth"):
+    for name in ("first", "second", "third", *DRAWN):
         head, cases = held_out(name)
         print(f"held out, {name}: {head}")
         _print_score("  today", cases, signatures)
         _print_score("  without 0.33's own", cases, without_release(signatures, "0.33"))
         _print_score("  frames alone", cases, frames_alone(signatures))
+    for release in HELD_OUT:
+        got = score(new_in(release), frames_without_words(signatures))
+        print(
+            f"held out, {release}: {got.cases} texts new in it, by frames and exceptions alone: "
+            f"class right {got.right / got.cases:.1%}, group right {got.group / got.cases:.1%}, "
+            f"dangerous {got.dangerous}"
+        )
     for name, known in (("all", signatures), ("frames alone", frames_alone(signatures))):
         placed = [place(text, release, known).by for release, text in corpus()]
         share = 1 - placed.count(By.NOTHING) / len(placed)

@@ -2,7 +2,7 @@
 """How right the log reader is on texts whose class a person said before it was asked.
 
 The files held-out-*.tsv hold texts that were new in vLLM 0.32 and 0.33 (the fourth
-to the sixth: of all releases, each with its own), labelled blind, each with the classes that are
+and later ones: of all releases, each with its own), labelled blind, each with the classes that are
 right for it. The reader's rules were frozen before each was labelled; what was right at first sight
 is written in its first line. Rules were mended since, so the figure that is measured today is no
 longer one of unseen texts.
@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from agent.core.diagnosis.placement.places import Places
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureKind, SignatureSet
 from agent.core.failures.classes import FailureClass, Group
@@ -24,6 +25,11 @@ from tests.catalogue.logs import dying_log
 from tests.catalogue.texts import Text
 from tests.given.engine_logs import DEATH_AT_START, STARTING, failed
 from tests.given.engine_words import WORDS
+
+DRAWN = ("fourth", "fifth", "sixth", "seventh")
+"""Files of texts of all releases, each text with the first release that has it."""
+
+_OF_VLLM = ("vllm/", "csrc/")
 
 _NAIVE = re.compile("error|exception", re.IGNORECASE)
 _ACTS = frozenset({Group.MEMORY, Group.HARDWARE, Group.FILES})
@@ -41,10 +47,14 @@ class Case:
 
 @dataclass(slots=True)
 class Score:
-    """What came of the cases; `first` and `last` are the hits of grep that name the cause."""
+    """What came of the cases; `first` and `last` are the hits of grep that name the cause.
+
+    `group`: the class, or another one of its group.
+    """
 
     cases: int = 0
     right: int = 0
+    group: int = 0
     helpful: int = 0
     dangerous: int = 0
     named: int = 0
@@ -64,6 +74,17 @@ def held_out(name: str) -> tuple[str, list[Case]]:
     """Return the first line of a file of labelled texts, and its cases."""
     lines = (CORPUS / f"held-out-{name}.tsv").read_text(encoding="utf-8").split("\n")[:-1]
     return lines[0].removeprefix("# "), [_case(line) for line in lines[1:]]
+
+
+def new_in(release: str) -> list[Case]:
+    """Return the labelled texts of vLLM that no release before this one, as "0.30", had."""
+    rows = (
+        line.split("\t")
+        for name in DRAWN
+        for line in (CORPUS / f"held-out-{name}.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
+    )
+    its_own = (r for r in rows if r[-1].startswith(f"{release}.") and r[0].startswith(_OF_VLLM))
+    return [_case("\t".join(row)) for row in its_own]
 
 
 def _case(line: str) -> Case:
@@ -98,6 +119,8 @@ def _add(total: Score, case: Case, said: Diagnosis) -> None:
     hits = [line for line in case.log if _NAIVE.search(line)]
     total.cases += 1
     total.right += right
+    told = None if said.failure is None else group_of(said.failure)
+    total.group += any(group_of(failure) is told for failure in case.right)
     total.named += named
     total.first += bool(hits) and start in hits[0]
     total.last += bool(hits) and start in hits[-1]
@@ -125,6 +148,16 @@ def frames_alone(signatures: SignatureSet) -> SignatureSet:
     """Return the set without any failure signature: what is left is placed by frames and words."""
     kept = (s for s in signatures.signatures if s.kind is not SignatureKind.FAILURE)
     return SignatureSet(kept, signatures.versions, signatures.places)
+
+
+def frames_without_words(signatures: SignatureSet) -> SignatureSet:
+    """Return the set in which frames and names of exceptions alone decide: no text is known.
+
+    That is how it stands to a release whose texts it was never tuned with.
+    """
+    rules = (rule for rule in signatures.places.rules if rule.words is None)
+    kept = frames_alone(signatures).signatures
+    return SignatureSet(kept, signatures.versions, Places(rules), signatures.writers)
 
 
 def _key(version: str) -> tuple[int, ...]:
