@@ -108,7 +108,10 @@ def owner(box: Container, path: str) -> str:
 
 def assert_the_token_reaches_it_and_shows_nowhere(box: Container, seen: dict[str, Any]) -> None:
     inside = f"/proc/{seen['State']['Pid']}/root"
-    assert box.read(f"{inside}/run/credentials/vllm.service/hf_token") == f"{TOKEN}\n"
+    credential = "/run/credentials/vllm.service/hf_token"
+    assert box.read(f"{inside}{credential}") == f"{TOKEN}\n"
+    as_the_engine = ["setpriv", "--reuid=vllm", "--regid=vllm", "--clear-groups"]
+    assert box.run([*as_the_engine, "cat", credential]).stdout == f"{TOKEN}\n"
     assert TOKEN not in json.dumps(seen)
     assert TOKEN not in box.run(["bash", "-c", "cat /proc/[0-9]*/cmdline"], check=False).stdout
 

@@ -47,6 +47,18 @@ DAEMON = {
 SERVICE = contained.service_in("docker", IMAGE)
 
 
+CDI = """
+cdiVersion: "0.5.0"
+kind: nvidia.com/gpu
+devices:
+- name: all
+  containerEdits:
+    env: [SIMULATED_GPU=yes]
+    deviceNodes: [{path: /dev/nvidia-simulated, hostPath: /dev/zero}]
+"""
+"""A device that NVIDIA's toolkit would describe; here a variable and a file of a device."""
+
+
 both = pytest.mark.parametrize("agent", ["trixie", "bookworm"], indirect=True)
 # The first of both is the newer's: tests of a parameter's place are run together, on one machine.
 newer = pytest.mark.parametrize("agent", ["trixie"], indirect=True)
@@ -125,8 +137,26 @@ def test_the_container_is_what_was_asked_for(agent: Agent) -> None:
 
 
 @newer
-def test_the_doctor_finds_daemon_and_image_with_the_agents_own_rights(agent: Agent) -> None:
-    contained.assert_the_doctor_is_content(agent.box)
+def test_gpus_are_devices_of_cdi_where_the_daemon_takes_them(agent: Agent) -> None:
+    box = agent.box
+    contained.assert_the_doctor_is_content(box)
+    agent.configure(SERVICE.replace('gpu_access = "none"', 'gpu_access = "cdi"'))
+    held = agent.wait("held")
+    assert held["failure"]["class"] == "container-gpu", held
+    told = box.run(["llmagent", "doctor", "--format", "json"], check=False).stdout
+    assert "its daemon takes no CDI devices" in told
+    box.write("/etc/cdi/nvidia.yaml", CDI)
+    configure_docker(box, features={"cdi": True})
+    box.run(["systemctl", "restart", "docker"])
+    results = contained.assert_the_doctor_is_content(box)
+    assert results["container-gpus"] == "ok"
+    box.run(["systemctl", "start", "vllm"])
+    agent.wait("serving")
+    inside = f"/proc/{contained.inspected(box, 'docker')['State']['Pid']}"
+    assert "SIMULATED_GPU=yes" in box.read(f"{inside}/environ").split("\0")
+    assert box.exists(f"{inside}/root/dev/nvidia-simulated")
+    agent.configure(SERVICE)
+    agent.wait("serving")
 
 
 @newer

@@ -22,6 +22,7 @@ Part = Literal[
     "nvml",
     "peers",
     "podman",
+    "podman-trixie",
     "docker",
     "docker-trixie",
     "arm64",

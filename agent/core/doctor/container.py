@@ -17,11 +17,15 @@ _NUMBER = re.compile(r"(?<!\d)(\d{1,9})\.(\d{1,9})")
 
 @dataclass(frozen=True, slots=True)
 class DockerDaemon:
-    """docker's daemon: `version` of what answers, else `problem`; `closed`: to this user."""
+    """docker's daemon: `version` of what answers, else `problem`; `closed`: to this user.
+
+    `cdi` tells whether it takes CDI devices, None where it does not say.
+    """
 
     version: str = ""
     problem: str = ""
     closed: bool = False
+    cdi: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ def judge_runtime(
     if daemon is not None and daemon.problem:
         fix = "systemctl enable --now docker; journalctl -u docker says why it ended."
         return fail(check, f"{version}; {daemon.problem}", fix, service)
+    if engine.access is GpuAccess.CDI and daemon is not None and daemon.cdi is False:
+        fix = '"features": {"cdi": true} in /etc/docker/daemon.json; systemctl restart docker'
+        return fail(check, f"{version}: its daemon takes no CDI devices", fix, service)
     told = f", its daemon {daemon.version} answers" if daemon is not None else ""
     return ok(check, f"{version}{told}", service)
 

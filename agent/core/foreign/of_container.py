@@ -25,7 +25,12 @@ def engine_in(base: Found, line: RunLine) -> Found:
     words, environment = _words(line, left)
     environment = {**base.environment, **dict(line.environment), **environment}
     if line.user and line.user.split(":")[0] not in ("0", "root"):
-        left.append(Left(f"user {line.user}", "the engine in llmagent's container is its root"))
+        left.append(
+            Left(
+                f"user {line.user}",
+                "whom the engine runs as, llmagent says: see llmagent-containers(7)",
+            )
+        )
     environment = _hub_outside(line.container, environment, left)
     homes = {name: environment.pop(name) for name in _HOMES if name in environment}
     outside = _outside(tuple(environment.values()), line.container)

@@ -32,7 +32,7 @@ class DockerProbe:
             return DockerDaemon(problem=f"no daemon answers at {at}")
         if status != 200:
             return DockerDaemon(problem=f"the daemon at {at} answers {status}")
-        return DockerDaemon(version=str(answer.get("Version", "")))
+        return DockerDaemon(version=str(answer.get("Version", "")), cdi=_takes_cdi(at))
 
     def image(self, name: str, root: Path = Path("/")) -> Image:
         """Ask docker's daemon for an image."""
@@ -53,6 +53,15 @@ class DockerProbe:
             return ()
         rows = [row for row in answer if isinstance(row, dict)] if isinstance(answer, list) else []
         return tuple(str(name) for row in rows for name in row.get("RepoTags") or ())
+
+
+def _takes_cdi(at: Path) -> bool | None:
+    """Tell whether the daemon has a place of CDI's files: none where its feature is off."""
+    try:
+        _, answer = _get(at, "/info")
+    except (OSError, HTTPException, ValueError):
+        return None
+    return bool(answer["CDISpecDirs"]) if "CDISpecDirs" in answer else None
 
 
 def _socket(root: Path) -> Path:

@@ -33,6 +33,7 @@ R = Result
 NAME = "vllm/vllm-openai:v0.10.2"
 PODMAN = EngineSettings(Runtime.PODMAN, NAME)
 DOCKER = EngineSettings(Runtime.DOCKER, NAME)
+CDI = replace(DOCKER, gpu_access=GpuAccess.CDI)
 HEX = "ab" * 32
 LIBRARY = "/usr/lib/x86_64-linux-gnu/libcuda.so.570.86.10"
 SPEC = f"""\
@@ -139,6 +140,24 @@ def test_docker_is_asked_at_its_socket(docker: Path) -> None:
     assert PROBES[Runtime.DOCKER].image("other/image:1", docker) == Image(there=False)
 
 
+@pytest.mark.parametrize(
+    ("said", "takes"),
+    [
+        ({"CDISpecDirs": ["/etc/cdi", "/var/run/cdi"]}, True),
+        ({"CDISpecDirs": []}, False),
+        ({"CDISpecDirs": None}, False),
+        ({"Name": "older than 25.0"}, None),
+    ],
+)
+def test_docker_tells_whether_it_takes_cdi_devices(
+    docker: Path, monkeypatch: pytest.MonkeyPatch, said: object, takes: bool | None
+) -> None:
+    monkeypatch.setitem(PAGES, "/info", said)
+    daemon = PROBES[Runtime.DOCKER].daemon(docker)
+    assert daemon is not None
+    assert (daemon.version, daemon.cdi) == ("28.3.0", takes)
+
+
 def test_a_daemon_that_is_away_is_told_and_its_images_are_unknown(tmp_path: Path) -> None:
     daemon = PROBES[Runtime.DOCKER].daemon(tmp_path)
     assert daemon is not None
@@ -186,11 +205,15 @@ def test_a_cdi_file_tells_its_devices_its_driver_and_what_is_gone(tmp_path: Path
         (DOCKER, "Docker version 28.3.0, build x", DockerDaemon(problem="no daemon"), R.FAIL),
         (DOCKER, "Docker version 28.3.0", DockerDaemon(problem="closed", closed=True), R.UNKNOWN),
         (
-            replace(DOCKER, gpu_access=GpuAccess.CDI),
+            CDI,
             "Docker version 24.0.5",
             DockerDaemon("24"),
             R.FAIL,
         ),
+        (CDI, "Docker version 26.1.5", DockerDaemon("26.1.5", cdi=False), R.FAIL),
+        (CDI, "Docker version 26.1.5", DockerDaemon("26.1.5", cdi=True), R.OK),
+        (CDI, "Docker version 26.1.5", DockerDaemon("26.1.5"), R.OK),
+        (DOCKER, "Docker version 26.1.5", DockerDaemon("26.1.5", cdi=False), R.OK),
     ],
 )
 def test_a_runtime_is_there_new_enough_and_up(
