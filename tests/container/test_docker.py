@@ -160,6 +160,24 @@ def test_gpus_are_devices_of_cdi_where_the_daemon_takes_them(agent: Agent) -> No
 
 
 @newer
+def test_a_daemon_that_hangs_is_told_and_what_it_has_started_goes_on(agent: Agent) -> None:
+    box = agent.box
+    before = containers(box)
+    box.run(["pkill", "-STOP", "-x", "dockerd"])
+    try:
+        said = box.run(["llmagent", "import", "strange"], check=False)
+        assert "docker does not answer" in said.stderr
+        told = box.run(["llmagent", "doctor", "--format", "json"], check=False).stdout
+        (found,) = (f for f in json.loads(told)["findings"] if f["check"] == "container-runtime")
+        assert (found["result"], "no daemon answers" in found["evidence"]) == ("fail", True)
+        box.run(["llmagent", "bundle", "--output", "/tmp/bundle.tar.gz"])
+        assert agent.status()["phase"] == "serving"
+    finally:
+        box.run(["pkill", "-CONT", "-x", "dockerd"])
+    assert containers(box) == before
+
+
+@newer
 def test_an_engine_that_is_killed_in_the_container_comes_back(agent: Agent) -> None:
     before = containers(agent.box)
     agent.box.run(["pkill", "-KILL", "-f", "VLLM::EngineCore"])

@@ -11,7 +11,6 @@ import os
 import pwd
 import stat
 from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
 
 from agent.core.settings.engine import GpuAccess
@@ -41,11 +40,13 @@ def container_user(settings: Settings) -> tuple[ContainerUser | None, str]:
         return None, f"there is no user {settings.user}"
     user = ContainerUser(settings.user, entry.pw_uid, entry.pw_gid)
     places = places_of(settings)
-    closed = _first_closed(user, places.read, _READ) or _first_closed(
-        user, places.written, _READ | _WRITE
-    )
-    if closed:
-        return None, f"{closed} is closed to the user {user.name}"
+    for wanted, given, cure in (
+        (_READ, places.read, "chmod -R a+rX"),
+        (_READ | _WRITE, places.written, f"chown -R {user.name}:"),
+    ):
+        for place in given:
+            if closed := _first_closed(user, place, wanted):
+                return None, f"{closed} is closed to the user {user.name}: `{cure} {place}`"
     if settings.engine.access is not GpuAccess.NONE:
         for device in (node for pattern in DEVICES for node in sorted(Path("/dev").glob(pattern))):
             wanted = _READ if device.parent.name == "nvidia-caps" else _READ | _WRITE
@@ -54,21 +55,20 @@ def container_user(settings: Settings) -> tuple[ContainerUser | None, str]:
     return user, ""
 
 
-def _first_closed(user: ContainerUser, places: Iterable[str], wanted: int) -> str:
-    """Return what of the places the user may not use, "" for nothing; what is not there is open."""
-    for place in places:
-        left = MOST_ENTRIES
-        waiting = deque([place])
-        while waiting and left:
-            path = waiting.popleft()
-            left -= 1
-            if not _opens(user, path, wanted):
-                return path
-            try:
-                with os.scandir(path) as entries:
-                    waiting += [e.path for e in entries if not e.is_symlink()][:left]
-            except OSError:
-                continue  # a file, or something that is gone
+def _first_closed(user: ContainerUser, place: str, wanted: int) -> str:
+    """Return what of a place the user may not use, "" for nothing; what is not there is open."""
+    waiting = deque([place])
+    for left in range(MOST_ENTRIES, 0, -1):
+        if not waiting:
+            break
+        path = waiting.popleft()
+        if not _opens(user, path, wanted):
+            return path
+        try:
+            with os.scandir(path) as entries:
+                waiting += [e.path for e in entries if not e.is_symlink()][:left]
+        except OSError:
+            continue  # a file, or something that is gone
     return ""
 
 
