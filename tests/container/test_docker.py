@@ -169,7 +169,7 @@ def test_a_daemon_that_hangs_is_told_and_what_it_has_started_goes_on(agent: Agen
         assert "docker does not answer" in said.stderr
         told = box.run(["llmagent", "doctor", "--format", "json"], check=False).stdout
         (found,) = (f for f in json.loads(told)["findings"] if f["check"] == "container-runtime")
-        assert (found["result"], "no daemon answers" in found["evidence"]) == ("fail", True)
+        assert (found["result"], "restart docker" in found["fix"]) == ("fail", True)
         box.run(["llmagent", "bundle", "--output", "/tmp/bundle.tar.gz"])
         assert agent.status()["phase"] == "serving"
     finally:

@@ -19,12 +19,14 @@ _NUMBER = re.compile(r"(?<!\d)(\d{1,9})\.(\d{1,9})")
 class DockerDaemon:
     """docker's daemon: `version` of what answers, else `problem`; `closed`: to this user.
 
-    `cdi` tells whether it takes CDI devices, None where it does not say.
+    `hangs`: it takes the question and does not answer. `cdi` tells whether it takes CDI devices,
+    None where it does not say.
     """
 
     version: str = ""
     problem: str = ""
     closed: bool = False
+    hangs: bool = False
     cdi: bool | None = None
 
 
@@ -71,6 +73,8 @@ def judge_runtime(
         return unknown(check, f"{version}; {daemon.problem}", "Run it as root.", service)
     if daemon is not None and daemon.problem:
         fix = "systemctl enable --now docker; journalctl -u docker says why it ended."
+        if daemon.hangs:
+            fix = "systemctl restart docker; without live-restore that ends its containers."
         return fail(check, f"{version}; {daemon.problem}", fix, service)
     if engine.access is GpuAccess.CDI and daemon is not None and daemon.cdi is False:
         fix = '"features": {"cdi": true} in /etc/docker/daemon.json; systemctl restart docker'

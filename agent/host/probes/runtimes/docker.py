@@ -28,6 +28,8 @@ class DockerProbe:
             status, answer = _get(at, "/version")
         except PermissionError:
             return DockerDaemon(problem=f"{at} is closed to this user", closed=True)
+        except TimeoutError:
+            return DockerDaemon(problem=f"the daemon at {at} hangs: it does not answer", hangs=True)
         except (OSError, HTTPException, ValueError):
             return DockerDaemon(problem=f"no daemon answers at {at}")
         if status != 200:
