@@ -9,7 +9,13 @@ from agent.core.engine.install import Engine
 from agent.core.engine.runtimes.every import runtime_of
 from agent.core.hub.cache import repositories
 from agent.core.settings.service import Settings
-from agent.core.unit.container import clear_script, client_lines, end_script, ordering
+from agent.core.unit.container import (
+    clear_script,
+    client_lines,
+    end_script,
+    in_own_group,
+    ordering,
+)
 from agent.core.unit.container_command import fetch_command
 from agent.core.unit.container_user import ContainerUser
 from agent.core.unit.environment import cache_directory, environment_of, state_directory
@@ -99,7 +105,7 @@ def _container(
     name = fetch_unit_name(settings.name).removesuffix(".service")
     yield from client_lines(settings, user)
     yield f"ExecStartPre=+/bin/bash -c {argument(clear_script(settings, name))}"
-    command = fetch_command(settings, user, name, words, code, environment)
+    command = in_own_group(settings, fetch_command(settings, user, name, words, code, environment))
     yield from _common(settings, command, "+")
     yield f"ExecStopPost=-+/bin/bash -c {argument(end_script(settings, name))}"
     yield "KillSignal=SIGKILL"

@@ -41,6 +41,11 @@ WENT_ON = "docker's daemon is back, and the engine went on without it"
 """What the unit prints when a client follows the engine again; signatures/container.toml has it."""
 
 
+_TAKE_GROUP = (
+    'chown root: "/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)" 2>/dev/null; exec "$@"'
+)
+
+
 def ordering(settings: Settings) -> Iterator[str]:
     """Return what of [Unit] a container needs besides."""
     if settings.engine.in_container:
@@ -183,8 +188,19 @@ def started_command(
     """
     command = container_command(settings, engine, user)
     if runtime_of(settings.engine).in_control_group:
-        return command
+        return in_own_group(settings, command)
     return ("/bin/bash", "-c", _keep_client_script(settings), settings.name, *command)
+
+
+def in_own_group(settings: Settings, command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the argv that keeps a client in the unit's control group, where it would leave that.
+
+    systemd gives the group of a unit with Delegate= to its User=, and podman 5 moves itself out of
+    one that is not its own user's (UserOwnsCurrentSystemdCgroup in its pkg/domain/infra).
+    """
+    if not runtime_of(settings.engine).in_control_group:
+        return command
+    return ("/bin/bash", "-c", _TAKE_GROUP, settings.name, *command)
 
 
 def _keep_client_script(settings: Settings) -> str:

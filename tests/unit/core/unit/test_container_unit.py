@@ -43,10 +43,13 @@ def options(settings: Settings) -> list[str]:
 
 
 def client(text: str) -> list[str]:
-    """Return the argv of the client; docker's has a shell before it, which keeps one there."""
+    """Return the argv of the client, without the shell before it.
+
+    docker's keeps a client there, podman's keeps it in the unit's control group.
+    """
     started = argv(text)
     if started[:2] == ["/bin/bash", "-c"]:
-        assert started[2].startswith('"$@"; status=$?; ')
+        assert started[2].startswith('"$@"; status=$?; ') or started[2].endswith('; exec "$@"')
         return started[4:]
     return started
 

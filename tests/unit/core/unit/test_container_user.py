@@ -107,7 +107,7 @@ def test_directories_are_the_users_and_the_client_is_root(
         ]
         assert all("+" in words(command)[0].partition("/")[0] for command in commands)
         assert ("--user=990:985" in argv(unit)) is (user is not None)
-        handed = [command for command in commands if "chown" in command]
+        handed = [command for command in commands if "chown --recursive" in command]
         assert len(handed) == (user is not None)
 
 
