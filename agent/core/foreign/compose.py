@@ -102,7 +102,7 @@ def _engine(
         mounts=tuple(_mounts(service)),
         ports=tuple(_ports(service)),
         host_network=service.get("network_mode") == "host",
-        options=options_of_compose(service),
+        options=(*options_of_compose(service), *_in_memory(service)),
     )
     line = RunLine(
         box,
@@ -171,8 +171,17 @@ def _mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
         if isinstance(item, str):
             yield volume(item)
         elif isinstance(item, dict) and isinstance(item.get("target"), str):
+            if item.get("type") == "tmpfs":
+                continue  # an option, see below
             read_only = item.get("read_only") is True
             yield Mount(str(item.get("source", "")), item["target"], read_only)
+
+
+def _in_memory(service: Mapping[str, Any]) -> Iterator[str]:
+    for item in map(table, rows(service.get("volumes"))):
+        if item.get("type") == "tmpfs" and isinstance(item.get("target"), str):
+            size = table(item.get("tmpfs")).get("size")
+            yield f"--tmpfs={item['target']}" + (f":size={size}" if size else "")
 
 
 def _ports(service: Mapping[str, Any]) -> Iterator[Port]:

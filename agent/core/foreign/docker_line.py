@@ -140,6 +140,8 @@ def _with(line: RunLine, flag: str, value: str, left: list[Left]) -> RunLine:
             return replace(line, environment_files=(*line.environment_files, value))
         case "-v" | "--volume":
             return replace(line, container=replace(box, mounts=(*box.mounts, volume(value))))
+        case "--mount" if "type=tmpfs" in value.split(","):
+            return replace(line, container=replace(box, options=(*box.options, tmpfs_of(value))))
         case "--mount":
             mounts = tuple(_mount(value))
             return replace(line, container=replace(box, mounts=(*box.mounts, *mounts)))
@@ -192,6 +194,14 @@ def _mount(text: str) -> Iterator[Mount]:
     if target and fields.get("type", "volume") in ("bind", "volume"):
         read_only = any(fields.get(name, "no") in ("", "1", "true") for name in _READ_ONLY)
         yield Mount(fields.get("source") or fields.get("src", ""), target, read_only)
+
+
+def tmpfs_of(text: str) -> str:
+    """Return the option for "type=tmpfs,target=PLACE[,tmpfs-size=BYTES]"."""
+    fields = dict(pair.partition("=")[::2] for pair in next(csv.reader([text])))
+    target = fields.get("target") or fields.get("destination") or fields.get("dst", "")
+    size = fields.get("tmpfs-size")
+    return f"--tmpfs={target}:size={size}" if size else f"--tmpfs={target}"
 
 
 def published(text: str) -> Port | None:

@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from agent.core.command.line import NotVllmError, vllm_line
 from agent.core.foreign.docker_line import RunLine
 from agent.core.foreign.found import Container, Found, Left, NoEngineError
+from agent.core.foreign.scripts.shell import statements
 
 DEFAULT_PORT = 8000
 HUB = "/root/.cache/huggingface"
 _HOMES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE")
 _SHELL = ("-c", "-lc", "-ec", "-exc")
+_STARTS = re.compile(r"\bvllm\s+serve\b|\bvllm\.")
+_HARMLESS = re.compile(
+    r"(?:export\s+)?[A-Za-z_]\w*=\S*$|(?:set|cd|echo|printf|sleep|true|ulimit|unset|umask)\b"
+)
 
 
 def engine_in(base: Found, line: RunLine) -> Found:
@@ -32,6 +38,9 @@ def engine_in(base: Found, line: RunLine) -> Found:
             )
         )
     environment = _hub_outside(line.container, environment, left)
+    told = "its files stay in the runtime's volume: copy what vLLM needs of them"
+    kept = [Left(f"volume {m.source}:{m.target}", told) for m in mounts if m.is_volume and m.source]
+    left += [one for one in kept if one.what not in {other.what for other in left}]
     homes = {name: environment.pop(name) for name in _HOMES if name in environment}
     outside = _outside(tuple(environment.values()), line.container)
     environment = {**homes, **dict(zip(environment, outside, strict=True))}
@@ -67,7 +76,17 @@ def _words(line: RunLine, left: list[Left]) -> tuple[tuple[str, ...], Mapping[st
             left.append(Left(f"entrypoint {' '.join(line.entrypoint)}", told))
         rest = line.command[1:] if line.command[:1] == ("serve",) else line.command
         return rest, {}
+    left += _done_before(whole)
     return found.words, found.environment
+
+
+def _done_before(whole: tuple[str, ...]) -> Iterator[Left]:
+    """Yield what else a shell in the image does: it changes files that our container has not."""
+    script = next((word for flag, word in pairwise(whole) if flag in _SHELL), "")
+    for statement in statements(script):
+        if not _STARTS.search(statement) and not _HARMLESS.match(statement):
+            told = "only vLLM is started: build an image that has it done"
+            yield Left(f"`{statement}` in the image's shell", told)
 
 
 def _hub_outside(box: Container, environment: dict[str, str], left: list[Left]) -> dict[str, str]:

@@ -23,6 +23,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - where vLLM listens when nobody says
 SECRETS = "/etc/llmagent"
 """Where a secret gets a file of its own."""
 
+_HUBS = ("HF_HOME", "HF_HUB_CACHE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _CARDS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _PATHS = ("model", "tokenizer", "chat_template")
@@ -81,6 +82,8 @@ def table_of(
     _cards(whole, found)
     if extra:
         whole.table["extra_args"] = extra
+    if "model" not in whole.table:
+        whole.leave("the model", "nothing names it, and what vLLM would take differs")
     _program(whole, found)
     _address(whole, found.container)
     if found.container is not None:
@@ -258,33 +261,30 @@ def _address(whole: Imported, box: Container | None) -> None:
 
 
 def _engine(whole: Imported, box: Container, environment: Mapping[str, str]) -> None:
-    table = whole.table
-    engine: dict[str, Any] = {"runtime": box.runtime, "image": box.image}
-    variables: dict[str, str] = table.get("environment", {})
+    table, engine = whole.table, dict[str, Any](runtime=box.runtime, image=box.image)
+    given: dict[str, str] = table.get("environment", {})
+    variables = {name: value for name, value in given.items() if name not in _HUBS}
     seen = " ".join(map(str, (*table.get("extra_args", ()), *variables.values())))
     written = " ".join(value for name, value in variables.items() if _WRITTEN.search(name))
-    homes = [environment.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE")]
+    homes = [environment.get(name, "") for name in _HUBS]
     asked = [str(table.get(key, "")) for key in _PATHS] + homes
     mounts, writable = list[str](), list[str]()
     for mount in box.mounts:
         source = mount.source.rstrip("/")
-        if mount.is_volume or any(path.startswith(source) for path in asked if path):
+        if mount.is_volume:
             continue
         names = re.compile(rf"(?:^|[\s=\"':;,]){re.escape(source)}(?:$|[\s/\"':;,])")
         if not mount.read_only and names.search(written):
             writable.append(source)
         elif names.search(seen):
             mounts.append(source)
-        else:
+        elif not any(f"{path}/".startswith(f"{source}/") for path in asked):
             told = "nothing that vLLM is told lies there; else add it to engine.mounts"
             whole.leave(f"volume {mount.source}:{mount.target}", told)
-    if mounts:
-        engine["mounts"] = mounts
     if writable:
         table["writable_directories"] = writable
-    if box.options:
-        engine["extra_options"] = list(box.options)
-    table["engine"] = engine
+    more = {"mounts": mounts, "extra_options": list(box.options)}
+    table["engine"] = engine | {key: value for key, value in more.items() if value}
 
 
 def _in_order(table: Mapping[str, Any]) -> dict[str, Any]:

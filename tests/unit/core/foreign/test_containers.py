@@ -65,6 +65,7 @@ def test_a_docker_line_has_the_hosts_paths_and_the_published_port() -> None:
         "engine": {
             "runtime": "docker",
             "image": "vllm/vllm-openai:v0.10.2",
+            "mounts": ["/data/models"],
             "extra_options": ["--cap-add=SYS_NICE"],
         },
     }
@@ -446,3 +447,43 @@ def test_a_deployment_is_its_pod_and_another_kind_is_named() -> None:
         kube(
             "{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, spec: {predictor: {}}}"
         )
+
+
+def test_what_else_a_shell_in_the_image_does_is_named() -> None:
+    script = "set -e; pip install x && cd /w && export A=1 && exec vllm serve org/m --seed 1"
+    taken = docker(f"docker run --entrypoint bash vllm/vllm-openai:v0.10.2 -c '{script}'")
+    assert (taken.table["model"], taken.table["environment"]) == ("org/m", {"A": "1"})
+    assert [left.what for left in taken.left if "shell" in left.what] == [
+        "`pip install x` in the image's shell"
+    ]
+
+
+def test_places_in_memory_and_volumes_of_the_runtime_are_not_lost() -> None:
+    (taken,) = compose(
+        "services: {llm: {image: 'vllm/vllm-openai:v0.10.2', command: org/m, network_mode: host,"
+        " volumes: ['kept:/root/.cache/vllm', {type: tmpfs, target: /s, tmpfs: {size: 9}}]}}"
+    )
+    assert taken.table["engine"]["extra_options"] == ["--tmpfs=/s:size=9"]
+    assert "copy" in why(taken, "volume kept:")
+    taken = docker(
+        "docker run --mount type=tmpfs,target=/s,tmpfs-size=9 -e HF_HOME=/hf -v hf:/hf "
+        "vllm/vllm-openai:v0.10.2 org/m"
+    )
+    assert taken.table["engine"]["extra_options"] == ["--tmpfs=/s:size=9"]
+    assert "copy" in why(taken, "volume hf:/hf")
+
+
+def test_a_line_that_names_no_model_is_told_so() -> None:
+    taken = docker("docker run --network=host vllm/vllm-openai:v0.10.2")
+    assert "nothing names it" in why(taken, "the model")
+
+
+def test_a_place_that_holds_more_than_the_model_is_seen_whole() -> None:
+    taken = docker(
+        "docker run -v /data:/d -v /srv/m:/m vllm/vllm-openai:v0.10.2 /d/m --enable-lora "
+        "--lora-modules a=/d/lora/a"
+    )
+    assert taken.table["model"] == "/data/m"
+    assert taken.table["engine"]["mounts"] == ["/data"]
+    beside = docker("docker run -v /srv/m:/m -v /srv/m2:/m2 vllm/vllm-openai:v0.10.2 /m2")
+    assert "engine.mounts" in why(beside, "volume /srv/m:/m")
