@@ -34,6 +34,7 @@ from agent.core.settings.profile import Band, Profile
 from agent.errors import UsageError
 from agent.host.data.profiles import read_profiles
 from agent.host.models.known import known_models
+from agent.places import OWN_PROFILES, SHIPPED_PROFILES
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     profiles = read_profiles()
     if args.name is None:
         rows = [_row(profile) for profile in profiles.values()]
+        if not rows:
+            print(f"no profile lies in {SHIPPED_PROFILES} or {OWN_PROFILES}", file=sys.stderr)
         print(json.dumps({"profiles": rows}, indent=2) if args.format == "json" else _table(rows))
         return 0
     if args.name not in profiles:

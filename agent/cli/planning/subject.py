@@ -118,6 +118,8 @@ def _base(
 
         return picture_of(settings, content), settings, version_of(settings), ()
     unit = unit_text(name)
+    if unit is None and name.endswith(".service"):
+        unit = unit_text(f"./{name}")
     if unit is not None:
         from agent.core.command.unit_file import unit_command  # with shlex: only where needed
 

@@ -55,6 +55,15 @@ def test_a_unit_is_planned_with_its_drop_ins(
     assert (found["gpus"], found["max_model_len"]) == (1, 4096)
 
 
+def test_a_units_file_is_read_by_its_bare_name_where_one_stands(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old.service").write_text(f"[Service]\nExecStart=vllm serve {LLAMA}\n")
+    monkeypatch.chdir(tmp_path)
+    status, found, _ = plan(capsys, "old.service", *CARD, "--max-model-len", "8192")
+    assert (status, found["max_model_len"]) == (0, 8192)
+
+
 def test_what_runs_in_an_image_is_planned_by_the_release_in_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

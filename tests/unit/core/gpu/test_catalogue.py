@@ -16,6 +16,8 @@ CARDS = known_cards()
         ("rtx4090", "GeForce RTX 4090"),
         ("NVIDIA GeForce RTX 4090", "GeForce RTX 4090"),
         ("4090", "GeForce RTX 4090"),
+        ("RTX 4070", "GeForce RTX 4070"),
+        ("NVIDIA GeForce RTX 3080 Ti", "GeForce RTX 3080 Ti"),
         ("NVIDIA L40S", "L40S"),
         ("l4", "L4"),
         ("Tesla T4", "Tesla T4"),
