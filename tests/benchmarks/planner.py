@@ -74,6 +74,16 @@ SEVENTH_FIRST = """\
   at first sight (37 of 39 models known by name): weights_gib 11 of 14 within 5%,
   available_kv_gib 13 of 22 and kv_tokens 13 of 17 within 10%, 28 of 36 inside,
   "fits" said of 2 of 11 starts that failed, "does not fit" of 1 of 26 that served"""
+SEVENTH_CLOSED_FIRST = """\
+  opened once, after the mending on the other half (24 of 26 known by name): weights_gib 3 of 3
+  within 5%, available_kv_gib 7 of 10 and kv_tokens 6 of 10 within 10%, 12 of 13 inside,
+  "fits" said of none of 8 starts that failed, "does not fit" of none of 16 that served; three of
+  an L4 were read for their terms before (4 of 7 and 4 of 8 without); a release told by its day was
+  mended to the one whose tokens it prints"""
+POOLED_CLOSED_FIRST = """\
+closed halves of the four collections that have them, each as it was first opened: weights_gib 54
+  of 57 within 5%, available_kv_gib 43 of 64 and kv_tokens 47 of 60 within 10%, 97 of 121 inside,
+  "fits" said of none of 27 starts that failed, "does not fit" of none of 76 that served"""
 THIRD_CLOSED_FIRST = """\
   at first sight (30 of 34 models known by name): weights_gib 22 of 23 within 5%,
   available_kv_gib 24 of 28 and kv_tokens 24 of 28 within 10%, 43 of 51 inside,
@@ -232,12 +242,17 @@ def main() -> int:
     seventh_open = _known(seventh(closed=False))
     tell_all("seventh, development half, now", seventh_open)
     print(SEVENTH_FIRST)
+    seventh_closed = _known(seventh(closed=True))
+    tell_all("seventh, closed half, now", seventh_closed)
+    print(SEVENTH_CLOSED_FIRST)
+    print(POOLED_CLOSED_FIRST)
     every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
     every += [*sixth(closed=False), *sixth(closed=True), *seventh(closed=False)]
+    every += seventh(closed=True)
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
     everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
     everything += [*newest, *unopened, *fourth(), *fifth(), *sixth_open, *sixth_closed]
-    everything += seventh_open
+    everything += [*seventh_open, *seventh_closed]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)

@@ -100,6 +100,10 @@ _SMALL_GROUPS = ("cyankiwi/", "cpatonn/", "google/")
 """Publishers whose 4-bit copies share a scale among 32 numbers (Google's are trained for Q4_0);
 others among 128."""
 
+_SHARED = (("quanttrio/", "Glm4Moe"),)
+"""Publishers and architectures whose AWQ copies keep shared experts in 16 bits (config.json of
+QuantTrio's GLM-4.7)."""
+
 _ALL_LINEAR = (
     *("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM"),
     *("Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "Phi3ForCausalLM", "Glm4MoeForCausalLM"),
@@ -149,6 +153,9 @@ def _as_published(
             return {**quantization, "dynamic": _ALL_ATTENTION}
         if method == "awq" and ("Moe" in named or "Next" in named):
             return {**quantization, "ignore": _STATES_ONLY}
+    plain = any(publisher.startswith(owner) and named.startswith(kind) for owner, kind in _SHARED)
+    if method == "awq" and plain:
+        return {**quantization, "modules_to_not_convert": ["shared_experts", "lm_head"]}
     if method != "modelopt_fp4":
         return quantization
     if any(publisher.startswith(owner + name) for owner, name in _MIXED):

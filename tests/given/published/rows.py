@@ -139,10 +139,10 @@ def seventh(*, closed: bool) -> list[Row]:
 
 
 def every_row() -> list[Row]:
-    """All of them, closed halves too once opened: for what has to hold for each, not for a rate."""
+    """All of them, closed halves included: for what has to hold for each, not for a rate."""
     halves = [*blind(closed=False), *third(closed=False), *sixth(closed=False)]
     halves += [*blind(closed=True), *third(closed=True), *sixth(closed=True)]
-    halves += seventh(closed=False)
+    halves += [*seventh(closed=False), *seventh(closed=True)]
     return [*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth(), *halves]
 
 

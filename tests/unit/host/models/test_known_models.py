@@ -3,6 +3,7 @@
 
 import tomllib
 from importlib import resources
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,19 @@ def test_google_s_trained_4_bit_copies_share_a_scale_among_32_numbers() -> None:
     config = known_config("google/gemma-4-E4B-it-qat-w4a16-ct")
     assert config is not None
     assert config["quantization_config"]["group_size"] == 32
+
+
+def test_a_publishers_copies_differ_as_its_config_json_says() -> None:
+    def formats(name: str) -> Any:
+        config = known_config(name)
+        assert config is not None
+        return config["quantization_config"]
+
+    assert formats("cpatonn/Qwen3-Coder-30B-A3B-Instruct-AWQ-4bit")["group_size"] == 32
+    assert "group_size" not in formats("somebody/Qwen3-Coder-30B-A3B-Instruct-AWQ-4bit")
+    assert "shared_experts" in formats("QuantTrio/GLM-4.7-AWQ")["modules_to_not_convert"]
+    assert "modules_to_not_convert" not in formats("somebody/GLM-4.7-AWQ")
+    assert formats("RedHatAI/Qwen3.8-27B-INT4")["quant_method"] == "gptq"
 
 
 def test_awq_of_a_hybrid_with_experts_leaves_its_recurrent_layers_in_16_bits() -> None:
