@@ -80,6 +80,11 @@ class UnitFacts:
         )
 
     @property
+    def ending(self) -> bool:
+        """Whether somebody stops it now; systemd kills what has not ended in TimeoutStopSec."""
+        return self.active_state == "deactivating"
+
+    @property
     def down(self) -> bool:
         """Whether no process is left and nothing is being stopped."""
         return self.pending_restart or self.active_state in {"inactive", "failed"}

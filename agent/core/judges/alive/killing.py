@@ -15,7 +15,12 @@ from agent.core.state.service import Asked, ServiceState
 
 
 def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
-    """End the run for this reason; it is started again. In a pause it is only told of."""
+    """End the run for this reason; it is started again. In a pause it is only told of.
+
+    What somebody stops already is left to systemd: a kill would cancel `systemctl restart` as well.
+    """
+    if s.live.unit is not None and s.live.unit.ending:
+        return s
     if turn.pause_of(s) is not None:
         return turn.leave_alone(s, failure.value, f"{failure.value}: {why}")
     # Of an idle engine nobody wanted anything before the request that it did not answer.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.core.settings.service import ServicePolicy, Settings
@@ -82,5 +84,23 @@ def test_a_front_end_that_answered_and_then_falls_silent_is_killed_as_before(
     if restarts:
         host.agent_starts()
         host.carry_out()
+    host.pass_time(HOUR, step=5)
+    assert told(host, "kill") != []
+
+
+def test_what_somebody_stops_is_not_killed_for_its_silence() -> None:
+    """Seen: `systemctl restart` of an engine that drained; a kill canceled the operator's job."""
+    host = Unreachable()
+    host.metrics_are_silent = host.away = False
+    host.agent_starts()
+    host.carry_out()
+    assert host.serving_within(120)
+    host.units["vllm"] = replace(host.units["vllm"], active_state="deactivating")
+    host.see_units()
+    host.metrics_are_silent = host.away = True
+    host.pass_time(HOUR, step=5)
+    assert told(host, "kill") == []
+    host.units["vllm"] = replace(host.units["vllm"], active_state="active")
+    host.see_units()
     host.pass_time(HOUR, step=5)
     assert told(host, "kill") != []
