@@ -41,7 +41,8 @@ def kept(place: Path = KEPT) -> dict[str, Run]:
 def this_machine() -> str:
     """Returns its cores, memory and release, as a reader compares them."""
     total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())
-    release = re.search(r'PRETTY_NAME="(.*?)(?: \(.*)?"', Path("/etc/os-release").read_text())
+    release = re.search(r'PRETTY_NAME="(\w+)[^"\d]*([\d.]*)', Path("/etc/os-release").read_text())
     assert total is not None
     assert release is not None
-    return f"{os.cpu_count()} cores, {int(total[1]) / 2**20:.0f} GiB, {release[1]}"
+    gib = int(total[1]) / 2**20
+    return f"{os.cpu_count()} cores, {gib:.0f} GiB, {release[1]} {release[2]}".strip()
