@@ -102,6 +102,11 @@ class FailureLines:
     def __bool__(self) -> bool:
         return bool(self._found)
 
+    @property
+    def are_placed(self) -> bool:
+        """Whether nothing but the places of exceptions speaks of a failure."""
+        return all(f.by_place for f in self._found)
+
     def add(self, finding: FailureLine) -> None:
         """Keep the finding; a weaker one of a known class only completes its numbers."""
         for index, known in enumerate(self._found):

@@ -102,9 +102,8 @@ class Run:
     def take(self, line: Line, matches: tuple[Match, ...]) -> bool:
         """Add a clean line; returns whether it shows progress of the start.
 
-        The order is part of the meaning: the traceback first, as it tells where an exception came
-        from; then what failed, judged by what was known before this line; then what the line says
-        of the run, by which the next line is judged.
+        The order is part of the meaning: the traceback first, which tells where an exception came
+        from; then what failed, by what was known before; then what the line says of the run.
         """
         self.lines += 1
         self.stamp = line.stamp or self.stamp
@@ -162,7 +161,7 @@ class Run:
                 self.exit_status = int(match.captures["exit_status"] or 0)
                 self.exit_line = shorten(line.text)
             case _:
-                pass  # what failed, and the frames of tracebacks, were taken before
+                pass  # failures and frames were taken before
         return False
 
     def _end_unseen(self, line: Line, kind: SignatureKind) -> None:
@@ -258,10 +257,11 @@ class Run:
         return True
 
     def _request(self, line: Line, match: Match) -> None:
-        path, answered = match.captures["path"] or "", (match.captures["status"] or "")[:1] == "2"
-        if answered and not self.over:
+        path, status = match.captures["path"] or "", (match.captures["status"] or "")[:1]
+        refused = status in ("2", "4") and self.tracebacks.by_the_server
+        if (status == "2" and not self.over) or (refused and self.findings.are_placed):
             self.come_up(shorten(line.text))
-        self.served.take_one(path, shorten(line.text), answered=answered)
+        self.served.take_one(path, shorten(line.text), answered=status == "2")
 
     def _stats(self, line: Line, match: Match) -> None:
         if not self.over:

@@ -145,6 +145,11 @@ class Tracebacks:
         """Return the phase in which the process threw; `phase`: what the lines have shown."""
         return self.of(process).phase or self.shown(phase)
 
+    @property
+    def by_the_server(self) -> bool:
+        """Whether the process that threw first is the one that answers requests."""
+        return self.deadly is not None and self._process.startswith(("APIServer", "ApiServer"))
+
     def within(self, process: str) -> bool:
         """Tell whether the process is in the middle of a traceback."""
         trace = self._by_process.get(process)

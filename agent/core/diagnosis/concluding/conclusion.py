@@ -121,6 +121,7 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
         evidence = [run.tracebacks.deadly, *(f.line for f in findings)]
         lines = tuple(dict.fromkeys(evidence))[:MAX_EVIDENCE]
         also = _others(FailureClass.UNKNOWN, [f.failure for f in findings])
+        cause = replace(cause, advice="")
         return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, lines, also, cause)
     if group_of(cause.failure) is Group.MEMORY and run.phase_line:
         evidence.append(run.phase_line)

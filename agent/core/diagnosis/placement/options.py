@@ -29,6 +29,14 @@ _REASON = re.compile(
 )
 """What an exception says, up to where it prints data."""
 
+_CHOICE = re.compile(r"invalid choice: ('[^']{1,80}') \(cho{1,2}se from ([^()]{1,300})\)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (--[a-z][\w-]{1,60})")
+_REFUSED = re.compile(
+    r"(?:Permission denied|Read-only file system|not writable)[^'\n]{0,40}: '(/[^']{1,300})'"
+)
+_BELOW_ROOT = re.compile(r"/\.[\w.-]{1,40}(?:/|$)")
+"""What belongs into a home, where the home is / for want of an entry in /etc/passwd."""
+
 _NO_OPTION = re.compile(r"^(?:input_value|input_type|value_error|assertion_error|self_instance)$")
 
 
@@ -42,14 +50,44 @@ def options_named(words: str) -> tuple[str, ...]:
 
 
 def what_to_do(failure: FailureClass, words: str) -> str:
-    """Return the advice of a class; of a refused value with the names of what to correct."""
-    if failure is not FailureClass.BAD_ARG_VALUE:
-        return advice_for_class(failure)
+    """Return the advice of a class, with the names of what the words say is to be corrected."""
+    match failure:
+        case FailureClass.BAD_ARG_VALUE:
+            return _of_a_value(words)
+        case FailureClass.UNKNOWN_ARG if (flag := _UNKNOWN.search(words)) is not None:
+            return (
+                f"This vLLM has no {flag.group(1)}: it is spelled otherwise, or belongs to another "
+                "release (vllm serve --help=all lists what there is)."
+            )
+        case FailureClass.CACHE_NOT_WRITABLE if (path := _REFUSED.search(words)) is not None:
+            return _of_a_directory(path.group(1))
+        case _:
+            return advice_for_class(failure)
+
+
+def _of_a_directory(path: str) -> str:
+    if _BELOW_ROOT.match(path) is not None:
+        return (
+            f"The user's home is /, where {path} cannot be made: set HOME to a directory that it "
+            "may write (or HF_HOME, XDG_CACHE_HOME, XDG_CONFIG_HOME, TRITON_CACHE_DIR and "
+            "TORCHINDUCTOR_CACHE_DIR one by one)."
+        )
+    return (
+        f"Let the service's user write {path}: see its owner, ProtectHome= and ReadWritePaths= of "
+        "the unit, and how a container mounts it."
+    )
+
+
+def _of_a_value(words: str) -> str:
+    if (choice := _CHOICE.search(words)) is not None:
+        value, choices = choice.groups()
+        return f"{value} is none of the values that there are: {choices.strip()}."
     if names := options_named(words):
         return f"Correct what the line names: {', '.join(names)}."
     said = _REASON.match(words.partition(" [type=")[0])
     reason = "" if said is None else _whole(said.group(1))
-    return f"Correct what it refuses: {reason}." if reason else advice_for_class(failure)
+    told = f"Correct what it refuses: {reason}."
+    return told if reason else advice_for_class(FailureClass.BAD_ARG_VALUE)
 
 
 def _whole(reason: str) -> str:

@@ -142,3 +142,61 @@ def test_what_may_pass_and_what_is_refused_again_are_told_apart(
 
     assert (alone.failure, within.failure) == (failure, failure)
     assert within.transient is transient
+
+
+REFUSED = [
+    '(APIServer pid=1)   File "/v/site-packages/vllm/tokenizers/odd.py", line 213, in check',
+    '(APIServer pid=1)     raise ValueError("odd_field is not taken")',
+    "(APIServer pid=1) ValueError: odd_field is not taken",
+]
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "422 Unprocessable Entity", "200 OK"])
+def test_an_exception_behind_which_the_server_answers_was_of_a_request(status: str) -> None:
+    answer = (
+        f'(APIServer pid=1) INFO:     10.0.0.9:5 - "POST /v1/chat/completions HTTP/1.1" {status}'
+    )
+    found = diagnose([*REFUSED, answer])
+
+    assert (found.outcome, found.failure) == (Outcome.READY, None)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        ["(APIServer pid=1) INFO 11-12 10:00:00 [launcher.py:9] Route: /health, Methods: GET"],
+        [
+            "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause "
+            "above. Failed core proc(s): {}",
+            '(APIServer pid=1) INFO:     10.0.0.9:5 - "POST /v1/score HTTP/1.1" 404 Not Found',
+        ],
+        ['(APIServer pid=1) INFO:     10.0.0.9:5 - "POST /v1/completions HTTP/1.1" 500 Internal'],
+    ],
+)
+def test_an_exception_behind_which_nothing_is_answered_ended_it(behind: list[str]) -> None:
+    assert diagnose([*REFUSED, *behind]).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("lines", "failure"),
+    [
+        (
+            ["2026-02-01 10:00:00.4 1 odd ERROR [m.py:9] Failed to start model server: odd"],
+            F.UNKNOWN,
+        ),
+        (["ERROR:    Application startup failed. Exiting."], F.UNKNOWN),
+        (
+            [
+                "This kernel only supports sm103.",
+                "(EngineCore pid=9) ERROR 11-12 10:00:00 [core.py:1] torch.AcceleratorError: CUDA "
+                "error: unspecified launch failure",
+            ],
+            F.KERNEL_LIBRARY,
+        ),
+        (["RuntimeError: CUDA is not available; the odd op needs it."], F.NO_GPU),
+        (["ValueError: Duplicated timeseries in CollectorRegistry: {'vllm:odd'}"], F.ENGINE_BUG),
+    ],
+)
+def test_what_ended_it_may_stand_in_one_line(lines: list[str], failure: FailureClass) -> None:
+    found = diagnose(lines)
+    assert (found.outcome, found.failure) == (Outcome.FAILED, failure)

@@ -42,3 +42,49 @@ def test_a_reason_is_told_without_what_its_list_of_choices_left_open() -> None:
     line = "KeyError: 'odd parser: muse-1 (chose from { hermes,muse_1 })'"
     told = what_to_do(FailureClass.BAD_ARG_VALUE, line)
     assert told == "Correct what it refuses: odd parser: muse-1."
+
+
+@pytest.mark.parametrize(
+    ("line", "failure", "named"),
+    [
+        (
+            "vllm: error: unrecognized arguments: --odd-config {}",
+            FailureClass.UNKNOWN_ARG,
+            "--odd-config",
+        ),
+        (
+            "vllm: error: argument --odd: invalid choice: 'three' (choose from 'one', 'two')",
+            FailureClass.BAD_ARG_VALUE,
+            "'three' is none of the values that there are: 'one', 'two'.",
+        ),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/srv/odd/cache'",
+            FailureClass.CACHE_NOT_WRITABLE,
+            "write /srv/odd/cache:",
+        ),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/.odd'",
+            FailureClass.CACHE_NOT_WRITABLE,
+            "set HOME",
+        ),
+        (
+            "OSError: [Errno 30] Read-only file system: '/models/odd'",
+            FailureClass.CACHE_NOT_WRITABLE,
+            "write /models/odd:",
+        ),
+    ],
+)
+def test_the_sentence_names_what_the_line_names(
+    line: str, failure: FailureClass, named: str
+) -> None:
+    found = diagnose(line)
+    assert found.failure is failure
+    assert named in found.advice
+
+
+def test_a_cause_that_is_cut_off_is_looked_for_above() -> None:
+    said = "RuntimeError: Engine core initialization failed. See root cause above. Failed core"
+    cut, whole = diagnose(f"(APIServer pid=1) {said}"), diagnose(failed("OddError: odd"))
+
+    assert "earlier line" in cut.advice
+    assert (whole.failure, "earlier line" in whole.advice) == (FailureClass.UNKNOWN, False)
