@@ -208,7 +208,7 @@ class LlmAgent(Senses):
     def _verify(self, action: Verify) -> None:
         run = self._present(action.service, action.invocation_id)
         refused = run.refuses if run is not None and run.ready else ""
-        answered = run is not None and (run.alive or run.half_stuck)
+        answered = run is not None and run.works
         checks = (WRONG,) if action.service in self._mismatched else ()
         seconds = 2.0 if answered or run is None else 30.0
 
@@ -230,7 +230,7 @@ class LlmAgent(Senses):
     def _ask_for_one_token(self, action: Canary) -> None:
         def answers() -> bool:
             run = self._present(action.service, action.invocation_id)
-            if run is None or run.silent or in_the_queue(run, action, self.world.shape):
+            if run is None or run.deaf or in_the_queue(run, action, self.world.shape):
                 return False
             return run.alive or (run.half_stuck and "0" not in action.engines)
 

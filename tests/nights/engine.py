@@ -66,6 +66,10 @@ class Doom:
     short_of_memory: Settings | None = None
 
 
+NEVER_REACHED = "never reached"
+"""The shape of services whose runs are all `unreached`."""
+
+
 @dataclass
 class Run:
     """One process of an engine."""
@@ -83,6 +87,8 @@ class Run:
     """Nothing moves any more, though nothing dies."""
     silent: bool = False
     """The front end answers late: neither /metrics nor a one-token request comes in time."""
+    unreached: bool = False
+    """A drop-in has it listen elsewhere, or speak TLS: no request of llmagent's ever reaches it."""
     queued: bool = False
     """Tokens move, but a one-token request waits behind a long queue."""
     refuses: str = ""
@@ -107,6 +113,16 @@ class Run:
     def moves(self) -> bool:
         """Whether all of it moves, or starts: nobody has a reason to end it."""
         return not self.stuck and not self.half_stuck
+
+    @property
+    def deaf(self) -> bool:
+        """Whether no request gets an answer, however well it is."""
+        return self.silent or self.unreached
+
+    @property
+    def works(self) -> bool:
+        """Whether the verification sees it do its work."""
+        return not self.unreached and (self.alive or self.half_stuck)
 
     @property
     def alive(self) -> bool:

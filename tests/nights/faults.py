@@ -105,6 +105,8 @@ HANGS = ("all of it", "one engine of two")
 SHAPES = ("two engines", "embedding", "one engine")
 """How a service may be run in a night that is drawn for its shape: of two engines only the first
 is given work; an embedding model makes no token, and reads some."""
+NOT_NOTICED = frozenset({"HANGS", "HANGS_AT_READY", "BUSY"})
+"""What nobody notices of a service that is never reached: only its log and processes tell of it."""
 SILENT_BY_DESIGN = ("sleeping", "paused", "locked by a key")
 
 

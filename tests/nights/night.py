@@ -12,8 +12,8 @@ from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import EVENING, Clockwork
-from tests.nights.engine import Needs
-from tests.nights.faults import NIGHT, SHAPES, Fault, of_shape, plan, steering
+from tests.nights.engine import NEVER_REACHED, Needs
+from tests.nights.faults import NIGHT, NOT_NOTICED, SHAPES, Fault, of_shape, plan, steering
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
 from tests.nights.promises import Named
@@ -55,6 +55,12 @@ class Night:
         own = of_shape(rng, tuple(_policies(seed)))
         both = sorted((*Night.of(seed).faults[:2], *own), key=lambda fault: fault.at)
         return Night(seed, tuple(both), SHAPES[seed % len(SHAPES)])
+
+    @staticmethod
+    def unreached(seed: int) -> Night:
+        """Draw a night of services whose HTTP side no request of llmagent's reaches."""
+        drawn = (fault for fault in Night.of(seed).faults if fault.what.name not in NOT_NOTICED)
+        return Night(seed, tuple(drawn), NEVER_REACHED)
 
 
 def _policies(seed: int) -> dict[str, ServicePolicy]:

@@ -168,7 +168,7 @@ class Senses:
         if run is None or not run.ready:
             return
         now, invocation = self.clock.now, run.invocation
-        if run.silent:
+        if run.deaf:
             self.observe(ApiSeen(now, service, invocation, False, None, "timed out"))
             return
         busy = run.rate > 0 or run.stuck

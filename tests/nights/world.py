@@ -16,6 +16,7 @@ from agent.core.settings.service import Settings
 from agent.core.state.unit import UnitFacts
 from agent.core.unit.text import STOP_MARGIN_SECONDS
 from tests.nights.engine import (
+    NEVER_REACHED,
     TIMELINE,
     Doom,
     Run,
@@ -115,7 +116,7 @@ class World(Ground):
             command_line=self._command_line(service, settings),
             foreign=self.unit(service).foreign,
         )
-        run = Run(service, invocation, settings, unit)
+        run = Run(service, invocation, settings, unit, unreached=self.shape == NEVER_REACHED)
         self.runs[service] = run
         self.say(f"systemd starts {service}")
         self._show(service, unit)

@@ -21,6 +21,7 @@ from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import EVENING
+from tests.nights.engine import NEVER_REACHED
 from tests.nights.faults import DRAWN, HANGS, NIGHT, SHAPES, SILENT_BY_DESIGN, Fault, What, of_class
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
@@ -45,6 +46,7 @@ from tests.nights.telling import fewest, what_breaks
 
 STEERED = 80
 SHAPED = 60
+UNREACHED = 40
 NIGHTS = 2 * len(CLASSES)
 """Each failure class has its turn twice, among whatever else happens."""
 
@@ -62,6 +64,17 @@ def test_the_promises_hold_though_an_operator_pauses_and_plans_restarts() -> Non
 def test_the_promises_hold_for_two_engines_embeddings_and_what_is_silent_by_design() -> None:
     broken = all_broken(range(SHAPED), Night.shaped)
     assert not broken, "\n".join(broken[:10])
+
+
+def test_the_promises_hold_for_services_that_no_request_reaches() -> None:
+    broken = all_broken(range(UNREACHED), Night.unreached)
+    assert not broken, "\n".join(broken[:10])
+
+
+def test_a_service_that_no_request_reaches_is_killed_by_nobody() -> None:
+    for seed in range(4):
+        fault = Fault(3 * 3600.0, What.DIES, "vllm")
+        assert kills_in(Night(seed, (fault,), NEVER_REACHED)) == []
 
 
 @pytest.mark.parametrize("shape", SHAPES)
