@@ -120,7 +120,10 @@ def _divided(words: list[str]) -> tuple[_Read, list[str]]:
             read.switches += [f"-{letter}" for letter in word[1:]]
         elif "=" in word and word.startswith("--"):
             flag, _, value = word.partition("=")
-            read.given.append((flag, value))
+            if flag not in _SWITCHES:
+                read.given.append((flag, value))
+            elif value.lower() in ("true", "1"):
+                read.switches.append(flag)
         elif short := _SHORT.fullmatch(word):
             read.given.append((short[1], short[2]))
         elif words:

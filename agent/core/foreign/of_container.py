@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from agent.core.command.line import NotVllmError, vllm_line
+from agent.core.command.line import DEMO_SERVER, NotVllmError, vllm_line
 from agent.core.foreign.docker_line import RunLine
-from agent.core.foreign.found import Container, Found, Left, NoEngineError
+from agent.core.foreign.found import OF_THE_DEMO, Container, Found, Left, NoEngineError
 from agent.core.foreign.scripts.shell import statements
 
 DEFAULT_PORT = 8000
@@ -77,6 +77,8 @@ def _words(line: RunLine, left: list[Left]) -> tuple[tuple[str, ...], Mapping[st
         rest = line.command[1:] if line.command[:1] == ("serve",) else line.command
         return rest, {}
     left += _done_before(whole)
+    if any(DEMO_SERVER in word for word in whole):
+        left.append(Left(DEMO_SERVER, OF_THE_DEMO))
     return found.words, found.environment
 
 

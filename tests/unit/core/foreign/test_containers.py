@@ -487,3 +487,19 @@ def test_a_place_that_holds_more_than_the_model_is_seen_whole() -> None:
     assert taken.table["engine"]["mounts"] == ["/data"]
     beside = docker("docker run -v /srv/m:/m -v /srv/m2:/m2 vllm/vllm-openai:v0.10.2 /m2")
     assert "engine.mounts" in why(beside, "volume /srv/m:/m")
+
+
+@pytest.mark.parametrize(("given", "named"), [("=true", True), ("=false", False), ("", True)])
+def test_a_switch_may_have_its_value_behind_it(given: str, named: bool) -> None:
+    line = f"docker run --privileged{given} --rm=true vllm/vllm-openai:v0.10.2 org/m"
+    taken = docker(line)
+    assert ("--privileged" in [left.what for left in taken.left]) is named
+    assert "extra_options" not in taken.table["engine"]
+
+
+def test_the_demo_server_of_an_old_image_is_named() -> None:
+    taken = docker(
+        "docker run --entrypoint python3 vllm/vllm-openai:v0.10.2 -m vllm.entrypoints.api_server "
+        "--model org/m"
+    )
+    assert why(taken, "vllm.entrypoints.api_server")
