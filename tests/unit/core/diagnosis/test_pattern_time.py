@@ -70,6 +70,7 @@ MATCHED_AT_ONE_PLACE = {
     "lines._RESIDUE",
     "lines._TRANSPORT",
     "records._LOGFMT",
+    "services._ENGINE_CODE",
     "services._GONE",
     "tracebacks._NOT_A_CAUSE",
     "tracebacks._INSIDE",
