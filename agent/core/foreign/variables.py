@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*|\d)"
-    r"|\{(?P<braced>[A-Za-z_]\w*|\d+)(?:(?P<how>:?[-?+=])(?P<other>[^{}]*))?\})"
+    r"|\{(?P<braced>[A-Za-z_]\w*|\d+)(?:(?P<how>:?[-?+=])"
+    r"(?P<other>(?:[^{}]|\$\{[^{}]{0,400}\}){0,400}))?\})"
 )
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
 
@@ -26,12 +27,13 @@ def expanded(text: str, known: Mapping[str, str], missing: list[str]) -> str:
             return "$"
         name = found["bare"] or found["braced"]
         given, how = known.get(name), found["how"] or ""
+        other = found["other"] or ""
         if "+" in how:
-            return found["other"] if given else ""
+            return expanded(other, known, missing) if given else ""
         if given or (given is not None and not how.startswith(":")):
             return given
         if how.endswith(("-", "=")):
-            return str(found["other"])
+            return expanded(other, known, missing)
         if given is None:
             missing.append(name)
         return given or ""

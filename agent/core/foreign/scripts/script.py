@@ -39,6 +39,9 @@ _OWN_DIRECTORY = re.compile(
 )
 _DOLLAR = "\0"
 _COMPUTED = ("$(", "`")
+_OPENS = re.compile(r"(?:if|case|for|while|until)\b")
+_CLOSES = re.compile(r"(?:fi|esac|done)\b")
+_USED = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _BEFORE = re.compile(r"(?:then|do|else|if|!|exec|\{|\()\s+")
 
 MOST_INSIDE = 4
@@ -74,6 +77,8 @@ class _Reader:
     conda: str = ""
     files: int = 0
     depth: int = 0
+    inside: int = 0
+    """How many branches and loops go on."""
 
 
 def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
@@ -109,6 +114,7 @@ def without_own(variables: Mapping[str, str], text: str) -> Mapping[str, str]:
 
 def _take(reader: _Reader, text: str) -> None:
     for statement in statements(text):
+        reader.inside += bool(_OPENS.match(statement)) - bool(_CLOSES.match(statement))
         while begun := _BEFORE.match(statement):
             statement = statement[begun.end() :]
         if root := _CONDA.search(expanded(statement, reader.scope.known, [])):
@@ -176,6 +182,10 @@ def _start(reader: _Reader, statement: str) -> None:
     if reader.venv and "/" not in program and not starts_container(words):
         program = f"{reader.venv}/bin/{program or 'vllm'}"
     reader.lines.append((VllmLine(found.words, found.environment, program), words))
+    for name in dict.fromkeys(_USED.findall(statement)):
+        if name in reader.scope.branched:
+            told = "it is set in a branch or loop, taken here as if it ran: see that it does"
+            reader.left.append(Left(f"${name}", told))
     hollow = reader.scope.hollow
     reader.scope.missing += [hollow[name] for name in variables_of((statement,)) if name in hollow]
 
@@ -193,6 +203,10 @@ def _source(reader: _Reader, file: str) -> None:
 def _assign(reader: _Reader, assigned: re.Match[str]) -> bool:
     """Take an assignment; False where it is one for one command, as `A=1 vllm ...`."""
     name, text, scope = assigned["name"], assigned["value"], reader.scope
+    if reader.inside > 0:
+        scope.branched.add(name)
+    elif not assigned["adds"]:
+        scope.branched.discard(name)
     if text.startswith("("):
         items = words_of(text.strip().removeprefix("(").removesuffix(")"), scope)
         before = scope.arrays.get(name, []) if assigned["adds"] else []

@@ -18,13 +18,15 @@ _ALL_ARGUMENTS = frozenset({"$@", "$*", "${@}", "${*}"})
 class Scope:
     """What a script has set so far; `missing` are variables that nothing has set.
 
-    `hollow` are variables that were set to the value of such a one, and the name of that.
+    `hollow` are variables that were set to the value of such a one, and the name of that;
+    `branched` those that were set last where not every run of the script comes by.
     """
 
     known: dict[str, str]
     arrays: dict[str, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     hollow: dict[str, str] = field(default_factory=dict)
+    branched: set[str] = field(default_factory=set)
 
 
 def statements(text: str) -> Iterator[str]:

@@ -184,3 +184,22 @@ def test_replicas_that_all_run_here_are_no_group_of_hosts() -> None:
     assert "cluster" not in here.table
     there = taken("/v/bin/vllm serve org/m -dp 4 -dpl 2 --data-parallel-address 10.0.0.5\n")
     assert there.table["cluster"]["data_parallel_address"] == "10.0.0.5"
+
+
+def test_a_default_that_is_a_variable_itself_is_put_in() -> None:
+    found = taken(
+        'M=org/m\nP="${PORT:-${OTHER:-8003}}"\nstart() {\n  local model="${1:-$M}"\n'
+        '  /v/bin/vllm serve "$model" --port $P\n}\nstart "$2"\n'
+    )
+    assert (found.table["model"], found.table["port"]) == ("org/m", 8003)
+
+
+def test_what_a_branch_sets_is_taken_and_named() -> None:
+    found = taken(
+        'if [ "$1" == long ]; then\n  EXTRA="--max-model-len 64k"\nelse\n'
+        '  EXTRA="--max-model-len 32k"\nfi\nPORT=8003\n'
+        "/v/bin/vllm serve org/m $EXTRA --port $PORT\n"
+    )
+    assert found.table["max_model_len"] == 32000
+    named = [left.what for left in found.left if "branch" in left.why]
+    assert named == ["$EXTRA"]
