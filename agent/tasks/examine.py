@@ -34,6 +34,7 @@ from agent.core.settings.engine import GpuAccess
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
 from agent.core.unit.openings import forbidden
+from agent.core.unit.ray import ray_unit_name
 from agent.errors import AgentError
 from agent.host.models.config import read_model_config
 from agent.host.models.known import known_config
@@ -115,11 +116,18 @@ def _probes(patient: Patient) -> Iterator[tuple[str, Probe]]:
     yield "other-engines", lambda: [host.judge_engines(kernel.engines(own))]
     ports = frozenset(policy.settings.port for policy in patient.config.services.values())
     yield "conflicting-units", lambda: [judge_rivals(services.rivals(own), ports)]
-    dropped = sorted(u for u in own - units if not u.endswith("-fetch.service"))
+    known = units | {ray for p in patient.config.services.values() for ray in _ray(p.settings)}
+    dropped = sorted(u for u in own - known if not u.endswith("-fetch.service"))
     yield "unwatched-units", lambda: [judge_dropped(tuple(filter(services.is_active, dropped)))]
     yield "needrestart", lambda: [_needrestart()]
     for name, policy in patient.config.services.items():
         yield from _service_probes(name, policy.settings, patient)
+
+
+def _ray(settings: Settings) -> Iterator[str]:
+    """Yield the unit of Ray that a service over several hosts starts beside its own, if any."""
+    if settings.cluster is not None and settings.cluster.starts_ray:
+        yield ray_unit_name(settings)
 
 
 def _gpus(patient: Patient) -> Finding:

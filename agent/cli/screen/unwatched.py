@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from agent.places import UNIT_DIRECTORY
 
@@ -13,17 +14,23 @@ CGROUPS = (Path("/sys/fs/cgroup/system.slice"), Path("/sys/fs/cgroup/systemd/sys
 
 
 def unwatched(
-    services: Collection[str],
+    services: Mapping[str, Mapping[str, Any]],
     units: Path = UNIT_DIRECTORY,
     groups: Collection[Path] = CGROUPS,
 ) -> Iterator[str]:
-    """Yield a sentence for each; `services` are those of the configuration in force."""
+    """Yield a sentence for each; `services` are those in force, as status.json has them."""
     for file in sorted(units.glob("*.service")):
         name = file.name.removesuffix(".service")
-        if name in services or name.endswith("-fetch"):
+        if name in services or name.endswith("-fetch") or _is_ray_of(name, services):
             continue
         if any((group / file.name).is_dir() for group in groups):
             yield (
                 f"{file.name} still runs, but is not in agent.toml any more, so nobody watches it: "
                 f"put [service.{name}] back, or `systemctl disable --now {name}`"
             )
+
+
+def _is_ray_of(name: str, services: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether it is Ray's part of a service over several hosts: `agent.core.unit.ray`."""
+    service = services.get(name.removesuffix("-ray"), {}) if name.endswith("-ray") else {}
+    return bool(service.get("cluster"))

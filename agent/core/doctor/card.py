@@ -108,7 +108,7 @@ def judge_strangers(settings: Settings, gpus: Gpus | None) -> Finding:
         f"{gpu.index})"
         for gpu in cards
         for p in gpu.processes or ()
-        if p.unit != settings.unit
+        if p.unit not in settings.units
     ]
     if not told:
         return ok(check, "none", service)

@@ -23,6 +23,11 @@ MASTER_PORT = 29501
 """vLLM's default for --master-port (vllm/config/parallel.py, 0.12..0.33)."""
 
 
+def ray_unit_of(name: str) -> str:
+    """Return the name of the unit that runs Ray's head for the service of this name."""
+    return f"{name}-ray.service"
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """This host's place among the hosts of one service; None means "vLLM decides".

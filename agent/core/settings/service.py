@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from agent.core.settings.cluster import ClusterSettings
+from agent.core.settings.cluster import ClusterSettings, ray_unit_of
 from agent.core.settings.engine import EngineSettings
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.switches import is_switch, with_switches
@@ -177,6 +177,12 @@ class Settings:
     def unit(self) -> str:
         """The name of the systemd unit, `NAME.service`."""
         return f"{self.name}.service"
+
+    @property
+    def units(self) -> frozenset[str]:
+        """Its unit, and that of Ray beside it, whose children vLLM's workers are then."""
+        starts_ray = self.cluster is not None and self.cluster.starts_ray
+        return frozenset((self.unit, *((ray_unit_of(self.name),) if starts_ray else ())))
 
     @property
     def parallel_size(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agent.core.settings.cluster import ClusterSettings
+from agent.core.settings.cluster import ClusterSettings, ray_unit_of
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import state_directory
 from agent.core.unit.openings import gpus_of
@@ -18,7 +18,7 @@ from agent.core.unit.openings import gpus_of
 
 def ray_unit_name(settings: Settings) -> str:
     """Return the name of the unit that runs Ray's head for a service."""
-    return f"{settings.name}-ray.service"
+    return ray_unit_of(settings.name)
 
 
 def head_command(settings: Settings) -> tuple[str, ...]:

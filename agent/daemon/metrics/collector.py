@@ -33,11 +33,14 @@ class SnapshotCollector(Collector):
         yield info("llmagent_build", "The llmagent that runs.", [version])
         yield from families(AGENT, [((), snapshot)])
         yield from service_families(snapshot)
-        if any(service.cluster is not None for service in snapshot.services):
+        units = frozenset(service.unit for service in snapshot.services)
+        grouped = [service.name for service in snapshot.services if service.cluster is not None]
+        if grouped:
+            from agent.core.settings.cluster import ray_unit_of
             from agent.daemon.metrics.cluster import cluster_families  # for who has one: memory
 
             yield from cluster_families(snapshot)
-        units = frozenset(service.unit for service in snapshot.services)
+            units = units.union(map(ray_unit_of, grouped))
         yield from gpu_families(snapshot.gpus, units)
         yield from host_families(snapshot.host)
 

@@ -111,11 +111,13 @@ def test_a_start_under_way_says_what_it_is_about_and_how_long_that_takes_usually
 def test_a_unit_that_runs_and_that_nobody_watches_is_told(tmp_path: Path) -> None:
     units, groups = tmp_path / "units", tmp_path / "system.slice"
     units.mkdir()
-    for name in ("chat", "embed", "gone", "chat-fetch"):
+    for name in ("chat", "embed", "gone", "chat-fetch", "embed-ray", "big-ray"):
         (units / f"{name}.service").write_text("")
-    for name in ("chat", "embed", "chat-fetch"):
+    for name in ("chat", "embed", "chat-fetch", "embed-ray", "big-ray"):
         (groups / f"{name}.service").mkdir(parents=True)
-    (told,) = unwatched({"embed": {}}, units, (groups,))
+    services = {"embed": {}, "big": {"cluster": {"member": 0}}}
+    ray, told = sorted(unwatched(services, units, (groups,)), reverse=True)
+    assert ray.startswith("embed-ray.service"), "Ray is of a service over several hosts alone"
     assert told.startswith("chat.service still runs, but is not in agent.toml any more")
     assert "systemctl disable --now chat" in told
 

@@ -48,11 +48,11 @@ def cards_of(turn: Turn, s: ServiceState) -> Iterator[Card]:
 def _seen_on(turn: Turn, s: ServiceState) -> frozenset[str]:
     """Return the UUIDs of the cards that had processes of the service at the last look."""
     gpus = turn.gpus.gpus if turn.gpus is not None else ()
-    unit = f"{s.name}.service"
+    units = (s.running or turn.policy_of(s).settings).units
     return frozenset(
         gpu.uuid
         for gpu in gpus
-        if gpu.processes and any(process.unit == unit for process in gpu.processes)
+        if gpu.processes and any(process.unit in units for process in gpu.processes)
     )
 
 

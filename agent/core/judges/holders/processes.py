@@ -71,25 +71,25 @@ def _together(one: Holder, other: Holder) -> Holder:
     return replace(one, used_bytes=used or None, gpus=(*one.gpus, *other.gpus))
 
 
-def strangers(gpus: Gpus | None, settings: Settings, unit: str) -> tuple[Holder, ...]:
-    """Return who else than `unit` has memory on the service's cards that is worth naming."""
+def strangers(gpus: Gpus | None, settings: Settings) -> tuple[Holder, ...]:
+    """Return who else has memory on the service's cards that is worth naming."""
     return tuple(
         holder
         for holder in holders(gpus, settings)
-        if holder.unit != unit
+        if holder.unit not in settings.units
         and (holder.used_bytes is None or holder.used_bytes >= WORTH_NAMING_BYTES)
     )
 
 
-def strangers_sentence(gpus: Gpus | None, settings: Settings, unit: str) -> str:
+def strangers_sentence(gpus: Gpus | None, settings: Settings) -> str:
     """Return who else holds memory of the service's cards, "" when nobody is known to."""
-    found = strangers(gpus, settings, unit)
+    found = strangers(gpus, settings)
     named = [f"{holder.who} holds {holder.what}" for holder in found[:MOST_NAMED]]
     more = [f"{len(found) - MOST_NAMED} more hold some"] if len(found) > MOST_NAMED else []
     return ", ".join([*named, *more])
 
 
-def strangers_data(gpus: Gpus | None, settings: Settings, unit: str) -> list[Mapping[str, object]]:
+def strangers_data(gpus: Gpus | None, settings: Settings) -> list[Mapping[str, object]]:
     """Return the same for the history: pid, command, unit, bytes and the indices of the cards."""
     return [
         {
@@ -99,7 +99,7 @@ def strangers_data(gpus: Gpus | None, settings: Settings, unit: str) -> list[Map
             "used_bytes": holder.used_bytes,
             "gpus": list(holder.gpus),
         }
-        for holder in strangers(gpus, settings, unit)
+        for holder in strangers(gpus, settings)
     ]
 
 
@@ -112,7 +112,7 @@ def others_sentence(
     """
     if failure not in STARVED:
         return ""
-    sentence = strangers_sentence(gpus, settings, settings.unit)
+    sentence = strangers_sentence(gpus, settings)
     if sentence or numbers.neighbour_gib is None or known(gpus) is not None:
         return sentence
     who = "another process" if numbers.neighbour_pid is None else f"process {numbers.neighbour_pid}"
@@ -137,7 +137,8 @@ def remember_own_processes(turn: Turn) -> None:
         unit = s.live.unit
         if unit is None or not unit.running or s.running is None:
             continue
-        own = frozenset(h.pid for h in holders(turn.gpus, s.running) if h.unit == s.running.unit)
+        units = s.running.units
+        own = frozenset(h.pid for h in holders(turn.gpus, s.running) if h.unit in units)
         if own and own != s.live.gpu_pids:
             turn.put(replace(s, live=replace(s.live, gpu_pids=own)))
 

@@ -70,7 +70,8 @@ def room_of(turn: Turn, s: ServiceState) -> float | None:
 
 def _units_accounted_for(turn: Turn, s: ServiceState) -> frozenset[str]:
     """Return the units whose processes are no strangers: its own, and those counted by share."""
-    return frozenset((f"{s.name}.service", *(theirs.unit for _, theirs, _ in _sharers(turn, s))))
+    theirs = (unit for _, settings, _ in _sharers(turn, s) for unit in settings.units)
+    return turn.policy_of(s).settings.units.union(theirs)
 
 
 def _room(gpu: Gpu, units: frozenset[str]) -> float | None:

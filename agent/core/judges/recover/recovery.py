@@ -217,7 +217,7 @@ def _note(
     }
     if others:
         shown = f"{shown}; {others}"
-        data["strangers"] = ground.strangers_data(turn.gpus, settings, settings.unit)
+        data["strangers"] = ground.strangers_data(turn.gpus, settings)
     turn.tell(s.name, "failure", f"{failure.value} while {phase.value}: {shown}", **data)
     return replace(
         s,

@@ -76,6 +76,6 @@ def memory_given_back(turn: Turn, s: ServiceState) -> str:
         return "" if waited >= LOOK_SECONDS else A_LOOK
     settings = turn.policy_of(s).settings
     for holder in holders(gpus, settings):
-        if holder.unit == settings.unit or (not holder.unit and holder.pid in s.live.gpu_pids):
+        if holder.unit in settings.units or (not holder.unit and holder.pid in s.live.gpu_pids):
             return f"waits until process {holder.pid} of the previous run gives back {holder.what}"
     return ""

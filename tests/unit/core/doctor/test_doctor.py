@@ -31,6 +31,7 @@ from agent.core.settings.service import ServicePolicy, Settings
 from agent.host.probes import kernel, toolchain
 from agent.host.probes import model as files
 from agent.tasks.examine import Patient, examine
+from tests.given.cluster.two_hosts import of_two
 from tests.given.fake_http import dribbles, raw, serving
 from tests.rig.paths import REPO
 
@@ -191,6 +192,17 @@ def test_the_weight_format_is_compared_with_what_the_card_computes(
     settings = replace(VLLM, kv_cache_dtype=kv)
     seen = gpus(a_4090(compute_capability=capability))
     assert result_of(card.judge_capability(settings, quantization, seen)) is expected
+
+
+def test_workers_that_are_rays_children_are_no_strangers() -> None:
+    worker = GpuProcess(10, "ray::RayWorkerP", 20 * GIB, "vllm-ray.service")
+    seen = gpus(a_4090(processes=(worker,)))
+    over_ray = replace(VLLM, cluster=replace(of_two(0), ray_port=6379))
+    assert over_ray.units == {"vllm.service", "vllm-ray.service"}
+    assert result_of(card.judge_strangers(over_ray, seen)) is R.OK
+    assert result_of(card.judge_strangers(VLLM, seen)) is R.WARNING, "another one's Ray"
+    joins = replace(VLLM, cluster=replace(of_two(1), ray_port=6379))
+    assert joins.units == {"vllm.service"}, "whose service is Ray itself"
 
 
 def test_strangers_on_the_card_are_named_with_what_they_hold() -> None:

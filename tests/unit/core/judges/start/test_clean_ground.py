@@ -10,6 +10,7 @@ import pytest
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import Driver, Gpu, GpuProcess, Gpus
+from agent.core.judges.holders.processes import strangers
 from agent.core.judges.start.gates import GIVE_BACK_SECONDS, LOOK_SECONDS
 from agent.core.judges.start.leftovers import CANNOT_DIE_SECONDS
 from agent.core.settings.recovery import Recovery
@@ -19,6 +20,7 @@ from agent.core.state.host import News
 from agent.core.state.observations import GpusSeen
 from agent.core.state.phases import Phase
 from agent.core.state.unit import Leftover, UnitFacts
+from tests.given.cluster.two_hosts import of_two
 from tests.given.simulated_host import SimulatedHost
 
 F = FailureClass
@@ -330,6 +332,17 @@ def test_a_stranger_on_other_cards_is_not_to_blame() -> None:
     host = host_with(Settings("vllm", "/srv/m", gpus=("1",), max_model_len=8192))
     look(host, STRANGER)
     assert "ollama" not in failed_for_want_of_memory(host).message
+
+
+def test_the_memory_of_rays_workers_is_the_services_own() -> None:
+    over_ray = replace(of_two(0), peers=("http://a:1",), ray_port=6379)
+    service = Settings("vllm", "/srv/m", cluster=over_ray)
+    worker = replace(OURS, unit="vllm-ray.service")
+    cards = (Gpu(0, "GPU-aaaa", "RTX 4090", processes=(worker, STRANGER)),)
+    gpus = Gpus(1.0, cards, WELL)
+    assert [one.command for one in strangers(gpus, service)] == ["ollama"]
+    alone = strangers(gpus, replace(service, cluster=None))
+    assert len(alone) == 2, "nobody said that this Ray is of the service"
 
 
 def test_without_nvml_the_process_that_torch_names_is_named() -> None:
