@@ -56,7 +56,7 @@ fuzz: ## every border with made-up input, a minute each (SECONDS=N for longer)
 	.venv/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 bench: ## what the agent costs and how fast it reacts
-	@$(SETUP) all peers
+	@$(SETUP) all peers ray
 	$(PYTEST) -s tests/benchmarks
 	.venv/bin/python -m tests.benchmarks.starts
 	.venv/bin/python -m tests.benchmarks.diagnose

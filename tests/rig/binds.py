@@ -37,6 +37,11 @@ def scripted_engine() -> Bind:
     return Bind(paths.RIG / "scripted_engine", "/opt/scripted-engine")
 
 
+def ray() -> Bind:
+    """Returns Ray, to be laid above `vllm` as /opt/vllm-ray."""
+    return Bind(paths.part("ray"), "/opt/ray")
+
+
 def peers() -> Bind:
     """Returns nvitop-exporter, for python3 with PYTHONPATH=/opt/peers."""
     return Bind(paths.part("peers"), "/opt/peers")

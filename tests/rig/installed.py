@@ -90,13 +90,14 @@ def service_table(name: str = "vllm", port: int = 8000, recovery: str = "", **se
 def two_host_tables(kind: str, rank: int, addresses: Sequence[str]) -> str:
     """Returns where vLLM and the agent of one of two hosts meet the other's.
 
-    kind: "split", one model over both (--nnodes); "replicas", one on each behind the head (data
-    parallel); "hybrid", two on each, and each host takes requests for its own; "external", one on
-    each, each with its own address.
+    kind: "split", one model over both (--nnodes); "ray", the same over Ray; "replicas", one on each
+    behind the head (data parallel); "hybrid", two on each, and each host takes requests for its
+    own; "external", one on each, each with its own address.
     """
     head, here, peer = addresses[0], addresses[rank], addresses[1 - rank]
-    if kind == "split":
+    if kind in ("split", "ray"):
         place = f'nnodes = 2\nnode_rank = {rank}\nmaster_addr = "{head}"'
+        place += "\nray_port = 6379" if kind == "ray" else ""
     elif kind == "hybrid":
         place = f'data_parallel_address = "{head}"\ndata_parallel_hybrid_lb = true'
         place += f"\ndata_parallel_size_local = 2\ndata_parallel_start_rank = {2 * rank}"

@@ -21,6 +21,7 @@ Part = Literal[
     "kinds",
     "nvml",
     "peers",
+    "ray",
     "podman",
     "podman-trixie",
     "docker",

@@ -3,9 +3,9 @@
 
 Usage: python -m tests.benchmarks.two_hosts [KIND[:TROUBLE,...]...], of the kinds `split`
 (--nnodes 2), `replicas` (data parallel, one on each host behind the head), `hybrid` (data parallel,
-two on each host, and each takes requests for its own) and `external` (data parallel, one on each
-host, each with its own address), and of the troubles in troubles.TROUBLES; all by
-default, which takes an hour and more.
+two on each host, and each takes requests for its own), `external` (data parallel, one on each
+host, each with its own address) and `ray` (Ray alone, which the CPU build refuses), and of the
+troubles in troubles.TROUBLES; all by default, which takes an hour and more.
 
 After each the ranks of both machines are to serve again, without a person, or to have gone on.
 Printed are the seconds to the end of the last old process on either machine, and to the first
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks.two_hosts.pair import KINDS, booted
+from tests.benchmarks.two_hosts.over_ray import meet
+from tests.benchmarks.two_hosts.pair import KINDS, serving
 from tests.benchmarks.two_hosts.troubles import TROUBLES
 
 
@@ -24,7 +25,10 @@ def main(words: list[str]) -> None:
     """Print the figures of each kind that is asked for."""
     for word in words or KINDS:
         kind, _, named = word.partition(":")
-        with booted(kind) as pair:
+        if kind == "ray":
+            meet()
+            continue
+        with serving(kind) as pair:
             for trouble in named.split(",") if named else TROUBLES:
                 TROUBLES[trouble](pair)
 

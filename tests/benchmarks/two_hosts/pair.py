@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.rig import binds
-from tests.rig.container import Container
+from tests.rig.container import Bind, Container
 from tests.rig.installed import CONFIG, Agent, two_host_tables
 from tests.rig.lan import Lan
 from tests.rig.nspawn import wait
@@ -23,11 +23,12 @@ MEMORY: Final = 5 * 2**30
 CANARY_SECONDS: Final = 20
 LIMIT_SECONDS: Final = 900
 NAMES: Final = ("head", "other")
-SHARES: Final = {"split": 0.5, "replicas": 0.5, "hybrid": 0.2, "external": 0.5}
+SHARES: Final = {"split": 0.5, "ray": 0.5, "replicas": 0.5, "hybrid": 0.2, "external": 0.5}
 """Of a host's memory that each of its engines takes for its cache."""
 
 SIZES: Final = {
     "split": "tensor_parallel_size = 2",
+    "ray": "tensor_parallel_size = 2",
     "replicas": "data_parallel_size = 2",
     "hybrid": "data_parallel_size = 4\napi_server_count = 1",
     "external": """\
@@ -76,13 +77,13 @@ class Pair:
         """The machines."""
         return self.agents[0].box, self.agents[1].box
 
-    def configure(self, others_python: str = PYTHON) -> None:
-        """Have both machines serve together."""
+    def configure(self, pythons: Sequence[str] = (PYTHON, PYTHON)) -> None:
+        """Have both machines serve together, each with a vLLM of its own."""
         addresses = [box.cable.address for box in self.boxes]
         for rank, box in enumerate(self.boxes):
             service = TOML.format(
                 model=MODEL,
-                python=others_python if rank else PYTHON,
+                python=pythons[rank],
                 size=SIZES[self.kind],
                 share=SHARES[self.kind],
                 canary=CANARY_SECONDS,
@@ -149,6 +150,7 @@ class Before:
             for number, box in enumerate(self.pair.boxes):
                 if number not in gone and not processes(box) & self.ranks[number]:
                     gone[number] = self.seconds
+                    print(f"  {NAMES[number]}: no old rank after {self.seconds:.0f} s", flush=True)
             return len(gone) == len(NAMES)
 
         wait(are_gone, LIMIT_SECONDS, "the end of all ranks")
@@ -178,11 +180,11 @@ def proven(agent: Agent) -> str:
 
 
 @contextmanager
-def booted(kind: str) -> Iterator[Pair]:
-    """Boot two machines on one switch, install the package and have them serve."""
+def machines(kind: str, *more: Bind) -> Iterator[Pair]:
+    """Boot two machines on one switch and install the package."""
     with ExitStack() as on:
         lan = on.enter_context(Lan())
-        seen = [binds.vllm(), binds.vllm_033(), binds.models()]
+        seen = [binds.vllm(), binds.vllm_033(), binds.models(), *more]
         agents = []
         for name in NAMES:
             box = Container("bookworm", binds=seen, memory_limit=MEMORY, lan=lan)
@@ -191,12 +193,18 @@ def booted(kind: str) -> Iterator[Pair]:
             box.run(["hostname", name])
             agents.append(Agent(box))
             agents[-1].install()
-        pair = Pair(kind, (agents[0], agents[1]))
+        yield Pair(kind, (agents[0], agents[1]))
+
+
+@contextmanager
+def serving(kind: str) -> Iterator[Pair]:
+    """Do the same, and have them serve."""
+    with machines(kind) as pair:
         pair.configure()
         began = time.monotonic()
         pair.until_answered("the first start of both")
         print(f"{kind}: answers {time.monotonic() - began:.0f} s after the configuration")
-        for name, agent in zip(NAMES, agents, strict=True):
+        for name, agent in zip(NAMES, pair.agents, strict=True):
             print(f"  {name}: {proven(agent)}", flush=True)
         yield pair
 

@@ -18,6 +18,7 @@ from tests.benchmarks.two_hosts.pair import (
     CANARY_SECONDS,
     LIMIT_SECONDS,
     NEWER,
+    PYTHON,
     TITLES,
     Before,
     Pair,
@@ -202,7 +203,7 @@ def slow(pair: Pair) -> None:
 def versions(pair: Pair) -> None:
     """Give the other host another release of vLLM; nobody starts until that is mended."""
     began = time.monotonic()
-    pair.configure(others_python=NEWER)
+    pair.configure((PYTHON, NEWER))
 
     def is_told() -> bool:
         shown = [json.dumps(agent.status()) for agent in pair.agents]
