@@ -123,6 +123,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
     if config.getoption("dist") != "loadfile":
         return None
     config.option.loadscopereorder = False
+    # Not a subclass, as xdist's own schedulers are: it has no types to derive from.
     scheduler: object = LoadScopeScheduling(config, log)
     vars(scheduler)["_split_scope"] = group_of
     return scheduler
