@@ -200,3 +200,21 @@ def test_an_exception_behind_which_nothing_is_answered_ended_it(behind: list[str
 def test_what_ended_it_may_stand_in_one_line(lines: list[str], failure: FailureClass) -> None:
     found = diagnose(lines)
     assert (found.outcome, found.failure) == (Outcome.FAILED, failure)
+
+
+def test_a_job_that_slurm_cancels_was_stopped_and_did_not_fail() -> None:
+    said = (
+        "slurmstepd: error: *** JOB 7 ON gpu-1 CANCELLED AT 2026-11-12T10:00:00 DUE TO PREEMPTION"
+    )
+    behind = "(EngineCore pid=9) ERROR 11-12 10:00:00 [core.py:1] EngineCore hit an exception"
+    found = diagnose([*SERVING.strip().split("\n"), said, behind])
+
+    assert (found.outcome, found.failure) == (Outcome.STOPPED, F.SHUTDOWN_SIGTERM)
+
+
+def test_a_probe_that_kills_is_told_with_both_of_its_reasons() -> None:
+    found = diagnose("Container odd failed liveness probe, will be restarted")
+
+    assert (found.failure, found.transient) == (F.START_STALLED, None)
+    assert "startupProbe" in found.advice
+    assert "hangs" in found.advice
