@@ -68,9 +68,10 @@ def test_a_recipe_of_make_is_read_with_makes_variables() -> None:
 def test_what_a_script_exports_for_its_own_line_is_no_variable_of_the_engine() -> None:
     found = taken(
         'export MODEL=org/m\nexport ARGS="--port 8003"\nexport NCCL_DEBUG=WARN\n'
-        "/v/bin/vllm serve $MODEL $ARGS\n"
+        "export PYTHONPATH=/opt/plugins:$PYTHONPATH\n/v/bin/vllm serve $MODEL $ARGS\n"
     )
-    assert found.table["environment"] == {"NCCL_DEBUG": "WARN"}
+    assert found.table["environment"].keys() == {"NCCL_DEBUG", "PYTHONPATH"}
+    assert found.table["environment"]["PYTHONPATH"].startswith("/opt/plugins")
 
 
 @pytest.mark.parametrize(
