@@ -113,12 +113,15 @@ def _read(config: Mapping[str, Any]) -> Model:
     head_dim = number(text, "head_dim", "kv_channels", "attention_head_dim") or hidden // heads
     if count_of_layers(text) == 0 and not text.get("hybrid_override_pattern"):
         need(text, "num_hidden_layers")
+    layers = layers_of(text, hidden, heads, head_dim)
+    if not layers:
+        raise NotAModelError("config.json has no layers: is it a language model's?")
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     architectures = config.get("architectures")
     named = architectures[0] if isinstance(architectures, list) and architectures else kind
     return Model(
         architecture=str(named or "unknown"),
-        layers=layers_of(text, hidden, heads, head_dim),
+        layers=layers,
         hidden_size=hidden,
         intermediate_size=_intermediate(text, hidden),
         heads=heads,

@@ -116,6 +116,10 @@ _PLAIN_ATTENTION = (("nvidia/", "Gemma4ForConditionalGeneration"),)
 experts (Gemma-4-31B prints 31.04 GiB, Gemma-4-26B-A4B 17.89)."""
 
 
+_ALL_BUT_HEAD = ("sakamakismile/",)
+"""Publishers whose NVFP4 copies have all linear layers in it but the output head (Qwen3.6-27B's
+text prints 17.62 GiB)."""
+
 _MIXED = (("nvidia/", "qwen3.6-"),)
 """Publishers and names whose NVFP4 copies have attention and recurrent layers in 8 bits, MLP,
 experts and output head in 4 (Qwen3.6-27B prints 19.78 GiB)."""
@@ -163,7 +167,8 @@ def _as_published(
     if any(publisher.startswith(owner) and named == kind for owner, kind in _PLAIN_ATTENTION):
         experts = table.get("text_config", {}).get("num_experts")
         return {**quantization, "ignore": ["*self_attn*", *(["*.mlp.*"] if experts else [])]}
-    return {**quantization, "ignore": ["lm_head"]} if named in _ALL_LINEAR else quantization
+    linear = named in _ALL_LINEAR or publisher.startswith(_ALL_BUT_HEAD)
+    return {**quantization, "ignore": ["lm_head"]} if linear else quantization
 
 
 def usual_copy(architecture: str, quantization: Mapping[str, Any]) -> Mapping[str, Any]:

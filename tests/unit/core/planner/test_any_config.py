@@ -179,6 +179,13 @@ def test_what_is_nested_without_end_is_no_model() -> None:
     assert planned(nested(900), PlanRequest(23.5)) is None
 
 
+@pytest.mark.parametrize("count", [0, None])
+def test_what_has_no_layers_is_no_model(count: int | None) -> None:
+    for pattern in (["M"], {"M": 1}, 5, ""):
+        config = {**LLAMA, "num_hidden_layers": count, "hybrid_override_pattern": pattern}
+        assert planned(config, PlanRequest(23.5)) is None
+
+
 def test_a_limit_that_is_none_is_as_none_said() -> None:
     said = planned(
         {**LLAMA, "model_max_length": 10**30, "max_position_embeddings": None}, PlanRequest(23.5)
