@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.scripts.supervisor import programs_of_supervisor
@@ -204,3 +208,27 @@ def test_what_a_branch_sets_is_taken_and_named() -> None:
     assert found.table["max_model_len"] == 32000
     named = [left.what for left in found.left if "branch" in left.why]
     assert named == ["$EXTRA"]
+
+
+LETTERS = st.sampled_from("\n\t \"'\\#;$(){}[]=:%-vllm serve org/m[program:x]command")
+TEXTS = st.lists(LETTERS | st.sampled_from(["vllm serve ", "\n[program:x]\n", "command=", "if "]))
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+)
+
+
+@given(TEXTS.map("".join))
+def test_any_text_is_read_or_refused_with_one_sentence(text: str) -> None:
+    for name in ("Makefile", "run.sh"):
+        with contextlib.suppress(NoEngineError):
+            taken(text, name)
+    with contextlib.suppress(NoEngineError):
+        for own, words in programs_of_supervisor(text, Found("x", (), directory="/etc")):
+            with contextlib.suppress(NoEngineError):
+                table_of(engine_of_words(own, words, lambda _file: None))
+
+
+@given(st.fixed_dictionaries({}, optional={"run": JSON, "commands": JSON, "env": JSON}))
+def test_any_yaml_is_a_task_or_none(content: dict[str, object]) -> None:
+    script_of_task(content)
