@@ -17,6 +17,7 @@ CARDS = known_cards()
         ("NVIDIA GeForce RTX 4090", "GeForce RTX 4090"),
         ("4090", "GeForce RTX 4090"),
         ("RTX 4070", "GeForce RTX 4070"),
+        ("NVIDIA A800-SXM4-80GB", "A100 80GB"),
         ("NVIDIA GeForce RTX 3080 Ti", "GeForce RTX 3080 Ti"),
         ("NVIDIA L40S", "L40S"),
         ("l4", "L4"),
