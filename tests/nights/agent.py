@@ -232,7 +232,7 @@ class LlmAgent(Senses):
             run = self._present(action.service, action.invocation_id)
             if run is None or run.deaf or in_the_queue(run, action, self.world.shape):
                 return False
-            return run.alive or (run.half_stuck and "0" not in action.engines)
+            return run.alive or (run.half_stuck and run.hung_label not in action.engines)
 
         there = self._present(action.service, action.invocation_id) is not None
         seconds = action.deadline_seconds if there and not answers() else 0.3

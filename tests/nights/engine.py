@@ -97,6 +97,8 @@ class Run:
     """Its memory is given back, until somebody wakes it."""
     half_stuck: bool = False
     """One of its two engines does not move any more, though the other one does."""
+    hung_label: str = "0"
+    """Which of them that is."""
     rate: float = 0.0
     _work: float = 0.0
     _since: float = 0.0

@@ -206,7 +206,8 @@ def as_the_front_end_says(run: Run | None, action: Canary, done: CanaryDone) -> 
     """Return the end of a one-token request as it is told: refused, or missed by one engine."""
     if run is not None and run.alive and run.refuses:
         return replace(done, answered=False, refused=True, detail=run.refuses)
-    missed = () if done.answered else ("0",) * ("0" in action.engines)
+    label = "0" if run is None else run.hung_label
+    missed = () if done.answered else (label,) * (label in action.engines)
     return replace(done, missed=missed)
 
 
@@ -224,8 +225,9 @@ def _engines(run: Run, now: float, shape: str) -> dict[str, EngineCounters]:
 
 
 def _halves(run: Run, now: float) -> dict[str, EngineCounters]:
-    """Return what two engines show of which the first hangs with its requests."""
+    """Return what two engines show of which one hangs with its requests."""
+    hangs, works = (run.hung_label, "0" if run.hung_label == "1" else "1")
     return {
-        "0": EngineCounters(running=8, waiting=300, pulse=(7.0,)),
-        "1": EngineCounters(running=int(run.rate > 0), pulse=(run.work(now),)),
+        hangs: EngineCounters(running=8, waiting=300, pulse=(7.0,)),
+        works: EngineCounters(running=int(run.rate > 0), pulse=(run.work(now),)),
     }

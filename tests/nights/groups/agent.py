@@ -27,6 +27,8 @@ QUIET_SECONDS = 9.0
 from an answer between."""
 TICKS = {Phase.STARTING: 5.0, Phase.EXAMINING: 1.0}
 """How often at least a tick comes in phases that end by what other hosts say."""
+MISSING_SECONDS = 30.0
+"""The same while a host is missed: the head's engines are asked one by one then."""
 
 
 class Peer(LlmAgent):
@@ -136,6 +138,8 @@ class Peer(LlmAgent):
     def _next_tick(self, after: float) -> float:
         s = self.state.services.get(SERVICE)
         every = TICKS.get(s.phase) if s is not None else None
+        if s is not None and s.group is not None and s.group.live.misses_somebody(after):
+            every = min(every or MISSING_SECONDS, MISSING_SECONDS)
         at = super()._next_tick(after)
         return at if every is None else min(at, after + every)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SERVICE = "vllm"
 ENDS_SECONDS = 3.0
 """From the end of a unit's main process to that of its last one (vLLM 0.32, an idle host)."""
+ELSEWHERE = "1"
+"""The label of an engine that another host computes, behind the head's front end."""
 MEETS = next(i for i, (phase, _) in enumerate(TIMELINE) if phase is EnginePhase.LOADING)
 """Where in a start the ranks wait for each other."""
 
@@ -118,6 +120,7 @@ class Rank(World):
             self.keeper.engine_moves(run)
             run.pace(self.clock.now, run.rate)
         run.stuck, run.half_stuck = not half, half
+        run.hung_label = ELSEWHERE
         self.book()
         self.keeper.engine_moved(run)
 

@@ -76,6 +76,13 @@ def test_a_start_that_hung_behind_a_cut_cable_goes_on_once_that_is_mended() -> N
     assert ledger.lost[What.PARTITION] < 60.0 + 60.0
 
 
+def test_a_head_that_hears_nobody_finds_out_that_a_replica_was_given_up() -> None:
+    """Neither host can open a connection to the other; of the head's own engine tokens come."""
+    deaf = (Fault(600.0, What.FIREWALL, 0, 1800.0), Fault(660.0, What.FIREWALL, 1, 600.0))
+    night = replace(CALM, kind="replicas", start_seconds=150.0, hours=1.0, faults=deaf)
+    assert under_llmagent(night).served
+
+
 def test_eight_hosts_that_are_cut_in_two_serve_again() -> None:
     cut = Fault(300.0, What.PARTITION, 1, 420.0, (1, 2, 5))
     night = replace(CALM, hosts=8, hours=0.1, faults=(cut,))
