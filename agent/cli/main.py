@@ -73,6 +73,9 @@ _OPTION = re.compile(r"--[a-z][a-z-]*")
 NEXT_STEP = "Next: `llmagent why`, `llmagent events --since yesterday`, `llmagent help`."
 
 
+OUR_FAULT = "cannot go on, which is a fault of llmagent's"
+
+
 def modules_of(names: Iterable[str]) -> tuple[ModuleType, ...]:
     """Return the modules of these commands."""
     return tuple(importlib.import_module(f"agent.cli.{_MODULES.get(name, name)}") for name in names)
@@ -103,6 +106,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return HostLacksError.exit_status
     except KeyboardInterrupt:
         return 130
+    # The last resort of a screen: what nobody thought of is one sentence, with its place for us.
+    except Exception as error:
+        if words[0] == "run":
+            raise  # systemd's journal keeps it whole
+        from agent.core.guard import place_of
+
+        _tell(f"llmagent {words[0]}: {OUR_FAULT} ({place_of(error)}): report it, and what it read")
+        return AgentError.exit_status
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
+
+LARGEST = 1 << 63
 
 
 def encode(value: object, leave_out: frozenset[str] = frozenset()) -> Any:
@@ -97,7 +100,9 @@ class _Decoder:
             return _number(data)
         if kind in (Any, object):
             return data
-        return _expect(kind, data)
+        if kind is int:
+            return _whole(data)
+        return _text(data) if kind is str else _expect(kind, data)
 
     def _tuple(self, item: Any, data: list[Any], at: str) -> tuple[Any, ...]:
         # A list of numbers or texts means something by its length and order: it stays whole.
@@ -172,9 +177,23 @@ def _expect(kind: Any, data: Any) -> Any:
 
 def _number(data: Any) -> float:
     number = float(_expect((int, float), data))
-    if number != number:
+    if not isfinite(number):
         raise ValueError("is no number")
     return number
+
+
+def _whole(data: Any) -> int:
+    """Return a whole number that a float and SQLite can hold."""
+    number: int = _expect(int, data)
+    if not -LARGEST <= number < LARGEST:
+        raise ValueError("is no number of anything")
+    return number
+
+
+def _text(data: Any) -> str:
+    """Return a text that can be written as UTF-8: JSON may hold halves of a pair."""
+    text: str = _expect(str, data)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _shown(data: object) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
-from agent.core.state.rows.stored import state_of
 from agent.daemon.exporter.history import History
 from agent.daemon.exporter.http_server import parse_head
 from agent.daemon.exporter.page import Page
@@ -35,6 +33,8 @@ from agent.host.vllm.api import VllmApi
 from agent.host.web.config_file import read_web_config
 from tests.fuzz.driver import Border
 from tests.fuzz.log import log
+from tests.fuzz.remembered import state
+from tests.fuzz.taken_in import taken_in
 from tests.fuzz.words import cluster, control
 from tests.given.some_snapshot import SNAPSHOT
 from tests.rig.paths import REPO
@@ -226,42 +226,15 @@ def page(directory: Path) -> Border:
     return Border("page", take, seeds, words)
 
 
-def state() -> Border:
-    """Return the border of the store's rows: those of each released version."""
-    stored = REPO / "tests/unit/core/state/stored"
-    rows: dict[str, str] = {}
-    for dump in sorted(stored.glob("*.sql")):
-        with contextlib.closing(sqlite3.connect(":memory:")) as store:
-            store.executescript(dump.read_text())
-            rows |= dict(store.execute("SELECT key, value FROM state").fetchall())
-
-    def take(content: bytes) -> None:
-        text = content.decode("utf-8", "replace")
-        found, _ = state_of(
-            dict.fromkeys(("host", "service:x", "gpu:x", "checkup", "pause", ""), text)
-        )
-        assert "x" in found.services or not found.services
-
-    seeds = [text.encode() for text in rows.values()]
-    words = (
-        b'"phase": "held"',
-        b'"learned": {',
-        b'"held": {',
-        b"null",
-        b'"fetch": [1]',
-        b'"future"',
-    )
-    return Border("state", take, seeds, words)
-
-
 @contextmanager
 def borders() -> Iterator[dict[str, Border]]:
     """Return all borders that need no library of the rig, by name."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, http() as web:
         plain: tuple[Callable[[], Border], ...] = (
-            *(metrics, config_json, agent_toml, state, log),
+            *(metrics, config_json, agent_toml, log),
             *(control, cluster),
         )
         every = [make() for make in plain]
         every += [web, checkpoint(Path(one)), web_config(Path(two)), page(Path(two))]
+        every += [state(Path(two)), taken_in(Path(one))]
         yield {border.name: border for border in every}

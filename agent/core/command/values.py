@@ -21,6 +21,9 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
 _BARE_SIZE = re.compile(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b")
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
 _POWERS = "kmgt"
+LONGEST_NUMBER = 18
+"""Digits; 10**18 of anything are more than any host has."""
+LONGEST_SHOWN = 100
 
 
 class WrongWordError(ValueError):
@@ -34,6 +37,8 @@ def size(word: str) -> int:
     if found is None:
         return _whole(text)
     number, suffix = found.groups()
+    if len(number) > LONGEST_NUMBER:
+        raise WrongWordError(f"a number of {len(number)} digits is no size")
     power = _POWERS.index(suffix.lower()) + 1
     if suffix.islower():
         return int(float(number) * 10 ** (3 * power))
@@ -53,7 +58,8 @@ def _whole(word: str) -> int:
     try:
         return int(word)
     except ValueError as error:
-        raise WrongWordError(f"{word!r} is not a whole number") from error
+        shown = word if len(word) <= LONGEST_SHOWN else f"{word[:LONGEST_SHOWN]}..."
+        raise WrongWordError(f"{shown!r} is not a whole number") from error
 
 
 def _real(word: str) -> float:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agent.core.command.values import LONGEST_NUMBER
 from agent.core.foreign.shapes import rows, table
 from agent.core.measures import GIB
 
@@ -167,4 +168,6 @@ def _pair(name: str, inner: object) -> str:
 
 def _bytes(text: str) -> int | None:
     found = _SIZE.fullmatch(text.strip())
-    return int(float(found[1]) * _UNITS[found[2].lower()]) if found else None
+    if found is None or len(found[1]) > LONGEST_NUMBER:
+        return None
+    return int(float(found[1]) * _UNITS[found[2].lower()])

@@ -13,6 +13,7 @@ from typing import Any
 from agent.core.settings.recipe import Recipe, recipe_of
 from agent.errors import UsageError
 from agent.host.files.foreign import read_regular
+from agent.host.files.yaml_text import OF_YAMLS_READERS, check_nesting
 
 MOST_BYTES = 256 * 1024
 MOST_FILES = 4096
@@ -72,15 +73,18 @@ def _document(file: Path) -> Mapping[str, Any] | None:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = read_regular(Path(os.path.realpath(file)), MOST_BYTES)
+    check_nesting(text)
     try:
         aliases = merges = 0
         for token in yaml.scan(text, loader):
             aliases += isinstance(token, yaml.AliasToken)
             merges += isinstance(token, yaml.TagToken)  # `!!merge x: *name` merges too
             merges += isinstance(token, yaml.ScalarToken) and token.value == MERGE
-        if aliases > MOST_ALIASES or (aliases and merges):
-            raise ValueError("uses too many aliases (*name): merged, they make gigabytes")
-        content = yaml.load(text, loader)  # noqa: S506 - both loaders are safe ones
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"is not YAML: {str(error).splitlines()[0]}") from error
+        is_bomb = aliases > MOST_ALIASES or bool(aliases and merges)
+        content = None if is_bomb else yaml.load(text, loader)  # noqa: S506 - both are safe ones
+    except (yaml.YAMLError, RecursionError, *OF_YAMLS_READERS) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"is not YAML: {reason}") from error
+    if is_bomb:
+        raise ValueError("uses too many aliases (*name): merged, they make gigabytes")
     return content if isinstance(content, dict) and "model" in content else None

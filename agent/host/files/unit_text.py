@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from agent.errors import UsageError
+from agent.host.files.foreign import read_regular
+
+LONGEST = 256 << 10
+"""Bytes of one file; the longest word of a command line has 128 KiB (Linux's MAX_ARG_STRLEN)."""
 
 UNIT_DIRECTORIES = (
     Path("/etc/systemd/system"),
@@ -52,6 +57,6 @@ def unit_text(name: str) -> str | None:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(errors="replace")
+        return read_regular(Path(os.path.realpath(file)), LONGEST).decode("utf-8", "replace")
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error

@@ -23,6 +23,6 @@ def output_of(*argv: str, seconds: float = DEADLINE_SECONDS) -> str | None:
             timeout=seconds,
             stdin=subprocess.DEVNULL,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None  # ValueError: there is a NUL in a word
     return done.stdout.strip() if done.returncode == 0 else None

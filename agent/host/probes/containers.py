@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from agent.core.doctor.container import CdiSpec
+from agent.host.files.foreign import read_regular
+from agent.host.files.yaml_text import yaml_documents
 
 CDI_PLACES = (Path("/etc/cdi"), Path("/run/cdi"))
 CDI_KIND = "nvidia.com/gpu"
@@ -26,8 +27,9 @@ def _cdi_specs(root: Path) -> Iterator[CdiSpec]:
     for place in CDI_PLACES:
         for file in sorted((root / place.relative_to("/")).glob("*.*")):
             try:
-                spec = yaml.safe_load(file.read_text(errors="replace"))
-            except yaml.YAMLError:
+                text = read_regular(Path(os.path.realpath(file)))
+                spec = next(iter(yaml_documents(text)), None)
+            except (OSError, ValueError):
                 continue
             if isinstance(spec, dict) and spec.get("kind") == CDI_KIND:
                 yield _cdi_spec(f"{place}/{file.name}", spec, root)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.core.command.given import read_words
 from agent.errors import UsageError
+from agent.host.files.yaml_text import check_nesting, yaml_documents
 
 if TYPE_CHECKING:
     from agent.core.settings.service import Settings
@@ -42,14 +43,15 @@ def read_options_file(file: str) -> Mapping[str, Any]:
             text = stream.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             raise UsageError(f"{file} is too large for a file of options")
+        check_nesting(text)
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             # Aliases of aliases make gigabytes of a few lines.
             raise UsageError(f"{file} uses aliases (*name): write the values out")
-        content = yaml.safe_load(text)
+        content = next(iter(yaml_documents(text)), None)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else "nested too deeply"
+    except (yaml.YAMLError, ValueError) as error:
+        first = " ".join(str(error).split())[:200]
         raise UsageError(f"{file} is not YAML: {first}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{file} holds no keys; vLLM expects lines like: max-model-len: 8192")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import ConfigError
+from agent.host.files.yaml_text import OF_YAMLS_READERS, check_nesting
 
 _HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 _HEADERS = (
@@ -26,10 +27,6 @@ _VERSIONS = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 _CLIENT_AUTH = ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
-_OF_YAMLS_READERS = (
-    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
-)
-"""What PyYAML's readers of times, numbers and the like end in for a text that is none."""
 LONGEST = 1 << 20
 _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert")
 _NOT_HERE = {
@@ -77,10 +74,11 @@ def read_web_config(file: Path) -> WebConfig:
             content = stream.read(LONGEST + 1)
         if len(content) > LONGEST:
             raise ConfigError(str(file), (f"is longer than {LONGEST >> 10} KiB: is it the file?",))
+        check_nesting(content)
         raw = yaml.safe_load(content)
     except OSError as error:
         raise ConfigError(str(file), (f"cannot be read: {error.strerror}",)) from error
-    except (yaml.YAMLError, *_OF_YAMLS_READERS) as error:
+    except (yaml.YAMLError, RecursionError, *OF_YAMLS_READERS) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigError(str(file), (f"is not YAML: {reason}",)) from error
     reader = _Reader()

@@ -32,6 +32,7 @@ from agent.core.foreign.variables import variables_in
 from agent.errors import HostLacksError, UsageError
 from agent.host.files.foreign import open_regular
 from agent.host.files.unit_text import unit_file, unit_text
+from agent.host.files.yaml_text import yaml_documents
 from agent.host.probes.command import output_of
 from agent.host.probes.kernel import engines
 from agent.host.probes.process import home_of, process
@@ -86,7 +87,7 @@ def source_of(what: str | None, line: tuple[str, ...] | None) -> Source:
 def is_ours(unit: str) -> bool:
     """Tell whether a unit, by name or file, is one that llmagent has written."""
     file = Path(unit) if "/" in unit else unit_file(unit)
-    return file is not None and file.resolve().is_relative_to(UNIT_DIRECTORY)
+    return file is not None and Path(os.path.realpath(file)).is_relative_to(UNIT_DIRECTORY)
 
 
 def _here() -> str:
@@ -126,7 +127,7 @@ def _interpreter(program: str) -> str:
     pipx and `uv tool` put only the command into ~/.local/bin.
     """
     path = Path(program)
-    if not program.startswith("/") or path.name != "vllm" or (path.parent / "python").exists():
+    if not program.startswith("/") or path.name != "vllm" or _is_file(path.parent / "python"):
         return program
     first = (read_text(program) or "").partition("\n")[0].removeprefix("#!").strip()
     return first if re.fullmatch(r"/\S+/python[\d.]*", first) else program
@@ -138,7 +139,7 @@ def _named(what: str) -> Source:
     path = Path(what)
     if path.suffix == ".container":
         return _quadlet(path)
-    if path.suffix in YAML or (path.is_file() and path.suffix != ".service"):
+    if path.suffix in YAML or (_is_file(path) and path.suffix != ".service"):
         return _file(path)
     text = unit_text(what)
     if text is not None:
@@ -220,15 +221,13 @@ def _quadlet(path: Path) -> Source:
 
 
 def _yaml(path: Path) -> Sequence[Mapping[str, Any]]:
-    import yaml  # only where such a file is used: it takes 2 MiB
-
     text = read_text(str(path))
     if text is None:
         raise UsageError(f"{path} cannot be read, or is larger than {MOST_BYTES >> 10} KiB")
     try:
-        content = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+        content = [one for one in yaml_documents(text) if isinstance(one, dict)]
+    except ValueError as error:
+        raise UsageError(f"{path} is not YAML: {error}") from error
     if not content:
         raise UsageError(f"{path} holds no keys, so it is no compose file")
     return content
@@ -257,7 +256,7 @@ def _inspect(runtime: str, kind: str, name: str) -> Mapping[str, Any]:
     said = output_of(runtime, kind, "inspect", name)
     try:
         answer = json.loads(said or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], dict) else {}
 
@@ -265,8 +264,16 @@ def _inspect(runtime: str, kind: str, name: str) -> Mapping[str, Any]:
 def read_text(file: str) -> str | None:
     """Return the text of a small regular file, None for anything else."""
     try:
-        with open_regular(Path(file).resolve()) as stream:
+        with open_regular(Path(os.path.realpath(file))) as stream:
             content = stream.read(MOST_BYTES + 1)
-    except OSError:
+    except (OSError, ValueError):  # the latter for a name with a NUL in it
         return None
     return None if len(content) > MOST_BYTES else content.decode(errors="replace")
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

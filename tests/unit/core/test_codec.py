@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.codec import decode, encode
+from agent.core.codec import LARGEST, decode, encode
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import Settings
@@ -29,7 +29,12 @@ states = st.builds(
     reason=texts,
     asked=st.none()
     | st.builds(
-        Asked, st.integers(0), times, st.booleans(), st.sampled_from(Then), st.none() | classes
+        Asked,
+        st.integers(0, LARGEST - 1),
+        times,
+        st.booleans(),
+        st.sampled_from(Then),
+        st.none() | classes,
     ),
     running=st.none()
     | st.builds(
@@ -47,8 +52,8 @@ states = st.builds(
             texts,
             st.builds(
                 Override,
-                st.none() | st.floats(0, 1) | st.integers(),
-                st.floats(0, 1) | st.integers() | st.booleans(),
+                st.none() | st.floats(0, 1) | st.integers(-LARGEST, LARGEST - 1),
+                st.floats(0, 1) | st.integers(-LARGEST, LARGEST - 1) | st.booleans(),
                 times,
                 texts,
             ),
@@ -57,7 +62,7 @@ states = st.builds(
         bounds=st.dictionaries(
             texts, st.builds(Bound, st.none() | times, st.none() | times, st.booleans()), max_size=2
         ),
-        spent=st.dictionaries(classes, st.integers(0), max_size=3),
+        spent=st.dictionaries(classes, st.integers(0, LARGEST - 1), max_size=3),
     ),
     recent_starts=st.lists(times, max_size=4).map(tuple),
     died=st.none()
@@ -86,7 +91,7 @@ def test_a_state_survives_being_recorded(state: ServiceState) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | texts,
+        st.none() | st.booleans() | st.integers(-LARGEST, LARGEST - 1) | texts,
         lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
     )
 )

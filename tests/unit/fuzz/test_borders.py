@@ -15,11 +15,11 @@ from tests.fuzz.driver import Border, fuzz, kept, tell
 from tests.fuzz.log import log
 from tests.fuzz.nvml import nvml
 
-SECONDS = 1.5
+SECONDS = 1.3
 SEED = 20261128
 NAMES = (
     *("metrics", "http", "config.json", "checkpoint", "agent.toml"),
-    *("web-config", "page", "state", "log", "control", "cluster"),
+    *("web-config", "page", "state", "log", "control", "cluster", "import"),
 )
 
 
