@@ -209,10 +209,10 @@ class Run:
         """Return where an exception was thrown, and take the one that it replaced back."""
         if thrown is None:
             return None
-        if thrown.instead:
-            self.findings.replaced()
         phase = self.tracebacks.phase_of(line.process, self.phase if self.phase_line else None)
         placed = self.places.place(thrown.text, thrown.frames, phase)
+        if thrown.instead or (thrown.refusal and placed is not None and placed.failure is None):
+            self.findings.replaced()
         return placed and replace(placed, refusal=thrown.refusal)
 
     def _add_by_place(self, line: Line, thrown: Thrown | None, placed: Placed | None) -> None:

@@ -69,12 +69,14 @@ SIGNS_OF_LIFE = frozenset(
 class Rank(StrEnum):
     """How near to the root a failure line is; the nearest wins, then the earliest.
 
-    HEADLINE names what was refused and not why; an exception's place tells more.
+    HEADLINE names what was refused and not why, SUMMARY which part of it threw; an exception's
+    place tells more.
     """
 
     ROOT = "root"
     CAUSE = "cause"
     SYMPTOM = "symptom"
+    SUMMARY = "summary"
     HEADLINE = "headline"
     WRAPPER = "wrapper"
 

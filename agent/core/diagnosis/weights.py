@@ -34,6 +34,8 @@ SYMPTOM: Final = 2.0
 """What follows from a cause, and is one where no cause was printed."""
 PLACED_BY_FRAMES: Final = 2.5
 """An exception of which only its frames tell a class: less than its words would."""
+SUMMARY: Final = 2.78
+"""It names which part threw, and that the reason stands elsewhere."""
 HEADLINE: Final = 2.8
 """It names what was refused and not why: an exception's place tells more."""
 WRAPPER: Final = 3.0
@@ -55,6 +57,7 @@ _OF_RANK: Final = {
     Rank.ROOT: ROOT,
     Rank.CAUSE: CAUSE,
     Rank.SYMPTOM: SYMPTOM,
+    Rank.SUMMARY: SUMMARY,
     Rank.HEADLINE: HEADLINE,
     Rank.WRAPPER: WRAPPER,
 }

@@ -123,6 +123,11 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
         also = _others(FailureClass.UNKNOWN, [f.failure for f in findings])
         cause = replace(cause, advice="")
         return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, lines, also, cause)
+    told, bare = [f.line for f in findings], run.tracebacks.bare
+    if cause.weight >= WRAPPER and bare is not None and bare.text not in told:
+        lines = tuple(dict.fromkeys([bare.text, *told]))[:MAX_EVIDENCE]
+        cause = replace(cause, failure=run.places.said_alone(bare.text), advice="")
+        return Conclusion(Outcome.FAILED, cause.failure, lines, also, cause)
     if group_of(cause.failure) is Group.MEMORY and run.phase_line:
         evidence.append(run.phase_line)
     evidence += [f.line for f in findings]

@@ -218,3 +218,35 @@ def test_a_probe_that_kills_is_told_with_both_of_its_reasons() -> None:
     assert (found.failure, found.transient) == (F.START_STALLED, None)
     assert "startupProbe" in found.advice
     assert "hangs" in found.advice
+
+
+def test_a_bare_exception_before_the_engine_s_own_lines_is_the_cause() -> None:
+    """As reports quote it: the exception alone, then what the engine said of it."""
+    wrapper = "RuntimeError: Engine core initialization failed. See root cause above. Failed core"
+    lines = ["OSError: [Errno 99] Cannot assign requested address", f"(APIServer pid=1) {wrapper}"]
+    found = diagnose(lines)
+
+    assert (found.failure, found.evidence[0]) == (F.BAD_ARG_VALUE, lines[0])
+
+
+def test_a_model_that_could_not_be_inspected_is_not_unknown_to_vllm() -> None:
+    headline = "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig"
+    reason = "  Value error, Model architectures ['OddForCausalLM'] failed to be inspected."
+    alone = diagnose([f"(APIServer pid=1) {line}" for line in (headline, reason)])
+    root = "ERROR 11-12 10:00:00 [registry.py:9] KeyError: 'getpwuid(): uid not found: 7'"
+    whole = diagnose([root, *(f"(APIServer pid=1) {line}" for line in (headline, reason))])
+
+    assert (alone.failure, whole.failure) == (F.UNKNOWN, F.NO_SUCH_USER)
+    assert "before this line" in alone.advice
+
+
+def test_an_engine_core_that_was_asked_to_stop_did_not_die() -> None:
+    found = diagnose(
+        [
+            "(EngineCore pid=9) INFO 11-12 10:00:00 [core.py:1201] Shutdown initiated (timeout=0)",
+            "(EngineCore pid=9) INFO 11-12 10:00:00 [core.py:1224] Shutdown complete",
+            "ERROR 11-12 10:00:01 [core_client.py:704] Engine core proc EngineCore died "
+            "unexpectedly, shutting down client.",
+        ]
+    )
+    assert (found.outcome, found.failure) == (Outcome.STOPPED, F.SHUTDOWN_SIGTERM)
