@@ -120,6 +120,10 @@ _ALL_BUT_HEAD = ("sakamakismile/",)
 """Publishers whose NVFP4 copies have all linear layers in it but the output head (Qwen3.6-27B's
 text prints 17.62 GiB)."""
 
+_COMPRESSORS = ("redhatai/",)
+"""Publishers whose NVFP4 copies of hybrids keep recurrent layers and output head in 16 bits, as
+llm-compressor's example does (Qwen3.6-35B-A3B prints 21.86 GiB)."""
+
 _MIXED = (("nvidia/", "qwen3.6-"),)
 """Publishers and names whose NVFP4 copies have attention and recurrent layers in 8 bits, MLP,
 experts and output head in 4 (Qwen3.6-27B prints 19.78 GiB)."""
@@ -167,6 +171,8 @@ def _as_published(
     if any(publisher.startswith(owner) and named == kind for owner, kind in _PLAIN_ATTENTION):
         experts = table.get("text_config", {}).get("num_experts")
         return {**quantization, "ignore": ["*self_attn*", *(["*.mlp.*"] if experts else [])]}
+    if publisher.startswith(_COMPRESSORS) and named.startswith(_HYBRIDS):
+        return {**quantization, "ignore": ["*linear_attn*", "lm_head"]}
     linear = named in _ALL_LINEAR or publisher.startswith(_ALL_BUT_HEAD)
     return {**quantization, "ignore": ["lm_head"]} if linear else quantization
 

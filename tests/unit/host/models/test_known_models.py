@@ -56,6 +56,21 @@ def test_a_publishers_copies_differ_as_its_config_json_says() -> None:
     assert formats("RedHatAI/Qwen3.8-27B-INT4")["quant_method"] == "gptq"
 
 
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("RedHatAI/Qwen3.6-35B-A3B-NVFP4", 21.86),
+        ("sakamakismile/Qwen3.6-27B-Text-NVFP4-MTP", 17.62 + 0.77),
+    ],
+)
+def test_a_publishers_nvfp4_of_a_hybrid_weighs_what_vllm_printed(name: str, printed: float) -> None:
+    """The second was loaded without its encoder, which is planned here."""
+    config = known_config(name)
+    assert config is not None
+    weights = make_plan(model_of(config), PlanRequest(31.84)).weights
+    assert weights.gib == pytest.approx(printed, rel=0.01)
+
+
 def test_awq_of_a_hybrid_with_experts_leaves_its_recurrent_layers_in_16_bits() -> None:
     config = known_config("cyankiwi/Qwen3.5-122B-A10B-AWQ-4bit")
     assert config is not None
