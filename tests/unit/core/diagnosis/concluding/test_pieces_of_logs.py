@@ -250,3 +250,26 @@ def test_an_engine_core_that_was_asked_to_stop_did_not_die() -> None:
         ]
     )
     assert (found.outcome, found.failure) == (Outcome.STOPPED, F.SHUTDOWN_SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Ignored error while writing commit hash to /srv/odd/refs/main: [Errno 13] Permission "
+        "denied: '/srv/odd/refs/main'.",
+        "Could not cache non-existence of file. Will ignore error and continue. Error: [Errno 30] "
+        "Read-only file system: '/srv/odd'",
+    ],
+)
+def test_what_the_hub_s_library_goes_on_without_is_no_failure(said: str) -> None:
+    assert diagnose(f"(Worker_TP0 pid=9) {said}").failure is None
+
+
+def test_a_refused_argument_is_known_by_its_first_line() -> None:
+    lines = ["vllm serve: error: argument --odd-limit:", "Value odd=0 cannot be converted"]
+    found = diagnose(lines)
+
+    assert (found.failure, found.advice) == (
+        F.BAD_ARG_VALUE,
+        "Correct what the line names: --odd-limit.",
+    )
