@@ -62,8 +62,22 @@ _ASSIGNED = re.compile(
     r"(?i)(?<![\w.-])((?:[\w.-]{0,60}(?:secret|passw(?:or)?d|passphrase|[_-]pass|pwd|credentials?|api[_-]?key"
     r"|access[_-]?key|secret[_-]?key|private[_-]?key|[_-]token)['\"]?\s{0,2}[=:]|(?:token|sig|auth|jwt)"
     r"(?:=|['\"]:)|--?[\w-]{0,30}(?:key|token|password|secret)(?:=|\s))\s{0,2}\[?['\"]?)"
-    r"(?!\[|secret\]|(?:None|null|true|false|\d{1,9})(?![\w.+/=-]))[^\s'\",&;)\]}]{4,4000}"
+    r"(?!\[|secret\]|(?:None|null|true|false|\d{1,9})(?![\w.+/=-])"
+    # What a tokenizer calls a token (<s>, <|im_end|>, [MASK]), and how long one takes.
+    r"|\W?<[|/\w]|[A-Z]{2,8}\]|AddedToken\(|\d{1,9}(?:\.\d{1,9})?(?:ms|us|s|%)?(?![\w.+/=-]))"
+    r"[^\s'\",&;)\]}]{4,4000}"
 )
+_OF_PROGRAMS = re.compile(
+    r"(\b(?:mysql|mariadb)[\w-]{0,20} (?:\S{1,60} ){0,5}?-p|\bsshpass -p ?"
+    r"|(?<=\s)-u\s?[^\s:]{1,100}:)(?![\s=-])\S{1,400}"
+)
+"""Their passwords stand in one word with an option or a user."""
+
+_BEHIND_AN_OPTION = re.compile(
+    r"(?<![\w-])((?:--?[A-Za-z][A-Za-z-]{1,30}[ =:]|-[A-Za-z] ?|/p:)['\"]?(?:[\w.@]{1,40}[:%,])?)"
+    r"(?![0-9a-f]{40}\b)([A-Za-z0-9+/_]{16,400}+)"
+)
+"""An option of any program, and a long word behind it, which is no commit."""
 
 
 def without_any_secret(text: str) -> str:
@@ -73,7 +87,15 @@ def without_any_secret(text: str) -> str:
     its issuer's mark goes.
     """
     text = PEM.sub(GONE, _BEFORE_A_HOST.sub(GONE, without_secrets(text)))
-    return _ASSIGNED.sub(rf"\1{GONE}", HEADER.sub(rf"\1\2{GONE}", ISSUED.sub(GONE, text)))
+    text = _ASSIGNED.sub(rf"\1{GONE}", HEADER.sub(rf"\1\2{GONE}", ISSUED.sub(GONE, text)))
+    text = _OF_PROGRAMS.sub(rf"\1{GONE}", text)
+    return _BEHIND_AN_OPTION.sub(_without_what_is_random, text)
+
+
+def _without_what_is_random(found: re.Match[str]) -> str:
+    from agent.core.randomness import is_random  # no line of a usual night comes here: memory
+
+    return f"{found[1]}{GONE}" if is_random(found[2]) else found[0]
 
 
 QUOTATION = "[...]"

@@ -50,7 +50,37 @@ LINES = (
     f"https://hooks.slack.com/services/T0/B0/{SECRET}",
     f"https://discord.com/api/webhooks/12/{SECRET}",
     f"client_secret: {SECRET}",
+    f"mysql -u root -p{SECRET} db",
+    f"mariadb -p'{SECRET}' x",
+    f"sshpass -p {SECRET} ssh x",
+    f"curl --user bob:{SECRET} https://x",
+    f"redis-cli -a {SECRET} ping",
+    f"docker login -u bob -p {SECRET} x",
+    f"lftp -u bob,{SECRET} x",
+    f"smbclient -U bob%{SECRET}",
+    f"openssl enc -k {SECRET}",
+    f"gpg --passphrase {SECRET}",
+    f"xfreerdp /p:{SECRET}",
+    f"7z x -p{SECRET} a.7z",
 )
+NO_SECRETS = (
+    *("eos_token=2", "eos_token=</s>", "bos_token: <|begin_of_text|>", "mask_token=[MASK]"),
+    *("{'eos_token': '</s>', 'pad_token': None}", "pad_token_id=151643", "max_tokens=4096"),
+    *("eos_token=AddedToken(<s>, rstrip=False)", "prefix_token=\u2581<PRE>", "image_token=<image>"),
+    *("ms_per_token=12.5ms", "time_per_output_token=0.02s", "per_token=0.25, x"),
+    *("--revision 0123456789abcdef0123456789abcdef01234567", "--tokenizer-mode mistral_common"),
+    *("-tp 2 --load-format runai_streamer_sharded", "--served-model-name Qwen3CoderNextInstruct"),
+)
+
+
+@pytest.mark.parametrize("line", NO_SECRETS)
+def test_what_a_tokenizer_calls_a_token_and_names_behind_options_stay(line: str) -> None:
+    assert without_any_secret(line) == line
+
+
+def test_a_password_that_is_a_word_goes_where_a_program_takes_one() -> None:
+    for line in ("mysql -u root -phunter22 db", "mysqldump -phunter22", "sshpass -phunter22 ssh x"):
+        assert "hunter22" not in without_any_secret(line)
 
 
 @pytest.mark.parametrize("line", LINES)
