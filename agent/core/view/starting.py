@@ -55,7 +55,13 @@ def stage_of(s: ServiceState, ahead_seconds: float) -> StageView | None:
     `ahead_seconds` is what the wall clock is ahead of agent time.
     """
     now = s.live.stages.now
-    if s.phase is not Phase.STARTING or now is None:
+    if s.phase is not Phase.STARTING or now is None or _is_ray_alone(s):
         return None
     usually = usual(s.learned.start_stage_seconds).get(now)
     return StageView(now.value, SAID[now], s.live.stage_at + ahead_seconds, usually)
+
+
+def _is_ray_alone(s: ServiceState) -> bool:
+    """Tell whether Ray is all that runs: vLLM's stages are then on the head."""
+    cluster = None if s.running is None else s.running.cluster
+    return cluster is not None and cluster.ray_port is not None and cluster.headless
