@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ SECRET_VALUE = re.compile(r"hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_@+,./-]*")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]*")
 _LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})")
+LARGEST = 1 << 63
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|(?=[^:]*:)[0-9A-Fa-f:.]*")
 _WINDOW = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _QUOTING = re.compile(r"[\"'\\]")
@@ -122,6 +122,8 @@ def integer(low: int, high: int | None = None) -> Reader:
         if value < low or (high is not None and value > high):
             span = f"at least {low}" if high is None else f"from {low} to {high}"
             raise WrongValueError(f"{as_toml(value)} must be {span}")
+        if value >= LARGEST:
+            raise WrongValueError(f"{as_toml(value)} is more than TOML's integers hold")
         return value
 
     return read
@@ -133,7 +135,7 @@ def number(low: float, high: float) -> Reader:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise WrongValueError(f"{as_toml(value)} is not a number")
-        if math.isnan(value) or not low <= value <= high:
+        if not low <= value <= high:  # nor is a NaN
             raise WrongValueError(f"{as_toml(value)} must be from {low:g} to {high:g}")
         return float(value)
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from socket import gaierror
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPSHandler, ProxyHandler, Request
+from urllib.request import ProxyHandler, Request
 
 from agent.core.plain import plain, plain_values
 from agent.errors import AgentError, UsageError
+from agent.host.web.deadline import EncryptedInTime, PlainInTime
 from agent.host.web.opener import opener_without_redirects
 
 LONGEST_ANSWER = 2 << 20
@@ -103,12 +104,14 @@ class Asker:
                 f"{credentials.ca_file}: no certificates can be read: {error}"
             ) from error
         # Hosts of one's own are not asked through a proxy.
-        self._opener = opener_without_redirects(ProxyHandler({}), HTTPSHandler(context=context))
+        self._opener = opener_without_redirects(
+            ProxyHandler({}), PlainInTime(), EncryptedInTime(context)
+        )
 
     def status(self, address: str, seconds: float) -> bytes:
         """Return what the agent at an http:// or https:// address answers: `read_status` reads it.
 
-        `seconds` bounds each step of the call, not the whole. Raises PeerError.
+        `seconds` bounds each step of the call, three times as much the whole. Raises PeerError.
         """
         return self._answer(f"{address}/status.json", seconds, LONGEST_ANSWER)
 
