@@ -6,13 +6,17 @@ from __future__ import annotations
 import queue
 import time
 
+from agent.core.diagnosis.concluding.crashes import WINDOW_SECONDS, lacks_a_cause, word_of
 from agent.core.diagnosis.reader import Diagnosis, LogReader, shown
 from agent.core.diagnosis.signatures import SignatureSet
+from agent.core.failures.classes import FailureClass
 from agent.core.state.observations import LogConcluded, LogProgress
 from agent.daemon.clock import Clock
 from agent.daemon.sources.thread import Emit, LineCount
+from agent.host.journal.crashes import crashes_between, run_that_wrote
 from agent.host.journal.entry import JournalEntry
 from agent.host.journal.follower import Alternatives, Follower
+from agent.host.journal.reader import JournalError
 from agent.host.journal.sync import synchronize
 from agent.host.journal.unit import UnitLines, run_of
 from agent.host.machine.line_mark import RUN, LineMark
@@ -20,6 +24,9 @@ from agent.host.machine.line_mark import RUN, LineMark
 BATCH = 5000
 IDLE_SECONDS = 5.0
 TELL_SECONDS = 0.5
+LATER_SECONDS = 5.0
+"""How much later than a run's last line the kernel's word of its crash may come."""
+
 LAST_WORDS_SECONDS = 1.0
 """How long journald may take to write what a dead process has sent it (4 to 38 ms measured)."""
 
@@ -71,6 +78,7 @@ class JournalSource:
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
         self._untold = False
+        self._last_at = 0.0
 
     @property
     def last_lines(self) -> tuple[str, ...]:
@@ -150,6 +158,7 @@ class JournalSource:
             self._mark.has_read()
             if entries:
                 self.cursor = entries[-1].cursor
+                self._last_at = entries[-1].realtime_seconds
                 self.lines.read += sum(not entry.from_manager for entry in entries)
                 self._kept = self._reader.kept
             self.lines.suppressed = self._journal.suppressed
@@ -176,7 +185,21 @@ class JournalSource:
         self._read(follower)
         self._ended.add(invocation_id)
         diagnosis = judged(self._reader, invocation_id, self._mark)
+        if lacks_a_cause(diagnosis) and (word := self._kernels_word(invocation_id, diagnosis)):
+            self._reader.feed(word, self._last_at)
+            diagnosis = self._reader.diagnosis()
         self._emit(LogConcluded(self._clock(), self.service, invocation_id, diagnosis))
+
+    def _kernels_word(self, invocation_id: str, diagnosis: Diagnosis) -> str:
+        """Return what the kernel says of a crash of this run, "" for nothing."""
+        native = diagnosis.failure is FailureClass.NATIVE_CRASH
+        begin, end = self._last_at - WINDOW_SECONDS, self._last_at + LATER_SECONDS
+        try:
+            return word_of(
+                crashes_between(begin, end), invocation_id, run_that_wrote, native=native
+            )
+        except JournalError:
+            return ""  # the run's own log is judged as it is
 
     def _go_back(self, follower: Follower[JournalEntry], invocation_id: str) -> None:
         self._ended = set()

@@ -67,6 +67,10 @@ class RawReader:
         """Goes behind the newest entry, for `previous` alone: going on from there skips entries."""
         self._reader.seek_tail()
 
+    def seek_realtime(self, seconds: float) -> None:
+        """Goes before the first entry that came at this time, in seconds since 1970, or later."""
+        self._reader.seek_realtime(max(seconds, 0.0))
+
     def seek_cursor(self, cursor: str) -> None:
         """Goes to where the cursor is or was: `next` finds that entry itself, if it matches.
 
