@@ -18,6 +18,8 @@ from agent.core.state.service import ServiceState
 PATIENCE_SECONDS = 120.0
 """vLLM listens within a second of the line that says so (0.8..0.33)."""
 
+NOBODY = "nobody answers"
+
 
 def seen(s: ServiceState) -> ServiceState:
     """Note that the HTTP side answers."""
@@ -26,7 +28,9 @@ def seen(s: ServiceState) -> ServiceState:
 
 
 def is_unreached(s: ServiceState) -> bool:
-    """Tell whether the HTTP side has not answered once in this run."""
+    """Tell whether the HTTP side, where it has one, has not answered once in this run."""
+    if s.running is not None and s.running.headless:
+        return False
     return not s.reached_run or s.reached_run != s.invocation_id
 
 
@@ -36,9 +40,8 @@ def says_ready(turn: Turn, s: ServiceState) -> bool:
     return bool(ready_at) and is_unreached(s) and turn.at - ready_at >= PATIENCE_SECONDS
 
 
-def serves(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
-    """Return the service in service, with everybody told that it is not watched."""
-    s = unjudged(turn, s, detail)
+def serves(turn: Turn, s: ServiceState) -> ServiceState:
+    """Return the service in service; that it is not watched was told."""
     why = f"serving, as its log says; {s.live.unjudged}"
     turn.tell(s.name, "serving", why, phase=Phase.SERVING.value)
     return s.enter(Phase.SERVING, turn.at, why)
@@ -47,8 +50,8 @@ def serves(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
 def unjudged(turn: Turn, s: ServiceState, detail: str) -> ServiceState:
     """Note that a request which failed says nothing of the engine."""
     why = (
-        f"its HTTP side was never reached in this run ({detail}): see in its drop-ins whether "
-        "vLLM listens elsewhere, speaks TLS or asks for clients' certificates"
+        f"its HTTP side was never reached in this run ({detail or NOBODY}): see in its drop-ins "
+        "whether vLLM listens elsewhere, speaks TLS or asks for clients' certificates"
     )
     s = hang_detection.off(turn, s, why)
     return replace(s, live=replace(s.live, canary_misses=0, tokens_at=turn.at, suspect=False))

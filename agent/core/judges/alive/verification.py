@@ -45,13 +45,15 @@ def on_verified(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
     s = replace(s, checks=done.checks, live=replace(s.live, verify_pending=False))
     if done.refused:
         s = hang_detection.off(turn, s, done.refused)
+    elif unreached.is_unreached(s):
+        s = unreached.unjudged(turn, s, done.detail)
     elif done.answered:
         s = hang_detection.on(turn, s)
     s = golden.compare(turn, s, done)
     if s.phase is not Phase.VERIFYING:
         return s
     if not done.answered and unreached.is_unreached(s):
-        return unreached.serves(turn, s, done.detail)
+        return unreached.serves(turn, s)
     if not done.answered:
         return _not_answered(turn, s, done.detail)
     wrong = [check for check in s.checks if check.verdict is Verdict.CONTRADICTED]

@@ -20,16 +20,18 @@ BROKE = "the connection broke: /v1/completions: Connection reset by peer"
 class Unreachable(SimulatedHost):
     """A host whose engine serves, and answers no request of the agent's while `away`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answered: bool = False) -> None:
         super().__init__({"vllm": ServicePolicy(Settings("vllm", "/srv/m", max_model_len=8192))})
         self.metrics_are_silent = True
         self.away = True
+        self.answered = answered
+        """What the verification says of a server that is away."""
         self.lose_actions = self._lose
 
     def _lose(self, action: Action) -> bool:
         match action:
             case Verify(service, invocation) if self.away:
-                self.observe(Verified(self.now, service, invocation, (), False, BROKE))
+                self.observe(Verified(self.now, service, invocation, (), self.answered, BROKE))
                 return True
             case Canary(service, invocation) if self.away:
                 self.observe(CanaryDone(self.now, service, invocation, False, 0.1, BROKE))
@@ -42,11 +44,16 @@ def told(host: SimulatedHost, kind: str) -> list[str]:
     return [line.message for line in host.history if line.kind == kind]
 
 
-def test_a_server_behind_tls_of_a_drop_in_is_never_killed_and_everybody_hears_why() -> None:
-    """Seen: --ssl-certfile and --ssl-cert-reqs 2 in a drop-in; killed after each start_stall."""
-    host = Unreachable()
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_server_behind_tls_of_a_drop_in_is_never_killed_and_everybody_hears_why(
+    *, answered: bool
+) -> None:
+    """Seen: --ssl-certfile and --ssl-cert-reqs 2 in a drop-in, on vLLM 0.32: told, same run."""
+    host = Unreachable(answered=answered)
     host.agent_starts()
     host.carry_out()
+    host.pass_time(host.start_takes + 180, step=5)
+    assert len(told(host, "hang-detection")) == 1
     host.pass_time(8 * HOUR, step=5)
     service = host.service()
     assert service.phase is Phase.SERVING
