@@ -179,6 +179,26 @@ def test_a_card_off_the_bus_holds_its_service_and_a_page_fault_restarts_it(
     assert [event["data"]["services"] for event in counted] == [["vllm"]]
 
 
+def test_a_crash_that_the_kernel_tells_of_is_that_service_s_and_names_the_library(
+    machine: Machine,
+) -> None:
+    """Another process' crash beside a death without a word is no cause of it."""
+    where = "segfault at 0 ip 00007f2a4c2b1d10 sp 00007ffd52a3b2c8 error 4 in"
+    machine.agent.configure(service_table())
+    machine.agent.wait("serving")
+    pid = machine.agent.pid("vllm")
+    machine.kernel_says(f"python3[1]: {where} libodd.so[7f2a4c000000+1a0000]")
+    machine.kernel_says(f"VLLM::EngineCor[{pid}]: {where} libcuda.so.580.95[7f2a4c000000+1a0000]")
+    machine.box.run(["kill", "-SEGV", str(pid)])
+    machine.box.wait_for(
+        lambda: machine.agent.status()["restarts"].get("native-crash"), 25, "a native crash"
+    )
+    told = " ".join(event["message"] for event in machine.agent.events("failure"))
+    assert "libcuda.so.580.95" in told
+    assert "libodd" not in told
+    machine.agent.wait("serving")
+
+
 def test_an_xid_that_the_kernel_log_lacks_is_told_by_nvml(machine: Machine) -> None:
     machine.agent.configure(service_table())
     machine.agent.wait("serving")
