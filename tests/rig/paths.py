@@ -23,7 +23,6 @@ Part = Literal[
     "peers",
     "ray",
     "podman",
-    "podman-trixie",
     "docker",
     "docker-trixie",
     "arm64",
