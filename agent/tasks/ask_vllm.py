@@ -119,8 +119,8 @@ def _done(proof: Proof) -> Done | NoAnswer:
             return Done(work.item, work.path, came.what, came.values, seconds)
         case Refused(why):
             return NoAnswer(why, refused=True)
-        case Missed(why, away):
-            return NoAnswer(why, broken=not away)
+        case Missed(why, away, late):
+            return NoAnswer(why, broken=not (away or late))
 
 
 def _probe_prefix_cache(

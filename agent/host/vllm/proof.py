@@ -62,10 +62,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The request was taken, and nothing right came of it in time; `away`: nobody listens."""
+    """The request was taken, and nothing right came of it in time.
+
+    `away`: nobody listens. `late`: what comes may yet be right, as on a host that is very busy.
+    """
 
     why: str
     away: bool = False
+    late: bool = False
 
 
 Proof = Did | Refused | Missed
@@ -169,7 +173,7 @@ def meaning(failure: ApiFailure, *, has_key: bool) -> Refused | Missed:
         return Refused(failure.detail)
     if failure.kind is not FailureKind.HTTP_STATUS:
         gone = failure.kind in (FailureKind.REFUSED, FailureKind.BROKEN)
-        return Missed(str(failure), away=gone)
+        return Missed(str(failure), away=gone, late=failure.kind is FailureKind.TIMEOUT)
     if status in NEEDS_A_KEY:
         return Refused(
             "the server refuses the key of api_key_file" if has_key else "needs a key: api_key_file"

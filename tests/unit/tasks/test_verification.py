@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
@@ -11,6 +12,8 @@ import pytest
 
 from agent.core.engine.answers import Completion, Done, NoAnswer, PrefixProbe
 from agent.core.settings.service import Settings
+from agent.core.verify.check import Verdict
+from agent.core.verify.served import work
 from agent.host.vllm.api import VllmApi
 from agent.tasks.ask_vllm import collect
 from tests.given.fake_http import FakeServer, says, serving, unused_port
@@ -285,3 +288,14 @@ def test_an_adapter_that_is_asked_for_and_listed_does_the_models_work(server: Fa
     assert path.endswith("/v1/completions")
     assert json.loads(body)["model"] == "sql"
     assert collect(api(server), ASKED).adapters == {}
+
+
+def test_an_answer_that_is_only_late_contradicts_nothing() -> None:
+    with serving() as server:
+        server.replies["GET /v1/models"] = says('{"data": [{"id": "llama"}]}')
+        server.replies["POST /v1/completions"] = lambda _handler, _asked: time.sleep(1.5)
+        api = VllmApi(server.url, connect_seconds=0.5, read_seconds=0.5)
+        facts = collect(api, ASKED, seconds=0.5)
+    assert isinstance(facts.work, NoAnswer), facts.work
+    assert (facts.work.broken, facts.work.refused) == (False, False), facts.work
+    assert work(facts).verdict is Verdict.UNKNOWN
