@@ -27,7 +27,9 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _ACTIVATE = re.compile(r"(?:source|\.)\s+[\"']?(?P<venv>[^\s\"';&]+)/bin/activate")
-_CONDA = re.compile(r"(?P<root>/[^\s\"'();]+)/(?:etc/profile\.d|bin|condabin)/(?:conda|mamba)\b")
+_CONDA = re.compile(
+    r"(?<![^\s\"'();=:`])(?P<root>/[^\s\"'();=:`]+)/(?:etc/profile\.d|bin|condabin)/(?:conda|mamba)\b"
+)
 _ENVIRONMENT = re.compile(
     r"(?:(?:conda|mamba|micromamba)\s+activate|(?:source|\.)\s+activate)(?:\s+(?P<name>\S+))?"
 )

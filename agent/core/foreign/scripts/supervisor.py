@@ -13,7 +13,7 @@ from agent.core.foreign.words import split
 
 SUFFIXES = (".conf", ".ini")
 
-_PAIR = re.compile(r"""([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^,\n]*))""")
+_PAIR = re.compile(r"""(?<!\w)([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^,\n]*))""")
 _READ = frozenset({"command", "environment", "user", "directory", "process_name"})
 _OURS = frozenset(
     {
