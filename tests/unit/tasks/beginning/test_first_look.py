@@ -16,6 +16,7 @@ from agent.host.probes.engines_here import pythons_with_vllm
 from agent.tasks.beginning.environment import commands, make_environment
 from agent.tasks.beginning.look import Search, free_port
 
+COMMIT = "abc1230def" * 4
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64}
 
 
@@ -34,9 +35,9 @@ def model(place: Path, tensor_bytes: int = 4096) -> None:
 
 def in_hub(hub: Path, name: str, tensor_bytes: int = 4096) -> None:
     cached = hub / f"models--{name.replace('/', '--')}"
-    model(cached / "snapshots/abc123", tensor_bytes)
+    model(cached / "snapshots" / COMMIT, tensor_bytes)
     (cached / "refs").mkdir()
-    (cached / "refs/main").write_text("abc123")
+    (cached / "refs/main").write_text(COMMIT)
 
 
 def test_models_are_found_in_caches_and_directories_the_largest_first(tmp_path: Path) -> None:
