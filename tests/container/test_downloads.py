@@ -100,7 +100,7 @@ def machine(one_machine: Machine) -> Machine:
 def test_a_fetch_shows_its_progress_goes_on_where_it_broke_off_and_then_serves(
     machine: Machine,
 ) -> None:
-    machine.hub_comes(bytes_per_second=8 << 20)
+    machine.hub_comes(bytes_per_second=4 << 20)
     machine.configure()
 
     def half() -> dict[str, Any] | None:

@@ -204,7 +204,8 @@ def test_a_cut_cable_ends_with_both_in_one_generation(split: Pair, cut: str) -> 
         else:
             cable.lose([split.head.box.cable])
         until(split.head, lambda shown: shown["phase"] != "serving", "a hung request")
-        assert split.head.pid("vllm") == 0, "nothing is started beside a host that is away"
+        split.head.box.wait_for(lambda: split.head.pid("vllm") == 0, 60, "the end of the run")
+        assert len(scripted.starts(split.head.box)) == starts, "none beside a host that is away"
         cable.mend()
 
     split.after(happens)
