@@ -123,8 +123,9 @@ def test_a_scrape_asks_no_gpu_anything(boot: Boot, tmp_path: Path) -> None:
     scrape(box, tmp_path, 2 * SCRAPES, 9836)
     made = len(read_calls(box, "llmagent")) - before
     lasted = time.monotonic() - began
-    # One look more than the cadence, at most: 2000 scrapes would be 2000 looks otherwise.
-    assert made <= at_rest / 10.0 * (lasted + 2.0)
+    # Each of the two spans may begin or end within a look, of which there is one in two seconds;
+    # 2000 scrapes would be 2000 looks otherwise.
+    assert made <= at_rest / 10.0 * (lasted + 4.0)
 
 
 def busy_cards(box: Container) -> None:
