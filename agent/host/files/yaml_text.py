@@ -39,6 +39,14 @@ def yaml_documents(text: str | bytes) -> list[Any]:
     return documents
 
 
+def yaml_document(text: str | bytes) -> Any:
+    """Return the only document, None of an empty text; raises as `yaml_documents` does."""
+    documents = yaml_documents(text)
+    if len(documents) > 1:
+        raise ValueError("it holds several documents, with --- between them")
+    return documents[0] if documents else None
+
+
 def check_nesting(text: str | bytes) -> None:
     """Raise ValueError where brackets are nested so deep that PyYAML takes minutes for them."""
     depth = 0

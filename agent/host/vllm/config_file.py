@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.core.command.given import read_words
 from agent.errors import UsageError
-from agent.host.files.yaml_text import check_nesting, yaml_documents
+from agent.host.files.yaml_text import check_nesting, yaml_document
 
 if TYPE_CHECKING:
     from agent.core.settings.service import Settings
@@ -47,7 +47,7 @@ def read_options_file(file: str) -> Mapping[str, Any]:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             # Aliases of aliases make gigabytes of a few lines.
             raise UsageError(f"{file} uses aliases (*name): write the values out")
-        content = next(iter(yaml_documents(text)), None)
+        content = yaml_document(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import ConfigError
-from agent.host.files.yaml_text import OF_YAMLS_READERS, check_nesting
+from agent.host.files.yaml_text import yaml_document
 
 _HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 _HEADERS = (
@@ -67,20 +67,16 @@ def read_web_config(file: Path) -> WebConfig:
 
     Raises ConfigError with every mistake.
     """
-    import yaml
-
     try:
         with file.open("rb") as stream:
             content = stream.read(LONGEST + 1)
         if len(content) > LONGEST:
             raise ConfigError(str(file), (f"is longer than {LONGEST >> 10} KiB: is it the file?",))
-        check_nesting(content)
-        raw = yaml.safe_load(content)
+        raw = yaml_document(content)
     except OSError as error:
         raise ConfigError(str(file), (f"cannot be read: {error.strerror}",)) from error
-    except (yaml.YAMLError, RecursionError, *OF_YAMLS_READERS) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ConfigError(str(file), (f"is not YAML: {reason}",)) from error
+    except ValueError as error:
+        raise ConfigError(str(file), (f"is not YAML: {error}",)) from error
     reader = _Reader()
     config = reader.config(raw, file.parent)
     if reader.mistakes:

@@ -48,6 +48,15 @@ def test_what_cannot_be_read_is_one_error(tmp_path: Path, text: str) -> None:
         read_options_file(str(file))
 
 
+def test_a_file_of_options_with_several_documents_is_refused_as_vllm_refuses_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("port: 1\n---\nport: 2\n")
+    with pytest.raises(UsageError, match="several documents"):
+        read_options_file(str(file))
+
+
 @pytest.mark.parametrize("text", NONE_OF_THEIR_KIND, ids=lambda text: text[:24])
 def test_a_recipe_that_cannot_be_read_is_one_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.yaml"
