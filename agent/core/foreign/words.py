@@ -13,7 +13,8 @@ from agent.core.foreign.found import Left
 
 _QUIET = frozenset({"env", "exec", "eval", "nohup", "setsid", "command"})
 _AS_USER = frozenset({"sudo", "runuser", "setpriv", "su", "gosu", "chpst"})
-_VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+SETS_A_VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+"""As the words before a command that set a variable for it alone."""
 
 _CONDAS = frozenset({"conda", "mamba", "micromamba"})
 _LAUNCHERS = frozenset(
@@ -65,7 +66,7 @@ def before_vllm(
     release = words[at].partition("@")[2] if words else ""
     while left:
         word = left.pop(0)
-        if kept and word.startswith("-") and left and _VARIABLE.fullmatch(left[0]):
+        if kept and word.startswith("-") and left and SETS_A_VARIABLE.fullmatch(left[0]):
             # The value of an option, as systemd-run's -p MemoryMax=90%, and no variable.
             kept += [word, left.pop(0)]
             continue
@@ -79,7 +80,7 @@ def before_vllm(
             package = f"vllm=={release}" if release else "vllm"
             python, launcher = _launched(word, left, package, directory, environment or {})
             return Before(" ".join(kept), user, python, launcher)
-        elif name not in _QUIET and not _VARIABLE.fullmatch(word) and not word.endswith(")"):
+        elif name not in _QUIET and not SETS_A_VARIABLE.fullmatch(word) and not word.endswith(")"):
             kept.append(word)
     return Before(" ".join(kept), user)
 

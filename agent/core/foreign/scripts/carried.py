@@ -3,22 +3,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+
+from agent.core.foreign.words import SETS_A_VARIABLE
 
 CARRIERS = frozenset(
     {
-        *(
-            "at",
-            "batch",
-            "byobu",
-            "chroot",
-            "chrt",
-            "daemonize",
-            "dbus-run-session",
-            "eval",
-            "flock",
-        ),
+        *("at", "batch", "byobu", "chroot", "chrt", "daemonize", "dbus-run-session", "eval"),
+        *("flock",),
         *("newgrp", "nsenter", "parallel", "pm2", "runuser", "sbatch", "screen", "script", "sg"),
         *("srun", "ssh", "start-stop-daemon", "su", "sudo", "tmux", "unbuffer", "watch", "xargs"),
         *("circusd", "forever", "honcho", "mprocs", "concurrently", "zellij", "dtach", "abduco"),
@@ -36,13 +28,12 @@ SHOWS = frozenset(
 )
 """What follows these words is text: shown, looked for, or installed, and not started."""
 
-_SETS = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _MANAGERS = frozenset({"pm2", "forever"})
 
 
 def command_name(words: Sequence[str]) -> str:
     """Return the name of the program of a line, behind the variables that are set for it alone."""
-    first = next((word for word in words if not _SETS.fullmatch(word)), "")
+    first = next((word for word in words if not SETS_A_VARIABLE.fullmatch(word)), "")
     return first.rpartition("/")[2]
 
 
