@@ -212,47 +212,32 @@ def _pair(row: Row, answer: Figures, figure: str) -> tuple[float, float] | None:
 
 def main() -> int:
     """Print the errors."""
-    new, later = _known(unseen()), _known(second())
-    open_half, closed_half = blind(closed=False), _known(blind(closed=True))
-    tell_all("fitted", rows())
-    tell_all("mended by kind", strangers())
-    tell_all("unseen, now", new)
-    print(UNSEEN_FIRST)
-    tell_all("blind, development half, now", open_half)
-    print(DEVELOPMENT_FIRST)
-    tell_all("second, now", later)
-    print(SECOND_FIRST)
-    tell_all("blind, closed half, now", closed_half)
-    print(CLOSED_FIRST)
-    newest, unopened = _known(third(closed=False)), _known(third(closed=True))
-    tell_all("third, development half, now", newest)
-    print(THIRD_FIRST)
-    tell_all("third, closed half, now", unopened)
-    print(THIRD_CLOSED_FIRST)
-    tell_all("fourth, now", fourth())
-    print(FOURTH_FIRST)
-    tell_all("fifth, now", fifth())
-    print(FIFTH_FIRST)
-    sixth_open = _known(sixth(closed=False))
-    tell_all("sixth, development half, now", sixth_open)
-    print(SIXTH_FIRST)
-    sixth_closed = _known(sixth(closed=True))
-    tell_all("sixth, closed half, now", sixth_closed)
-    print(SIXTH_CLOSED_FIRST)
-    seventh_open = _known(seventh(closed=False))
-    tell_all("seventh, development half, now", seventh_open)
-    print(SEVENTH_FIRST)
-    seventh_closed = _known(seventh(closed=True))
-    tell_all("seventh, closed half, now", seventh_closed)
-    print(SEVENTH_CLOSED_FIRST)
+    told = (
+        ("fitted", rows(), None),
+        ("mended by kind", strangers(), None),
+        ("unseen, now", _known(unseen()), UNSEEN_FIRST),
+        ("blind, development half, now", blind(closed=False), DEVELOPMENT_FIRST),
+        ("second, now", _known(second()), SECOND_FIRST),
+        ("blind, closed half, now", _known(blind(closed=True)), CLOSED_FIRST),
+        ("third, development half, now", _known(third(closed=False)), THIRD_FIRST),
+        ("third, closed half, now", _known(third(closed=True)), THIRD_CLOSED_FIRST),
+        ("fourth, now", fourth(), FOURTH_FIRST),
+        ("fifth, now", fifth(), FIFTH_FIRST),
+        ("sixth, development half, now", _known(sixth(closed=False)), SIXTH_FIRST),
+        ("sixth, closed half, now", _known(sixth(closed=True)), SIXTH_CLOSED_FIRST),
+        ("seventh, development half, now", _known(seventh(closed=False)), SEVENTH_FIRST),
+        ("seventh, closed half, now", _known(seventh(closed=True)), SEVENTH_CLOSED_FIRST),
+    )
+    for title, some, first in told:
+        tell_all(title, some)
+        if first is not None:
+            print(first)
     print(POOLED_CLOSED_FIRST)
     every = [*unseen(), *second(), *blind(closed=True), *third(closed=False), *third(closed=True)]
     every += [*sixth(closed=False), *sixth(closed=True), *seventh(closed=False)]
     every += seventh(closed=True)
     print(f"unknown by name: {', '.join(r.model for r in every if r.config is None) or 'none'}")
-    everything = [*rows(), *strangers(), *new, *open_half, *later, *closed_half]
-    everything += [*newest, *unopened, *fourth(), *fifth(), *sixth_open, *sixth_closed]
-    everything += [*seventh_open, *seventh_closed]
+    everything = [row for _, some, _ in told for row in some]
     tell_kinds(everything)
     tell_bars(everything)
     tell_peers(everything)
