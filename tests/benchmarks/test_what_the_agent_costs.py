@@ -18,7 +18,7 @@ from tests.benchmarks.processes import Process, scrape, table
 from tests.benchmarks.table.figures import keep
 from tests.conftest import Boot
 from tests.rig import binds, scripted
-from tests.rig.container import Container
+from tests.rig.container import Bind, Container, Suite
 from tests.rig.installed import Agent
 from tests.rig.nvsim import Call, MachineGpus, calls_in
 
@@ -47,13 +47,8 @@ LOG = "/dev/shm/nvml-calls"
 
 
 def test_what_the_agent_costs_beside_its_peers(boot: Boot, tmp_path: Path) -> None:
-    box = boot("bookworm", binds=[binds.scripted_engine(), binds.simulated_gpus(), binds.peers()])
-    busy_cards(box)
-    agent = Agent(box)
-    agent.install()
-    scripted.set_scenario(box, {})
-    agent.configure(AGENT_TOML)
-    agent.wait("serving")
+    agent = at_work(boot, "bookworm", binds.peers())
+    box = agent.box
     box.put(Path(NODE_EXPORTER), NODE_EXPORTER)
     for unit, command in PEERS.items():
         box.run(["systemd-run", f"--unit={unit}", *command.split()])
@@ -94,13 +89,8 @@ def test_what_the_agent_costs_beside_its_peers(boot: Boot, tmp_path: Path) -> No
 
 def test_what_memory_the_agent_takes_on_debian_13(boot: Boot, tmp_path: Path) -> None:
     """The same work and the same age as beside the peers, which are there for Debian 12 alone."""
-    box = boot("trixie", binds=[binds.scripted_engine(), binds.simulated_gpus()])
-    busy_cards(box)
-    agent = Agent(box)
-    agent.install()
-    scripted.set_scenario(box, {})
-    agent.configure(AGENT_TOML)
-    agent.wait("serving")
+    agent = at_work(boot, "trixie")
+    box = agent.box
     process = Process(box, agent.pid("llmagent"))
     box.run(["sleep", str(SECONDS)], timeout=SECONDS + 30)
     scrape(box, tmp_path, SCRAPES, PORTS[0])
@@ -126,6 +116,18 @@ def test_a_scrape_asks_no_gpu_anything(boot: Boot, tmp_path: Path) -> None:
     # Each of the two spans may begin or end within a look, of which there is one in two seconds;
     # 2000 scrapes would be 2000 looks otherwise.
     assert made <= at_rest / 10.0 * (lasted + 4.0)
+
+
+def at_work(boot: Boot, suite: Suite, *more: Bind) -> Agent:
+    """Returns the agent beside busy cards and a service that serves."""
+    box = boot(suite, binds=[binds.scripted_engine(), binds.simulated_gpus(), *more])
+    busy_cards(box)
+    agent = Agent(box)
+    agent.install()
+    scripted.set_scenario(box, {})
+    agent.configure(AGENT_TOML)
+    agent.wait("serving")
+    return agent
 
 
 def busy_cards(box: Container) -> None:

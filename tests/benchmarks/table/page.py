@@ -104,22 +104,36 @@ ROWS: Final = (
 )
 
 
+def standing(page: str) -> dict[str, str]:
+    """Returns the rows that stand in the page, by what each measures.
+
+    ValueError where the page does not have the two marks, one after the other.
+    """
+    _, table, _ = _parted(page)
+    return {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()}
+
+
+def _parted(page: str) -> tuple[str, str, str]:
+    before, begin, rest = page.partition(f"{BEGIN}\n")
+    table, end, after = rest.partition(f"{END}\n")
+    if not (begin and end):
+        raise ValueError(
+            f"it has no place for the table; put these two lines there:\n{BEGIN}\n{END}"
+        )
+    return before + begin, table, end + after
+
+
 def written(page: str, runs: Mapping[str, Run]) -> str:
     """Returns the page with the rows of these runs; a row that none of them has stays as it is.
 
     ValueError where the page does not have the two marks, one after the other.
     """
-    before, begin, rest = page.partition(f"{BEGIN}\n")
-    old, end, after = rest.partition(f"{END}\n")
-    if not (begin and end):
-        raise ValueError(
-            f"it has no place for the table; put these two lines there:\n{BEGIN}\n{END}"
-        )
-    standing = {line.split(" | ")[0].removeprefix("| "): line for line in old.splitlines()}
+    before, _, after = _parted(page)
+    old = standing(page)
     rows = []
     for row in ROWS:
         if row.part in runs:
             rows.append(row.told(runs[row.part]))
-        elif row.what in standing:
-            rows.append(standing[row.what])
-    return before + begin + "\n".join(["", *HEAD, *rows, ""]) + "\n" + end + after
+        elif row.what in old:
+            rows.append(old[row.what])
+    return before + "\n".join(["", *HEAD, *rows, ""]) + "\n" + after
