@@ -5,12 +5,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from agent.core.command.picture import picture_of
 from agent.core.engine.answers import ApiFacts, Completion, Done, NoAnswer, PrefixProbe, ServedModel
 from agent.core.engine.install import release_of
 from agent.core.engine.metrics import Counters
-from agent.core.engine.work import COMPLETION, IMAGE, OTHER_WAYS, TEXT, WORKS
+from agent.core.engine.work import (
+    COMPLETION,
+    IMAGE,
+    OTHER_WAYS,
+    TEXT,
+    WORKS,
+    is_squeezed,
+    switch_of_activation,
+)
 from agent.core.settings.service import Settings
 from agent.core.verify.served import names_of_adapters
 from agent.host.vllm.api import VllmApi
@@ -19,6 +28,7 @@ from agent.host.vllm.proof import Did, Missed, Prober, Proof, Refused, meaning
 
 SAYS_TOKEN_IDS = (0, 10, 2)
 """From here `return_token_ids` is taken (vllm#22587); 0.6 refused what it did not know."""
+
 
 _COMPLETION_TOKENS = 16
 _BLOCKS = 3
@@ -57,15 +67,12 @@ def collect(
     version, models = api.version(), api.models()
     model = settings.served_model_name or settings.model
     prober = prober or Prober(api, model)
-    work = _done(prober.prove(left()))
+    release = release_of(version) if isinstance(version, str) else ()
+    work = _with_logits(prober, _done(prober.prove(left())), prober.model, release, left)
     counters = _settled(api, 0.0, left)
     completion: Completion | ApiFailure | NoAnswer
     if isinstance(work, Done) and work.item == COMPLETION.item:
-        name = prober.model
-        says_ids = isinstance(version, str) and release_of(version) >= SAYS_TOKEN_IDS
-        completion = api.complete(
-            name, TEXT, max_tokens=_COMPLETION_TOKENS, timeout=left(), token_ids=says_ids
-        )
+        completion = _complete(api, prober.model, release, left)
     else:
         completion = work if isinstance(work, NoAnswer) else NoAnswer("the model generates no text")
     prefix = _probe_prefix_cache(api, settings, prober.model, counters, completion, left)
@@ -79,8 +86,42 @@ def collect(
         prefix=prefix,
         engines=() if isinstance(counters, ApiFailure) else _engines(counters),
         besides=_besides(prober, work, left, sees=sees),
-        adapters=_adapters(prober, settings, work, models, left),
+        adapters=_adapters(prober, settings, work, models, release, left),
     )
+
+
+def _complete(
+    api: VllmApi, model: str, release: tuple[int, ...], left: Callable[[], float]
+) -> Completion | ApiFailure:
+    """Ask the fixed question, whose answer is kept."""
+    says_ids = release >= SAYS_TOKEN_IDS
+    return api.complete(
+        model, TEXT, max_tokens=_COMPLETION_TOKENS, timeout=left(), token_ids=says_ids
+    )
+
+
+def _with_logits(
+    prober: Prober,
+    did: Done | NoAnswer,
+    model: str,
+    release: tuple[int, ...],
+    left: Callable[[], float],
+) -> Done | NoAnswer:
+    """Ask once more without the activation where that may hide a change, and vLLM can be asked.
+
+    What comes out as before has no activation, or the field is not heeded.
+    """
+    if not isinstance(did, Done) or not is_squeezed(did.values):
+        return did
+    switch = switch_of_activation(did.item, release)
+    work = next((w for w in WORKS if switch and w.item == did.item), None)
+    if work is None:
+        return did
+    match prober.without(switch, work, model, left()):
+        case Did(_, came) if not isinstance(came.values, str) and came.values != did.values:
+            return replace(did, logits=came.values)
+        case _:
+            return did
 
 
 def _adapters(
@@ -88,15 +129,24 @@ def _adapters(
     settings: Settings,
     own: Done | NoAnswer,
     models: tuple[ServedModel, ...] | ApiFailure,
+    release: tuple[int, ...],
     left: Callable[[], float],
-) -> Mapping[str, Done | NoAnswer]:
+) -> Mapping[str, Completion | Done | NoAnswer]:
     """Have the adapters that are asked for and listed do the model's work, the first few."""
     work = next((w for w in WORKS if isinstance(own, Done) and w.item == own.item), None)
     if work is None or isinstance(models, ApiFailure) or not settings.extra_args:
         return {}
     served = {model.id for model in models}
     wanted = [name for name in names_of_adapters(picture_of(settings)) if name in served]
-    return {name: _done(prober.by_adapter(name, work, left())) for name in wanted[:_MOST_ADAPTERS]}
+    given: dict[str, Completion | Done | NoAnswer] = {}
+    for name in wanted[:_MOST_ADAPTERS]:
+        if work is COMPLETION:
+            said = _complete(prober.api, name, release, left)
+            given[name] = _why(said) if isinstance(said, ApiFailure) else said
+        else:
+            did = _done(prober.by_adapter(name, work, left()))
+            given[name] = _with_logits(prober, did, name, release, left)
+    return given
 
 
 def _besides(

@@ -58,7 +58,8 @@ NOT_ASKED = NoAnswer("not asked")
 class Done:
     """A piece of the model's own work: `item` names the kind, `what` what came of it.
 
-    `values` are the numbers or the text themselves; `seconds` from request to last byte.
+    `values` are the numbers or the text themselves, `logits` the numbers before their activation,
+    () where it has none or the engine cannot be asked so; `seconds` from request to last byte.
     """
 
     item: str
@@ -66,6 +67,7 @@ class Done:
     what: str
     values: tuple[float, ...] | str
     seconds: float
+    logits: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class PrefixProbe:
 
 
 _NO_BESIDES: Mapping[str, Done | NoAnswer] = MappingProxyType({})
+_NO_ADAPTERS: Mapping[str, Completion | Done | NoAnswer] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +107,24 @@ class ApiFacts:
     besides: Mapping[str, Done | NoAnswer] = field(default_factory=lambda: _NO_BESIDES)
     alone: bool = False
     engines: tuple[str, ...] = ()
-    adapters: Mapping[str, Done | NoAnswer] = field(default_factory=lambda: _NO_BESIDES)
+    adapters: Mapping[str, Completion | Done | NoAnswer] = field(
+        default_factory=lambda: _NO_ADAPTERS
+    )
 
     @property
-    def answer(self) -> Completion | tuple[float, ...] | str | None:
+    def answer(self) -> Completion | Done | None:
         """What the model gave alone for a fixed question; None where others were at work."""
         if not self.alone:
             return None
         if isinstance(self.completion, Completion):
             return self.completion
-        return self.work.values if isinstance(self.work, Done) else None
+        return self.work if isinstance(self.work, Done) else None
+
+    @property
+    def answers_of_adapters(self) -> Mapping[str, Completion | Done]:
+        """What LoRA adapters gave alone for the same question, by name."""
+        given = self.adapters if self.alone else {}
+        return {name: did for name, did in given.items() if not isinstance(did, NoAnswer)}
 
     @property
     def answered(self) -> bool:

@@ -197,6 +197,30 @@ OTHER_WAYS: Mapping[str, Sequence[Work]] = MappingProxyType(
 """By the item of a model's own work: how else clients ask it for the same."""
 
 
+USE_ACTIVATION = "use_activation"
+BEFORE_ACTIVATION: Mapping[str, Sequence[tuple[tuple[int, int, int], str]]] = MappingProxyType(
+    {
+        "score": (((0, 11, 1), USE_ACTIVATION), ((0, 10, 1), "activation")),
+        "classification": (((0, 11, 1), USE_ACTIVATION), ((0, 10, 1), "activation")),
+        "pooling": (((0, 11, 1), USE_ACTIVATION),),
+    }
+)
+"""By item: from which release on which field of a request, set to false, has vLLM give numbers as
+they are before their activation, the latest first (the protocols of 0.10.1, 0.10.2, 0.11.0, 0.11.1,
+0.12.0, 0.32 and 0.33)."""
+
+
+def switch_of_activation(item: str, release: tuple[int, ...]) -> str:
+    """Return the request's field that turns the activation off, "" where there is none."""
+    known = BEFORE_ACTIVATION.get(item, ())
+    return next((name for since, name in known if release >= since), "")
+
+
+def is_squeezed(values: tuple[float, ...] | str) -> bool:
+    """Tell whether an activation may have made these numbers: near 0 and 1 they hide a change."""
+    return not isinstance(values, str) and all(0 <= value <= 1 for value in values)
+
+
 def _chat(model: str, content: object) -> Mapping[str, Any]:
     return {
         "model": model,

@@ -10,7 +10,8 @@ jumps inside one process and still means something after a restart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.cluster.group import PeerAnswered
@@ -144,7 +145,8 @@ class CanaryDone:
 class Verified:
     """The list was run; `answered`: nothing shows that the model cannot do its work.
 
-    `refused`: why nothing was let through. `answer`: to a fixed question, None amid other work.
+    `refused`: why nothing was let through. `answer`: to a fixed question, None amid other work;
+    `adapters`: those of LoRA adapters by name.
     `first_token_seconds`: how long the smallest piece of work took, None where none was done.
     """
 
@@ -157,6 +159,7 @@ class Verified:
     refused: str = ""
     answer: Answer | None = None
     first_token_seconds: float | None = None
+    adapters: Mapping[str, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

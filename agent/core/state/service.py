@@ -142,10 +142,8 @@ class Live:
     """SIGKILL has had no effect on them."""
 
     log_tells_ready: bool = False
-    """The log was read up to the server's "ready", so `facts` are all there."""
-
     ready_at: float = 0.0
-    """When it was."""
+    """The log was read up to the server's "ready", so `facts` are all there; when it was."""
 
     stages: StagesSeen = NONE_SEEN
     """Where the seconds of the start went, by its log."""
@@ -172,7 +170,8 @@ class Live:
     """What would have been done to the service in its pause, as it was told; "" for nothing."""
 
     doubted_answer: Answer | None = None
-    """One that is not as before, until it was given twice."""
+    doubted_adapters: Mapping[str, Answer] = field(default_factory=dict)
+    """What is not as before, of the model and of LoRA adapters, until it was given twice."""
 
     engines: Mapping[str, EngineLife] = field(default_factory=lambda: ONE_ENGINE)
     """The ranks of a data-parallel service, each judged by itself."""
@@ -245,7 +244,7 @@ class ServiceState:
     planned_restart: PlannedRestart | None = None
     drain: Drain | None = None
     golden: Golden | None = None
-    """How the model answers a fixed question."""
+    """How the model and its LoRA adapters answer a fixed question."""
 
     golden_elsewhere: tuple[Golden, ...] = ()
     """How it did with another model, engine or cards, the latest first."""

@@ -85,6 +85,7 @@ class ApiEffector:
             "" if silence is None else silence.why,
             refused=silence.why if silence is not None and silence.refused else "",
             answer=None if api.answer is None else answer_of(api.answer),
+            adapters={name: answer_of(did) for name, did in api.answers_of_adapters.items()},
             first_token_seconds=api.work.seconds if isinstance(api.work, Done) else None,
         )
 

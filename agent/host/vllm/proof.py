@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from agent.core.engine.work import WORKS, Came, Work, works_of
 from agent.host.vllm.api import VllmApi
@@ -28,6 +30,8 @@ TOO_MANY = 429
 NOT_NOW = 503
 """Said by the front end of a paused, scaling, retired or recovering engine (0.31..0.33); a dead
 engine's requests end with 500, or with the connection."""
+
+NOTHING_ELSE: Mapping[str, object] = MappingProxyType({})
 
 STATES = (
     ("/is_paused", "is_paused", "the engine is paused (POST /resume ends it)"),
@@ -113,6 +117,10 @@ class Prober:
         """Ask for the same work of a LoRA adapter, which is a model of that name."""
         return self._one(work, seconds, "", adapter)
 
+    def without(self, switch: str, work: Work, model: str, seconds: float) -> Proof:
+        """Ask for the work with this field of the request set to false."""
+        return self._one(work, seconds, "", model, {switch: False})
+
     def _look(self) -> None:
         """Find out what the server can be asked for, and under which name."""
         routes = self.api.routes()
@@ -134,9 +142,16 @@ class Prober:
             return proof
         return refused or Refused("the server has no route for work that llmagent knows")
 
-    def _one(self, work: Work, seconds: float, engine: str, model: str = "") -> Proof:
+    def _one(
+        self,
+        work: Work,
+        seconds: float,
+        engine: str,
+        model: str = "",
+        also: Mapping[str, object] = NOTHING_ELSE,
+    ) -> Proof:
         began = time.monotonic()
-        body = work.body(model or self.model)
+        body = {**work.body(model or self.model), **also}
         sound = SILENCE if work.is_audio else None
         answer = self.api.ask(work.path, body, seconds, engine=engine, sound=sound)
         if isinstance(answer, ApiFailure):

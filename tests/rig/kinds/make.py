@@ -43,6 +43,9 @@ TEXT: Final = MappingProxyType(
 SPREAD: Final = 0.3
 """Of BERT's random weights: with its usual 0.02 every score is a half, whatever the seed."""
 
+SURE: Final = 5.0
+"""Added to the logit of a score: of two models that are sure the scores are almost the same."""
+
 RANK: Final = 8
 PATCH: Final = 14
 PICTURE_CHAT: Final = (
@@ -76,7 +79,10 @@ def bert(directory: Path, kind: str, labels: int) -> None:
         num_labels=labels,
         initializer_range=SPREAD,
     )
-    getattr(hf, kind)(config).save_pretrained(directory)
+    model = getattr(hf, kind)(config)
+    if labels == 1:
+        model.classifier.bias.data.fill_(SURE)
+    model.save_pretrained(directory)
 
 
 def embedder(directory: Path, _llama: Path) -> None:
@@ -85,7 +91,7 @@ def embedder(directory: Path, _llama: Path) -> None:
 
 
 def cross_encoder(directory: Path, _llama: Path) -> None:
-    """Writes a BERT of one label, which scores pairs and ranks."""
+    """Writes a BERT of one label, which scores pairs and ranks; each pair near 1."""
     bert(directory, "BertForSequenceClassification", 1)
 
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 
@@ -283,11 +284,68 @@ def test_an_adapter_that_is_asked_for_and_listed_does_the_models_work(server: Fa
     lora = ("--enable-lora", "--lora-modules", "sql=/srv/sql", "gone=/srv/gone")
     did = collect(api(server), replace(ASKED, extra_args=lora)).adapters
     assert list(did) == ["sql"]
-    assert isinstance(did["sql"], Done)
+    assert isinstance(did["sql"], Completion)
     path, body = server.asked[-1]
     assert path.endswith("/v1/completions")
-    assert json.loads(body)["model"] == "sql"
+    asked = json.loads(body)
+    assert (asked["model"], asked["max_tokens"], asked["return_token_ids"]) == ("sql", 16, True)
     assert collect(api(server), ASKED).adapters == {}
+
+
+def test_what_adapters_answer_amid_other_work_is_no_answer_to_keep(server: FakeServer) -> None:
+    said = Completion(" Paris", 6, 2, "length", 0.1)
+    facts = replace(collect(api(server), ASKED), adapters={"sql": said, "de": NoAnswer("late")})
+    assert facts.answers_of_adapters == {"sql": said}
+    assert replace(facts, alone=False).answers_of_adapters == {}
+
+
+def scoring(heeds: str, logit: float = 8.0) -> Callable[[BaseHTTPRequestHandler, bytes], None]:
+    """Returns what answers /score, without the activation where this field is false."""
+
+    def answer(handler: BaseHTTPRequestHandler, asked: bytes) -> None:
+        raw = json.loads(asked).get(heeds) is False
+        score = logit if raw else 1 / (1 + math.exp(-logit))
+        says(json.dumps({"data": [{"index": 0, "score": score}]}))(handler, asked)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("version", "heeds", "logits"),
+    [
+        ("0.9.2", "", ()),
+        ("0.10.1.1", "activation", (8.0,)),
+        ("0.11.0", "activation", (8.0,)),
+        ("0.11.1", "use_activation", (8.0,)),
+        ("0.33.0", "use_activation", (8.0,)),
+        ("0.33.0", "nothing", ()),
+        ("0.1.dev7+g0", "use_activation", ()),
+    ],
+)
+def test_a_score_is_asked_for_without_its_activation_as_the_release_takes_it(
+    server: FakeServer, version: str, heeds: str, logits: tuple[float, ...]
+) -> None:
+    server.replies["GET /version"] = says(json.dumps({"version": version}))
+    for other in ("/v1/completions", "/v1/embeddings"):
+        server.replies[f"POST {other}"] = says('{"error":{"message":"not supported"}}', 400)
+    server.replies["POST /score"] = scoring(heeds)
+    facts = collect(api(server), ASKED)
+    assert isinstance(facts.work, Done)
+    assert facts.work.logits == logits
+    assert facts.work.values[0] == pytest.approx(0.99966, abs=1e-5)
+    assert facts.answer == facts.work
+
+
+def test_an_embedding_and_a_score_without_activation_are_asked_for_once(server: FakeServer) -> None:
+    refuses = says('{"error":{"message":"not supported"}}', 400)
+    server.replies["POST /v1/completions"] = refuses
+    server.replies["POST /v1/embeddings"] = says('{"data":[{"embedding":[0.6,0.8]}]}')
+    collect(api(server), ASKED)
+    assert [path for path, _ in server.asked].count("POST /v1/embeddings") == 1
+    server.replies["POST /v1/embeddings"] = refuses
+    server.replies["POST /score"] = says('{"data":[{"index":0,"score":-3.2}]}')
+    collect(api(server), ASKED)
+    assert [path for path, _ in server.asked].count("POST /score") == 1
 
 
 def test_an_answer_that_is_only_late_contradicts_nothing() -> None:

@@ -8,7 +8,9 @@ last bits (vLLM is not batch-invariant), and one that differs is asked for again
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from enum import Enum, auto
 
 from agent.core.judges.holders.shares import gpus_of
 from agent.core.judges.turn import Turn
@@ -19,6 +21,10 @@ from agent.core.state.service import ServiceState
 from agent.core.verify.check import NOT_ASKED, Check, Verdict
 
 ITEM = "answer"
+ITEM_OF_ADAPTERS = "lora_answers"
+AGAIN = "asked again soon: it may be one bit in a batch"
+LOOK_AT = "look at the cards (Xids, ECC), at the weights, at what was installed"
+
 DAY_SECONDS = 86400.0
 AGAIN_SECONDS = 60.0
 
@@ -41,32 +47,100 @@ OF_THE_ANSWER = (
 
 
 def compare(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
-    """Judge the answer, and put what came of it into the verification list."""
+    """Judge the answers, and put what came of them into the verification list."""
     if done.answer is None:
         return s
-    now, given_by = done.answer, _given_by(turn, s)
+    given_by = _given_by(turn, s)
     s = _with_its_own(s, given_by)
-    known = s.golden
+    s = _of_the_model(turn, s, done.answer, given_by)
+    return _of_adapters(turn, s, done.adapters) if done.adapters else s
+
+
+class Came(Enum):
+    """What an answer is beside the one that was kept."""
+
+    FIRST = auto()
+    SAME = auto()
+    DOUBTED = auto()
+    CHANGED = auto()
+
+
+def _came(before: Answer | None, doubt: Answer | None, now: Answer, noise: float) -> Came:
+    if before is None:
+        return Came.FIRST
+    if same(before, now, noise):
+        return Came.SAME
+    return Came.CHANGED if doubt is not None and same(doubt, now, noise) else Came.DOUBTED
+
+
+def _of_the_model(turn: Turn, s: ServiceState, now: Answer, given_by: str) -> ServiceState:
+    known, noise = s.golden, _noise(turn, s)
+    came = _came(None if known is None else known.answer, s.live.doubted_answer, now, noise)
+    doubt = now if came is Came.DOUBTED else None
+    s = replace(s, live=replace(s.live, doubted_answer=doubt))
     if known is None:
         first = Check(ITEM, NOT_ASKED, now.shown, Verdict.PROVEN, f"{now.shown}, the first time")
         return replace(_with(s, first), golden=Golden(turn.at, given_by, now))
-    asked = f"as before: {known.answer.shown}"
-    noise = _noise(turn, s)
-    if same(known.answer, now, noise):
-        proof = f"the model answers {now.shown}"
+    if came is Came.SAME:
+        asked, proof = f"as before: {known.answer.shown}", f"the model answers {now.shown}"
         s = _with(s, Check(ITEM, asked, "the same", Verdict.PROVEN, proof))
         # What was kept without token ids has the same text: from now on they are known.
-        adds_ids = bool(now.tokens) and not known.answer.tokens
-        return replace(s, golden=replace(known, answer=now)) if adds_ids else s
-    doubt = s.live.doubted_answer
-    if doubt is None or not same(doubt, now, noise):
-        note = "asked again soon: it may be one bit in a batch"
-        was, is_now = both_shown(known.answer, now)
-        check = Check(
-            ITEM, f"as before: {was}", f"changed: {is_now}", Verdict.UNKNOWN, is_now, note
-        )
-        return replace(_with(s, check), live=replace(s.live, doubted_answer=now))
-    return _changed(turn, s, known, now)
+        return replace(s, golden=replace(known, answer=now)) if now.adds_to(known.answer) else s
+    was, is_now = both_shown(known.answer, now)
+    asked, got = f"as before: {was}", f"changed: {is_now}"
+    if came is Came.DOUBTED:
+        return _with(s, Check(ITEM, asked, got, Verdict.UNKNOWN, is_now, AGAIN))
+    why = f"the same model on the same engine and cards answers otherwise: {was}, now {is_now}"
+    turn.tell(s.name, "answer-changed", why, before=was, now=is_now)
+    s = _with(s, Check(ITEM, asked, got, Verdict.CONTRADICTED, why, LOOK_AT))
+    return replace(s, golden=replace(known, at=turn.at, answer=now))
+
+
+def _of_adapters(turn: Turn, s: ServiceState, given: Mapping[str, Answer]) -> ServiceState:
+    """Judge what LoRA adapters answered, each as the model is; one item tells of all."""
+    golden, noise = s.golden, _noise(turn, s)
+    assert golden is not None
+    kept, doubted = dict(golden.adapters), {}
+    said: dict[Came, list[str]] = {came: [] for came in Came}
+    for name, now in given.items():
+        before = kept.get(name)
+        came = _came(before, s.live.doubted_adapters.get(name), now, noise)
+        said[came].append(_told_of_adapter(turn, s, name, came, before, now))
+        if came is Came.DOUBTED:
+            doubted[name] = now
+        elif before is None or came is Came.CHANGED or now.adds_to(before):
+            kept[name] = now
+    live = replace(s.live, doubted_adapters=doubted)
+    s = replace(s, live=live, golden=replace(golden, adapters=kept))
+    return _with(s, _check_of_adapters(said))
+
+
+def _told_of_adapter(
+    turn: Turn, s: ServiceState, name: str, came: Came, before: Answer | None, now: Answer
+) -> str:
+    """Return the sentence on one adapter; a change is told."""
+    if before is None or came is Came.SAME:
+        return f"{name} answers {now.shown}"
+    was, is_now = both_shown(before, now)
+    change = f"{was}, now {is_now}"
+    if came is Came.CHANGED:
+        why = f"the LoRA adapter {name} on the same model, engine and cards answers otherwise: "
+        turn.tell(s.name, "answer-changed", why + change, before=was, now=is_now, adapter=name)
+    return f"{name}: {change}"
+
+
+def _check_of_adapters(said: Mapping[Came, list[str]]) -> Check:
+    asked = f"{sum(map(len, said.values()))} LoRA adapters as before"
+    evidence = "; ".join(one for came in reversed(Came) for one in said[came])
+    if changed := said[Came.CHANGED]:
+        got = f"changed: {'; '.join(changed)}"
+        return Check(ITEM_OF_ADAPTERS, asked, got, Verdict.CONTRADICTED, evidence, LOOK_AT)
+    if doubted := said[Came.DOUBTED]:
+        got = f"changed: {'; '.join(doubted)}"
+        return Check(ITEM_OF_ADAPTERS, asked, got, Verdict.UNKNOWN, evidence, AGAIN)
+    first = len(said[Came.FIRST])
+    got = f"{first} for the first time" if first else "the same"
+    return Check(ITEM_OF_ADAPTERS, asked, got, Verdict.PROVEN, evidence)
 
 
 def _with_its_own(s: ServiceState, given_by: str) -> ServiceState:
@@ -86,18 +160,8 @@ def _with_its_own(s: ServiceState, given_by: str) -> ServiceState:
 def is_due(turn: Turn, s: ServiceState) -> bool:
     """Tell whether the list is to be run again: a day is over, or an answer is in doubt."""
     passed = turn.at - max(s.live.verify_at, turn.started_at)
-    return passed >= (DAY_SECONDS if s.live.doubted_answer is None else AGAIN_SECONDS)
-
-
-def _changed(turn: Turn, s: ServiceState, known: Golden, now: Answer) -> ServiceState:
-    was, is_now = both_shown(known.answer, now)
-    why = f"the same model on the same engine and cards answers otherwise: {was}, now {is_now}"
-    turn.tell(s.name, "answer-changed", why, before=was, now=is_now)
-    asked = f"as before: {was}"
-    note = "look at the cards (Xids, ECC), at the weights, at what was installed"
-    check = Check(ITEM, asked, f"changed: {is_now}", Verdict.CONTRADICTED, why, note)
-    live = replace(s.live, doubted_answer=None)
-    return replace(_with(s, check), live=live, golden=replace(known, at=turn.at, answer=now))
+    in_doubt = s.live.doubted_answer is not None or s.live.doubted_adapters
+    return passed >= (AGAIN_SECONDS if in_doubt else DAY_SECONDS)
 
 
 def _with(s: ServiceState, check: Check) -> ServiceState:
