@@ -51,9 +51,9 @@ test-vllm: ## tests with real vLLM: minutes, root
 	@$(SETUP) all
 	$(PYTEST) tests/vllm
 
-fuzz: ## every border with made-up input, a minute each (SECONDS=N for longer)
+fuzz: ## every border with made-up input, a minute each (SECONDS=N, SEED=N)
 	@$(SETUP) venv nvml
-	.venv/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+	.venv/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(addprefix --seed ,$(SEED))
 
 bench: ## what the agent costs and how fast it reacts
 	@$(SETUP) all peers ray

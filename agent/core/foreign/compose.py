@@ -20,6 +20,7 @@ from agent.core.foreign.options import (
 from agent.core.foreign.shapes import rows, table
 from agent.core.foreign.variables import expanded, variables_in
 from agent.core.foreign.words import split
+from agent.core.numerals import MOST_CARDS
 
 ReadText = Callable[[str], str | None]
 
@@ -203,7 +204,7 @@ def _gpus(service: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(ids, list):
             yield from map(str, _scalars(ids))
         elif isinstance(count, int) and count > 0:
-            yield from map(str, range(count))
+            yield from map(str, range(min(count, MOST_CARDS)))
     for device in rows(service.get("devices")):
         name = str(device).partition("nvidia.com/gpu=")[2]
         if name and name != "all":

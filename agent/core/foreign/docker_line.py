@@ -16,6 +16,7 @@ from agent.core.foreign.options import (
     is_met,
     is_own_memory,
 )
+from agent.core.numerals import MOST_CARDS, MOST_PORT, whole_number
 
 RUNTIMES = ("docker", "podman")
 _SWITCHES = frozenset(
@@ -212,9 +213,10 @@ def published(text: str) -> Port | None:
     whole, _, protocol = text.partition("/")
     host, _, both = whole.rpartition(":")[0].rpartition(":")
     inside = whole.rpartition(":")[2]
-    if protocol not in ("", "tcp") or not inside.isdigit() or not both.isdigit():
+    there, here = whole_number(inside, MOST_PORT), whole_number(both, MOST_PORT)
+    if protocol not in ("", "tcp") or there is None or here is None:
         return None
-    return Port(int(inside), int(both), host.strip("[]")) if host else Port(int(inside), int(both))
+    return Port(there, here, host.strip("[]")) if host else Port(there, here)
 
 
 def gpus_of(text: str) -> tuple[str, ...]:
@@ -222,6 +224,4 @@ def gpus_of(text: str) -> tuple[str, ...]:
     cleaned = text.strip("\"'")
     if "device=" in cleaned:
         return tuple(one for one in cleaned.partition("device=")[2].strip("\"'").split(",") if one)
-    if cleaned.isdigit() and int(cleaned) > 0:
-        return tuple(map(str, range(int(cleaned))))
-    return ()
+    return tuple(map(str, range(whole_number(cleaned, MOST_CARDS) or 0)))

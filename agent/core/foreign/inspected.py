@@ -12,6 +12,7 @@ from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineErro
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.options import options_of_host_config
 from agent.core.foreign.shapes import rows, table
+from agent.core.numerals import MOST_CARDS, MOST_PORT, whole_number
 
 OF_RUNTIME = frozenset({"TERM", "container", "HOSTNAME", "HOME"})
 """Variables that docker and podman set by themselves."""
@@ -90,10 +91,11 @@ def _ports(host: Mapping[str, Any]) -> Iterator[Port]:
     for inside, places in table(host.get("PortBindings")).items():
         number, _, protocol = inside.partition("/")
         for place in map(table, rows(places)):
-            outside = str(place.get("HostPort", ""))
-            if protocol in ("", "tcp") and number.isdigit() and outside.isdigit():
+            there = whole_number(number, MOST_PORT)
+            here = whole_number(str(place.get("HostPort", "")), MOST_PORT)
+            if protocol in ("", "tcp") and there is not None and here is not None:
                 address = place.get("HostIp") or Port(0, 0).host
-                yield Port(int(number), int(outside), str(address))
+                yield Port(there, here, str(address))
 
 
 def _gpus(host: Mapping[str, Any]) -> Iterator[str]:
@@ -105,4 +107,4 @@ def _gpus(host: Mapping[str, Any]) -> Iterator[str]:
                 if name != "all":
                     yield name
         elif isinstance(count, int) and count > 0:
-            yield from map(str, range(count))
+            yield from map(str, range(min(count, MOST_CARDS)))

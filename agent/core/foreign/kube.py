@@ -16,6 +16,7 @@ from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineErro
 from agent.core.foreign.of_container import engine_in
 from agent.core.foreign.options import ON_THE_HOST, is_met
 from agent.core.foreign.shapes import rows, table
+from agent.core.numerals import MOST_CARDS, whole_number
 
 SHARED = "/dev/shm"  # noqa: S108 - where a pod puts its shared memory
 GPU = "nvidia.com/gpu"
@@ -50,7 +51,7 @@ _OF_A_CLUSTER = frozenset(
 _NO_KEY = "no key of agent.toml is like it"
 _FROM_SECRET = "name the file that holds it with hf_token_file or api_key_file"  # noqa: S105
 _EXPANDED = re.compile(r"\$\(([A-Za-z_][\w.-]*)\)")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([KMGT]i?|m)?")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)([KMGT]i?|m)?")
 _FACTORS = {"K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 _FACTORS |= {f"{letter}i": 1 << (10 * power) for power, letter in enumerate("KMGT", 1)}
 
@@ -204,8 +205,8 @@ def _gpus(limits: Mapping[str, Any]) -> Iterator[str]:
         kind, equals, one = name.partition("=")
         if kind == GPU and equals and one != "all":
             yield one
-        elif kind == GPU and not equals and str(count).isdigit():
-            yield from map(str, range(min(int(str(count)), 64)))
+        elif kind == GPU and not equals:
+            yield from map(str, range(whole_number(str(count), MOST_CARDS) or 0))
 
 
 def _number(quantity: object) -> float | None:

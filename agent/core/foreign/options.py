@@ -13,6 +13,7 @@ from typing import Any
 from agent.core.command.values import LONGEST_NUMBER
 from agent.core.foreign.shapes import rows, table
 from agent.core.measures import GIB
+from agent.core.numerals import whole_number
 
 SHARED_MEMORY_BYTES = 16 * GIB
 """The unit's --shm-size (core/unit/container_command.py)."""
@@ -90,8 +91,7 @@ def is_met(flag: str, value: str) -> bool:
         case "--ulimit":
             name, _, limit = value.partition("=")
             ours = _LIMITS.get(name, 0)
-            asked = limit.partition(":")[0]
-            return ours == -1 or (asked.isdigit() and int(asked) <= ours)
+            return ours == -1 or whole_number(limit.partition(":")[0], ours) is not None
         case "--shm-size":
             asked_bytes = _bytes(value)
             return asked_bytes is not None and asked_bytes <= SHARED_MEMORY_BYTES

@@ -16,6 +16,7 @@ from agent.core.command.values import AUTO
 from agent.core.engine.command_line import FLAGS
 from agent.core.foreign.found import Container, Found, Left
 from agent.core.foreign.of_container import DEFAULT_PORT
+from agent.core.numerals import MOST_CARDS, whole_number
 from agent.core.secrets import without_secrets
 from agent.core.settings.cluster import OPTIONS, ClusterSettings
 
@@ -214,7 +215,8 @@ def _gpus(whole: Imported, words: Iterable[str], spelled: str) -> None:
     if not names or set(names) <= _NO_GPU:
         whole.leave(spelled, "no GPU is named; `gpus` takes all of them")
         return
-    whole.table["gpus"] = [int(name) if name.isdecimal() else name for name in names]
+    indices = [whole_number(name, MOST_CARDS) for name in names]
+    whole.table["gpus"] = [name if i is None else i for i, name in zip(indices, names, strict=True)]
 
 
 def _program(whole: Imported, found: Found) -> None:

@@ -68,5 +68,5 @@ def home_of(user: str) -> str:
     """Return the home of a user, root's where there is no such user."""
     try:
         return pwd.getpwnam(user or "root").pw_dir
-    except KeyError:
+    except (KeyError, ValueError):  # the latter for a name with a NUL in it
         return "/root"

@@ -29,6 +29,7 @@ from agent.core.foreign.scripts.task import script_of_task
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 from agent.core.foreign.variables import variables_in
+from agent.core.numerals import whole_number
 from agent.errors import HostLacksError, UsageError
 from agent.host.files.foreign import open_regular
 from agent.host.files.unit_text import unit_file, unit_text
@@ -134,8 +135,8 @@ def _interpreter(program: str) -> str:
 
 
 def _named(what: str) -> Source:
-    if what.isdigit():
-        return _process(int(what))
+    if (pid := whole_number(what)) is not None:
+        return _process(pid)
     path = Path(what)
     if path.suffix == ".container":
         return _quadlet(path)
