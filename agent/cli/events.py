@@ -105,7 +105,7 @@ def parse_since(text: str, now: float) -> float:
     midnight = (
         datetime.fromtimestamp(now).astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     )
-    if ago := re.fullmatch(r"-?(\d+) ?(s|min|m|h|d)(?: ago)?", text):
+    if ago := re.fullmatch(r"-?(\d{1,9}) ?(s|min|m|h|d)(?: ago)?", text):
         return now - int(ago[1]) * UNITS[ago[2]]
     if text in ("today", "yesterday"):
         return (midnight - timedelta(days=text == "yesterday")).timestamp()
@@ -137,6 +137,5 @@ def line_of(stored: StoredEvent, form: str) -> str:
             "data": dict(event.data),
         }
         return json.dumps(shape)
-    at = datetime.fromtimestamp(event.at_seconds).astimezone()
     who = event.service or "llmagent"
-    return plain(f"{at:%Y-%m-%d %H:%M:%S}  {who:<10} {event.kind:<10} {event.message}")
+    return plain(f"{local(event.at_seconds)}  {who:<10} {event.kind:<10} {event.message}")

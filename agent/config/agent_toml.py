@@ -46,7 +46,7 @@ HINTS = {
 }
 """What the parser's words mean for who wrote the line, by how they begin."""
 
-_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_AT = re.compile(r" \(at (?:line (\d{1,18}), column (\d{1,18})|end of document)\)$")
 
 
 def load(path: Path) -> Config:

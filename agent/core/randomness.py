@@ -97,7 +97,7 @@ def _is_drawn(part: str) -> bool:
     mean = len(part) / len(humps)
     if kinds == 3:
         return mean < (2.3 if len(part) < 16 else 2.8)
-    digits = sum(hump.isdigit() for hump in humps)
+    digits = sum(hump.isdecimal() for hump in humps)
     if kinds == 2 and digits:
         return len(part) >= 16 and digits >= 3 and mean < 4.2
     return kinds == 2 and len(part) >= 16 and mean < 2.6

@@ -139,7 +139,7 @@ def _toml(file: Path, redactor: Redactor) -> str:
     text = file.read_text(errors="replace")
     try:
         return tomli_w.dumps(redactor.value(tomllib.loads(text)))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         shown = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
         return f"# not TOML: {error}\n{redactor.text(shown)}"
 
@@ -148,14 +148,14 @@ def _document(text: str, redactor: Redactor) -> str:
     """Return JSON, one document or one a line, without secrets; other text likewise."""
     try:
         return json.dumps(redactor.value(json.loads(text)), indent=2) + "\n"
-    except ValueError:
+    except (ValueError, RecursionError):
         return "".join(f"{_json_line(line, redactor)}\n" for line in text.splitlines())
 
 
 def _json_line(line: str, redactor: Redactor) -> str:
     try:
         return json.dumps(redactor.value(json.loads(line)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return redactor.text(line)
 
 
@@ -210,14 +210,21 @@ def _entries(*matches: str) -> Iterator[tuple[str, str]]:
         try:
             entry = json.loads(line)
             at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-            message = entry.get("MESSAGE") or ""
+            message = _text_of(entry.get("MESSAGE"))
         except (ValueError, KeyError, TypeError):
             continue
-        if isinstance(message, list):  # bytes that are no text
-            message = bytes(byte & 255 for byte in message).decode(errors="replace")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
-        for part in str(message).split("\n"):
+        for part in message.split("\n"):
             yield stamp, part
+
+
+def _text_of(field: object) -> str:
+    """Return a field's text as journalctl prints it: of one that was sent twice the first."""
+    if isinstance(field, list) and any(isinstance(part, str | list) for part in field):
+        return _text_of(field[0])
+    if isinstance(field, list):  # bytes that are no text
+        return bytes(byte & 255 for byte in field).decode(errors="replace")
+    return "" if field is None else str(field)
 
 
 _OF_THE_GPU = "NVRM|Xid|nvidia|oom-kill|Out of memory|Killed process|AER|pcieport|I/O error|EXT4-fs"

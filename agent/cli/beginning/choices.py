@@ -12,6 +12,7 @@ from typing import Any
 from agent.cli.screen.consent import agreed
 from agent.core.beginning.proposal import OnDisk, Proposal, Unfit, propose
 from agent.core.beginning.release import Release, release_for
+from agent.core.numerals import whole_number
 from agent.core.plain import plain
 from agent.core.settings.engine import version_in
 from agent.errors import HostLacksError, UsageError
@@ -83,9 +84,10 @@ def _asked(fit: list[Proposal]) -> Proposal:
         print(plain(f"  {number}  {proposal.model.name} ({on}{length} tokens)"), file=sys.stderr)
     print(f"Which model? 1 to {len(fit)} [1] ", end="", file=sys.stderr, flush=True)
     word = sys.stdin.readline().strip() or "1"
-    if not word.isdigit() or not 1 <= int(word) <= len(fit):
-        raise UsageError(f"{word} is none of them")
-    return fit[int(word) - 1]
+    chosen = whole_number(word)
+    if chosen is None or not 1 <= chosen <= len(fit):
+        raise UsageError(f"{plain(word)} is none of them")
+    return fit[chosen - 1]
 
 
 def _typed(why: str) -> str:

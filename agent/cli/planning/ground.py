@@ -35,7 +35,7 @@ MOST_GIB = 100_000
 OTHER_MODEL = ("config_json", "model", "weights_gib", "gpu_memory_gib", "gpu", "gpu_name")
 """Options of plan's own that make another start of it than the one that this host has seen."""
 
-_RELEASE = r"v?\d+\.\d+(\.\d+)?([a-z.+-].*)?"
+_RELEASE = r"v?\d{1,9}\.\d{1,9}(\.\d{1,9})?([a-z.+-].*)?"
 
 
 def ground_of(args: argparse.Namespace, subject: Subject) -> tuple[Ground, CardFacts | None]:

@@ -86,4 +86,4 @@ def _cell(value: object) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "", 1).replace("-", "", 1).isdigit() or cell == "-"
+    return cell.replace(",", "").replace(".", "", 1).replace("-", "", 1).isdecimal() or cell == "-"

@@ -54,4 +54,4 @@ def divide(words: Sequence[str]) -> Divided:
 
 
 def _is_option(word: str) -> bool:
-    return len(word) > 1 and word.startswith("-") and not word[1:].replace(".", "", 1).isdigit()
+    return len(word) > 1 and word.startswith("-") and not word[1:].replace(".", "", 1).isdecimal()

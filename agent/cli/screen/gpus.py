@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
+from agent.cli.screen.terminal import local
 from agent.core.measures import DAY_SECONDS, GIB
 
 HARMLESS = frozenset(
@@ -153,7 +153,7 @@ def _remarks(gpu: dict[str, Any], now: float, width: int) -> Iterator[list[Piece
         yield from _remark(gpu["problem"], "stopped", width)
     for code, seen in gpu["xids"].items():
         if now - seen["last_seconds"] < DAY_SECONDS:
-            at = f"{datetime.fromtimestamp(seen['last_seconds']).astimezone():%H:%M:%S}"
+            at = local(seen["last_seconds"], "%H:%M:%S")
             yield from _remark(f"Xid {code}: {seen['count']} in all, last at {at}", "", width)
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from agent.cli.screen.terminal import duration
+from agent.cli.screen.terminal import duration, local
 from agent.core.stages.told import listed
 from agent.core.view.kinds import ENDS, OPENS
 from agent.host.store.store import Event
@@ -114,7 +113,7 @@ def seconds_of(data: object) -> Mapping[str, float]:
 
 def clock(seconds: float) -> str:
     """Return the time of day in the local zone."""
-    return f"{datetime.fromtimestamp(seconds).astimezone():%H:%M:%S}"
+    return local(seconds, "%H:%M:%S")
 
 
 def _times(number: int, word: str = "start") -> str:

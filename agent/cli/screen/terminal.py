@@ -91,5 +91,11 @@ def duration(seconds: float) -> str:
 
 
 def local(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Return a time since the epoch in the local time zone."""
-    return f"{datetime.fromtimestamp(seconds).astimezone():{form}}"
+    """Return a time since the epoch in the local time zone, as `form` of strftime(3) says.
+
+    A time that no calendar has, from a clock or a row that was damaged, is told as such.
+    """
+    try:
+        return f"{datetime.fromtimestamp(seconds).astimezone():{form}}"
+    except (OverflowError, ValueError, OSError):
+        return "at no known time"

@@ -57,7 +57,7 @@ def asked(args: argparse.Namespace, request: Mapping[str, object]) -> int:
 
 def a_duration(text: str) -> float:
     """Return the seconds that "90s", "30min", "2h" or "1d" mean, for argparse."""
-    parts = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(s|min|m|h|d)", text.strip())
+    parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|m|h|d)", text.strip())
     if parts is None:
         raise argparse.ArgumentTypeError(f'"{text}" is no time: write 90s, 30min, 2h or 1d')
     return float(parts[1]) * UNITS[parts[2]]

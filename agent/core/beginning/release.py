@@ -56,5 +56,5 @@ def release_for(driver: str, capability: str | None) -> Release | str:
 
 
 def _pair(capability: str | None) -> tuple[int, int] | None:
-    found = re.fullmatch(r"(\d+)\.(\d+)", capability or "")
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", capability or "")
     return (int(found[1]), int(found[2])) if found else None

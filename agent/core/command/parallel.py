@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.command.picture import Picture
+from agent.core.numerals import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Parallel:
 def parallel_of(picture: Picture) -> Parallel:
     """Read the split from a command line; VLLM_DP_SIZE is taken where no option says it."""
     data = _positive(picture, "data_parallel_size")
-    if data is None and picture.environment.get("VLLM_DP_SIZE", "").isdigit():
-        data = int(picture.environment["VLLM_DP_SIZE"]) or None
+    if data is None:
+        data = whole_number(picture.environment.get("VLLM_DP_SIZE", "")) or None
     local = picture.whole("data_parallel_size_local")
     if local is None:
         # One rank a process: its own process is all of it that runs here.

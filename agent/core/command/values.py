@@ -17,7 +17,7 @@ Value = bool | int | float | str | tuple[str, ...] | Mapping[str, Any] | None
 AUTO = -1
 """What `--max-model-len auto` is: the longest that fits."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
+_SIZE = re.compile(r"(\d{1,1000}(?:\.\d{1,1000})?)([kKmMgGtT])")
 _BARE_SIZE = re.compile(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b")
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
 _POWERS = "kmgt"

@@ -31,10 +31,10 @@ _COLOUR_LEFTOVER = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Also C1, and the marks that turn the direction of writing."""
 
-_PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d+)(?:, ip=[\d.]+)?\) ?")
+_PROCESS = re.compile(r"\(([A-Za-z][\w =-]{0,40}?) pid=(\d{1,18})(?:, ip=[\d.]+)?\) ?")
 _HEADER = re.compile(
     r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d \d\d:\d\d(?::\d\d)?)(?:\.\d+)? "
-    r"\[?(?:([\w./<>-]+):(\d+)\]|[\w./-]+\.py:(?!\d)) ?"
+    r"\[?(?:([\w./<>-]+):(\d{1,9})\]|[\w./-]+\.py:(?!\d)) ?"
 )
 _INNER = re.compile(r"(?:\[rank\d+\]: ?|\([A-Za-z][\w =-]{0,40}? pid=\d+(?:, ip=[\d.]+)?\) ?)+")
 """What torch and Ray put before the message, inside vLLM's own prefix or without it."""

@@ -93,7 +93,7 @@ def judge_capability(settings: Settings, quantization: str | None, gpus: Gpus | 
 
 
 def _capability(gpu: Gpu) -> tuple[int, int] | None:
-    found = re.fullmatch(r"(\d+)\.(\d+)", gpu.compute_capability or "")
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", gpu.compute_capability or "")
     return (int(found[1]), int(found[2])) if found else None
 
 

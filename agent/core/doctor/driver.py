@@ -153,5 +153,5 @@ def judge_persistence(gpus: Gpus | None, uptime_seconds: float) -> Finding:
 
 
 def _pair(version: str) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", version)
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+from agent.core.engine.install import release_of
 
 ONLY_ROOT = "Permission denied"
 """What a problem says that is the reader's, not the engine's."""
@@ -35,7 +36,7 @@ def judge_install(
     if problems or version is None:
         told = problems[0] if problems else f"{python} has no vLLM"
         return fail(check, told, "Install vLLM, or set python.", service)
-    release = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    release = release_of(version)[:2]
     if release < (0, 6):
         fix = "Upgrade: logs and metrics of this release are not known."
         return warning(check, f"vLLM {version}", fix, service)

@@ -55,7 +55,7 @@ def release_of(version: str) -> tuple[int, ...]:
     """
     if version.startswith("0.1.dev"):
         return ()
-    found = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    found = re.match(r"v?(\d{1,9}(?:\.\d{1,9}){0,9})", version)
     return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
 

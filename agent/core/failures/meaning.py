@@ -11,6 +11,7 @@ from typing import Any, Final
 from agent.core.failures.classes import FailureClass, Group, Kind
 from agent.core.failures.shipped import CLASSES
 from agent.core.failures.xids import XidAction, xid_action
+from agent.core.numerals import whole_number
 
 
 class Proof(StrEnum):
@@ -92,8 +93,8 @@ def _facts(failure: FailureClass) -> FailureFacts:
     row = CLASSES.get(failure.value)
     if row is not None:
         return facts_from_row(row)
-    code = failure.value.removeprefix("xid-")
-    return _facts_of_xid(xid_action(int(code)) if code.isdigit() else XidAction.NOTE)
+    code = whole_number(failure.value.removeprefix("xid-"))
+    return _facts_of_xid(XidAction.NOTE if code is None else xid_action(code))
 
 
 TABLE: Final[Mapping[FailureClass, FailureFacts]] = {name: _facts(name) for name in FailureClass}

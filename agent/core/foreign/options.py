@@ -38,7 +38,7 @@ OF_OTHERS = "the service's shared memory is its own: a container that shares it 
 _WITH_HOST_IPC = frozenset({"label=disable", "label:disable"})
 """What docker's daemon itself writes into the answer of `inspect` where the IPC is the host's."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,1000}(?:\.\d{1,1000})?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": GIB, "t": GIB << 10}
 
 _COMPOSE = {

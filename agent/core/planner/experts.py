@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent.core.numerals import whole_number
 from agent.core.planner.config_keys import kind_of, need, number, part, words
 
 
@@ -90,7 +91,7 @@ def have_experts(text: Mapping[str, Any], count: int) -> list[bool]:
     if not named and isinstance(enumerated, str) and enumerated:
         named = enumerated.split(",")
     if named:
-        chosen = {int(layer) for layer in named if layer.strip().isdigit()}
+        chosen = {whole_number(layer.strip()) for layer in named}
         return [layer in chosen for layer in range(count)]
     freq = text.get("moe_layer_freq")
     if isinstance(freq, list) and len(freq) == count:

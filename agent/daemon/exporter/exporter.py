@@ -139,5 +139,5 @@ def names_this_host(request: Request) -> bool:
     """
     host = request.headers.get("host", "").lower()
     name, _, port = host.rpartition(":")
-    name = (name if port.isdigit() else host).removesuffix(".localhost")
-    return name.startswith("[") or "." not in name or name.replace(".", "").isdigit()
+    name = (name if port.isdecimal() else host).removesuffix(".localhost")
+    return name.startswith("[") or "." not in name or name.replace(".", "").isdecimal()

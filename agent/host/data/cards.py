@@ -50,6 +50,10 @@ def card_or_mistake(name: str) -> CardFacts:
     return card
 
 
+MOST = 1e12
+"""No card costs more in any unit."""
+
+
 def read_prices(file: Path) -> tuple[Mapping[str, float], str]:
     """Return the price of each card by the card's own name, and what they are in.
 
@@ -58,7 +62,7 @@ def read_prices(file: Path) -> tuple[Mapping[str, float], str]:
     """
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: {error}") from error
     prices = document.get("prices")
     unit = document.get("unit", "")
@@ -66,7 +70,7 @@ def read_prices(file: Path) -> tuple[Mapping[str, float], str]:
         raise UsageError(f'{file}: write [prices] and under it lines like "RTX 4090" = 0.35')
     found: dict[str, float] = {}
     for name, price in prices.items():
-        if isinstance(price, bool) or not isinstance(price, int | float) or not price >= 0:
+        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < MOST:
             raise UsageError(f"{file}: the price of {name} is no number")
         found[card_or_mistake(name).name] = float(price)
     return found, unit

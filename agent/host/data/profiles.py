@@ -49,5 +49,5 @@ def _read(file: Path) -> Profile:
         return profile_of(file.stem, tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ProfileError) as error:
+    except (ValueError, RecursionError, ProfileError) as error:
         raise UsageError(f"{file}: {error}; correct it, or take it away") from error

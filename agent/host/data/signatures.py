@@ -7,14 +7,13 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, Places, rule_from_table
+from agent.core.diagnosis.placement.places import PlaceRule, Places, rule_from_table
 from agent.core.diagnosis.signature_table import signature_from_table
 from agent.core.diagnosis.signatures import (
     Signature,
-    SignatureError,
     SignatureSet,
 )
-from agent.core.diagnosis.writing.writers import Writers, WritersError, writers_from_table
+from agent.core.diagnosis.writing.writers import Writers, writers_from_table
 from agent.errors import HostLacksError
 
 
@@ -41,14 +40,7 @@ def read_signatures(directory: Traversable) -> SignatureSet:
             if "writers" in data:
                 writers = writers_from_table(data["writers"])
             versions.update({int(line): name for line, name in data.get("core_lines", {}).items()})
-        except (
-            OSError,
-            UnicodeDecodeError,
-            tomllib.TOMLDecodeError,
-            SignatureError,
-            PlaceError,
-            WritersError,
-        ) as error:
+        except (OSError, ValueError) as error:
             message = f"{entry.name}: {error}; reinstall the package or correct the file"
             raise HostLacksError(message) from error
     if not signatures:

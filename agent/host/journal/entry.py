@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agent.core.numerals import whole_number
+
 RawFields = Mapping[str, bytes | list[bytes]]
 
 COREDUMP_MESSAGE_ID: Final = "fc2e22bc6ee647b6b90729ab34a250b1"
@@ -78,7 +80,7 @@ def decode_entry(
         cursor=cursor,
         realtime_seconds=realtime_seconds,
         invocation_id=invocation_id,
-        pid=int(pid) if pid.isdecimal() else 0,
+        pid=whole_number(pid) or 0,
         from_manager=from_manager,
         identifier=text_of_field(fields, "SYSLOG_IDENTIFIER"),
         message=text_of_field(fields, "MESSAGE"),
@@ -89,13 +91,16 @@ def decode_entry(
 def suppressed_messages(fields: RawFields, unit: str) -> int | None:
     """Returns how many lines of the unit journald says it dropped; None for any other entry.
 
-    0 when it says so about another unit. The number is in N_DROPPED (systemd 252, 257).
+    0 when it says so about another unit. The number is in N_DROPPED (systemd 252, 257); any program
+    may send these fields, and only journald's own entries have the transport "driver".
     """
     if text_of_field(fields, "MESSAGE_ID") != SUPPRESSED_MESSAGE_ID:
         return None
+    if text_of_field(fields, "_TRANSPORT") != "driver":
+        return None
     number = text_of_field(fields, "N_DROPPED")
     is_ours = text_of_field(fields, "MESSAGE").endswith(f" from {unit}")
-    return int(number) if is_ours and number.isdecimal() else 0
+    return (whole_number(number) or 0) if is_ours else 0
 
 
 def text_of_field(fields: RawFields, name: str) -> str:

@@ -70,7 +70,7 @@ class _Known(Mapping[str, Mapping[str, Any]]):
             return {}
         try:
             table: Mapping[str, Any] = tomllib.loads(self._texts[owner])[owner]
-        except (tomllib.TOMLDecodeError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise HostLacksError(f"{self._file}: {error}; reinstall the package") from error
         return table
 

@@ -19,8 +19,8 @@ from typing import Final
 LIBRARY: Final = "libnvidia-ml.so.1"
 MODINFO_SECONDS: Final = 10.0
 
-_LIBRARY_VERSION = re.compile(r"libnvidia-ml\.so\.(\d+\.\d+(?:\.\d+)*)")
-_MODULE_VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)*)")
+_LIBRARY_VERSION = re.compile(r"libnvidia-ml\.so\.(\d{1,9}\.\d{1,9}(?:\.\d{1,9}){0,9})")
+_MODULE_VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d{1,9}\.\d{1,9}(?:\.\d{1,9}){0,9})")
 _IN_CACHE = re.compile(rb"(/[^\0]{0,250}/libnvidia-ml\.so\.1)\0")
 
 

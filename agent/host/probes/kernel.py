@@ -105,7 +105,7 @@ def _sockets(pid: int) -> set[str]:
 
 
 def _pids() -> list[int]:
-    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal()]
 
 
 def uptime_seconds() -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.core.doctor.limits import Limits
+from agent.core.numerals import whole_number
 from agent.host.probes.command import output_of
 
 SYS = Path("/proc/sys/fs")
@@ -29,10 +30,10 @@ def limits(unit: str) -> Limits | None:
         tasks=_number(values.get("TasksMax")) if loaded else None,
         ceiling=ceiling,
         open_files=int(opened),
-        most_files=int(most) if most.isdigit() else 0,
+        most_files=whole_number(most) or 0,
     )
 
 
 def _number(word: str | None) -> int | None:
     # "infinity", and systemd's own 2^64-1, are no limit.
-    return int(word) if word and word.isdigit() and int(word) < 2**63 else None
+    return whole_number(word) if word else None

@@ -27,7 +27,7 @@ _POWER = re.compile(
     r"^ExecStart=.*(?:nvidia-powerd|nvidia-smi\b.{0,400}(?:\s-pl\b|--power-limit|\s-lgc\b|--lock-gpu))",
     re.M,
 )
-_RATE = re.compile(r"^RateLimitBurst=\s*(\d+)", re.M)
+_RATE = re.compile(r"^RateLimitBurst=\s*(\d{1,18})", re.M)
 _STORAGE = re.compile(r"^Storage=\s*(\w+)", re.M)
 
 

@@ -12,8 +12,8 @@ from agent.core.doctor.engine import Toolchain
 
 UNIT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CUDA_NVCC = ("/usr/local/cuda/bin/nvcc", "/usr/lib/nvidia-cuda-toolkit/bin/nvcc")
-_CUDA = re.compile(r"^cuda(?:: [^=]+)? = '([\d.]+)'", re.M)
-_SITE = re.compile(r"python(\d+)\.(\d+)$")
+_CUDA = re.compile(r"^cuda(?:: [^=]+)? = '([\d.]{1,40})'", re.M)
+_SITE = re.compile(r"python(\d{1,4})\.(\d{1,4})$")
 
 
 def torch_cuda(read_paths: Iterable[str]) -> str | None:

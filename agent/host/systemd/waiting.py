@@ -39,7 +39,7 @@ def tell_who_waits(unit: str, verbs: Collection[str], words: str) -> int:
 def _waiting(unit: str, verbs: Collection[str]) -> Iterator[int]:
     names = {unit, unit.removesuffix(".service")}
     for process in PROC.iterdir():
-        if not process.name.isdigit():
+        if not process.name.isdecimal():
             continue
         try:
             is_roots = process.stat().st_uid == 0

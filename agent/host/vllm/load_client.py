@@ -29,6 +29,16 @@ FIRST_ID = 1000
 IDS = 20_000
 """Prompts are made of these token ids, which every usual vocabulary has."""
 
+NOT_OF_THAT_FORM = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What an answer that is JSON of another form, of another depth or none at all brings about."""
+
 MOST_BYTES = 1 << 30
 """That a thread of a measurement receives; a token comes in about 300 bytes."""
 
@@ -109,7 +119,7 @@ def _ask(pool: Any, body: dict[str, Any], headers: dict[str, str], end: float) -
                     break
                 if _take(answer, line.strip(), now - sent, now - last):
                     last = now
-    except (HTTPError, HTTPException, OSError, ValueError, KeyError, TypeError):
+    except (HTTPError, HTTPException, OSError, *NOT_OF_THAT_FORM):
         answer.failed = True
     if answer.tokens == 0:
         answer.failed = True

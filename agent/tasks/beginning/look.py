@@ -14,6 +14,7 @@ from agent.core.doctor.host import EngineProcess
 from agent.core.engine.install import EngineInstall
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.measures import GIB
+from agent.core.numerals import whole_number
 from agent.core.settings.engine import Runtime, version_in
 from agent.host.models.here import ModelHere, models_here
 from agent.host.probes.engines_here import pythons_with_vllm
@@ -130,7 +131,7 @@ def _images() -> list[ImageHere]:
 
 def _release(version: str | None) -> tuple[int, ...]:
     parts = (version or "").split(".")
-    return tuple(int(part) for part in parts[:3] if part.isdigit())
+    return tuple(n for part in parts[:3] if (n := whole_number(part)) is not None)
 
 
 def _memory(cards: list[Gpu]) -> int:

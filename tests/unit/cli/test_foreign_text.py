@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from agent.core.doctor.finding import fail
 from agent.core.plain import plain, plain_name
 from agent.core.verify.check import Check, Verdict
 from agent.core.view.snapshot import to_json
+from agent.errors import UsageError
+from agent.host.data.cards import read_prices
+from agent.host.data.profiles import read_profiles
 from agent.host.data.signatures import load_signatures
 from agent.host.store.store import Event, StoredEvent
 from tests.given.some_gpus import H200, some_gpus
@@ -92,3 +96,32 @@ def test_plain_text_is_one_printable_line_and_keeps_what_is_printable(text: str)
     assert plain(plain(text)) == plain(text)
     if text.isprintable():
         assert plain(text) == text
+
+
+@pytest.mark.parametrize("seconds", [1e18, -1e13, float("inf"), float("nan"), 1e300])
+def test_a_time_that_no_calendar_has_is_told_as_such(seconds: float) -> None:
+    row = StoredEvent(1, Event(seconds, "vllm", "held", "told", {}))
+    assert "at no known time" in events.line_of(row, "human")
+    assert "at no known time" in "\n".join(events.told([row.event], None))
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "d", "9" * 5000 + "s", "²h", "0001-01-01"])
+def test_a_time_of_any_length_is_a_mistake_in_one_sentence(text: str) -> None:
+    with pytest.raises(UsageError, match="is no time"):
+        events.parse_since(text, 1_764_000_000.0)
+
+
+@pytest.mark.parametrize(
+    "content", ["9" * 400, "9" * 5000, "[" * 5000, "inf", "-1", "nan", "true", '"1"']
+)
+def test_a_price_that_is_none_is_a_mistake_in_one_sentence(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(f'[prices]\n"RTX 4090" = {content}\n')
+    with pytest.raises(UsageError, match=r"prices\.toml"):
+        read_prices(file)
+
+
+def test_a_profile_with_a_number_that_is_none_is_a_mistake_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(f"match = {'9' * 5000}\n")
+    with pytest.raises(UsageError, match=r"own\.toml"):
+        read_profiles([tmp_path])

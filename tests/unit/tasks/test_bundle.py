@@ -36,6 +36,8 @@ else:
     entry("{PROMPT}\\n{PROMPT}")
     entry("WARNING 11-28 10:00:00 [x.py:1] GET https://hub/x?X-Amz-Signature={SIGNED} -> 403")
     entry("INFO 11-28 10:00:00 [x.py:1] using {KEY} and {HF} and {ELSEWHERE}")
+    entry(["INFO 11-28 10:00:00 [x.py:1] sent twice", "the other"])
+    entry([[98, 121, 116, 101, 115], "the other"])
     entry(list("ERROR 11-28 10:00:00 [x.py:1] bytes \\udcff".encode(errors="surrogateescape")))
 """,
     "systemctl": f"""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from agent.core.numerals import whole_number
 from agent.core.planner.versions import Version
 
 Capability = tuple[int, int]
@@ -30,7 +31,8 @@ LOWEST = {"awq": (7, 5), "nvfp4": (7, 5), "mxfp4": (8, 0), "gptq": (6, 0)}
 def capability_of(text: str | None) -> Capability | None:
     """Read "8.9" as NVML tells it; None for anything else."""
     major, dot, minor = (text or "").partition(".")
-    return (int(major), int(minor)) if dot and major.isdigit() and minor.isdigit() else None
+    first, second = whole_number(major), whole_number(minor)
+    return None if first is None or second is None or not dot else (first, second)
 
 
 def refused_by_card(

@@ -65,7 +65,7 @@ _ATTENTION = re.compile(r"(?:self_attn|attention)(?:[.*$]|\.?(?:q|k|v|o|qkv)_pro
 _STATES = re.compile(r"(?:linear_attn|mamba|mixer)(?:[.*$]|\.?(?:in|out)_proj\w*|$)")
 _MLP = re.compile(r"\bmlp(?:[*$]|\.[*$]|\.?(?:gate|up|down|gate_up)_proj|$)")
 _SHARED = re.compile(r"shared_experts?(?!_gate)")
-_LAYER = re.compile(r"layers\.(\d+)\b")
+_LAYER = re.compile(r"layers\.(\d{1,9})\b")
 _WHOLE = 2
 """So many projections of a layer named make all of its attention, or of its MLP, plain."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +101,7 @@ def suppressed(message: bytes) -> RawFields:
         "MESSAGE_ID": SUPPRESSED_MESSAGE_ID.encode(),
         "MESSAGE": message,
         "N_DROPPED": b"162500",
+        "_TRANSPORT": b"driver",
     }
 
 
@@ -107,3 +109,15 @@ def test_journald_tells_how_many_lines_of_a_unit_it_dropped() -> None:
     told = suppressed(b"Suppressed 162500 messages from vllm.service")
     assert suppressed_messages(told, "vllm.service") == 162500
     assert suppressed_messages(told, "llm.service") == 0
+
+
+@pytest.mark.parametrize("number", [b"9" * 5000, "²".encode(), b"-1", b"1_0", b""])
+def test_a_number_of_dropped_lines_that_is_none_counts_as_none(number: bytes) -> None:
+    told = {**suppressed(b"Suppressed 1 messages from vllm.service"), "N_DROPPED": number}
+    assert suppressed_messages(told, "vllm.service") == 0
+
+
+def test_an_engine_that_says_it_of_itself_is_not_believed() -> None:
+    told = suppressed(b"Suppressed 162500 messages from vllm.service")
+    forged = {**told, "_TRANSPORT": b"journal"}
+    assert suppressed_messages(forged, "vllm.service") is None
