@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from re import _parser
+from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 import pytest
@@ -114,7 +114,7 @@ def _is_digit(kind: str, value: Any) -> bool:
         case "CATEGORY":
             return str(value) == "CATEGORY_DIGIT"
         case "RANGE":
-            return ord("0") <= value[0] and value[1] <= ord("9")
+            return bool(ord("0") <= value[0] and value[1] <= ord("9"))
         case "LITERAL":
             return chr(value) in "0123456789."
         case _:
