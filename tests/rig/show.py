@@ -206,14 +206,14 @@ def play(show: Show, box: Container, deb: Path) -> None:
 
     heat_wave(show, follower, gpus)
 
-    show.title("What happened: llmagent events")
-    show.output(box.run(["llmagent", "events"]).stdout)
-    show.title("llmagent status")
-    show.output(box.run(["llmagent", "status"]).stdout)
     show.title("A scrape of http://127.0.0.1:9836/metrics (some of it)")
     body = box.http_get(9836, "/metrics").body
     lines = [line for line in body.splitlines() if any(part in line for part in METRICS)]
     show.output("\n".join(line for line in lines if not line.startswith("#")))
+    show.title("llmagent status")
+    show.output(box.run(["llmagent", "status"]).stdout)
+    show.title("What happened: llmagent events")
+    show.output(box.run(["llmagent", "events"]).stdout)
 
 
 def heat_wave(show: Show, follower: Follower, gpus: MachineGpus) -> None:
