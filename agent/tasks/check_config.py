@@ -175,7 +175,8 @@ def _flags(
     if run_engine_help is not None:
         try:
             text = run_engine_help(install, settings.user)
-            unknown = unknown_flags(argv, parse_help(text))
+            short = tuple(one for one in unknown if not one.flag.startswith("--"))
+            unknown = (*unknown_flags(argv, parse_help(text)), *short)
             for key, sentence in values_refused(settings, text):
                 yield _error(f"{path}.{key}", sentence)
         except HostLacksError as error:
@@ -183,7 +184,8 @@ def _flags(
     asked_apart = {argument.split("=", 1)[0].replace("_", "-") for argument in settings.extra_args}
     for flag in unknown:
         key = flag.flag[2:].replace("-", "_")
-        where = "extra_args" if flag.flag in asked_apart else key
+        is_apart = flag.flag in asked_apart or not flag.flag.startswith("--")
+        where = "extra_args" if is_apart else key
         yield _error(f"{path}.{where}", str(flag))
 
 

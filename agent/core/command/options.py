@@ -192,6 +192,7 @@ SHORT: Mapping[str, str] = MappingProxyType(
         "-ac": "attention_config",
         "-asc": "api_server_count",
         "-cc": "compilation_config",
+        "-O": "compilation_config",  # before a key, to 0.12; alone it is a level
         "-dc": "diffusion_config",
         "-dcp": "decode_context_parallel_size",
         "-dp": "data_parallel_size",

@@ -30,6 +30,7 @@ REMOVED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "--guided-decoding-backend": ("0.12", "use --structured-outputs-config"),
         "--num-lookahead-slots": ("0.12", "use --speculative-config"),
         "--task": ("0.13", "use --runner and --convert"),
+        "-O.": ("0.13", "write --compilation-config. in its place, with the same key"),
         "--cuda-graph-sizes": ("0.13", "use --cudagraph-capture-sizes"),
         "--disable-mm-preprocessor-cache": ("0.13", "use --mm-processor-cache-gb=0"),
         "--disable-log-requests": ("0.17", "leave it out, requests are not logged by default"),
@@ -39,7 +40,10 @@ REMOVED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "--calculate-kv-scales": ("0.28", "leave it out, or use a checkpoint with KV scales"),
     }
 )
-"""Flags by the first of 29 releases read, 0.6.3..0.32, without them; and what to do instead."""
+"""Flags by the first of 29 releases read, 0.6.3..0.32, without them; and what to do instead.
+
+"-O." is how keys of --compilation-config begin to 0.12; later what follows -O is a level, and
+-O.mode=3 none (utils/argparse_utils.py of 0.10.1, 0.11, 0.12, 0.13 and 0.32)."""
 
 BACK: Mapping[str, str] = MappingProxyType({"--disable-log-requests": "0.33"})
 """Removed flags by the release that has them again, as the negative of another."""
@@ -99,16 +103,17 @@ def parse_help(text: str) -> frozenset[str]:
 
 
 def unknown_flags(argv: Sequence[str], flags: frozenset[str]) -> tuple[UnknownFlag, ...]:
-    """Return the long flags of a command line that vLLM's parser does not take, each once."""
-    missing = dict.fromkeys(flag for flag in _long_flags(argv) if not _is_taken(flag, flags))
+    """Return the long flags of a command line that are none of vLLM's help, each once."""
+    long = (flag for flag in _flags(argv) if flag.startswith("--"))  # the help has no "-O."
+    missing = dict.fromkeys(flag for flag in long if not _is_taken(flag, flags))
     return tuple(UnknownFlag(flag, _advice(flag, flags)) for flag in missing)
 
 
 def unknown_by_version(argv: Sequence[str], version: str) -> tuple[UnknownFlag, ...]:
-    """Return the long flags that a release is known to lack; for when its help was not read."""
+    """Return the flags that a release is known to lack; for when its help was not read."""
     engine = Engine(version, has_vllm_metadata=True, flags=None)
     missing = []
-    for flag in dict.fromkeys(_long_flags(argv)):
+    for flag in dict.fromkeys(_flags(argv)):
         gone = flag in REMOVED and engine.at_least(*release_of(REMOVED[flag][0]))
         gone = gone and not (flag in BACK and engine.at_least(*release_of(BACK[flag])))
         early = flag in ADDED and engine.before(*release_of(ADDED[flag]))
@@ -122,7 +127,7 @@ def of_refused(line: str) -> str:
 
     "" where none of them is known to have come or gone with a release.
     """
-    refused = dict.fromkeys(_long_flags(line.partition("arguments:")[2].split()))
+    refused = dict.fromkeys(_flags(line.partition("arguments:")[2].split()))
     known = [flag for flag in refused if flag in REMOVED or flag in ADDED]
     return "; ".join(f"{flag}: {_advice(flag, frozenset())}" for flag in known)
 
@@ -150,9 +155,11 @@ def _invocation(line: str) -> str:
     return line[: found.start()] if found else line
 
 
-def _long_flags(argv: Sequence[str]) -> Iterator[str]:
+def _flags(argv: Sequence[str]) -> Iterator[str]:
     """Yield the flags as vLLM's parser reads them: no value, no ".key" of a JSON option."""
     for word in argv:
+        if word.startswith("-O."):
+            yield "-O."
         if word.startswith("--") and len(word) > 2:
             yield re.split(r"[=.]", word, maxsplit=1)[0].replace("_", "-")
 

@@ -103,6 +103,14 @@ def test_a_flag_that_the_engines_help_lacks_is_refused_with_the_nearest(host: Pa
     assert "did you mean --max-num-seqs?" in found[1].text
 
 
+def test_keys_behind_a_short_name_that_is_gone_are_refused_with_the_long_one(host: Path) -> None:
+    asked = config(host, 'extra_args = ["-O.mode=3"]')
+    for reader in (prints_help, None):
+        (found,) = check_config(asked, run_engine_help=reader)
+        assert (found.path, found.severity) == ("service.vllm-test.extra_args", Severity.ERROR)
+        assert "write --compilation-config. in its place" in found.text
+
+
 def test_an_engine_that_prints_no_help_is_a_warning_and_its_version_tells(host: Path) -> None:
     asked = config(host, 'extra_args = ["--swap-space=4", "--unheard-of"]')
     found = check_config(asked, run_engine_help=cannot_start)

@@ -40,6 +40,8 @@ def value_of(line: str, name: str) -> object:
         ("--max-loras None", "max_loras", None),
         ("--served-model-name a b --seed 1", "served_model_name", ("a", "b")),
         ("-O3", "optimization_level", "3"),
+        ("-O.mode=3", "compilation_config", {"mode": 3}),
+        ("-O.level 2", "compilation_config", {"level": 2}),
         ("--cpu-offload-gb 40", "cpu_offload_gb", 40.0),
         ('--speculative-config {"model":"d"}', "speculative_config", {"model": "d"}),
         ("--kv-transfer-config.size 80m", "kv_transfer_config", {"size": 80_000_000}),

@@ -67,6 +67,9 @@ def test_a_flag_given_twice_is_told_once() -> None:
         ("--shutdown-timeout", "0.18.1", False),
         ("--kv-cache-memory-bytes", "0.10.1", True),
         ("--anything-else", "0.32.0", False),
+        ("-O.mode=3", "0.12.0", False),
+        ("-O.mode=3", "0.13.0", True),
+        ("-O3", "0.32.0", False),
         ("--shutdown-timeout", "0.1.dev7+gabc", False),
     ],
 )
