@@ -32,7 +32,7 @@ test-unit: ## ruff, mypy, layers and unit tests: seconds, no root
 	$(PYTEST) --numprocesses=logical tests/unit tests/project
 
 test-container: ## tests on booted Debian machines: minutes, root
-	@$(SETUP) venv bookworm trixie podman docker docker-trixie arm64 vllm upgrades-bookworm upgrades-trixie ansible
+	@$(SETUP) venv bookworm trixie podman podman-trixie docker docker-trixie arm64 vllm upgrades-bookworm upgrades-trixie ansible
 	$(PYTEST) $(MACHINES) tests/container
 
 test-browser: ## the status page in a real Chromium: half a minute

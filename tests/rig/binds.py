@@ -52,9 +52,9 @@ def simulated_gpus() -> Bind:
     return Bind(nvsim.part(), "/opt/nvsim")
 
 
-def podman() -> Bind:
-    """Returns podman's packages for bookworm, to be installed with dpkg."""
-    return Bind(paths.part("podman"), "/srv/podman")
+def podman(suite: Suite = "bookworm") -> Bind:
+    """Returns podman's packages for a Debian, to be installed with dpkg."""
+    return Bind(paths.part("podman" if suite == "bookworm" else "podman-trixie"), "/srv/podman")
 
 
 def docker(suite: Suite = "bookworm") -> Bind:

@@ -23,6 +23,7 @@ Part = Literal[
     "peers",
     "ray",
     "podman",
+    "podman-trixie",
     "docker",
     "docker-trixie",
     "arm64",
