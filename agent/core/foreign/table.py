@@ -256,6 +256,9 @@ def _address(whole: Imported, box: Container | None) -> None:
             whole.leave(f"port {port.outside}:{port.inside}", told)
     if own:
         table["port"], table["host"] = own[0].outside, own[0].host
+        for port in own[1:]:
+            told = f"a service has one address: it listens on {own[0].host}:{own[0].outside}"
+            whole.leave(f"port {port.host}:{port.outside}:{port.inside}", told)
     else:
         table["host"] = "127.0.0.1"
         told = "the service listens on the host; other containers reach it at the host's address"

@@ -22,13 +22,16 @@ OF_YAMLS_READERS = (ArithmeticError, AttributeError, LookupError, TypeError, Val
 """What PyYAML's readers of times, numbers and the like end in for a text that is none."""
 
 
-def yaml_documents(text: str | bytes) -> list[Any]:
-    """Return the documents; raises ValueError with a sentence's end: why it cannot be read."""
+def yaml_documents(text: str | bytes, kept: tuple[str, ...] = ()) -> list[Any]:
+    """Return the documents; raises ValueError with a sentence's end: why it cannot be read.
+
+    `kept` are tags of an application's own: `!tag value` becomes {"!tag": value}.
+    """
     import yaml  # only where such a file is used: it takes 2 MiB
 
     check_nesting(text)
     try:
-        documents = list(yaml.load_all(text, _loader()))
+        documents = list(yaml.load_all(text, _loader(kept)))
         _count(documents, 0, 0)
     except yaml.YAMLError as error:
         raise ValueError(_short(error)) from error
@@ -57,7 +60,7 @@ def check_nesting(text: str | bytes) -> None:
 
 
 @cache
-def _loader() -> Any:
+def _loader(kept: tuple[str, ...]) -> Any:
     """Return PyYAML's safe loader, with a bound for what merge keys (`<<: [*a, *a]`) add up to."""
     import yaml
 
@@ -67,6 +70,14 @@ def _loader() -> Any:
             if len(node.value) > MOST_PARTS:
                 raise ValueError(f"what is merged has more than {MOST_PARTS} keys")
 
+        def keep(self, node: Any) -> Any:
+            resolve: Any = self.resolve  # the stubs of PyYAML leave it untyped
+            tag = resolve(node.__class__, node.value, (True, False))
+            plain = node.__class__(tag, node.value)
+            return {node.tag: self.construct_object(plain, deep=True)}
+
+    for tag in kept:
+        Bounded.add_constructor(tag, Bounded.keep)
     return Bounded
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 
 from agent.core.command.given import read_words
 from agent.core.doctor.host import import_name
-from agent.core.foreign.compose import engines_of_compose
 from agent.core.foreign.docker_line import RUNTIMES
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
@@ -28,19 +27,16 @@ from agent.core.foreign.scripts.supervisor import SUFFIXES, programs_of_supervis
 from agent.core.foreign.scripts.task import script_of_task
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
-from agent.core.foreign.variables import variables_in
 from agent.core.numerals import whole_number
 from agent.errors import HostLacksError, UsageError
-from agent.host.files.foreign import open_regular
 from agent.host.files.unit_text import unit_file, unit_text
-from agent.host.files.yaml_text import yaml_documents
 from agent.host.probes.command import output_of
 from agent.host.probes.kernel import engines
 from agent.host.probes.process import home_of, process
 from agent.host.vllm.config_file import read_options_file
 from agent.places import UNIT_DIRECTORY
+from agent.tasks.foreign.compose_files import engines_of_project, read_text, yaml_tables
 
-MOST_BYTES = 256 * 1024
 YAML = (".yml", ".yaml")
 NOT_NAMED = "name a unit, a compose file, a PID, a container, or a command line: -- vllm serve ..."
 
@@ -179,25 +175,21 @@ def _file(path: Path) -> Source:
         if path.suffix in SUFFIXES:
             return _supervisor(path, base)
         return Source(Kind.LINE, "", (engine_of_words(base, (str(path.absolute()),), read_text),))
-    documents = _yaml(path)
+    documents = yaml_tables(path)
     if any(map(is_kube, documents)):
         base = Found(path.stem, (), directory=str(path.absolute().parent))
         return Source(Kind.CONTAINER, "", engines_of_kube(documents, base), "podman")
     content = documents[0]
-    if "services" not in content and (task := script_of_task(content)) is not None:
+    if (
+        not content.keys() & {"services", "include"}
+        and (task := script_of_task(content)) is not None
+    ):
         base = Found(path.stem, (), task[1], directory=str(path.absolute().parent))
         found = engine_of_words(base, ("sh", "-c", task[0]), read_text)
         found = replace(found, environment=without_own(found.environment, task[0]))
         return Source(Kind.LINE, "", (found,))
-    variables = {**variables_in(read_text(str(path.parent / ".env")) or ""), **os.environ}
-    base = Found("", (), variables, directory=str(path.absolute().parent), home=str(Path.home()))
-
-    def read(name: str) -> str | None:
-        return read_text(str(path.parent / name))
-
     runtime = "podman" if shutil.which("podman") and not shutil.which("docker") else "docker"
-    engines = engines_of_compose(content, base, runtime, read)
-    return Source(Kind.CONTAINER, "", engines, runtime)
+    return Source(Kind.CONTAINER, "", engines_of_project(path, documents, runtime), runtime)
 
 
 def _supervisor(path: Path, base: Found) -> Source:
@@ -219,19 +211,6 @@ def _quadlet(path: Path) -> Source:
     found = engine_of_unit(f"{path.stem}.service", unit, read_text, home_of)
     found = replace(found, left=(*found.left, *left))
     return Source(Kind.CONTAINER, "", (found,), "podman")
-
-
-def _yaml(path: Path) -> Sequence[Mapping[str, Any]]:
-    text = read_text(str(path))
-    if text is None:
-        raise UsageError(f"{path} cannot be read, or is larger than {MOST_BYTES >> 10} KiB")
-    try:
-        content = [one for one in yaml_documents(text) if isinstance(one, dict)]
-    except ValueError as error:
-        raise UsageError(f"{path} is not YAML: {error}") from error
-    if not content:
-        raise UsageError(f"{path} holds no keys, so it is no compose file")
-    return content
 
 
 def _container(name: str) -> Source:
@@ -260,16 +239,6 @@ def _inspect(runtime: str, kind: str, name: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], dict) else {}
-
-
-def read_text(file: str) -> str | None:
-    """Return the text of a small regular file, None for anything else."""
-    try:
-        with open_regular(Path(os.path.realpath(file))) as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except (OSError, ValueError):  # the latter for a name with a NUL in it
-        return None
-    return None if len(content) > MOST_BYTES else content.decode(errors="replace")
 
 
 def _is_file(path: Path) -> bool:

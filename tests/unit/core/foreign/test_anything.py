@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.foreign.compose import engines_of_compose
+from agent.core.foreign.compose.services import engines_of_compose
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
 from agent.core.foreign.kube import engines_of_kube
@@ -104,7 +104,7 @@ def test_any_unit_is_a_table_or_one_error(lines: list[tuple[str, list[str]]]) ->
 @given(st.dictionaries(KEYS, ANYTHING, max_size=6))
 def test_any_compose_file_is_tables_or_one_error(service: dict[str, Any]) -> None:
     try:
-        engines = engines_of_compose({"services": {"a": service}}, BASE, "docker", unread)
+        engines = engines_of_compose([{"services": {"a": service}}], BASE, "docker", unread, unread)
     except NoEngineError:
         return
     assert all(SECRET not in shown(found) for found in engines)

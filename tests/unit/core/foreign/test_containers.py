@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.core.foreign.compose import engines_of_compose
+from agent.core.foreign.compose.services import engines_of_compose
 from agent.core.foreign.found import Found, NoEngineError
 from agent.core.foreign.inspected import engine_of_container
 from agent.core.foreign.kube import engines_of_kube
@@ -30,7 +30,7 @@ def docker(line: str) -> Imported:
 
 def compose(text: str, **variables: str) -> list[Imported]:
     base = Found("", (), variables, directory="/srv/app", home="/home/me")
-    found = engines_of_compose(yaml.safe_load(text), base, "docker", unread)
+    found = engines_of_compose([yaml.safe_load(text)], base, "docker", unread, unread)
     return [table_of(one) for one in found]
 
 

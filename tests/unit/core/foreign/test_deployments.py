@@ -6,7 +6,7 @@ import yaml
 
 from agent.config.agent_toml import parse
 from agent.core.engine.install import image_install
-from agent.core.foreign.compose import engines_of_compose
+from agent.core.foreign.compose.services import engines_of_compose
 from agent.core.foreign.found import Found
 from agent.core.foreign.options import options_of_host_config
 from agent.core.foreign.table import Imported, table_of
@@ -24,7 +24,7 @@ def no_file(_name: str) -> None:
 
 
 def gb10() -> Imported:
-    (found,) = engines_of_compose(yaml.safe_load(GB10_COMPOSE), BASE, "docker", no_file)
+    (found,) = engines_of_compose([yaml.safe_load(GB10_COMPOSE)], BASE, "docker", no_file, no_file)
     return table_of(found)
 
 
@@ -113,7 +113,7 @@ def test_what_a_deployment_asks_beyond_the_units_own_goes_with_it() -> None:
         "extra_hosts": ["hub:10.0.0.2"],
         "runtime": "nvidia",
     }
-    (found,) = engines_of_compose(service, BASE, "docker", no_file)
+    (found,) = engines_of_compose([service], BASE, "docker", no_file, no_file)
     taken = table_of(found)
     expected = [
         "--cap-add=IPC_LOCK",
@@ -164,7 +164,7 @@ def test_a_script_before_vllm_is_named() -> None:
         "entrypoint": ["/bin/bash", "/scripts/start.sh"],
         "command": ["org/m", "--max-model-len", "32768"],
     }
-    (found,) = engines_of_compose(service, BASE, "docker", no_file)
+    (found,) = engines_of_compose([service], BASE, "docker", no_file, no_file)
     taken = table_of(found)
     assert (taken.table["model"], taken.table["max_model_len"]) == ("org/m", 32768)
     assert [left.what for left in taken.left] == ["entrypoint /bin/bash /scripts/start.sh"]

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agent.core.foreign.compose.project import ReadFile, ReadText, Service, services_of
 from agent.core.foreign.docker_line import RunLine, published, volume
 from agent.core.foreign.found import Container, Found, Left, Mount, NoEngineError, Port
 from agent.core.foreign.of_container import engine_in
@@ -18,11 +19,9 @@ from agent.core.foreign.options import (
     options_of_compose,
 )
 from agent.core.foreign.shapes import rows, table
-from agent.core.foreign.variables import expanded, variables_in
+from agent.core.foreign.variables import variables_in
 from agent.core.foreign.words import split
 from agent.core.numerals import MOST_CARDS
-
-ReadText = Callable[[str], str | None]
 
 OURS = frozenset(
     {
@@ -43,57 +42,44 @@ _WHY = {
     "networks": ON_THE_HOST,
     "secrets": "name the file with hf_token_file or api_key_file",
     "privileged": 'vLLM needs no such rights; if it does: sandbox = "off"',
-    "extends": "what the other file says is not read: name that file",
 }
 
 
 def engines_of_compose(
-    content: Mapping[str, Any], base: Found, runtime: str, read: ReadText
+    contents: Sequence[Mapping[str, Any]],
+    base: Found,
+    runtime: str,
+    read: ReadText,
+    files: ReadFile,
 ) -> tuple[Found, ...]:
-    """Return the vLLM services of a compose file, in its order; raises NoEngineError for none.
+    """Return the vLLM services of a compose project, in its order; raises NoEngineError for none.
 
-    `base` has the directory and the home of relative paths, and as its environment the variables
-    of the file .env; `read` gets what env_file names.
+    `contents` are a file and those that override it. `base` has the directory and the home of
+    relative paths, and as its environment the variables of the file .env; `read` gets what env_file
+    names, `files` what `extends` and `include` name.
     """
-    variables, base = base.environment, replace(base, environment={})
-    services = content.get("services")
-    if not isinstance(services, dict):
+    if not any(content.get("include") for content in contents) and not isinstance(
+        contents[0].get("services"), dict
+    ):
         raise NoEngineError("it has no `services:`, so it is no compose file")
     found, reasons = [], []
-    for name, service in services.items():
-        if not isinstance(service, dict):
-            continue
-        missing: list[str] = []
-        own = _put_in(service, variables, missing)
+    for service in services_of(contents, base, read, files):
         try:
-            engine = _engine(str(name), own, (base, runtime, missing), read)
+            found.append(_engine(service, replace(base, environment={}), runtime, read))
         except NoEngineError as error:
-            reasons.append(f"{name}: {error}")
-            continue
-        found.append(engine)
+            reasons.append(f"{service.name}: {error}")
     if not found:
         raise NoEngineError("; ".join(reasons[:4]) or "it has no service")
     return tuple(found)
 
 
-def _put_in(value: Any, variables: Mapping[str, str], missing: list[str]) -> Any:
-    """Put variables into the strings of a service, two levels of keys and lists deep."""
-    match value:
-        case str():
-            return expanded(value, variables, missing)
-        case list():
-            return [_put_in(item, variables, missing) for item in value[:1000]]
-        case dict():
-            return {str(key): _put_in(item, variables, missing) for key, item in value.items()}
-        case _:
-            return value
-
-
-def _engine(
-    name: str, service: Mapping[str, Any], ground: tuple[Found, str, list[str]], read: ReadText
-) -> Found:
-    base, runtime, missing = ground
-    left = [Left(f"${{{one}}}", "nothing sets it") for one in dict.fromkeys(missing)]
+def _engine(found: Service, base: Found, runtime: str, read: ReadText) -> Found:
+    name, service = found.name, found.content
+    left = [
+        *base.left,
+        *found.left,
+        *(Left(f"${{{one}}}", "nothing sets it") for one in found.missing),
+    ]
     # What compose builds itself it calls so (Compose v2).
     image = str(service.get("image") or f"{base.directory.rpartition('/')[2]}-{name}")
     environment = dict(_environment(service, left, read))
