@@ -251,14 +251,11 @@ def _address(whole: Imported, box: Container | None) -> None:
         return
     own = [port for port in box.ports if port.inside == inside]
     for port in box.ports:
-        if port not in own:
-            told = f"vLLM listens on {inside}, and only that is served"
-            whole.leave(f"port {port.outside}:{port.inside}", told)
+        if port not in own[:1]:
+            served = "a service has one address" if port in own else f"vLLM listens on {inside}"
+            whole.leave(f"port {port.outside}:{port.inside}", f"{served}, and only that is served")
     if own:
         table["port"], table["host"] = own[0].outside, own[0].host
-        for port in own[1:]:
-            told = f"a service has one address: it listens on {own[0].host}:{own[0].outside}"
-            whole.leave(f"port {port.host}:{port.outside}:{port.inside}", told)
     else:
         table["host"] = "127.0.0.1"
         told = "the service listens on the host; other containers reach it at the host's address"

@@ -106,7 +106,7 @@ services:
             ],
         },
     }
-    assert [left.what for left in taken.left] == ["port 127.0.0.1:9000:8000"]
+    assert [left.what for left in taken.left] == ["port 9000:8000"]
     assert files.asked == ["/srv/common/vllm.yml"]
 
 
