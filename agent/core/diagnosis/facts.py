@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from agent.core.diagnosis.failure_lines import excerpt, shorten
 from agent.core.diagnosis.numbers import to_float
+from agent.core.diagnosis.signatures import Match
 
 FactValue = str | int | float | bool | None
 
@@ -131,6 +133,23 @@ class FactBook:
         self._values: dict[str, FactValue] = {}
         self._proofs: dict[str, str] = {}
         self._weak: set[str] = set()
+
+    def take(self, match: Match, line: str) -> None:
+        """Take all that a signature found in a line which tells of no failure."""
+        signature, proof = match.signature, shorten(line)
+        for name, text in match.captures.items():
+            if text is not None and is_fact(name):
+                self.learn(name, signature.values.get(text, text), proof, weak=signature.weak)
+        for name, pattern in signature.fields:
+            found = pattern.search(line)
+            if found is not None:
+                part = excerpt(line, match.end, found.start(), found.end())
+                self.learn(name, found.group(1), part, weak=signature.weak)
+        for name, value in signature.fixed.items():
+            self.learn(name, value, proof, weak=signature.weak)
+        available, blocks = (match.captures.get(name) for name in ("available_kv_gib", "blocks"))
+        if available is not None or blocks is not None:
+            self.learn_of_kv(available, blocks, proof)
 
     def learn(self, name: str, text: str, proof: str, *, weak: bool) -> None:
         """Take the value as printed; what does not read as the fact's type is not learned."""

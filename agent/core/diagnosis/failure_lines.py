@@ -140,6 +140,12 @@ class FailureLines:
                 self._found[index] = replace(self._found[index], weight=weight)
                 return
 
+    def forgiven(self, since: int) -> None:
+        """Forget exceptions that only their place explains, thrown since that line: they led to
+        one that ended nothing.
+        """
+        self._found = [f for f in self._found if not f.by_place or f.order < since]
+
     def survived_exceptions(self) -> None:
         """Forget exceptions that only their place explains: the run went on."""
         self._found = [f for f in self._found if not f.by_place]

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from agent.core.diagnosis.facts import FactBook, is_fact
+from agent.core.diagnosis.facts import FactBook
 from agent.core.diagnosis.failure_lines import (
     FailureLines,
-    excerpt,
     finding_by_place,
     finding_of,
     place_tells_more,
@@ -22,7 +21,8 @@ from agent.core.diagnosis.signatures import SIGNS_OF_LIFE, Match, Signature, Sig
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
 from agent.core.diagnosis.usual import Answers, Usual
 from agent.core.diagnosis.weights import WRAPPER
-from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.failures.classes import EnginePhase, FailureClass, Group
+from agent.core.failures.meaning import group_of
 
 SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""
@@ -30,6 +30,15 @@ SAME_STOP_SECONDS = 2
 _FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
 _ONLY_TOLD = frozenset({"DEBUG", "INFO"})
 """Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
+
+
+_OF_SETTINGS = frozenset({Group.CONFIGURATION, Group.FILES, Group.HOST_SOFTWARE})
+
+
+def _may_be_a_requests(signature: Signature) -> bool:
+    """Tell whether a refusal of settings or files is one of a request where it was thrown in one."""
+    failure = signature.failure
+    return signature.kind in _FAILING and failure is not None and group_of(failure) in _OF_SETTINGS
 
 
 @dataclass(slots=True)
@@ -109,7 +118,14 @@ class Run:
         self.stamp = line.stamp or self.stamp
         seen = self.tracebacks
         caught = bool(matches) and seen.of(line.process).harmless
-        thrown = None if self.stopping else seen.take(line, matches, ready=self.ready)
+        thrown = None
+        if not self.stopping:
+            thrown = seen.take(line, matches, ready=self.ready, number=self.lines)
+        if thrown is not None and thrown.forgiven_since is not None:
+            self.findings.forgiven(thrown.forgiven_since)
+            thrown = None
+        if seen.of(line.process).forgiven:
+            matches = tuple(m for m in matches if not _may_be_a_requests(m.signature))
         placed = self._place(line, thrown)
         if thrown is not None:  # an exception may quote words of progress: it is none
             matches = tuple(m for m in matches if m.signature.kind not in SIGNS_OF_LIFE)
@@ -175,23 +191,8 @@ class Run:
         signature = match.signature
         if match.captures.get("version") and (self.version is None or not signature.weak):
             self.version = match.captures["version"]
-        if signature.kind in (SignatureKind.FAILURE, SignatureKind.WRAPPER):
-            return
-        for name, text in match.captures.items():
-            if text is None or not is_fact(name):
-                continue
-            value = signature.values.get(text, text)
-            self.book.learn(name, value, shorten(line.text), weak=signature.weak)
-        for name, pattern in signature.fields:
-            found = pattern.search(line.text)
-            if found is not None:
-                proof = excerpt(line.text, match.end, found.start(), found.end())
-                self.book.learn(name, found.group(1), proof, weak=signature.weak)
-        for name, value in signature.fixed.items():
-            self.book.learn(name, value, shorten(line.text), weak=signature.weak)
-        available, blocks = (match.captures.get(name) for name in ("available_kv_gib", "blocks"))
-        if available is not None or blocks is not None:
-            self.book.learn_of_kv(available, blocks, shorten(line.text))
+        if signature.kind not in _FAILING:
+            self.book.take(match, line.text)
 
     def _move(self, line: Line, signature: Signature) -> bool:
         if self.ready:

@@ -16,6 +16,8 @@ MAX_PROCESSES = 64
 """Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""
 
 MAX_TEXT = 1200
+MAX_HEAD = 200
+"""Characters in which uvicorn's word of a request is looked for."""
 INDENTED = 3
 """Spaces before an exception's line; code has four."""
 
@@ -28,10 +30,9 @@ MAX_STRAY = 60
 _NOT_A_CAUSE = re.compile(
     r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
 )
-_HARMLESS = (
-    *("Exception in thread", "Exception ignored", "--- Logging error ---"),
-    "ERROR:    Exception in ASGI application",
-)
+_HARMLESS = ("Exception in thread", "Exception ignored", "--- Logging error ---")
+_OF_THE_SERVER = "Exception in ASGI application"
+"""uvicorn's word of one request, which any logger may have before it."""
 _NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
 _INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line \d+, in ')
 """What only stands within a traceback, whose head may be cut off."""
@@ -55,6 +56,9 @@ _OF_THE_ENGINE = re.compile(r"engine\.py:")
 """MQLLMEngine (0.6 to 0.10) logs a traceback there only when its loop ends by it."""
 _AT_WORK = frozenset({"frame-serving", "frame-busy-loop"})
 """Frames of the loop that an engine runs once it has come up."""
+_NOT_ITS_OWN = frozenset({"frame-of-a-request", "frame-of-a-client"})
+"""Frames of what answers one request, or of a program that asked: what is thrown there ends no
+engine."""
 _LOOP_ENDED = ("EngineCore encountered a fatal error", "EngineDeadError: EngineCore encountered")
 """vLLM says them only of an engine that had come up (v1/engine/core.py, run_engine_core;
 v1/engine/core_client.py, 0.8 to 0.33)."""
@@ -95,6 +99,14 @@ class Traceback:
     phase: EnginePhase | None = None
     open: bool = False
     harmless: bool = False
+    chained: bool = False
+    """Another traceback of the same exception comes next; `first` and `before` tell of all."""
+    first: int = 0
+    """The number of the line at which the chain begins."""
+    before: str | None = None
+    """The exception that had been deadly when the chain began."""
+    forgiven: bool = False
+    """What is said now belongs to an exception that ended nothing."""
     fatal: bool = False
     refused: bool = False
     """The line before was pydantic's headline, whose reason comes next."""
@@ -112,6 +124,8 @@ class Thrown:
     frames: tuple[str, ...]
     instead: bool
     refusal: bool = False
+    forgiven_since: int | None = None
+    """It ends nothing, nor does what was thrown since that line, which led to it."""
 
 
 @dataclass(slots=True)
@@ -162,10 +176,16 @@ class Tracebacks:
             return False
         return not (trace.open or trace.refused or self._unfinished)
 
-    def take(self, line: Line, matches: tuple[Match, ...], *, ready: bool) -> Thrown | None:
-        """Follow one line; before `ready` every uncaught exception ends the run, and is given."""
+    def take(
+        self, line: Line, matches: tuple[Match, ...], *, ready: bool, number: int = 0
+    ) -> Thrown | None:
+        """Follow one line; before `ready` every uncaught exception ends the run, and is given.
+
+        `number` counts the lines, as `Thrown.forgiven_since` does.
+        """
         text = line.text
         trace = self.of(line.process)
+        trace.forgiven = trace.forgiven and text.startswith(" ")
         self._spoke = self._spoke or bool(line.level or line.process)
         if not self._spoke and is_exception(text, within=False) and not _is_known(line, matches):
             self.bare = Thrown(text.strip()[:MAX_TEXT], (), instead=False)
@@ -177,15 +197,15 @@ class Tracebacks:
             said = f"ValueError: {reason.group(1)}"[:MAX_TEXT]
             return Thrown(said, tuple(trace.path), instead=False, refusal=True)
         trace.refused = not ready and "validation error" in text
-        if text.startswith(_HARMLESS):
+        if text.startswith(_HARMLESS) or _OF_THE_SERVER in text[:MAX_HEAD]:
             trace.harmless = True
         if "Traceback (most" in text:
-            self._begin(trace)
+            self._begin(trace, number)
             trace.fatal = trace.fatal or _OF_THE_ENGINE.match(line.source) is not None
         elif text.startswith("During handling of the above exception"):
-            trace.instead = True
+            trace.instead = trace.chained = True
         elif text.startswith("The above exception was the direct cause"):
-            trace.instead = False
+            trace.instead, trace.chained = False, True
         elif _INSIDE.match(text) is not None:
             self._go_deeper(trace, text)
         elif trace.open:
@@ -204,8 +224,10 @@ class Tracebacks:
             return self._end(line, trace, matches, ready=ready)
         return None
 
-    @staticmethod
-    def _begin(trace: Traceback) -> None:
+    def _begin(self, trace: Traceback, number: int) -> None:
+        if not trace.chained:
+            trace.first, trace.before = number, self.deadly
+        trace.chained = False
         trace.frames.clear()
         trace.path.clear()
         trace.phase = None
@@ -243,6 +265,9 @@ class Tracebacks:
         if ":" not in text and trace.code:
             text = f"{text}: {trace.code}"
         trace.open = trace.harmless = trace.instead = False
+        if trace.frames & _NOT_ITS_OWN and not (named or trace.fatal or trace.phase):
+            self.deadly, self.bare, trace.forgiven = trace.before, None, True
+            return Thrown(text[:MAX_TEXT], (), instead=False, forgiven_since=trace.first)
         if named or caught or _NOT_A_CAUSE.match(line.text) is not None:
             return None
         if trace.phase is EnginePhase.SERVING and trace.frames & _AT_WORK:

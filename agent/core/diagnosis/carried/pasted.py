@@ -23,6 +23,13 @@ _TYPESET = str.maketrans(
 _ENTITY = re.compile(r"&(?:(quot|apos|lt|gt|nbsp|amp)|#(\d{1,3})|#x([0-9a-fA-F]{1,2}));")
 _NAMED = {"quot": '"', "apos": "'", "lt": "<", "gt": ">", "nbsp": " ", "amp": "&"}
 _BOLD = re.compile(r"\*\*([a-z_]{2,40})\*\*")
+_EMPHASIS = re.compile(r"(?:^|(?<=[\s\]]))\*\*([A-Za-z\[(][^*]{8,4000}?)\*\*(?=[\s.,]|$)")
+_NOTEBOOK = re.compile(
+    r"(?:File )?[\[(]?((?:~|/)[^\s:\]]{1,300}\.py)(?:\]\([^)\s]{1,300}\))?(?::(\d{1,7}))?,? in "
+    r"(?:\w{1,80}\.){0,3}([\w<>]{1,80})\(.{0,400}\)$"
+)
+"""A frame as IPython and its notebooks print it, with the arguments: "File PATH:LINE, in NAME()",
+before 8 "PATH in NAME()"."""
 _ESCAPED = re.compile(r"\\([_*\[\]<>`])")
 
 
@@ -30,7 +37,8 @@ def plain(raw: str) -> str:
     """Return the line as the program wrote it, as far as its marks can tell; most are as they are.
 
     A page's escapes are undone (HTML's entities, Markdown's backslash before a mark and its bold
-    __init__), and typeset quotation marks, dashes and blanks are those of ASCII again.
+    type), and typeset quotation marks, dashes and blanks are those of ASCII again. A notebook's
+    frame is one of Python.
     """
     if not raw.isascii():
         raw = raw.translate(_TYPESET)
@@ -39,7 +47,10 @@ def plain(raw: str) -> str:
     if "\\_" in raw:
         raw = _ESCAPED.sub(r"\1", raw)
     if "**" in raw:
-        raw = _BOLD.sub(r"__\1__", raw)
+        raw = _EMPHASIS.sub(r"\1", _BOLD.sub(r"__\1__", raw))
+    if ".py" in raw and (frame := _NOTEBOOK.match(raw)) is not None:
+        path, number, function = frame.groups()
+        raw = f'  File "{path}", line {number or 0}, in {function}'
     return raw
 
 

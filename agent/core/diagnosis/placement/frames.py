@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 _FRAME = re.compile(r'^ *File "([^"]{1,400})", line \d+, in ([\w.<>]{1,120})')
-_INSTALLED = re.compile(r".*/(?:site|dist)-packages/")
+_INSTALLED = re.compile(r".*/(?:site|dist)-packages/(?:[\w.+-]{1,120}\.egg/)?")
 _STDLIB = re.compile(r".*/python3\.\d+/")
 _MODELS = ("vllm/model_executor/models/", "vllm/models/")
 _PART = re.compile(r"[a-z]+")
