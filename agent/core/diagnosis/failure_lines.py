@@ -141,9 +141,7 @@ class FailureLines:
                 return
 
     def forgiven(self, since: int) -> None:
-        """Forget exceptions that only their place explains, thrown since that line: they led to
-        one that ended nothing.
-        """
+        """Forget exceptions that led to one which ended nothing, if only their place tells more."""
         self._found = [f for f in self._found if not f.by_place or f.order < since]
 
     def survived_exceptions(self) -> None:

@@ -21,8 +21,8 @@ from agent.core.diagnosis.signatures import SIGNS_OF_LIFE, Match, Signature, Sig
 from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
 from agent.core.diagnosis.usual import Answers, Usual
 from agent.core.diagnosis.weights import WRAPPER
-from agent.core.failures.classes import EnginePhase, FailureClass, Group
-from agent.core.failures.meaning import group_of
+from agent.core.diagnosis.writing.bystanders import may_be_theirs
+from agent.core.failures.classes import EnginePhase, FailureClass
 
 SAME_STOP_SECONDS = 2
 """Processes that die this shortly before an asked stop is logged died of that stop."""
@@ -30,15 +30,6 @@ SAME_STOP_SECONDS = 2
 _FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
 _ONLY_TOLD = frozenset({"DEBUG", "INFO"})
 """Levels at which a serving vLLM quotes prompts and settings, never its own failure."""
-
-
-_OF_SETTINGS = frozenset({Group.CONFIGURATION, Group.FILES, Group.HOST_SOFTWARE})
-
-
-def _may_be_a_requests(signature: Signature) -> bool:
-    """Tell whether a refusal of settings or files is one of a request where it was thrown in one."""
-    failure = signature.failure
-    return signature.kind in _FAILING and failure is not None and group_of(failure) in _OF_SETTINGS
 
 
 @dataclass(slots=True)
@@ -125,7 +116,7 @@ class Run:
             self.findings.forgiven(thrown.forgiven_since)
             thrown = None
         if seen.of(line.process).forgiven:
-            matches = tuple(m for m in matches if not _may_be_a_requests(m.signature))
+            matches = tuple(m for m in matches if not may_be_theirs(m.signature))
         placed = self._place(line, thrown)
         if thrown is not None:  # an exception may quote words of progress: it is none
             matches = tuple(m for m in matches if m.signature.kind not in SIGNS_OF_LIFE)

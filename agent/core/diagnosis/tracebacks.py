@@ -10,6 +10,7 @@ from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.placement.frames import frame_of, is_exception
 from agent.core.diagnosis.signatures import Match, SignatureKind
 from agent.core.diagnosis.usual import Usual
+from agent.core.diagnosis.writing.bystanders import FRAMES
 from agent.core.failures.classes import EnginePhase
 
 MAX_PROCESSES = 64
@@ -56,9 +57,6 @@ _OF_THE_ENGINE = re.compile(r"engine\.py:")
 """MQLLMEngine (0.6 to 0.10) logs a traceback there only when its loop ends by it."""
 _AT_WORK = frozenset({"frame-serving", "frame-busy-loop"})
 """Frames of the loop that an engine runs once it has come up."""
-_NOT_ITS_OWN = frozenset({"frame-of-a-request", "frame-of-a-client"})
-"""Frames of what answers one request, or of a program that asked: what is thrown there ends no
-engine."""
 _LOOP_ENDED = ("EngineCore encountered a fatal error", "EngineDeadError: EngineCore encountered")
 """vLLM says them only of an engine that had come up (v1/engine/core.py, run_engine_core;
 v1/engine/core_client.py, 0.8 to 0.33)."""
@@ -265,7 +263,7 @@ class Tracebacks:
         if ":" not in text and trace.code:
             text = f"{text}: {trace.code}"
         trace.open = trace.harmless = trace.instead = False
-        if trace.frames & _NOT_ITS_OWN and not (named or trace.fatal or trace.phase):
+        if trace.frames & FRAMES and not (named or trace.fatal or trace.phase):
             self.deadly, self.bare, trace.forgiven = trace.before, None, True
             return Thrown(text[:MAX_TEXT], (), instead=False, forgiven_since=trace.first)
         if named or caught or _NOT_A_CAUSE.match(line.text) is not None:

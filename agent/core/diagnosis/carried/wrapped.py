@@ -42,9 +42,10 @@ class Wrapped:
         """
         whole = line.text
         if self._text and not line.level and all(match.is_frame for match in matches):
-            whole, matches, told = self._as_rest(line.text, find)
+            whole, of_both, told = self._as_rest(line.text, find)
             if told:
                 line = replace(line, text=whole, process=line.process or self._process)
+                matches = of_both
         may_go_on = all(match.signature.kind in _BREAKABLE for match in matches)
         self._process = line.process
         self._text = whole[-WRAPPED_TEXT:] if line.width in WRAP and may_go_on else ""

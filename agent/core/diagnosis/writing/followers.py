@@ -25,7 +25,7 @@ _OF_ITS_END = re.compile(
 """Modules whose errors are of the engine itself: what a terminal breaks of them goes on bare."""
 
 _OF_ITSELF = re.compile(
-    r"Traceback \(most recent call last\):|  (?:File \"|  )|Process \w|Exception in thread|"
+    r"Traceback \(most recent call last\):|  File \"|Process \w|Exception in thread|"
     r"(?:The above|During handling of the above) exception|-- Boot |[\w.-]{1,80} exited with code "
 )
 """How Python, the journal and compose begin what follows from a process's end."""

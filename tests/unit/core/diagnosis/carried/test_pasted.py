@@ -40,6 +40,7 @@ PAGES: dict[str, Callable[[str], str]] = {
     "hard blanks": lambda line: line.replace("  ", "\u00a0\u00a0"),
     "Markdown's escapes": lambda line: line.replace("_", "\\_"),
     "Markdown's bold": lambda line: re.sub(r"__(\w+)__", r"**\1**", line),
+    "bold type": lambda line: re.sub(r"(\w+Error: .+)", r"**\1**", line),
     "dates cut out": lambda line: re.sub(r"(ERROR|INFO) [\d-]{5} [\d:]{8} \[", r"\1 [", line),
     "a byte-order mark": lambda line: f"\ufeff{line}",
 }
@@ -74,3 +75,26 @@ def test_no_line_becomes_longer_or_two(line: str) -> None:
     made = plain(line)
     assert len(made) <= len(line)
     assert len(made.splitlines()) <= max(1, len(line.splitlines()))
+
+
+NOTEBOOK = (
+    "File ~/odd/lib/python3.12/site-packages/vllm/v1/odd.py:112, in Odd.step(self, *args)",
+    "File /opt/odd/dist-packages/vllm/v1/odd.py:112, in step(odd)",
+    "/opt/odd/dist-packages/vllm/v1/odd.py in step(self, odd)",
+    "[/opt/odd/dist-packages/vllm/v1/odd.py](https://localhost:8080/#) in step(self, odd)",
+)
+
+
+@pytest.mark.parametrize("frame", NOTEBOOK)
+def test_a_frame_that_a_notebook_shows_tells_the_place(frame: str) -> None:
+    found = read(
+        [
+            "IndexError                                Traceback (most recent call last)",
+            frame,
+            "    111 def step(self):",
+            "--> 112     return self.odd[0]",
+            "",
+            "IndexError: list index out of range",
+        ]
+    )
+    assert (found.failure, found.place) == (F.ENGINE_BUG, "IndexError@vllm/v1/odd.py:step")

@@ -49,3 +49,60 @@ def test_a_server_that_could_not_bind_behind_its_start_up_has_not_served() -> No
     )
     assert (found.outcome, found.failure) == (Outcome.FAILED, F.PORT_IN_USE)
     assert found.numbers.port == 8100
+
+
+OF_A_REQUEST = """\
+Traceback (most recent call last):
+  File "/opt/odd/lib/python3.12/site-packages/transformers/odd_processing.py", line 12, in __call__
+    raise ValueError("an odd picture")
+ValueError: an odd picture
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/opt/odd/lib/python3.12/site-packages/vllm/v1/engine/async_llm.py", line 237, in add_request
+    request = self.processor.process_inputs(
+ValueError: the odd picture was not read"""
+
+OF_A_CLIENT = """\
+Traceback (most recent call last):
+  File "/home/odd/client.py", line 12, in <module>
+    client.chat.completions.create(
+  File "/home/odd/lib/python3.12/site-packages/openai/_base_client.py", line 919, in request
+    raise self._make_status_error_from_response(err.response) from None
+openai.InternalServerError: Error code: 500"""
+
+OF_A_CLIENTS_CHECK = """\
+Traceback (most recent call last):
+  File "/home/odd/lib/python3.12/site-packages/openai/resources/odd.py", line 13, in create
+    return Usage(
+pydantic_core._pydantic_core.ValidationError: 1 validation error for Usage
+tokens
+  Field required [type=missing, input_value={}, input_type=dict]"""
+
+
+@pytest.mark.parametrize("piece", [OF_A_REQUEST, OF_A_CLIENT, OF_A_CLIENTS_CHECK])
+def test_what_a_request_or_a_client_threw_is_no_fault_of_the_engine(piece: str) -> None:
+    found = diagnose(piece)
+    assert (found.failure, found.evidence) == (None, ())
+
+
+def test_an_engine_that_died_while_a_request_came_in_is_dead() -> None:
+    ended = OF_A_REQUEST.replace(
+        "ValueError: the odd picture was not read",
+        "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack "
+        "trace (above) for the root cause.",
+    )
+    assert diagnose(ended).outcome is Outcome.FAILED
+
+
+def test_an_engine_of_whose_step_a_request_is_part_died_of_it() -> None:
+    found = diagnose(
+        "Traceback (most recent call last):\n"
+        '  File "/opt/odd/lib/python3.12/site-packages/vllm/v1/engine/llm_engine.py", line 7, '
+        "in add_request\n    self.step()\n"
+        '  File "/opt/odd/lib/python3.12/site-packages/vllm/v1/worker/gpu_worker.py", line 8, '
+        "in execute_model\n    odd()\n"
+        "AttributeError: 'NoneType' object has no attribute 'odd'"
+    )
+    assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_BUG)
