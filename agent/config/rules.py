@@ -10,6 +10,7 @@ from agent.config.values import Mistake
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.command.start_method import FORK, VARIABLE, why_not_forked
+from agent.core.engine.credentials import ALL_MUST
 from agent.core.engine.defaults import default_utilization
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings
@@ -36,11 +37,18 @@ def check_together(config: Config) -> Iterator[Mistake]:
 
 def _tls(settings: Settings) -> Iterator[Mistake]:
     path = ("service", settings.name)
-    for key, other in (("ssl_certfile", "ssl_keyfile"), ("ssl_keyfile", "ssl_certfile")):
+    pairs = (("ssl_certfile", "ssl_keyfile"), ("client_certfile", "client_keyfile"))
+    for key, other in (*pairs, *(pair[::-1] for pair in pairs)):
         if getattr(settings, key) is not None and getattr(settings, other) is None:
             yield Mistake((*path, key), f"means nothing without {other}; give both")
-    if settings.ssl_ca_certs is not None and settings.ssl_certfile is None:
-        yield Mistake((*path, "ssl_ca_certs"), "means nothing without ssl_certfile, ssl_keyfile")
+    for key in ("ssl_ca_certs", "ssl_cert_reqs", "client_certfile"):
+        if getattr(settings, key) and settings.ssl_certfile is None:
+            yield Mistake((*path, key), "means nothing without ssl_certfile, ssl_keyfile")
+    if settings.ssl_cert_reqs and settings.ssl_ca_certs is None:
+        yield Mistake((*path, "ssl_cert_reqs"), "vLLM knows no client without ssl_ca_certs")
+    if settings.ssl_cert_reqs == ALL_MUST and settings.client_certfile is None:
+        why = "refuses llmagent's own requests, too; give client_certfile and client_keyfile"
+        yield Mistake((*path, "ssl_cert_reqs"), why)
     if settings.uds is not None and settings.ssl_certfile is not None:
         yield Mistake((*path, "uds"), "a Unix socket needs no TLS; give one of the two")
 

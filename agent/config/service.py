@@ -32,6 +32,7 @@ from agent.config.values import (
     window,
 )
 from agent.core.command.start_method import METHODS
+from agent.core.engine.credentials import ALL_MUST
 from agent.core.measures import DAY_SECONDS
 from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.recovery import Recovery
@@ -68,6 +69,9 @@ SETTINGS: Keys = {
     "ssl_certfile": plain_path,
     "ssl_keyfile": plain_path,
     "ssl_ca_certs": plain_path,
+    "ssl_cert_reqs": integer(0, ALL_MUST),
+    "client_certfile": plain_path,
+    "client_keyfile": plain_path,
     "shutdown_timeout": integer(0, 3600),
     "gpus": gpus,
     "extra_args": extra_args,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,14 @@ from agent.core.engine.command_line import FIRST_WITH_SEVERAL_KEYS
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings
 from agent.host.machine.access import file_facts, user_id
+from agent.host.vllm.access import UntrustedError, tls_context
 
-SECRETS = {"hf_token_file": "token", "api_key_file": "key", "ssl_keyfile": "private key"}
+SECRETS = {
+    "hf_token_file": "token",
+    "api_key_file": "key",
+    "ssl_keyfile": "private key",
+    "client_keyfile": "private key",
+}
 """Settings that name a file which nobody but root may read, and what is in it."""
 
 KEYS_BYTES = 1 << 16
@@ -45,8 +52,16 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
             yield key, f"{file} belongs to another user; chown root {file}"
         if facts.size == 0:
             yield key, f"{file} is empty; put the {what} in it"
-    if settings.ssl_certfile is not None and file_facts(settings.ssl_certfile) is None:
-        yield "ssl_certfile", f"{settings.ssl_certfile} is no file; put the certificate in it"
+    for key in ("ssl_certfile", "client_certfile"):
+        file = getattr(settings, key)
+        if file is not None and file_facts(file) is None:
+            yield key, f"{file} is no file; put the certificate in it"
+    own = (settings.client_certfile, settings.client_keyfile)
+    if own[0] is not None and own[1] is not None and all(os.access(one, os.R_OK) for one in own):
+        try:
+            tls_context((own[0], own[1]))
+        except UntrustedError as error:
+            yield "client_certfile", str(error)
 
 
 def what_keeps_from_using(file: str, content: str, secret: str = "") -> tuple[bool, str] | None:

@@ -129,9 +129,17 @@ class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 @contextmanager
 def locked(
-    *, certificate: tuple[Path, Path] | None = None, uds: Path | None = None, key: str = ""
+    *,
+    certificate: tuple[Path, Path] | None = None,
+    clients: Path | None = None,
+    uds: Path | None = None,
+    key: str = "",
 ) -> Iterator[Seen]:
-    """Serves /health, /metrics, /v1/models and /v1/completions as vLLM does with a key."""
+    """Serves /health, /metrics, /v1/models and /v1/completions as vLLM does with a key.
+
+    `clients` holds the certificates of those who may ask, as --ssl-ca-certs has them with
+    --ssl-cert-reqs 2.
+    """
     seen = Seen()
 
     class Handler(BaseHTTPRequestHandler):
@@ -178,6 +186,9 @@ def locked(
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
+            if clients is not None:
+                context.load_verify_locations(clients)
+                context.verify_mode = ssl.CERT_REQUIRED
             listener.socket = context.wrap_socket(listener.socket, server_side=True)
         server = listener
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -26,7 +26,7 @@ ESCAPES: Mapping[str, str] = MappingProxyType(
             "llmagent reaches vLLM's paths as they are; rewrite them in a proxy before it"
         ),
         "ssl_ca_certs": "llmagent must know how vLLM is reached; use ssl_ca_certs in agent.toml",
-        "ssl_cert_reqs": "llmagent's own requests carry no certificate; ask for keys: api_key_file",
+        "ssl_cert_reqs": "llmagent must know how vLLM is reached; use ssl_cert_reqs in agent.toml",
         "ssl_certfile": "llmagent must know how vLLM is reached; use ssl_certfile in agent.toml",
         "ssl_keyfile": "llmagent must know how vLLM is reached; use ssl_keyfile in agent.toml",
         "uds": "llmagent must know how vLLM is reached; use uds in agent.toml",

@@ -41,6 +41,7 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "ssl_certfile": "--ssl-certfile",
         "ssl_keyfile": "--ssl-keyfile",
         "ssl_ca_certs": "--ssl-ca-certs",
+        "ssl_cert_reqs": "--ssl-cert-reqs",
         "shutdown_timeout": "--shutdown-timeout",
     }
 )
@@ -49,7 +50,9 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 OFF_BY_DEFAULT = frozenset({"enable_expert_parallel", "enforce_eager", "trust_remote_code"})
 """Switches that are off in every vLLM unless asked for, so that "false" needs no flag."""
 
-NOT_HEADLESS = frozenset({"api_server_count", "uds", "ssl_certfile", "ssl_keyfile", "ssl_ca_certs"})
+NOT_HEADLESS = frozenset(
+    {"api_server_count", "uds", "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_cert_reqs"}
+)
 """What is for requests; vLLM refuses --api-server-count with --headless (cli/serve.py, 0.32)."""
 
 _TAKES_KEYS = (

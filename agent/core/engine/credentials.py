@@ -21,6 +21,9 @@ CREDENTIALS: Mapping[str, str] = MappingProxyType(
 )
 """Each setting that names such a file, and the name under which the service finds it."""
 
+ALL_MUST = 2
+"""The ssl_cert_reqs with which vLLM serves no client without a certificate (ssl.CERT_REQUIRED)."""
+
 
 def credentials_directory(unit: str) -> str:
     """Return where systemd puts a system unit's credentials: what %d stands for in it."""

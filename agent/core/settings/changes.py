@@ -14,7 +14,9 @@ from agent.core.settings.notify import Notify
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Expectations, ServicePolicy, Settings
 
-WITHOUT_RESTART = frozenset({"hf_token_file", "prefetch", "profile"})
+WITHOUT_RESTART = frozenset(
+    {"hf_token_file", "prefetch", "profile", "client_certfile", "client_keyfile"}
+)
 """Settings that only the next start reads, so that a running service may go on without them."""
 
 AGENT = "llmagent.service"

@@ -128,6 +128,15 @@ class Settings:
     ssl_ca_certs: str | None = None
     """The certificates by which vLLM knows clients."""
 
+    ssl_cert_reqs: int | None = None
+    """Whether clients show a certificate: 0 none does, 1 those that have one, 2 all must."""
+
+    client_certfile: str | None = None
+    """The certificate that the agent's own requests show (PEM)."""
+
+    client_keyfile: str | None = None
+    """The private key of `client_certfile`."""
+
     shutdown_timeout: int = 30
     """Seconds that running requests get to end when the service is stopped."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.engine.credentials import CREDENTIALS, credentials_directory
+from agent.core.plain import plain
 from agent.core.settings.service import Settings
 
 LARGEST_FILE = 1 << 20
@@ -21,7 +22,7 @@ _CERTIFICATE = re.compile(
 
 
 class UntrustedError(OSError):
-    """The server shows a certificate that is none of those in the operator's file."""
+    """The server or the agent does not take the other's certificate; nothing was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,15 @@ class Access:
     """`key` goes with each request that may need one, and with no other.
 
     `fingerprints` are SHA-256 sums of the certificates of which the server must show one; with
-    `tls` and none of them nothing is sent.
+    `tls` and none of them nothing is sent. `client` are the files of the certificate and the key
+    that a server which asks for one is shown.
     """
 
     key: str | None = None
     uds: str | None = None
     tls: bool = False
     fingerprints: frozenset[bytes] = frozenset()
+    client: tuple[str, str] | None = None
 
     def trust(self, certificate: bytes | None) -> None:
         """Raise UntrustedError unless the certificate (DER) is known.
@@ -70,19 +73,35 @@ def access_of(settings: Settings) -> Access:
     """
     keys = b"\n".join(_contents(settings, "api_key_file", settings.api_key_file)).split()
     shown = _contents(settings, "ssl_certfile", settings.ssl_certfile)
+    own = (settings.client_certfile, settings.client_keyfile)
     return Access(
         key=keys[0].decode("ascii", "ignore") if keys else None,
         uds=settings.uds,
         tls=settings.speaks_tls,
         fingerprints=frozenset(first for file in shown for first in _first_of(file)),
+        client=(own[0], own[1]) if own[0] is not None and own[1] is not None else None,
     )
 
 
-def tls_context() -> ssl.SSLContext:
-    """Return a client's context that takes any certificate, for who looks at it afterwards."""
+def tls_context(client: tuple[str, str] | None = None) -> ssl.SSLContext:
+    """Return a client's context that takes any certificate, for who looks at it afterwards.
+
+    Raises UntrustedError when the own certificate and key, `client`, cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if client is None:
+        return context
+    # In TLS 1.3 a server looks at a client's certificate when the client has already sent its
+    # request: a refusal is then lost with the connection, and looks like a server that dies.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(*client, password="")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        wrong = f"client_certfile and client_keyfile cannot be used: {plain(why, 80)}"
+        raise UntrustedError(wrong) from error
     return context
 
 

@@ -60,6 +60,33 @@ def settings(*lines: str) -> Settings:
     return parse(service(*lines), "agent.toml").services["vllm"].settings
 
 
+TLS = ('ssl_certfile = "/c"', 'ssl_keyfile = "/k"')
+CLIENT = ('client_certfile = "/a"', 'client_keyfile = "/b"')
+
+
+def test_clients_are_known_by_certificates_when_the_agent_has_one_too() -> None:
+    found = settings(*TLS, *CLIENT, 'ssl_ca_certs = "/ca"', "ssl_cert_reqs = 2")
+    assert (found.ssl_cert_reqs, found.client_certfile, found.client_keyfile) == (2, "/a", "/b")
+    assert settings("ssl_cert_reqs = 0").ssl_cert_reqs == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((*TLS, 'ssl_ca_certs = "/ca"', "ssl_cert_reqs = 2"), "refuses llmagent's own requests"),
+        ((*TLS, *CLIENT, "ssl_cert_reqs = 1"), "ssl_cert_reqs: vLLM knows no client"),
+        ((*CLIENT,), "client_certfile: means nothing without ssl_certfile"),
+        ((*TLS, 'client_certfile = "/a"'), "means nothing without client_keyfile"),
+        ((*TLS, 'client_keyfile = "/a"'), "means nothing without client_certfile"),
+        (("ssl_cert_reqs = 3",), "ssl_cert_reqs"),
+    ],
+)
+def test_half_of_what_clients_certificates_need_is_refused_with_the_other_half(
+    lines: tuple[str, ...], said: str
+) -> None:
+    assert said in mistakes(service(*lines))[0]
+
+
 def test_every_key_of_the_dataclasses_can_be_written_in_the_file() -> None:
     assert set(SETTINGS) == {item.name for item in fields(Settings)} - {"name", "engine", "cluster"}
     assert set(CLUSTER) == {item.name.removesuffix("_asked") for item in fields(ClusterSettings)}

@@ -16,6 +16,7 @@ from agent.tasks.check_access import (
     prompts_in_the_journal,
     secret_files,
 )
+from tests.given.certificates import self_signed
 
 OLD, NEW, NEWEST = (
     Engine(version, has_vllm_metadata=True, flags=None)
@@ -44,11 +45,26 @@ def test_a_key_file_that_others_may_read_or_that_is_empty_is_a_mistake(
 
 def test_files_that_are_not_there_are_named_with_their_keys(tmp_path: Path) -> None:
     nowhere = {
-        name: str(tmp_path / name) for name in ("api_key_file", "ssl_certfile", "ssl_keyfile")
+        name: str(tmp_path / name)
+        for name in (
+            *("api_key_file", "ssl_certfile", "ssl_keyfile"),
+            *("client_certfile", "client_keyfile"),
+        )
     }
     asked: dict[str, Any] = dict(nowhere)
     found = dict(secret_files(Settings("vllm", "/srv/m", **asked)))
     assert found.keys() == nowhere.keys()
+
+
+def test_a_client_certificate_and_a_key_that_do_not_belong_together_are_named(
+    tmp_path: Path,
+) -> None:
+    own, other = self_signed(tmp_path, "own"), self_signed(tmp_path, "other")
+    for key, wrong in ((own[1], False), (other[1], True)):
+        asked = Settings("vllm", "/srv/m", client_certfile=str(own[0]), client_keyfile=str(key))
+        found = dict(secret_files(asked))
+        assert ("client_certfile" in found) is wrong, found
+    assert "cannot be used" in found["client_certfile"]
 
 
 @pytest.mark.parametrize("line", ["two words", "k\u00e9y", "--api-key"])

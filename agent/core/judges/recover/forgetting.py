@@ -22,7 +22,8 @@ MOST_SETS = 4
 NO_PART = frozenset(
     {"name", "host", "port", "served_model_name", "hf_token_file", "user", "sandbox"}
     | {"python", "chat_template", "shutdown_timeout", "prefetch", "api_key_file", "uds"}
-    | {"ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "api_server_count"}
+    | {"ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_cert_reqs", "api_server_count"}
+    | {"client_certfile", "client_keyfile"}
     | {"writable_directories", "outgoing_addresses", "start_method"}
 )
 """Settings that memory does not depend on; `python` counts by its vLLM's version."""

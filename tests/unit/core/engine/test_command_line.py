@@ -27,6 +27,8 @@ NOT_FLAGS = {
     "prefetch",
     "start_method",
     "profile",
+    "client_certfile",
+    "client_keyfile",
     "user",
     "sandbox",
 }

@@ -50,6 +50,14 @@ def test_certificate_and_private_key_are_credentials_too() -> None:
     assert "--ssl-keyfile=/run/credentials/vllm.service/ssl_keyfile" in argv
 
 
+def test_the_agents_own_certificate_is_not_handed_to_vllm() -> None:
+    own = {"client_certfile": "/etc/ssl/own.pem", "client_keyfile": "/etc/ssl/own.key"}
+    tls = {"ssl_certfile": "/a", "ssl_keyfile": "/b", "ssl_ca_certs": "/ca"}
+    unit = rendered(replace(LOCAL, **tls, **own, ssl_cert_reqs=2))  # type: ignore[arg-type]
+    assert "--ssl-cert-reqs=2" in words(values_of(unit, "ExecStart")[0])
+    assert "/etc/ssl/own" not in unit
+
+
 def test_a_container_sees_the_credentials_at_the_same_place() -> None:
     settings = replace(LOCAL, engine=IN_PODMAN, api_key_file="/k", uds="/run/vllm/s")
     unit = rendered(settings)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,58 @@ def test_a_stranger_with_a_certificate_of_his_own_gets_neither_request_nor_key(
             "the server shows a certificate that is not in ssl_certfile"
         )
         assert seen.requests == []
+
+
+def test_a_service_that_asks_for_clients_certificates_is_shown_the_agents(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    own = self_signed(tmp_path, "agent", "agent")
+    with locked(certificate=certificate, clients=own[0]) as seen:
+        api = client_of(mutual(seen.port, certificate, own))
+        assert api.health() is HealthStatus.HEALTHY
+        assert isinstance(Prober(api, "m").prove(5.0), Did)
+
+
+def test_a_client_certificate_that_is_strange_or_cannot_be_used_is_a_refusal_and_no_death(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    own, strange = self_signed(tmp_path, "agent"), self_signed(tmp_path, "strange")
+    away = tmp_path / "away.pem"
+    with locked(certificate=certificate, clients=own[0]) as seen:
+        for shown, why in (
+            (strange, "the server refuses the certificate of client_certfile"),
+            ((own[0], strange[1]), "client_certfile and client_keyfile cannot be used"),
+            ((away, away), "client_certfile and client_keyfile cannot be used: No such file"),
+        ):
+            proof = Prober(client_of(mutual(seen.port, certificate, shown)), "m").prove(5.0)
+            assert isinstance(proof, Refused), proof
+            assert proof.why.startswith(why)
+        assert seen.requests == []
+
+
+def test_an_encrypted_private_key_asks_nobody_for_its_password(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cert, key = self_signed(tmp_path, "agent")
+    locked_key = tmp_path / "locked.key"
+    lock = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret"]
+    subprocess.run([*lock, "-out", str(locked_key)], check=True, capture_output=True, timeout=60)
+    with locked(certificate=certificate, clients=cert) as seen:
+        proof = Prober(client_of(mutual(seen.port, certificate, (cert, locked_key))), "m").prove(5)
+    assert isinstance(proof, Refused)
+
+
+def mutual(port: int, server: tuple[Path, Path], own: tuple[Path, Path]) -> Settings:
+    """Returns a service that knows its clients by their certificates."""
+    return Settings(
+        "vllm",
+        "m",
+        port=port,
+        ssl_certfile=str(server[0]),
+        ssl_keyfile=str(server[1]),
+        client_certfile=str(own[0]),
+        client_keyfile=str(own[1]),
+    )
 
 
 def test_a_certificate_file_that_holds_none_trusts_nobody(
