@@ -56,10 +56,10 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
         file = getattr(settings, key)
         if file is not None and file_facts(file) is None:
             yield key, f"{file} is no file; put the certificate in it"
-    own = (settings.client_certfile, settings.client_keyfile)
-    if own[0] is not None and own[1] is not None and all(os.access(one, os.R_OK) for one in own):
+    cert, private = settings.client_certfile, settings.client_keyfile
+    if cert and private and all(os.access(file, os.R_OK) for file in (cert, private)):
         try:
-            tls_context((own[0], own[1]))
+            tls_context((cert, private))
         except UntrustedError as error:
             yield "client_certfile", str(error)
 

@@ -32,14 +32,19 @@ def hears_no(secret: str, box: Container) -> None:
         assert secret not in box.run(["bash", "-c", command]).stdout, command
 
 
-def test_a_service_with_keys_and_tls_is_proven_and_shows_no_key(agent: Agent) -> None:
+def test_a_service_with_keys_and_tls_both_ways_is_proven_and_shows_no_key(agent: Agent) -> None:
     scripted.set_scenario(agent.box, {})
     agent.box.write(KEYS, f"{KEY}\n{SECOND}\n")
-    make = f"{CUT} -out /etc/llmagent/tls.pem -keyout /etc/llmagent/tls.key"
-    agent.box.run(["bash", "-c", f"{make} && chmod 600 {KEYS} /etc/llmagent/tls.*"])
+    for name in ("tls", "own"):
+        make = f"{CUT} -out /etc/llmagent/{name}.pem -keyout /etc/llmagent/{name}.key"
+        agent.box.run(["bash", "-c", f"{make} && chmod 600 {KEYS} /etc/llmagent/{name}.*"])
     tls: dict[str, Any] = {
         "ssl_certfile": "/etc/llmagent/tls.pem",
         "ssl_keyfile": "/etc/llmagent/tls.key",
+        "ssl_ca_certs": "/etc/llmagent/own.pem",
+        "ssl_cert_reqs": 2,
+        "client_certfile": "/etc/llmagent/own.pem",
+        "client_keyfile": "/etc/llmagent/own.key",
     }
     agent.configure(service_table(**OURS, **tls, api_key_file=KEYS))
     status = agent.wait("serving")
@@ -52,7 +57,9 @@ def test_a_service_with_keys_and_tls_is_proven_and_shows_no_key(agent: Agent) ->
     for given, expected in ((KEY, "200"), (SECOND, "200"), ("wrong", "401")):
         header = f"Authorization: Bearer {given}"
         ask = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", header, models]
-        assert agent.box.run(ask).stdout == expected
+        own = ["--cert", "/etc/llmagent/own.pem", "--key", "/etc/llmagent/own.key"]
+        assert agent.box.run([*ask, *own]).stdout == expected
+        assert agent.box.run(ask, check=False).stdout == "000"
     assert ", 0 contradicted, 0 unknown" in agent.box.run(["llmagent", "verify"]).stdout
 
 

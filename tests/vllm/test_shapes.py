@@ -37,6 +37,10 @@ EMBEDS = f"""{COMMON}
 api_key_file = "{KEY_FILE}"
 ssl_certfile = "/etc/llmagent/tls.pem"
 ssl_keyfile = "/etc/llmagent/tls.key"
+ssl_ca_certs = "/etc/llmagent/tls.pem"
+ssl_cert_reqs = 2
+client_certfile = "/etc/llmagent/tls.pem"
+client_keyfile = "/etc/llmagent/tls.key"
 extra_args = ["--runner", "pooling", "--convert", "embed"]
 """
 TWO_ENGINES = f"""{COMMON}
@@ -79,7 +83,9 @@ def test_a_cpu_build_is_refused_what_it_does_not_obey(agent: Agent) -> None:
     assert "start_method" in done.stdout
 
 
-def test_an_embedding_model_behind_keys_and_tls_is_proven_and_shows_no_key(agent: Agent) -> None:
+def test_an_embedding_model_behind_keys_and_tls_both_ways_is_proven_and_shows_no_key(
+    agent: Agent,
+) -> None:
     box = agent.box
     box.write(CONFIG, EMBEDS)
     box.run(["systemctl", "reload", "llmagent"])
@@ -93,8 +99,10 @@ def test_an_embedding_model_behind_keys_and_tls_is_proven_and_shows_no_key(agent
     url = "https://127.0.0.1:8000/v1/embeddings"
     body = json.dumps({"model": MODEL, "input": "hello"})
     ask = ("-H", "Content-Type: application/json", "-d", body, url)
+    own = ("--cert", "/etc/llmagent/tls.pem", "--key", "/etc/llmagent/tls.key")
     for key, expected in ((KEYS[0], "200"), (KEYS[1], "200"), ("wrong", "401")):
-        assert status_of(box, "-H", f"Authorization: Bearer {key}", *ask) == expected
+        assert status_of(box, *own, "-H", f"Authorization: Bearer {key}", *ask) == expected
+    assert status_of(box, "-H", f"Authorization: Bearer {KEYS[0]}", *ask) == "000"
     everywhere = "ps axww; systemctl show vllm; journalctl --no-pager; llmagent events --all"
     said = box.run(["bash", "-c", f"{everywhere}; cat /run/llmagent/status.json"]).stdout
     assert "LlamaModel" in said or "vllm" in said

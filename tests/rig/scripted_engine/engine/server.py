@@ -55,6 +55,9 @@ class Server(ThreadingHTTPServer):
         if arguments.ssl_certfile:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(arguments.ssl_certfile, arguments.ssl_keyfile)
+            if arguments.ssl_ca_certs:
+                context.load_verify_locations(arguments.ssl_ca_certs)
+                context.verify_mode = ssl.VerifyMode(int(arguments.ssl_cert_reqs or 0))
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.serve_forever(poll_interval=0.05)
 
