@@ -10,6 +10,22 @@ from agent.core.state.service import ServiceState
 
 KIND = "hang-detection"
 
+ASLEEP = "the engine sleeps, as its metrics say (POST /wake_up ends it)"
+"""vllm:engine_sleep_state (0.11.2..0.33): a request would wait until somebody wakes the engine."""
+
+
+def sleeps(s: ServiceState) -> bool:
+    """Tell whether somebody has put the engine to sleep."""
+    return s.live.counters is not None and s.live.counters.asleep
+
+
+def while_asleep(turn: Turn, s: ServiceState) -> ServiceState:
+    """Note that nobody expects tokens of an engine that sleeps."""
+    if not sleeps(s):
+        return s
+    s = off(turn, s, ASLEEP)
+    return replace(s, live=replace(s.live, tokens_at=turn.at))
+
 
 def off(turn: Turn, s: ServiceState, why: str) -> ServiceState:
     """Note that nothing can be judged now, and why; told when the reason is another."""

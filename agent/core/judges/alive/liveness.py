@@ -224,12 +224,13 @@ def on_tick(turn: Turn, s: ServiceState) -> ServiceState:
 
 
 def _watch_tokens(turn: Turn, s: ServiceState) -> ServiceState:
+    s = hang_detection.while_asleep(turn, s)
     recovery, live = _watchful(turn, s), s.live
     # A canary has its own deadline; one that is lost with its lane is not waited for for ever.
     if live.canary_pending and turn.at - live.canary_at < 2 * live.canary_seconds:
         return s
-    if live.counters is not None and live.counters.asleep:
-        return replace(s, live=replace(live, tokens_at=turn.at))
+    if live.unjudged == hang_detection.ASLEEP:
+        return s if hang_detection.sleeps(s) else _ask(turn, s, ())
     seen = turn.at - live.counters_at < recovery.hang_seconds
     if live.engines and seen:
         return _watch_engines(turn, s)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from agent.core.engine.metrics import Counters
+from agent.core.judges.alive.hang_detection import ASLEEP
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.actions import Action, Canary, Verify
@@ -96,6 +97,29 @@ def test_a_paused_engine_is_not_killed_and_hang_detection_comes_back_when_it_res
     assert host.service().live.unjudged == ""
     assert said(host) == [
         f"hang detection is off: {PAUSED}",
+        "hang detection is on: the model answered a request",
+    ]
+
+
+def test_an_engine_that_sleeps_is_not_asked_and_everybody_hears_it_until_it_wakes() -> None:
+    """Seen: POST /sleep?level=0 in the middle of work on vLLM 0.32, then /wake_up."""
+    host = host_that_refuses(
+        lambda _t: "",
+        lambda t: Counters(
+            running=2, generation_tokens=min(t, 1000.0), asleep=1000 <= t < 1000 + HOUR
+        ),
+    )
+    host.pass_time(1010, step=5)
+    asked: list[Action] = []
+    host.on_action = lambda action: asked.append(action) if isinstance(action, Canary) else None
+    host.pass_time(0.9 * HOUR, step=5)
+    assert asked == []
+    assert host.service().live.unjudged == ASLEEP
+    host.pass_time(0.2 * HOUR, step=5)
+    assert not killed(host)
+    assert host.service().live.unjudged == ""
+    assert said(host) == [
+        f"hang detection is off: {ASLEEP}",
         "hang detection is on: the model answered a request",
     ]
 
