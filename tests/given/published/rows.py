@@ -138,6 +138,11 @@ def seventh(*, closed: bool) -> list[Row]:
     return [row for row in _read("seventh.toml") if _is_closed(row) is closed]
 
 
+def eighth(*, closed: bool) -> list[Row]:
+    """Starts of the collection after those, in two halves as the blind ones."""
+    return [row for row in _read("eighth.toml") if _is_closed(row) is closed]
+
+
 def every_row() -> list[Row]:
     """All of them, closed halves included: for what has to hold for each, not for a rate."""
     halves = [*blind(closed=False), *third(closed=False), *sixth(closed=False)]
