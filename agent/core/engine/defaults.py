@@ -7,6 +7,7 @@ Read in engine/arg_utils.py (get_batch_defaults) and config/cache.py of 0.8.5, 0
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agent.core.engine.install import release_of
@@ -15,6 +16,11 @@ Release = tuple[int, ...]
 
 NEWEST: Release = (0, 33)
 """What an unknown release counts as."""
+
+_NIGHTLY = re.compile(r"rc\d+\.dev(\d+)")
+MANY_COMMITS = 100
+"""A build of the main branch so many commits after a release does what the next one does: vLLM
+0.19.2rc1.dev206 keeps CUDA graphs inside the share as 0.20.0 does, 0.19.2rc1.dev8 does not."""
 
 RAISED_UTILIZATION: Release = (0, 20)
 """From here gpu_memory_utilization is 0.92; before, 0.9."""
@@ -78,9 +84,13 @@ def release_or_newest(version: str | None) -> Release:
     """Return the numbers of a version, those of the newest release where it says none.
 
     A build on the way to a patch release is older than it: "0.20.1rc1.dev16" lies before 0.20.1.
+    One of the main branch long after a release is the next minor one's: "0.19.2rc1.dev206" is 0.20.
     """
     text = version or ""
     release = release_of(text)
+    nightly = _NIGHTLY.search(text)
+    if len(release) > 2 and release[2] > 0 and nightly and int(nightly[1]) >= MANY_COMMITS:
+        return min(NEWEST, (release[0], release[1] + 1))
     if len(release) > 2 and release[2] > 0 and ("rc" in text or "dev" in text):
         return (*release[:2], release[2] - 1, 1)
     return release or NEWEST

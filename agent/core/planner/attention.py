@@ -22,11 +22,16 @@ class Latent:
     nope: int
     rope: int
     value: int
+    index_heads: int = 0
+    index_dim: int = 0
+    """Those of a sparse indexer, which is on every GPU whole (deepseek_v2.py, Indexer)."""
 
     def parameters(self, hidden: int, heads: int, gpus: int = 1) -> float:
         """Return one GPU's parameters of one layer; the way down to the ranks is on every GPU."""
         queries = heads * (self.nope + self.rope)
         down = hidden * (self.query_rank + self.rank + self.rope)
+        down += self.query_rank * self.index_heads * self.index_dim
+        down += hidden * (self.index_dim + self.index_heads)
         split = self.query_rank * queries if self.query_rank else hidden * queries
         widened = self.rank * heads * (self.nope + self.value)
         return down + (split + widened + heads * self.value * hidden) / gpus
@@ -47,4 +52,6 @@ def latent_of(text: Mapping[str, Any]) -> Latent | None:
         nope=number(text, "qk_nope_head_dim") or 128,
         rope=number(text, "qk_rope_head_dim") or 64,
         value=number(text, "v_head_dim") or 128,
+        index_heads=(number(text, "index_n_heads") or 64) if number(text, "index_topk") else 0,
+        index_dim=(number(text, "index_head_dim") or 128) if number(text, "index_topk") else 0,
     )

@@ -54,6 +54,23 @@ ENCODERS = (
 GATED_ENCODERS = frozenset({"modernbert", "nomic-bert", "gte", "new", "eurobert", "neobert"})
 
 
+_POOLING = (
+    *("EmbeddingModel", "ForTextEncoding", "ForSequenceClassification", "ForTokenClassification"),
+    *("ClassificationModel", "RewardModel", "ForRewardModeling"),
+)
+"""How the names of architectures end that vLLM pools unasked (config/model.py of 0.11..0.33)."""
+
+
+def is_pooled(config: Mapping[str, Any]) -> bool:
+    """Tell whether vLLM pools what a model makes of a text, and samples nothing from it.
+
+    `pools` is what the files beside config.json tell: modules.json of sentence-transformers.
+    """
+    named = config.get("architectures")
+    first = str(named[0]) if isinstance(named, list) and named else ""
+    return bool(config.get("pools")) or first.endswith(_POOLING)
+
+
 def is_encoder_only(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     """Tell whether a model has no decoder: there is nothing to keep and nothing to sample."""
     if text.get("is_decoder") is True or config.get("is_encoder_decoder") is True:

@@ -27,7 +27,13 @@ from agent.core.planner.encoder import (
     whole_item,
 )
 from agent.core.planner.experts import Experts, experts_of
-from agent.core.planner.families import TIED_UNSAID, is_encoder_only, is_gated, is_known
+from agent.core.planner.families import (
+    TIED_UNSAID,
+    is_encoder_only,
+    is_gated,
+    is_known,
+    is_pooled,
+)
 from agent.core.planner.layers import Layer, layers_of
 
 EXPERT_FP4_BITS = 4.25
@@ -70,6 +76,9 @@ class Model:
     """Tokens of the largest image or video where one step computes all of it, else 0."""
 
     encoder_only: bool = False
+    pools: bool = False
+    """What it makes of a text is pooled: nothing is sampled, and there is no output head."""
+
     side_parameters: int = 0
     """Embeddings of every layer (Gemma 3n and 4)."""
 
@@ -119,6 +128,8 @@ def _read(config: Mapping[str, Any]) -> Model:
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     architectures = config.get("architectures")
     named = architectures[0] if isinstance(architectures, list) and architectures else kind
+    pools = is_pooled(config)
+    tied = kind.startswith(TIED_UNSAID) if tied is None else bool(tied)
     return Model(
         architecture=str(named or "unknown"),
         layers=layers,
@@ -129,7 +140,7 @@ def _read(config: Mapping[str, Any]) -> Model:
         vocab_size=need(text, "vocab_size", "padded_vocab_size"),
         max_position=_longest(text),
         dtype_bytes=_dtype_bytes(config, text),
-        tied_embeddings=kind.startswith(TIED_UNSAID) if tied is None else bool(tied),
+        tied_embeddings=tied or pools,
         gated_mlp=is_gated(text),
         gated_attention=_gates_attention(text, kind),
         rotary_dim=int(head_dim * float(text.get("partial_rotary_factor") or 1.0)),
@@ -141,6 +152,7 @@ def _read(config: Mapping[str, Any]) -> Model:
         encoder=encoder_of(config, hidden),
         whole_item=whole_item(config, text),
         encoder_only=is_encoder_only(config, text),
+        pools=pools,
         side_parameters=_side_parameters(text, hidden),
         known=is_known(config, text),
         mtp_layers=number(text, "num_nextn_predict_layers", "mtp_num_hidden_layers") or 0,

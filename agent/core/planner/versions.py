@@ -20,6 +20,12 @@ DECODES_IN_GRAPHS = (0, 11)
 LEAN_SAMPLER = (0, 17)
 """From here the sampler's warm-up takes two fifths of what it took."""
 
+INDEXES_AHEAD = (0, 13)
+"""From here a sparse indexer gathers forty requests of the longest length; before, two."""
+
+TUNES_LATER = (0, 29)
+"""From here tuning of FP4 kernels leaves nothing behind before the cache is sized."""
+
 FULL_SAMPLER = (0, 31)
 """From here the new runner's sampler peaks at about three times what it did."""
 

@@ -16,7 +16,7 @@ _AWQ: Mapping[str, Any] = {"quant_method": "awq", "by_name": True}
 _GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
 
 _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    (r"(qat-)?w4a16(-g\d+)?(-ct)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
+    (r"w4a16(-g\d+)?(-ct)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
     (r"gptq(-?int4|-4bit)?|int4(-autoround|-w4a16)?|autoround(-gptq)?(-4bit)?", _GPTQ),
     (r"gptq-?int8|gptq-8bit", {**_GPTQ, "bits": 8}),
     (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
@@ -128,6 +128,10 @@ _MIXED = (("nvidia/", "qwen3.6-"),)
 """Publishers and names whose NVFP4 copies have attention and recurrent layers in 8 bits, MLP,
 experts and output head in 4 (Qwen3.6-27B prints 19.78 GiB)."""
 
+_MIXED_BUT_HEAD = (("unsloth/", "qwen3.8-27b"),)
+"""The same with the output head in 16 bits and scales for an FP8 cache (Qwen3.8-27B prints 22.13
+GiB with the layer that drafts, 0.25)."""
+
 _MIXED_MODULES: Mapping[str, Any] = {
     "*self_attn*": {"quant_algo": "FP8"},
     "*linear_attn*": {"quant_algo": "FP8"},
@@ -168,6 +172,10 @@ def _as_published(
         return quantization
     if any(publisher.startswith(owner + name) for owner, name in _MIXED):
         return {"quant_method": "modelopt", "quantized_layers": _MIXED_MODULES}
+    if any(publisher.startswith(owner + name) for owner, name in _MIXED_BUT_HEAD):
+        inside = {part: how for part, how in _MIXED_MODULES.items() if part != "lm_head"}
+        scales = {"kv_cache_quant_algo": "FP8"}
+        return {"quant_method": "modelopt", "quantized_layers": inside, **scales}
     if any(publisher.startswith(owner) and named == kind for owner, kind in _PLAIN_ATTENTION):
         experts = table.get("text_config", {}).get("num_experts")
         return {**quantization, "ignore": ["*self_attn*", *(["*.mlp.*"] if experts else [])]}
@@ -210,7 +218,10 @@ def what_it_is(name: str) -> str:
     return ""
 
 
-_TUNED = re.compile(r"(.+?)[-_](?:base|text|pt|it|instruct|chat|hf|bf16|fp16|abliterated|heretic)")
+_TUNED = re.compile(
+    r"(.+?)[-_](?:base|text|pt|it|instruct|chat|hf|bf16|fp16|abliterated|heretic"
+    r"|qat|q4_0|unquantized|mtp)"
+)
 _USUAL = ("-instruct", "-it", "-chat")
 """Endings of names that tell how a model was tuned, not what it is made of."""
 

@@ -16,7 +16,7 @@ from agent.core.planner.pool import Kv
 def as_loaded(model: Model, asked: Asked) -> Model:
     """Return the model as it is loaded: without the encoder where no image may come.
 
-    With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share, and with
+    Pooled, it has no output head. With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share, and with
     --mamba-ssm-cache-dtype recurrent states have numbers of another size.
     """
     if asked.state_bytes:
@@ -25,6 +25,8 @@ def as_loaded(model: Model, asked: Asked) -> Model:
             for layer in model.layers
         )
         model = replace(model, layers=tuple(layers))
+    if asked.pools:
+        model = replace(model, pools=True, tied_embeddings=True)
     if asked.text_only:
         return replace(model, encodes=False, encoder_parameters=0, encoder=None, whole_item=0)
     if asked.encoder_copies > 1:

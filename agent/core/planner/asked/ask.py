@@ -36,6 +36,9 @@ class Asked:
 
     decode_context: int = 1
     text_only: bool = False
+    pools: bool = False
+    """Its outputs are pooled (--runner pooling, --convert embed)."""
+
     videos: bool = True
     """False where no prompt may hold a video."""
 

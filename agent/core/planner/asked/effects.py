@@ -33,16 +33,20 @@ READ = frozenset(
         *("spec_tokens", "enable_lora", "max_loras", "max_lora_rank", "fully_sharded_loras"),
         *("lora_dtype", "max_cpu_loras", "language_model_only", "limit_mm_per_prompt"),
         *("cpu_offload_gb", "kv_offloading_size", "enable_sleep_mode", "mm_ipc_gpu_memory_gb"),
-        *("compilation_config", "async_scheduling"),
+        *("compilation_config", "async_scheduling", "runner", "convert"),
         *("max_cudagraph_capture_size", "mm_encoder_tp_mode", "mamba_ssm_cache_dtype"),
     }
 )
 """Options that the plan reads itself."""
 
+POOLED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"runner": ("pooling",), "convert": ("embed", "classify")}
+)
+"""Options and those of their words that make a model pool."""
+
 NOT_RECKONED: Mapping[str, str] = MappingProxyType(
     {
         "additional_config": "is a plugin's own",
-        "convert": "makes another kind of model of it",
         "cpu_offload_params": "chooses what goes to the host's memory",
         "diffusion_config": "is for models that are not planned",
         "ec_transfer_config": "shares encoders between servers",
@@ -64,7 +68,6 @@ NOT_RECKONED: Mapping[str, str] = MappingProxyType(
         "offload_prefetch_step": "moves weights to the host's memory",
         "prefill_context_parallel_size": "splits prompts over GPUs",
         "quantization_config": "sets a format layer by layer",
-        "runner": "makes another kind of model of it",
         "swa_bounded_replay": "changes what windows keep",
         "ubatch_size": "runs several batches at once",
         "use_replayssm": "keeps states in another way",

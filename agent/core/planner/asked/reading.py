@@ -13,7 +13,7 @@ from agent.core.command.values import merged
 from agent.core.engine.names import dtype_bytes
 from agent.core.planner.asked.ask import ADAPTERS, Asked, Beside
 from agent.core.planner.asked.capability import Capability, refused_by_card
-from agent.core.planner.asked.effects import DTYPES, KV_WORDS
+from agent.core.planner.asked.effects import DTYPES, KV_WORDS, POOLED
 from agent.core.planner.asked.lora import MOST_VOCABULARY, has_heads, room_for_adapters
 from agent.core.planner.asked.speculation import Draft, speculation_of, with_speculation
 from agent.core.planner.asked.unknown import not_reckoned, small_moves
@@ -120,6 +120,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         whole_experts=split.experts,
         decode_context=split.decode_context,
         text_only=_is_text_only(picture, model, request),
+        pools=any((picture.text(name) or "") in words for name, words in POOLED.items()),
         videos=_items(picture).get("video") != 0,
         encoder_copies=_encoders(picture, request),
         state_bytes=dtype_bytes(picture.text("mamba_ssm_cache_dtype") or "") or 0,

@@ -16,6 +16,7 @@ from agent.core.planner.asked.effects import (
     MOVES_A_LITTLE,
     NOT_RECKONED,
     ONLY_WITH,
+    POOLED,
     VARIABLES,
     Trait,
 )
@@ -62,6 +63,10 @@ def _values(picture: Picture, traits: frozenset[Trait]) -> Iterator[str]:
         yield f"kv_cache_dtype {cache}: its bytes a token are not reckoned with"
     if picture.real("kv_offloading_size") and Trait.WINDOWS in traits:
         yield f"--kv-offloading-size is not reckoned with for {Trait.WINDOWS}"
+    for name, words in POOLED.items():
+        word = (picture.text(name) or "").lower()
+        if word not in (*_UNASKED, *words):
+            yield f"--{name} {word} makes another kind of model of it, which is not reckoned with"
     overrides = picture.options.get("hf_overrides")
     if overrides is not None and isinstance(overrides.value, str):
         yield f"{overrides.spelled} {overrides.value}: a function or a file is not read"

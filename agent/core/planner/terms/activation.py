@@ -15,7 +15,14 @@ from agent.core.planner.encoder import Encoder
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
 from agent.core.planner.terms.runner import PROFILES_GRAPHS, has_states, runs_new_runner
-from agent.core.planner.versions import FLASHINFER_SAMPLES, FULL_SAMPLER, LEAN_SAMPLER, Version
+from agent.core.planner.versions import (
+    FLASHINFER_SAMPLES,
+    FULL_SAMPLER,
+    INDEXES_AHEAD,
+    LEAN_SAMPLER,
+    TUNES_LATER,
+    Version,
+)
 
 SAMPLER_BYTES = 38.8
 LEAN_SAMPLER_BYTES = 15.4
@@ -57,6 +64,11 @@ UNSORTED = 0.15
 """What the peak may come down to where FlashInfer samples: 0.5 GiB of 1.4 (Qwen2-7B, 0.10.1), 1.2
 of 7.4 (gpt-oss-120b, 0.10.2)."""
 
+INDEXED_TOKEN_BYTES = 5 * 576 * 2
+"""What sparse latent attention sets aside for each token of max_model_len, for good: five widened
+latents, or forty keys of the indexer in the same place (flashmla_sparse.py and indexer.py of
+v1/attention/backends/mla, 0.13..0.33): 5.6 GiB for a million tokens."""
+
 TABLE_ENTRY_BYTES, TABLE_BLOCK = 4, 16
 TABLES_MENTIONED_GIB = 0.05
 """V1's runner keeps a number for each block that each sequence may have (v1/worker/block_table):
@@ -80,6 +92,10 @@ def activation(
     if model.encoder_only:
         gib = batch.tokens * _widest(model, tp) * model.dtype_bytes / GIB
         return Term(gib, 0.3 * gib + 0.2, f"layers: {batch.tokens} tokens, no sampler")
+    if model.pools:
+        widest = _widest(model, tp, spread=spread, apart=version.release >= APART)
+        gib = batch.tokens * widest * model.dtype_bytes / GIB
+        return Term(gib, 0.2 * gib + 0.3, f"layers: {batch.tokens} tokens, pooled, no sampler")
     # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
     lean = version.release >= LEAN_SAMPLER or model.encodes
     new = runs_new_runner(model, version)
@@ -113,9 +129,14 @@ def activation(
     elif model.encodes:
         gib, error = gib + 0.2, 0.35 * gib + 1.0
         how += "; images take less"
-    if _keeps_fp4(model) and has_states(model) and model.gated_mlp:
+    tuned = version.release < TUNES_LATER
+    if tuned and _keeps_fp4(model) and has_states(model) and model.gated_mlp:
         gib += STATES_FP4_GIB
         how += f"; {STATES_FP4_GIB:g} GiB of 4-bit experts beside recurrent layers"
+    if model.latent is not None and model.latent.index_heads and version.release >= INDEXES_AHEAD:
+        ahead = INDEXED_TOKEN_BYTES * max_model_len / GIB
+        gib += ahead
+        how += f"; {ahead:.2f} GiB that a sparse indexer's prefill gathers into"
     tables = batch.sequences * max_model_len / TABLE_BLOCK * TABLE_ENTRY_BYTES / GIB
     if version.v1 and tables > TABLES_MENTIONED_GIB:
         gib += tables

@@ -50,17 +50,17 @@ def cuda_graphs(
 ) -> Term:
     """Return the graphs of one GPU; `asked` are the sizes that an option names.
 
-    `spread`: each GPU has some of the experts, none is split.
+    `spread`: each GPU has some of the experts, none is split. What pools never decodes.
     """
     if enforce_eager:
         return Term(0.0, 0.0, "none: enforce_eager")
     most = min(2 * sequences, MOST_CAPTURED)
     sizes = tuple(asked) if asked is not None else sizes_up_to(most)
     # Batches that only decode are captured whole besides, up to the sequences that there may be.
-    decoding = [size for size in sizes if size <= sequences]
+    decoding = [size for size in sizes if size <= sequences and not model.pools]
     graphs = len(sizes) + (len(decoding) if version.release >= DECODES_IN_GRAPHS else 0)
     each = LAYER_MIB + LAYER_MIB_PER_HIDDEN * model.hidden_size / 1024
     layers = len(model.layers) / stages
-    gib = BASE_GIB + layers * graphs * each * MIB / GIB
+    gib = BASE_GIB * (not model.pools) + layers * graphs * each * MIB / GIB
     error = ERROR_GIB + (SPREAD_ERROR_SHARE if spread else ERROR_SHARE) * gib
     return Term(gib, error, f"{graphs} graphs of {layers:.0f} layers, for {most} tokens at most")
