@@ -26,7 +26,7 @@ from agent.host.models.config import read_model_config
 from agent.host.models.draft import draft_of
 from agent.host.models.files import weights_gib
 from agent.host.models.known import known_models
-from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
+from agent.host.models.snapshot import cached_gib, directory_of, with_files_beside
 from agent.host.vllm.config_file import options_file
 from agent.host.vllm.help import cache_directory, known_flags
 from agent.host.vllm.install import install_of
@@ -164,7 +164,7 @@ def _model(settings: Settings, picture: Picture) -> KnownModel | None:
             config = known_models().get(settings.model)
         else:
             place = directory_of(settings.model, settings.revision, home)
-            config = with_quantization(config, place)
+            config = with_files_beside(config, place)
             files_gib = cached_gib(settings.model, settings.revision, home)
         if config is None:
             return None

@@ -19,7 +19,7 @@ from agent.host.files.unit_text import unit_text
 from agent.host.models.config import read_model_config
 from agent.host.models.files import read_config, weights_gib
 from agent.host.models.known import known_config, what_it_is
-from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
+from agent.host.models.snapshot import cached_gib, directory_of, with_files_beside
 from agent.host.vllm.config_file import read_options_file
 from agent.places import MODELS_DIRECTORY
 
@@ -202,7 +202,7 @@ def _model(
     config = read_model_config(name, revision, home)
     if config is not None:
         place = directory_of(name, revision, home)
-        return with_quantization(config, place), cached_gib(name, revision, home)
+        return with_files_beside(config, place), cached_gib(name, revision, home)
     config = known_config(name)
     if config is None:
         raise UsageError(what_it_is(name) or _nowhere(name, home))
@@ -213,7 +213,7 @@ def _in_directory(place: Path) -> tuple[Mapping[str, Any], float | None]:
     if (place / "model_index.json").is_file() and not (place / "config.json").is_file():
         raise UsageError(f"{place}: is a pipeline of diffusers; plan reckons with language models")
     config = read_config(place / "config.json")
-    return with_quantization(config, place), weights_gib(place)
+    return with_files_beside(config, place), weights_gib(place)
 
 
 def _nowhere(name: str, home: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from agent.errors import UsageError
 from agent.host.models.config import read_model_config
 from agent.host.models.files import weights_gib
-from agent.host.models.snapshot import directory_of, with_quantization
+from agent.host.models.snapshot import directory_of, with_files_beside
 
 HUBS = (
     *("var/lib/vllm/huggingface", "root/.cache/huggingface", "home/*/.cache/huggingface"),
@@ -68,5 +68,5 @@ def _model(name: str, place: Path | None, home: str) -> Iterator[ModelHere]:
     except (UsageError, OSError, ValueError):
         return
     if config and size and config.get("architectures"):
-        whole = with_quantization(config, place)
+        whole = with_files_beside(config, place)
         yield ModelHere(name, whole, size, str(place), home)

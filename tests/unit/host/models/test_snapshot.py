@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.host.models.known import what_it_is
-from agent.host.models.snapshot import cached_gib, directory_of, with_quantization
+from agent.host.models.snapshot import cached_gib, directory_of, with_files_beside
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GIB = 1024**3
@@ -67,22 +67,40 @@ def test_a_model_that_is_not_here_has_no_files(tmp_path: Path) -> None:
     assert cached_gib("org/new", None, str(tmp_path)) is None
 
 
+@pytest.mark.parametrize(
+    ("modules", "pools"),
+    [
+        ('[{"type": "sentence_transformers.models.Transformer"}]', False),
+        ('[{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]', True),
+        ('[7, {"type": null}, {"type": "a.b.pooling.Pooling"}]', True),
+        ('{"type": "sentence_transformers.models.Pooling"}', False),
+        ("[", False),
+    ],
+)
+def test_a_model_of_sentence_transformers_is_pooled(
+    tmp_path: Path, modules: str, *, pools: bool
+) -> None:
+    (tmp_path / "modules.json").write_text(modules)
+    told = with_files_beside({"architectures": ["Qwen3ForCausalLM"]}, tmp_path)
+    assert told.get("pools", False) is pools
+
+
 def test_modelopts_own_file_tells_the_quantization_and_the_caches_dtype(tmp_path: Path) -> None:
     said = {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}
     (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": said}))
-    assert with_quantization({"a": 1}, tmp_path) == {
+    assert with_files_beside({"a": 1}, tmp_path) == {
         "a": 1,
         "quantization_config": {"quant_method": "modelopt", **said},
     }
     own = {"quantization_config": {"quant_method": "fp8"}}
-    merged = with_quantization(own, tmp_path)["quantization_config"]
+    merged = with_files_beside(own, tmp_path)["quantization_config"]
     assert (merged["quant_method"], merged["kv_cache_quant_algo"]) == ("fp8", "FP8")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"quantization": 3}', "[" * 100_000])
 def test_a_broken_file_of_modelopt_adds_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "hf_quant_config.json").write_text(text)
-    assert with_quantization({"a": 1}, tmp_path) == {"a": 1}
+    assert with_files_beside({"a": 1}, tmp_path) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +142,7 @@ def test_what_stands_for_a_file_of_modelopt_is_not_waited_for(
 ) -> None:
     snapshot = in_the_cache(tmp_path, "org/new", 1024)
     make(snapshot / "hf_quant_config.json")
-    assert with_quantization({"hidden_size": 8}, snapshot) == {"hidden_size": 8}
+    assert with_files_beside({"hidden_size": 8}, snapshot) == {"hidden_size": 8}
 
 
 @pytest.mark.parametrize("make", [a_fifo, a_device_without_end, a_terabyte])
