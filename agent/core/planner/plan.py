@@ -23,7 +23,7 @@ from agent.core.planner.overheads import Term, host_share, non_torch
 from agent.core.planner.pool import Kv
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import doubt_of, refusal_of
-from agent.core.planner.terms.activation import activation
+from agent.core.planner.terms.activation import activation, sampled_later
 from agent.core.planner.terms.compiled import left_behind
 from agent.core.planner.terms.graphs import cuda_graphs
 from agent.core.planner.terms.kernels import kernels_of
@@ -115,6 +115,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         activation=peak,
         non_torch=contexts,
         cuda_graphs=graphs,
+        sampled_later_gib=sampled_later(model, batch, version),
         profiles_images=version.v1 and model.encodes and model.encoder is not None,
         graphs_inside=inside is not None,
         budget_gib=budget,

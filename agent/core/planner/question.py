@@ -144,6 +144,9 @@ class Plan:
     activation: Term
     non_torch: Term
     cuda_graphs: Term
+    sampled_later_gib: float
+    """What sampling takes beyond the share once the KV cache stands."""
+
     profiles_images: bool
     graphs_inside: bool
     """Whether the graphs are taken out of the share, not from what is left beside it."""

@@ -194,17 +194,20 @@ def _within_the_errors(plan: Plan) -> Verdict | None:
 
 
 def _graphs_on_top(plan: Plan) -> Verdict | None:
-    """Images tear the allocator's blocks once more when graphs are captured beside the share.
+    """Graphs are captured beside the share, where the new runner's warm-up samples, too.
 
-    Qwen3-VL-30B on an A100 held 75.46 GiB in blocks of 79.07 in use, at 0.95 (0.11).
+    Images tear the allocator's blocks once more then: Qwen3-VL-30B on an A100 held 75.46 GiB in
+    blocks of 79.07 in use, at 0.95 (0.11).
     """
     graphs, room = plan.cuda_graphs, free_gib(plan) - plan.budget_gib
     if plan.graphs_inside or not graphs.gib:
         return None
     torn = plan.activation.gib if plan.profiles_images else 0.0
-    if graphs.gib + graphs.error_gib + torn <= room:
+    sampled = plan.sampled_later_gib
+    if graphs.gib + graphs.error_gib + torn + sampled <= room:
         return None
-    more = f" and what images leave unused between their blocks {torn:.2f}" if torn else ""
+    more = f", sampling {sampled:.2f}" if sampled else ""
+    more += f" and what images leave unused between their blocks {torn:.2f}" if torn else ""
     return Fit.TIGHT, (
         f"CUDA graphs take about {graphs.gib:.2f} GiB beyond utilization in this vLLM{more}, "
         f"{room:.2f} GiB are left for them"

@@ -66,6 +66,22 @@ def test_the_first_new_runners_leave_graphs_out_of_the_share() -> None:
     assert experts.graphs_inside
 
 
+def test_what_the_first_new_runners_sample_later_lies_beyond_the_share_too() -> None:
+    """Of an L4 at 0.92, 256 sequences of a small Gemma took more than was left (0.26)."""
+    gemma = _model("google/gemma-4-E4B-it")
+    few, many, later = (
+        make_plan(
+            gemma,
+            PlanRequest(22.04, version_of(version), max_model_len=8192, max_num_seqs=sequences),
+        )
+        for version, sequences in (("0.26.0", 16), ("0.26.0", 256), ("0.29.0", 256))
+    )
+    assert many.sampled_later_gib == pytest.approx(0.5)
+    assert later.sampled_later_gib == 0
+    assert (few.verdict, many.verdict) == (Fit.FITS, Fit.TIGHT)
+    assert "sampling 0.50" in many.reason
+
+
 def test_the_first_new_runners_take_as_much_for_many_sequences_as_for_few() -> None:
     qwen, version = _model("Qwen/Qwen3-8B"), version_of("0.28.0")
     few, many = (
