@@ -16,8 +16,9 @@ from agent.core.planner.pool import Kv
 def as_loaded(model: Model, asked: Asked) -> Model:
     """Return the model as it is loaded: without the encoder where no image may come.
 
-    Pooled, it has no output head. With --mm-encoder-tp-mode data each GPU has the whole encoder, instead of a share, and with
-    --mamba-ssm-cache-dtype recurrent states have numbers of another size.
+    Pooled, it has no output head. With --mm-encoder-tp-mode data each GPU has the whole encoder,
+    instead of a share, and with --mamba-ssm-cache-dtype recurrent states have numbers of another
+    size.
     """
     if asked.state_bytes:
         layers = (

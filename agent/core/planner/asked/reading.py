@@ -120,7 +120,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         whole_experts=split.experts,
         decode_context=split.decode_context,
         text_only=_is_text_only(picture, model, request),
-        pools=any((picture.text(name) or "") in words for name, words in POOLED.items()),
+        pools=any((picture.text(name) or "").lower() in words for name, words in POOLED.items()),
         videos=_items(picture).get("video") != 0,
         encoder_copies=_encoders(picture, request),
         state_bytes=dtype_bytes(picture.text("mamba_ssm_cache_dtype") or "") or 0,

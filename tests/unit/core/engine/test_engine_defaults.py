@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.engine.defaults import (
+    NEWEST,
     Batch,
     Device,
     batch_of,
@@ -50,6 +51,23 @@ def test_the_batch_that_vllm_takes_unasked(
     version: str, device: Device, expected: tuple[int, int]
 ) -> None:
     assert taken(version, device) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "counts_as"),
+    [
+        ("0.19.2rc1.dev206+g0123abc", (0, 20)),
+        ("0.19.2rc1.dev8", (0, 19, 1, 1)),
+        ("0.20.1", (0, 20, 1)),
+        ("0.20.0rc1.dev500", (0, 20, 0)),
+        ("0.33.2rc1.dev300", NEWEST),
+        ("nothing", NEWEST),
+    ],
+)
+def test_a_build_of_the_main_branch_is_the_release_that_it_becomes(
+    version: str, counts_as: tuple[int, ...]
+) -> None:
+    assert release_or_newest(version) == counts_as
 
 
 def test_a_batch_holds_no_more_than_all_sequences_at_full_length() -> None:

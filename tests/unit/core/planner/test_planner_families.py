@@ -128,6 +128,21 @@ def test_a_sparse_indexer_keeps_bytes_of_its_own_beside_the_latent() -> None:
     assert bytes_per_token(sparse, "0.19", kv_cache_dtype="fp8") == 61 * (656 + 132)
 
 
+def test_a_sparse_indexer_sets_room_aside_for_every_token_of_the_context() -> None:
+    """Five widened latents for each: 5.6 GiB for GLM-5.2's million."""
+    model = model_of(known_models()["zai-org/GLM-5.2"])
+    full, quarter, old = (
+        make_plan(
+            model,
+            PlanRequest(139.8, version_of(version), max_model_len=length, max_num_seqs=1),
+        ).activation
+        for version, length in (("0.23.0", 1 << 20), ("0.23.0", 1 << 18), ("0.12.0", 1 << 20))
+    )
+    assert full.gib - quarter.gib == pytest.approx(0.75 * 5 * 576 * 2 * 2**20 / GIB)
+    assert "indexer" in full.how
+    assert "indexer" not in old.how
+
+
 def test_a_latent_that_vllm_does_not_know_is_cached_as_keys_and_values() -> None:
     config = {
         **PLAIN,

@@ -34,7 +34,17 @@ def test_a_sister_that_was_tuned_otherwise_has_the_same_numbers() -> None:
     assert known_config("somebody/Qwen3-8B-abliterated") == known_config("Qwen/Qwen3-8B")
     assert known_config("Qwen/Qwen3.5-4B-Base") == known_config("Qwen/Qwen3.5-4B")
     assert known_config("somebody/Qwen2.5-7B-chat") is not None
+    assert known_config("google/gemma-4-E4B-it-qat-q4_0-unquantized") is not None
     assert known_config("somebody/nothing-base") is None
+
+
+def test_an_embedder_is_pooled_and_a_reranker_is_made_one_by_options() -> None:
+    embedder, reranker = known_config("Qwen/Qwen3-Embedding-4B"), known_config("Qwen3-Reranker-4B")
+    assert embedder is not None
+    assert reranker is not None
+    assert model_of(embedder).pools
+    assert not model_of(reranker).pools
+    assert model_of({**reranker, "architectures": ["Qwen3ForSequenceClassification"]}).pools
 
 
 def test_google_s_trained_4_bit_copies_share_a_scale_among_32_numbers() -> None:
@@ -61,6 +71,7 @@ def test_a_publishers_copies_differ_as_its_config_json_says() -> None:
     [
         ("RedHatAI/Qwen3.6-35B-A3B-NVFP4", 21.86),
         ("sakamakismile/Qwen3.6-27B-Text-NVFP4-MTP", 17.62 + 0.77),
+        ("unsloth/Qwen3.8-27B-NVFP4", 22.13 - 0.79),
     ],
 )
 def test_a_publishers_nvfp4_of_a_hybrid_weighs_what_vllm_printed(name: str, printed: float) -> None:

@@ -207,7 +207,8 @@ def test_blocks_given_by_number_or_size_are_counted_so() -> None:
         ("--quantum-entanglement", "--quantum-entanglement: no known vLLM has it"),
         ("--kv-cache-dtype turboquant_k8v4", "kv_cache_dtype turboquant_k8v4"),
         ("--compilation-config '{\"new_thing\": 1}'", "new_thing"),
-        ("--runner pooling", "--runner"),
+        ("--runner draft", "--runner draft makes another kind of model of it"),
+        ("--convert mm_encoder_only", "--convert mm_encoder_only"),
         ("--speculative-config.method mlp_speculator", "mlp_speculator"),
         ("-pcp 2", "-pcp"),
         ("--hf-overrides some.function", "--hf-overrides some.function"),
@@ -221,6 +222,16 @@ def test_what_is_not_reckoned_with_makes_the_plan_not_known_by_its_name(
     found = plan(line)
     assert found.verdict is Fit.NOT_KNOWN
     assert name in found.reason
+
+
+@pytest.mark.parametrize("line", ["--runner pooling", "--convert embed", "--convert classify"])
+def test_a_model_that_is_pooled_has_no_head_and_samples_nothing(line: str) -> None:
+    whole, pooled = plan(""), plan(line)
+    head = 128_256 * 4096 * 2 / GIB
+    assert pooled.verdict is Fit.FITS
+    assert pooled.weights.gib == pytest.approx(whole.weights.gib - head, abs=0.01)
+    assert pooled.cuda_graphs.gib < whole.cuda_graphs.gib
+    assert "pooled, no sampler" in pooled.activation.how
 
 
 def test_a_variable_that_moves_memory_is_not_passed_over() -> None:
