@@ -18,6 +18,7 @@ from agent.core.engine.work import (
     TEXT,
     WORKS,
     is_squeezed,
+    logits_of,
     switch_of_activation,
 )
 from agent.core.settings.service import Settings
@@ -107,21 +108,17 @@ def _with_logits(
     release: tuple[int, ...],
     left: Callable[[], float],
 ) -> Done | NoAnswer:
-    """Ask once more without the activation where that may hide a change, and vLLM can be asked.
-
-    What comes out as before has no activation, or the field is not heeded.
-    """
-    if not isinstance(did, Done) or not is_squeezed(did.values):
+    """Ask once more without the activation where that may hide a change, and vLLM can be asked."""
+    if not isinstance(did, Done) or isinstance(did.values, str):
         return did
-    switch = switch_of_activation(did.item, release)
+    switch = switch_of_activation(did.item, release) if is_squeezed(did.values) else ""
     work = next((w for w in WORKS if switch and w.item == did.item), None)
-    if work is None:
-        return did
-    match prober.without(switch, work, model, left()):
-        case Did(_, came) if not isinstance(came.values, str) and came.values != did.values:
-            return replace(did, logits=came.values)
-        case _:
-            return did
+    raw = None
+    if work is not None:
+        match prober.without(switch, work, model, left()):
+            case Did(_, came) if not isinstance(came.values, str):
+                raw = came.values
+    return replace(did, logits=logits_of(did.item, did.values, raw))
 
 
 def _adapters(

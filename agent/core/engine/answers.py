@@ -59,7 +59,7 @@ class Done:
     """A piece of the model's own work: `item` names the kind, `what` what came of it.
 
     `values` are the numbers or the text themselves, `logits` the numbers before their activation,
-    () where it has none or the engine cannot be asked so; `seconds` from request to last byte.
+    () where that is not known or they are an embedding's; `seconds` from request to last byte.
     """
 
     item: str

@@ -216,9 +216,29 @@ def switch_of_activation(item: str, release: tuple[int, ...]) -> str:
     return next((name for since, name in known if release >= since), "")
 
 
-def is_squeezed(values: tuple[float, ...] | str) -> bool:
+MOST_REWARDS = 15
+"""Of more numbers /pooling gives an embedding of each token, and no reward."""
+
+
+def is_squeezed(values: tuple[float, ...]) -> bool:
     """Tell whether an activation may have made these numbers: near 0 and 1 they hide a change."""
-    return not isinstance(values, str) and all(0 <= value <= 1 for value in values)
+    return all(0 <= value <= 1 for value in values)
+
+
+def logits_of(
+    item: str, values: tuple[float, ...], without: tuple[float, ...] | None
+) -> tuple[float, ...]:
+    """Return what the numbers of an answer were before their activation, () where it is not known.
+
+    `without` are those that came with the activation turned off, None where that was not asked.
+    """
+    has_head = item in BEFORE_ACTIVATION and (item != "pooling" or len(values) <= MOST_REWARDS)
+    if without is not None and without != values:
+        return without
+    if not is_squeezed(values):
+        return values if has_head else ()
+    # A reward has no activation; where scores have none to turn off, the field may be ignored.
+    return values if has_head and item == "pooling" and without is not None else ()
 
 
 def _chat(model: str, content: object) -> Mapping[str, Any]:

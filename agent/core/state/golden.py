@@ -30,8 +30,8 @@ class Answer:
     """The beginning of a text with its token ids, or the first numbers of an embedding.
 
     `tokens` is () where the engine does not say them (before 0.10.2), and in answers that were
-    kept before they were asked for. So is `logits`: what scores and probabilities were before
-    their activation, () of anything else.
+    kept before they were asked for. So is `logits`: what scores, probabilities and rewards were
+    before their activation, () of anything else.
     """
 
     text: str = ""
@@ -44,8 +44,9 @@ class Answer:
         """The answer as the verification list and the history have it."""
         if not self.numbers:
             return repr(self.text[:LONGEST_SHOWN])
-        before = f", before the activation {_first_of(self.logits)}" if self.logits else ""
-        return _first_of(self.numbers) + before
+        if self.logits in ((), self.numbers):
+            return _first_of(self.numbers)
+        return f"{_first_of(self.numbers)}, before the activation {_first_of(self.logits)}"
 
     def adds_to(self, kept: Answer) -> bool:
         """Tell whether it says more than the same answer as it was kept earlier."""

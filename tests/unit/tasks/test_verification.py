@@ -344,8 +344,10 @@ def test_an_embedding_and_a_score_without_activation_are_asked_for_once(server: 
     assert [path for path, _ in server.asked].count("POST /v1/embeddings") == 1
     server.replies["POST /v1/embeddings"] = refuses
     server.replies["POST /score"] = says('{"data":[{"index":0,"score":-3.2}]}')
-    collect(api(server), ASKED)
+    facts = collect(api(server), ASKED)
     assert [path for path, _ in server.asked].count("POST /score") == 1
+    assert isinstance(facts.work, Done)
+    assert facts.work.logits == (-3.2,)
 
 
 def test_an_answer_that_is_only_late_contradicts_nothing() -> None:

@@ -290,3 +290,11 @@ def test_an_adapter_of_which_nothing_was_kept_begins_its_own_history() -> None:
     assert known is not None
     assert known.adapters == {"sql": PARIS, "de": ROME}
     assert decode(Golden, encode(known)) == known
+
+
+def test_a_reward_near_0_that_rounding_moves_is_no_change_and_shown_once() -> None:
+    """By its share of its own length, 0.02 and 0.03 are a third apart."""
+    reward, moved = scores(-0.02, logits=(-0.02,)), scores(0.08, logits=(0.08,))
+    assert same(reward, moved, MOST_NOISE)
+    assert not same(reward, scores(0.5, logits=(0.5,)), MOST_NOISE)
+    assert reward.shown == "[-0.02]"
