@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from agent.core.engine.answers import Completion, Done
 
@@ -53,7 +54,7 @@ class Answer:
         return (bool(self.tokens) and not kept.tokens) or (bool(self.logits) and not kept.logits)
 
 
-_NO_ANSWERS: Mapping[str, Answer] = {}
+_NO_ANSWERS: Mapping[str, Answer] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

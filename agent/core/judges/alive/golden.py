@@ -53,7 +53,9 @@ def compare(turn: Turn, s: ServiceState, done: Verified) -> ServiceState:
     given_by = _given_by(turn, s)
     s = _with_its_own(s, given_by)
     s = _of_the_model(turn, s, done.answer, given_by)
-    return _of_adapters(turn, s, done.adapters) if done.adapters else s
+    if done.adapters:
+        return _of_adapters(turn, s, done.adapters)
+    return replace(s, live=replace(s.live, doubted_adapters={})) if s.live.doubted_adapters else s
 
 
 class Came(Enum):

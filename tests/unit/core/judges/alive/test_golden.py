@@ -280,6 +280,19 @@ def test_an_adapter_that_answers_otherwise_is_told_by_its_name_while_the_model_i
     assert verdict(host, "lora_answers") is Verdict.PROVEN
 
 
+def test_an_adapter_in_doubt_that_answers_no_more_has_the_list_run_each_minute_no_longer() -> None:
+    def adapters(t: float) -> Mapping[str, Answer]:
+        return {"sql": PARIS if t < HOUR else ROME} if t < DAY_SECONDS + 60 else {}
+
+    host = serving_host(lambda _t: PARIS, adapters=adapters)
+    host.pass_time(DAY_SECONDS + 240, step=10)
+    asked: list[float] = []
+    host.on_action = lambda action: asked.append(host.now) if isinstance(action, Verify) else None
+    host.pass_time(DAY_SECONDS / 2, step=60)
+    assert asked == []
+    assert told(host) == []
+
+
 def test_an_adapter_of_which_nothing_was_kept_begins_its_own_history() -> None:
     host = serving_host(
         lambda _t: PARIS, adapters=lambda t: {"sql": PARIS} if t < HOUR else {"de": ROME}
