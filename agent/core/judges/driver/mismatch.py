@@ -48,16 +48,25 @@ def keeps_off(turn: Turn, s: ServiceState) -> Held | None:
 
 
 def restart_what_waited(turn: Turn) -> None:
-    """Restart what waited with that for a driver whose parts agree."""
+    """Restart what waited with that for a driver whose parts agree, or for other hosts."""
     if mismatch(turn.gpus):
         return
     for s in tuple(turn.services.values()):
         mine = s.name in turn.policy.services and not s.foreign
         if turn.pause_of(s) is not None:
             continue
-        if mine and s.restart_wanted and s.phase in RUNS:
+        if mine and s.restart_wanted and s.phase in RUNS and not other_hosts(turn, s):
             s = turn.enter(s, Phase.WAITING, "reload", s.restart_wanted)
             turn.put(replace(s, restart_wanted="", retry_at=turn.at, asked=None))
+
+
+def other_hosts(turn: Turn, s: ServiceState) -> str:
+    """Return which other host a restart with new settings waits for, "" for none."""
+    if s.group is None:
+        return ""
+    from agent.core.judges.group import likeness  # for who serves with other hosts: memory
+
+    return likeness.waits_for(turn, s)
 
 
 def _held_for_it(s: ServiceState) -> bool:

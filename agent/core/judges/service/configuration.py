@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.cards import looks as cards
-from agent.core.judges.driver.mismatch import mismatch
+from agent.core.judges.driver.mismatch import mismatch, other_hosts
 from agent.core.judges.recover import forgetting as learning
 from agent.core.judges.recover import rollback
 from agent.core.judges.service.lifecycle import after_restart_of_agent
@@ -157,6 +157,8 @@ def _restart(turn: Turn, s: ServiceState, what: str) -> ServiceState:
         waits = "the end of the pause"
     elif why:
         waits = f"a reboot: {why}"
+    elif why := other_hosts(turn, s):
+        waits = f"{why}; what runs goes on, and `llmagent restart {s.name}` does not wait"
     else:
         return _start_anew(turn, s, what)
     turn.tell(s.name, "reload", f"the restart that {what} needs waits for {waits}")

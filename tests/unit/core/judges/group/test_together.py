@@ -286,6 +286,48 @@ def test_hosts_that_are_not_the_same_do_not_start_and_say_what_differs() -> None
     assert said == ("waits for gpu-1 to be the same: max_model_len is default here and 4096 there")
 
 
+def test_new_settings_of_one_host_wait_for_those_of_the_others_while_all_serve() -> None:
+    hosts = served()
+    hosts.configure(1, max_model_len=4096)
+    hosts.pass_time(120.0)
+    assert hosts.starts == [1, 1]
+    assert hosts.phases == [Phase.SERVING, Phase.SERVING]
+    (said,) = hosts.hosts[1].told("reload")
+    assert "waits for gpu-0 to be the same: max_model_len is 4096 here and default there" in said
+    hosts.configure(0, max_model_len=4096)
+    assert hosts.all_start_again_within(60.0)
+    assert hosts.all_serve_within(120.0)
+    assert hosts.starts == [2, 2]
+    assert [host.starts[-1][2].max_model_len for host in hosts.hosts] == [4096, 4096]
+
+
+def test_new_settings_of_one_host_that_are_taken_back_cost_nothing() -> None:
+    hosts = served()
+    hosts.configure(0, max_model_len=4096)
+    hosts.pass_time(30.0)
+    hosts.configure(0, max_model_len=None)
+    hosts.pass_time(60.0)
+    assert hosts.starts == [1, 1]
+    assert hosts.head.state.services["vllm"].restart_wanted == ""
+
+
+def test_new_settings_that_the_others_need_not_have_are_in_force_at_once() -> None:
+    hosts = served()
+    hosts.configure(1, host="127.0.0.2")
+    assert hosts.all_start_again_within(60.0)
+    assert hosts.all_serve_within(120.0)
+
+
+def test_an_operator_can_restart_a_host_that_waits_for_the_others() -> None:
+    hosts = served()
+    hosts.configure(1, max_model_len=4096)
+    hosts.pass_time(30.0)
+    hosts.asks(1, AskRestart("vllm"))
+    hosts.pass_time(60.0)
+    assert hosts.starts == [1, 1]
+    assert "max_model_len is default here" in hosts.head.state.services["vllm"].live.blocked_by
+
+
 def test_what_one_rank_learns_all_use_at_the_next_start() -> None:
     hosts = Hosts(2, maximum={"max_num_seqs": 64})
     assert hosts.all_serve_within(120.0)
