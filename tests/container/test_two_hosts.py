@@ -125,6 +125,30 @@ def is_down(agent: Agent) -> bool:
     return not agent.pid("vllm")
 
 
+LISTENS = """
+import socket
+with socket.create_server(("", 7777)) as server:
+    while True:
+        there, _ = server.accept()
+        while there.recv(100):
+            pass
+"""
+SENDS = """
+import pathlib, socket, sys, time
+sys.path.insert(0, "/usr/lib/llmagent")
+from agent.host.machine.tcp import is_cut_off
+ends = time.monotonic() + 90
+with socket.create_connection((sys.argv[1], 7777)) as there:
+    print(is_cut_off({sys.argv[1]}))
+    pathlib.Path("/run/connected").touch()
+    while not is_cut_off({sys.argv[1]}) and time.monotonic() < ends:
+        there.sendall(b".")
+        time.sleep(0.2)
+    print(is_cut_off({sys.argv[1]}), is_cut_off({"10.99.0.99"}))
+"""
+"""Says whether the agent would see a host as cut off, before and after it is."""
+
+
 def kill(box: Container, title: str) -> None:
     """Kills the engine's process with that title."""
     box.run(["pkill", "-KILL", "--full", f"^{title}$"])
@@ -197,8 +221,14 @@ def test_an_agent_that_is_killed_or_slow_costs_nothing_and_is_an_alert(
 def test_a_cut_cable_ends_with_both_in_one_generation(split: Pair, cut: str) -> None:
     cable = split.other.box.cable
     starts = len(scripted.starts(split.head.box))
+    split.other.box.run(["systemd-run", "--unit=listens", "python3", "-c", LISTENS])
+    split.other.box.wait_for(lambda: "7777" in split.other.box.run(["ss", "-tln"]).stdout, 20, "it")
 
     def happens() -> None:
+        connected = ["rm", "/run/connected"]
+        split.head.box.wait_for(
+            lambda: split.head.box.run(connected, check=False).returncode == 0, 20, "a connection"
+        )
         if cut == "both directions":
             cable.cut()
         else:
@@ -206,9 +236,13 @@ def test_a_cut_cable_ends_with_both_in_one_generation(split: Pair, cut: str) -> 
         until(split.head, lambda shown: shown["phase"] != "serving", "a hung request")
         split.head.box.wait_for(lambda: split.head.pid("vllm") == 0, 60, "the end of the run")
         assert len(scripted.starts(split.head.box)) == starts, "none beside a host that is away"
+        assert sends.result().stdout.split() == ["False", "True", "False"]
         cable.mend()
 
-    split.after(happens)
+    with ThreadPoolExecutor() as beside:
+        sends = beside.submit(split.head.box.run, ["python3", "-c", SENDS, cable.address])
+        split.after(happens)
+    split.other.box.run(["systemctl", "stop", "listens"])
     assert len(scripted.starts(split.head.box)) == starts + 1
 
 
@@ -226,7 +260,7 @@ def test_a_host_that_goes_down_is_waited_for(split: Pair, how: str) -> None:
     split.after(happens)
 
 
-def test_hosts_with_different_vllm_do_not_start_and_say_why(split: Pair) -> None:
+def test_hosts_with_different_vllm_serve_on_do_not_start_and_say_why(split: Pair) -> None:
     box = split.other.box
     box.run(["cp", "-r", "/opt/scripted-engine", "/opt/another"])
     site = "/opt/another/venv/lib/python3.11/site-packages"
@@ -234,10 +268,17 @@ def test_hosts_with_different_vllm_do_not_start_and_say_why(split: Pair) -> None
     box.run(
         ["sed", "-i", "s/^Version: .*/Version: 0.31.0/", f"{site}/vllm-0.31.0.dist-info/METADATA"]
     )
+    before = split.pids()
     split.configure("split", python="/opt/another/venv/bin/python")
     for agent in split.both:
         until(agent, lambda shown: "0.31.0" in json.dumps(shown), "the reason")
+    assert "waits for head to be the same: vLLM is 0.31.0" in told(split.other, 0, "reload")[-1]
+    assert split.completes()
+    assert split.pids() == before
+    kill(split.other.box, "VLLM::Worker_TP1")
+    for agent in split.both:
         agent.box.wait_for(partial(is_down, agent), BACK_SECONDS, "the end of its rank")
+        until(agent, lambda shown: "to be the same" in json.dumps(shown), "what it waits for")
     assert "0.31.0" in split.head.box.run(["llmagent", "status"], check=False).stdout
     split.configure("split")
     split.serves()

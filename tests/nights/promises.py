@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from agent.core.engine.defaults import default_utilization
 from agent.core.failures.classes import EnginePhase
 from agent.core.judges.alive import start_progress as startup
-from agent.core.judges.alive.liveness import MISSES_WHEN_UNSEEN
+from agent.core.judges.alive.proof import MISSES_WHEN_UNSEEN
 from agent.core.judges.alive.verification import VERIFY_LOST_SECONDS
 from agent.core.judges.service.lifecycle import GRACE_SECONDS, LOG_SECONDS
 from agent.core.remedy.ladders import LADDERS

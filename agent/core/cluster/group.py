@@ -15,6 +15,11 @@ FRESH_SECONDS = 10.0
 """A word that is older says nothing of now; peers are asked every second or two."""
 
 
+AWAY_SECONDS = 60.0
+"""For how long at least a host must be away for anything to follow for what runs: an agent that is
+started anew, a cable that is put into another port, or a switch that starts, takes less."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerSeen:
     """What was last heard of one peer. Times are in agent time, 0 for never."""
@@ -33,6 +38,9 @@ class PeerSeen:
 
     engine_open: bool | None = None
     """Whether its engine took a connection while its agent was away; None: not known."""
+
+    cut_off_since: float = 0.0
+    """Since when what is sent to its host is not acknowledged, 0 while nothing shows that."""
 
     away_told: bool = False
 
@@ -66,9 +74,16 @@ class GroupLive:
     stop_at: float = 0.0
     """Since when what runs is to end for a later generation."""
 
-    def misses_somebody(self, at: float) -> bool:
-        """Tell whether the last word of a peer is not about now."""
-        return any(at - seen.at > FRESH_SECONDS for seen in self.peers.values())
+    def cut_off(self, at: float) -> str:
+        """Return the address of a peer whose host is cut off from this one, "" for none."""
+        for address, seen in self.peers.items():
+            if seen.cut_off_since and at - seen.cut_off_since >= AWAY_SECONDS:
+                return address
+        return ""
+
+    def misses_somebody(self, at: float, seconds: float = FRESH_SECONDS) -> bool:
+        """Tell whether nothing was heard of a peer for longer than that."""
+        return any(at - max(seen.at, self.since) > seconds for seen in self.peers.values())
 
 
 NO_LIVE_GROUP = GroupLive()
@@ -106,7 +121,7 @@ class Group:
 class PeerAnswered:
     """A peer's agent was asked; `member` is None where it gave no word on this service: `problem`.
 
-    `engine_open` as in PeerSeen.
+    `engine_open` as in PeerSeen; `cut_off`: what is sent to its host is not acknowledged.
     """
 
     at: float
@@ -115,3 +130,4 @@ class PeerAnswered:
     member: Member | None
     problem: str = ""
     engine_open: bool | None = None
+    cut_off: bool = False

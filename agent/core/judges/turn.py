@@ -9,13 +9,13 @@ from dataclasses import replace
 from agent.core.hub.cache import always_online
 from agent.core.measures import HOUR_SECONDS
 from agent.core.settings.service import ServicePolicy, Settings
-from agent.core.state.actions import Action, Start, Stop, WriteUnit
+from agent.core.state.actions import Action, Asked, Start, Stop, WriteUnit
 from agent.core.state.card import Card
 from agent.core.state.held import Held
 from agent.core.state.host import Decision, HostState, News
 from agent.core.state.phases import Phase, Then
 from agent.core.state.policy import HostPolicy
-from agent.core.state.service import Asked, Live, ServiceState
+from agent.core.state.service import Live, ServiceState
 from agent.core.state.steering.wishes import Pause, pause_in_force
 from agent.core.unit.text import override_note
 

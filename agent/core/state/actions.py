@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.install import Engine
+from agent.core.failures.classes import FailureClass
 from agent.core.settings.service import ServicePolicy, Settings
+from agent.core.state.phases import Then
 from agent.core.state.steering.asked import Answer
 from agent.core.state.telling.sending import Ping, Send
 
@@ -45,6 +47,21 @@ class Stop:
     action_id: int
     kill: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A start or a stop that systemd was asked for; recorded before it is asked.
+
+    `failure` is what the run is ended for, and `why` the sentence that tells it.
+    """
+
+    action_id: int
+    at: float
+    stop: bool
+    then: Then = Then.RECOVER
+    failure: FailureClass | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

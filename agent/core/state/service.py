@@ -16,12 +16,13 @@ from agent.core.hub.progress import FetchLive, FetchState
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.stages.stage import Stage
+from agent.core.state.actions import Asked
 from agent.core.state.engine_life import EngineLife
 from agent.core.state.golden import Answer, Golden
 from agent.core.state.held import Held
 from agent.core.state.learned import NOTHING_LEARNED, LastGood, Learned, Planned, Proven, RolledBack
 from agent.core.state.outage import Outage, after_phase
-from agent.core.state.phases import Phase, Then
+from agent.core.state.phases import Phase
 from agent.core.state.start.ahead import NOTHING_LISTED, Ahead
 from agent.core.state.steering.wishes import Drain, Pause, PlannedRestart
 from agent.core.state.unit import UnitFacts
@@ -30,17 +31,6 @@ from agent.core.verify.check import Check
 NO_FETCH = FetchState()
 NO_LIVE_FETCH = FetchLive()
 ONE_ENGINE: Mapping[str, EngineLife] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the agent asked systemd for; recorded before it asks."""
-
-    action_id: int
-    at: float
-    stop: bool
-    then: Then = Then.RECOVER
-    failure: FailureClass | None = None
 
 
 @dataclass(frozen=True, slots=True)

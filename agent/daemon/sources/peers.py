@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from agent.core.cluster.group import PeerAnswered
 from agent.core.settings.cluster import ClusterSettings
@@ -54,10 +55,26 @@ class PeerSource(RestingSource):
         if asker is None:
             asker = self._asker = Asker(credentials_of(*self._proof))
         told = ask_peer(asker, self._address, self._service, ANSWER_SECONDS)
-        is_open = None if told.member is not None else self._engine_is_open()
-        at, service = self._clock(), self._service
-        self._emit(PeerAnswered(at, service, self._address, told.member, told.problem, is_open))
+        answers = told.member is not None
+        is_open = None if answers else self._engine_is_open()
+        cut_off = not answers and self._is_cut_off()
+        at, service, address = self._clock(), self._service, self._address
+        self._emit(PeerAnswered(at, service, address, told.member, told.problem, is_open, cut_off))
         self.rest(SETTLED_SECONDS if self._settled() else ASK_SECONDS)
+
+    def _is_cut_off(self) -> bool:
+        """Tell whether what this host's engine, or anybody here, sent to that host is lost.
+
+        The engines talk to the host that the agent is asked at; where they use other addresses,
+        nothing is found, and nothing follows.
+        """
+        from agent.host.machine.tcp import is_cut_off  # for who misses a host: memory
+
+        try:
+            found = socket.getaddrinfo(urlsplit(self._address).hostname, None)
+        except OSError:  # its name is not found, as the name server is away, too
+            return False
+        return is_cut_off({str(address[0]) for *_, address in found})
 
     def _engine_is_open(self) -> bool | None:
         """Tell whether the head's engine takes a connection; None where that tells nothing."""

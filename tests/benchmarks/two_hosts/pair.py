@@ -209,6 +209,19 @@ def serving(kind: str) -> Iterator[Pair]:
         yield pair
 
 
+SPIN: Final = """\
+for group in /sys/fs/cgroup/{,*/}system.slice/vllm.service/cgroup.procs; do
+    echo $$ > $group
+done 2>/dev/null
+exec timeout 900 bash -c 'while :; do :; done'
+"""
+
+
+def spin(box: Container) -> None:
+    """Have the unit hold one core until it is ended, as one that waits in NCCL: gloo sleeps."""
+    box.run(["systemd-run", "--collect", "bash", "-c", SPIN])
+
+
 def stand_still(box: Container, seconds: float, title: str) -> None:
     """Stop the processes of that title for a while, as on a machine that is overloaded."""
     which = shlex.quote(f"^{title}$")

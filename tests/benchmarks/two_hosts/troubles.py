@@ -23,15 +23,19 @@ from tests.benchmarks.two_hosts.pair import (
     Before,
     Pair,
     processes,
+    spin,
     stand_still,
 )
 from tests.given.cluster.prometheus import watching
+from tests.rig.container import Container
 from tests.rig.nspawn import wait
 
 STILL_SECONDS: Final = 30.0
 AGENT_STILL_SECONDS: Final = 45.0
 SLOW_BYTES: Final = 20_000
-TELLING: Final = ("generation", "failure", "follow", "peer-away", "peer-back", "restart")
+TELLING: Final = (
+    *("generation", "failure", "follow", "peer-away", "peer-back", "restart", "reload"),
+)
 HEAD: Final = 0
 OTHER: Final = 1
 
@@ -114,17 +118,23 @@ def idle(pair: Pair) -> None:
     unmoved("idle", pair, partial(time.sleep, 3 * CANARY_SECONDS))
 
 
-def cut(pair: Pair) -> None:
-    """Pull the other's cable until both hosts have given their GPUs back."""
-    cable = pair.boxes[OTHER].cable
+def cut(pair: Pair, waits: Callable[[Container], None] | None = None) -> None:
+    """Pull the other's cable until both hosts have given their GPUs back.
+
+    `waits` is done on the head meanwhile.
+    """
+    head, other = pair.boxes
 
     def happens(before: Before) -> list[float]:
-        cable.cut()
+        other.cable.cut()
+        if waits is not None:
+            waits(head)
         ended = before.until_ended()
-        cable.mend()
+        other.cable.mend()
         return ended
 
-    back("cable cut in both directions", pair, happens)
+    how = "" if waits is None else ", and the head spins"
+    back(f"cable cut in both directions{how}", pair, happens)
 
 
 def one_way(pair: Pair) -> None:
@@ -201,17 +211,24 @@ def slow(pair: Pair) -> None:
 
 
 def versions(pair: Pair) -> None:
-    """Give the other host another release of vLLM; nobody starts until that is mended."""
-    began = time.monotonic()
-    pair.configure((PYTHON, NEWER))
+    """Give the other host another release of vLLM.
+
+    What serves goes on until a rank is restarted; then nobody starts until that is mended.
+    """
 
     def is_told() -> bool:
         shown = [json.dumps(agent.status()) for agent in pair.agents]
         return all("0.33" in one and "0.32" in one for one in shown)
 
-    wait(is_told, LIMIT_SECONDS, "the difference to be told")
+    def differ() -> None:
+        pair.configure((PYTHON, NEWER))
+        wait(is_told, LIMIT_SECONDS, "the difference to be told")
+
+    unmoved("different vLLM, told on both", pair, differ)
+    began = time.monotonic()
+    pair.agents[OTHER].run(["llmagent", "restart", "vllm"])
     wait(lambda: not any(map(processes, pair.boxes)), LIMIT_SECONDS, "the end of all ranks")
-    print(f"different vLLM: told on both, no rank left after {time.monotonic() - began:.0f} s")
+    print(f"  and restarted by hand: no rank left after {time.monotonic() - began:.0f} s")
     for agent in pair.agents:
         print(f"  {agent.status()['reason']}", flush=True)
     began = time.monotonic()
@@ -248,6 +265,7 @@ TROUBLES: Final[Mapping[str, Callable[[Pair], None]]] = MappingProxyType(
         "reboot": reboot,
         "power": power,
         "cut": cut,
+        "spin": partial(cut, waits=spin),
         "one-way": one_way,
         "alerts": alerts,
     }

@@ -11,7 +11,7 @@ from agent.core.cluster.member import FORMAT, Member, member_of
 from agent.core.codec import encode
 from agent.core.state.actions import Canary, Verify
 from agent.core.state.host import HostState
-from agent.core.state.observations import Observation
+from agent.core.state.observations import CanaryDone, Observation
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.view.cluster_word import word_of
@@ -71,7 +71,9 @@ class Peer(LlmAgent):
             self.observe(PeerAnswered(now, SERVICE, address, member))
             return
         is_open = self._engine_open(peer) if peer.rank.number == HEAD else None
-        self.observe(PeerAnswered(now, SERVICE, address, None, "no answer", is_open))
+        engines, number = self.rank.engines, peer.rank.number
+        cut_off = self.rank.number == HEAD and engines.is_unacknowledged(number)
+        self.observe(PeerAnswered(now, SERVICE, address, None, "no answer", is_open, cut_off))
 
     def _engine_open(self, peer: Peer) -> bool | None:
         """Tell whether the head's engine takes a connection; None where there is no answer.
@@ -116,6 +118,8 @@ class Peer(LlmAgent):
         return word
 
     def observe(self, observation: Observation) -> None:
+        if isinstance(observation, CanaryDone):
+            self._see_unit(SERVICE)  # as every five seconds
         super().observe(observation)
         s = self.state.services.get(SERVICE)
         if s is None or s.group is None:

@@ -48,7 +48,7 @@ class Crew:
 class Engines:
     """All engines of the group; `closes`: the death of one is seen by those that compute with it.
 
-    gloo and sockets close a connection; NCCL over InfiniBand hangs.
+    gloo and sockets close a connection; NCCL over InfiniBand hangs, and spins.
     """
 
     def __init__(self, kind: Kind, cables: Cables, *, closes: bool) -> None:
@@ -156,6 +156,20 @@ class Engines:
         else:
             rank.hangs(head, half=False)
             rank.dies_later(head, STEP_SECONDS, doom_of(FailureClass.NCCL_TIMEOUT), if_stuck=True)
+
+    def is_unacknowledged(self, number: int) -> bool:
+        """Tell whether what the head has sent to a host of its crew never arrived there."""
+        crew, head = self.crew_of(HEAD), self.ranks[HEAD].run
+        waits = crew is not None and head is not None and (head.stuck or head.half_stuck)
+        return waits and not (self._cables.joined(HEAD, number) and self.ranks[number].up)
+
+    def spins(self, number: int) -> bool:
+        """Tell whether what runs on a host waits at full speed for others, who may be gone."""
+        run = self.ranks[number].run
+        if self.closes or run is None or not (run.stuck or run.half_stuck):
+            return False
+        crew = self.crew_of(number)
+        return crew is not None and not self.is_whole(crew)
 
     def cables_changed(self) -> None:
         """Something was cut or mended."""

@@ -12,6 +12,7 @@ from agent.core.cluster.group import FRESH_SECONDS
 from agent.core.cluster.judge import HEAD_AWAY_SECONDS
 from agent.core.failures.classes import EnginePhase
 from agent.core.settings.service import ServicePolicy
+from agent.core.state.unit import UnitFacts
 from tests.nights.clockwork import Clockwork
 from tests.nights.engine import TIMELINE, Doom, Needs, Run
 from tests.nights.world import BOOT_SECONDS, World
@@ -63,6 +64,12 @@ class Rank(World):
     def run(self) -> Run | None:
         """What runs here, in whatever state."""
         return self.runs.get(SERVICE)
+
+    def unit(self, service: str) -> UnitFacts:
+        unit = super().unit(service)
+        return (
+            replace(unit, cpu_seconds=self.clock.now) if self.engines.spins(self.number) else unit
+        )
 
     def book(self) -> None:
         super().book()

@@ -13,9 +13,10 @@ from agent.core.codec import LARGEST, decode, encode
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import Settings
+from agent.core.state.actions import Asked
 from agent.core.state.learned import Learned, Override
 from agent.core.state.phases import Phase, Then
-from agent.core.state.service import Asked, Died, Failure, ServiceState
+from agent.core.state.service import Died, Failure, ServiceState
 from agent.core.verify.check import Check, Verdict
 
 times = st.floats(0, 4e9)
@@ -35,6 +36,7 @@ states = st.builds(
         st.booleans(),
         st.sampled_from(Then),
         st.none() | classes,
+        texts,
     ),
     running=st.none()
     | st.builds(

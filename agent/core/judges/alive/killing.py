@@ -8,10 +8,13 @@ from dataclasses import replace
 from agent.core.command.picture import picture_of
 from agent.core.failures.classes import FailureClass
 from agent.core.judges.turn import Turn
-from agent.core.state.actions import TakeEvidence
+from agent.core.state.actions import Asked, TakeEvidence
 from agent.core.state.outage import DETECT
 from agent.core.state.phases import Phase, Then
-from agent.core.state.service import Asked, ServiceState
+from agent.core.state.service import ServiceState
+
+HUNG = frozenset({FailureClass.ENGINE_HUNG, FailureClass.PEER_LOST})
+"""Of what is over before it is found out, by how long no token came."""
 
 
 def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> ServiceState:
@@ -27,7 +30,7 @@ def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> Servic
     last = s.live.tokens_at if s.live.canary_amid_work else s.live.canary_at
     died_at = last if s.phase is Phase.SERVING else 0.0
     s = turn.enter(s, Phase.STOPPING, "kill", f"{failure.value}: {why}: kill and start again")
-    if s.outage is not None and died_at and failure is FailureClass.ENGINE_HUNG:
+    if s.outage is not None and died_at and failure in HUNG:
         hidden = max(0.0, turn.at - died_at)
         outage = replace(s.outage, since=s.outage.since - hidden).with_step(DETECT, hidden)
         s = replace(s, outage=outage)
@@ -38,4 +41,4 @@ def kill(turn: Turn, s: ServiceState, failure: FailureClass, why: str) -> Servic
     s = turn.stop(s, why, then=Then.RECOVER, kill=True)
     asked = s.asked
     assert isinstance(asked, Asked)
-    return replace(s, asked=replace(asked, failure=failure))
+    return replace(s, asked=replace(asked, failure=failure, why=why))

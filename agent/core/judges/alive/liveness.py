@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.failures.classes import EnginePhase, FailureClass
-from agent.core.judges.alive import engines, golden, gone, hang_detection, unreached
+from agent.core.judges.alive import engines, golden, gone, hang_detection, proof, unreached
 from agent.core.judges.alive import start_progress as startup
-from agent.core.judges.alive.activity import Activity, activity
 from agent.core.judges.alive.killing import kill
 from agent.core.judges.alive.verification import ask_verify, watch_verification
 from agent.core.judges.cards import throttle
@@ -26,21 +25,8 @@ from agent.core.state.observations import ApiSeen, CanaryDone, LogProgress
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
 
-MISSES_IN_A_ROW = 2
-"""Failed one-token requests in a row that make an engine a hung one; amid work one is enough when
-its processors are seen to do nothing."""
-
-MISSES_WHEN_UNSEEN = 3
-"""The same when /metrics was silent too: an overloaded front end answers late, but it answers, so
-each of these requests gets twice the time of the one before."""
-
 RANK_UNSEEN_SECONDS = 30.0
 """How often an idle engine is asked for one token while a host of its ranks is away."""
-
-STEP_PATIENCE = 5.0
-"""An engine with work that computes may give no token for this many times hang_seconds: by default
-ten minutes, twice what vLLM itself allows one step of several GPUs
-(VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS = 300)."""
 
 
 def on_log_progress(turn: Turn, s: ServiceState, seen: LogProgress) -> ServiceState:
@@ -135,9 +121,9 @@ def on_canary(turn: Turn, s: ServiceState, done: CanaryDone) -> ServiceState:
         return s  # tokens moved meanwhile: busy, not dead
     s = replace(s, live=replace(live, canary_misses=live.canary_misses + 1))
     still = turn.at - live.tokens_at
-    if not _proven(turn, s, s.live.canary_misses, _misses_that_prove(turn, s), still):
+    if not proof.is_proven(turn, s, s.live.canary_misses, proof.misses_that_prove(turn, s), still):
         return s
-    return kill(turn, s, FailureClass.ENGINE_HUNG, _hung_sentence(turn, s, still, done.detail))
+    return proof.kill_hung(turn, s, still, done.detail)
 
 
 def _on_suspect(turn: Turn, s: ServiceState, xid: FailureClass, detail: str) -> ServiceState:
@@ -163,33 +149,10 @@ def _on_engines(
         if engine is None or engine.moved_at >= engine.asked_at:
             continue
         still = turn.at - engine.moved_at
-        if _proven(turn, s, engine.misses, _misses(turn, s, amid_work=engine.amid_work), still):
-            why = _hung_sentence(turn, s, still, done.detail)
-            return kill(turn, s, FailureClass.ENGINE_HUNG, f"engine {label}: {why}")
+        needed = proof.misses_of(turn, s, amid_work=engine.amid_work)
+        if proof.is_proven(turn, s, engine.misses, needed, still):
+            return proof.kill_hung(turn, s, still, done.detail, label)
     return s
-
-
-def _proven(turn: Turn, s: ServiceState, misses: int, needed: int, still: float) -> bool:
-    hang_seconds = turn.policy_of(s).recovery.hang_seconds
-    computes = activity(turn, s) is Activity.SOME
-    return misses >= needed and still >= hang_seconds * (STEP_PATIENCE if computes else 1.0)
-
-
-def _misses_that_prove(turn: Turn, s: ServiceState) -> int:
-    if s.live.counters_at < s.live.canary_at:
-        return MISSES_WHEN_UNSEEN
-    # The request itself shows as work of an idle engine, so what was there before it counts.
-    return _misses(turn, s, amid_work=s.live.canary_amid_work)
-
-
-def _misses(turn: Turn, s: ServiceState, *, amid_work: bool) -> int:
-    quiet = activity(turn, s) is Activity.NONE
-    return 1 if amid_work and quiet else MISSES_IN_A_ROW
-
-
-def _hung_sentence(turn: Turn, s: ServiceState, still: float, detail: str) -> str:
-    seen = activity(turn, s).value
-    return f"no token for {still:.0f} s and a one-token request failed ({detail}); {seen}"
 
 
 def _has_work(s: ServiceState) -> bool:

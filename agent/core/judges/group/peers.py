@@ -25,7 +25,10 @@ def on_answered(turn: Turn, s: ServiceState, seen: PeerAnswered) -> ServiceState
         return s
     before = group.live.peers.get(seen.address, PeerSeen())
     if seen.member is None:
-        now = replace(before, problem=seen.problem, engine_open=seen.engine_open)
+        since = (before.cut_off_since or seen.at) if seen.cut_off else 0.0
+        now = replace(
+            before, problem=seen.problem, engine_open=seen.engine_open, cut_off_since=since
+        )
     else:
         if before.away_told:
             turn.tell(s.name, "peer-back", f"{name_of(seen.address, before)} answers again")

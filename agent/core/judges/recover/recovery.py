@@ -87,9 +87,11 @@ def _class_of(diagnosis: Diagnosis | None, died: Died) -> FailureClass:
     return FailureClass.ENGINE_DEAD if served else FailureClass.UNKNOWN
 
 
-def recover_from_kill(turn: Turn, s: ServiceState, failure: FailureClass | None) -> ServiceState:
-    """Act after the end of a run that the agent itself killed as hung or stalled."""
-    return _recover(turn, s, failure or FailureClass.UNKNOWN, None)
+def recover_from_kill(
+    turn: Turn, s: ServiceState, failure: FailureClass | None, why: str
+) -> ServiceState:
+    """Act after the end of a run that the agent itself killed, as hung or stalled: `why`."""
+    return _recover(turn, s, failure or FailureClass.UNKNOWN, None, (why,) if why else ())
 
 
 def recover_from_refused_start(turn: Turn, s: ServiceState, detail: str) -> ServiceState:

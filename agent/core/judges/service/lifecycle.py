@@ -138,8 +138,8 @@ def _after_our_stop(turn: Turn, s: ServiceState) -> ServiceState:
         return replace(s, asked=None, last_down_at=turn.at)
     if asked is not None and asked.then is Then.STAY_DOWN:
         return wishes.drained(turn, s)
-    failure = asked.failure if asked is not None else None
-    return recovery.recover_from_kill(turn, replace(s, asked=None), failure)
+    failure, why = (asked.failure, asked.why) if asked is not None else (None, "")
+    return recovery.recover_from_kill(turn, replace(s, asked=None), failure, why)
 
 
 def on_action_done(turn: Turn, s: ServiceState, done: ActionDone) -> ServiceState:

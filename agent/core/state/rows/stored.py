@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.core.codec import WRONG, decode
 from agent.core.doctor.finding import Finding
 from agent.core.settings.service import Settings
+from agent.core.state.actions import Asked
 from agent.core.state.card import Ailment, Card
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import HostState
@@ -23,7 +24,7 @@ from agent.core.state.learned import Override
 from agent.core.state.observations import XidSeen
 from agent.core.state.phases import Phase
 from agent.core.state.rows.migrations import service_row
-from agent.core.state.service import Asked, ServiceState
+from agent.core.state.service import ServiceState
 from agent.core.state.steering.wishes import Pause
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from agent.core.diagnosis.facts import Facts
 from agent.core.engine.metrics import Counters, scan
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.gpu.reading import Driver, Gpus
-from agent.core.judges.alive.liveness import STEP_PATIENCE
+from agent.core.judges.alive.proof import STEP_PATIENCE
 from agent.core.judges.alive.start_progress import BUSY_PATIENCE, limit
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings

@@ -26,6 +26,7 @@ from agent.core.state.phases import Phase
 from agent.core.state.steering.asked import Answer, OperatorAsked
 from agent.core.state.steering.requests import Request
 from agent.core.view.cluster_word import word_of
+from tests.given.simulated_engine import computed
 from tests.given.simulated_host import Run, SimulatedHost
 
 SERVICE = "vllm"
@@ -43,7 +44,13 @@ class RankHost(SimulatedHost):
     """Which ranks its own has met; None: none yet."""
 
     broken: bool = False
-    """One of those is gone."""
+    """One of those is gone, or cut off."""
+
+    spins: bool = False
+    """What waits for another rank holds a processor at work."""
+
+    step_until: float = 0.0
+    """One step of its engine lasts so long."""
 
     def _begin(self, service: str, settings: Settings) -> None:
         super()._begin(service, settings)
@@ -94,7 +101,7 @@ class RankHost(SimulatedHost):
             if self.now < run.ready_at and self.cohort is not None:
                 self._see_log(SERVICE, run, EnginePhase.LOADING)
             return
-        run.hung = self.broken
+        run.hung = self.broken or self.now < self.step_until
         super()._engines_move(step)
 
     def tick(self) -> None:
@@ -102,6 +109,8 @@ class RankHost(SimulatedHost):
         if not self.host_is_up:
             return
         if self.agent_is_up:
+            if self.spins and self.run is not None and self.run.hung:
+                self.units |= computed(self.units, (SERVICE,), 1.0)
             self.see_units()
             self._engines_move(1.0)
             self.observe(Tick(self.now, self.now % 86400))
@@ -202,10 +211,16 @@ class Hosts:
         for host in self.hosts:
             if host.run is not None and host.cohort is not None:
                 host.broken = any(
-                    other.run is None or other.cohort != host.cohort for other in self.hosts
+                    other.run is None or other.cohort != host.cohort or self._apart(host, other)
+                    for other in self.hosts
                 )
                 if host.broken and self.clock_of(host.rank) < host.run.ready_at:
                     host.run.ready_at = math.inf
+
+    def _apart(self, one: RankHost, other: RankHost) -> bool:
+        """Tell whether nothing that is sent between the engines of two hosts is acknowledged."""
+        cut = {(one.rank, other.rank), (other.rank, one.rank)} & self.cut
+        return not other.host_is_up or (bool(cut) and not self.open_engines)
 
     def _ask(self) -> None:
         up = [host for host in self.hosts if host.host_is_up and host.agent_is_up]
@@ -223,7 +238,10 @@ class Hosts:
                     is_open = other.run is not None if linked else None
                 why = "" if word is not None else "no answer in time"
                 peer = address(other.rank)
-                host.observe(PeerAnswered(host.now, SERVICE, peer, word, why, is_open))
+                # The head alone has requests, so that it alone sends something.
+                sends = host.rank == 0 and host.run is not None and host.run.hung
+                cut_off = word is None and sends and self._apart(host, other)
+                host.observe(PeerAnswered(host.now, SERVICE, peer, word, why, is_open, cut_off))
                 host.carry_out()
 
     # --- what happens to them ---

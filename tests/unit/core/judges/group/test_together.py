@@ -199,6 +199,56 @@ def test_a_head_whose_peer_lost_power_finds_out_by_a_request_and_waits() -> None
     assert hosts.all_serve_within(400.0)
 
 
+@pytest.mark.parametrize("how", ["cable", "power"])
+def test_a_head_that_spins_beside_a_host_that_is_cut_off_gives_its_gpus_back(how: str) -> None:
+    """NCCL and gloo wait at full speed: that is no step that may end."""
+    hosts = served()
+    hosts.head.spins = True
+    if how == "cable":
+        hosts.cut = {(0, 1), (1, 0)}
+    else:
+        hosts.power_off(1)
+    hosts.pass_time(240.0)
+    assert hosts.head.run is None
+    assert "peer-lost while serving: gpu-1 cannot be reached" in hosts.head.told("failure")[0]
+    hosts.pass_time(80.0)
+    assert hosts.hosts[1].run is None
+    assert hosts.starts == [1, 1]
+    hosts.cut.clear()
+    hosts.power_on(1)
+    assert hosts.all_serve_within(200.0)
+    causes = {host.state.services["vllm"].group.cause.sentence for host in hosts.hosts}  # type: ignore[union-attr]
+    assert len(causes) == 1, "one cause is told on both"
+    assert hosts.starts == [2, 2]
+
+
+def test_a_head_that_spins_while_nothing_tells_of_its_peer_gives_its_gpus_back() -> None:
+    """The host is there, its rank is not, and neither is its agent, which would tell of it."""
+    hosts = served()
+    hosts.head.spins = True
+    hosts.agent_dies(1)
+    hosts.hosts[1].runs.clear()
+    hosts.pass_time(290.0)
+    assert hosts.head.run is not None
+    hosts.pass_time(130.0)
+    assert hosts.head.run is None
+    assert "engine-hung while serving: no token for" in hosts.head.told("failure")[0]
+
+
+def test_one_step_of_minutes_ends_though_an_agent_is_away_meanwhile() -> None:
+    hosts = served()
+    hosts.head.spins = True
+    hosts.head.step_until = hosts.now + 290.0
+    hosts.agent_dies(1)
+    hosts.pass_time(300.0)
+    hosts.agent_returns(1)
+    hosts.pass_time(60.0)
+    hosts.head.step_until = hosts.now + 590.0
+    hosts.pass_time(700.0)
+    assert hosts.starts == [1, 1]
+    assert hosts.phases == [Phase.SERVING, Phase.SERVING]
+
+
 def test_a_start_beside_a_host_that_lost_power_gives_its_gpus_back_and_waits() -> None:
     """Its own patience, 900 s and more, is for a start that may still come to something."""
     hosts = Hosts(2)
