@@ -226,7 +226,7 @@ def versions(pair: Pair) -> None:
 
     unmoved("different vLLM, told on both", pair, differ)
     began = time.monotonic()
-    pair.agents[OTHER].run(["llmagent", "restart", "vllm"])
+    pair.boxes[OTHER].run(["llmagent", "restart", "vllm"])
     wait(lambda: not any(map(processes, pair.boxes)), LIMIT_SECONDS, "the end of all ranks")
     print(f"  and restarted by hand: no rank left after {time.monotonic() - began:.0f} s")
     for agent in pair.agents:

@@ -42,15 +42,13 @@ class RankHost(SimulatedHost):
     host_is_up: bool = True
     cohort: int | None = None
     """Which ranks its own has met; None: none yet."""
-
     broken: bool = False
     """One of those is gone, or cut off."""
 
     spins: bool = False
-    """What waits for another rank holds a processor at work."""
+    """A processor is at work while it waits for another rank, or up to `step_until` for itself."""
 
     step_until: float = 0.0
-    """One step of its engine lasts so long."""
 
     def _begin(self, service: str, settings: Settings) -> None:
         super()._begin(service, settings)
@@ -63,8 +61,7 @@ class RankHost(SimulatedHost):
 
     def dies_alone_and_systemd_starts_it(self) -> None:
         """What Restart=always does while the agent is away."""
-        run = self.runs[SERVICE]
-        self._begin(SERVICE, run.settings)
+        self._begin(SERVICE, self.runs[SERVICE].settings)
 
     @property
     def phase(self) -> Phase:
@@ -130,16 +127,13 @@ class Hosts:
     start_takes: float = 40.0
     maximum: dict[str, int] = field(default_factory=dict)
     """Settings that all hosts have beside those of the group."""
-
     open_engines: bool = False
     """The cable that is cut is that of the agents: the engines reach each other."""
-
     cut: set[tuple[int, int]] = field(default_factory=set)
     """(who asks, whom): questions that do not arrive, as their answers."""
 
     clocks_apart: float = 0.0
     """What the clock of each host is ahead of that of the one before it, in seconds."""
-
     now: float = 1_000_000.0
     hosts: list[RankHost] = field(default_factory=list)
     _cohorts: int = 0
@@ -218,9 +212,9 @@ class Hosts:
                     host.run.ready_at = math.inf
 
     def _apart(self, one: RankHost, other: RankHost) -> bool:
-        """Tell whether nothing that is sent between the engines of two hosts is acknowledged."""
-        cut = {(one.rank, other.rank), (other.rank, one.rank)} & self.cut
-        return not other.host_is_up or (bool(cut) and not self.open_engines)
+        """Tell whether what one sends the other is not acknowledged: the head has requests."""
+        cut = bool({(one.rank, other.rank), (other.rank, one.rank)} & self.cut)
+        return not other.host_is_up or (cut and not self.open_engines)
 
     def _ask(self) -> None:
         up = [host for host in self.hosts if host.host_is_up and host.agent_is_up]
@@ -238,7 +232,6 @@ class Hosts:
                     is_open = other.run is not None if linked else None
                 why = "" if word is not None else "no answer in time"
                 peer = address(other.rank)
-                # The head alone has requests, so that it alone sends something.
                 sends = host.rank == 0 and host.run is not None and host.run.hung
                 cut_off = word is None and sends and self._apart(host, other)
                 host.observe(PeerAnswered(host.now, SERVICE, peer, word, why, is_open, cut_off))
