@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from agent.core.diagnosis.carried.carriers import MAX_FORMS, is_of_the_host, origin_of
+from agent.core.diagnosis.carried.heads import Heads
 from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.carried.records import whole_log_in
 from agent.core.diagnosis.lines import Line, clean_lines
@@ -79,6 +80,7 @@ class ServicesReader:
     _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
     _lines: int = 0
+    _heads: Heads = field(default_factory=Heads)
     _origins: dict[str, str] = field(default_factory=dict)
     """Whose usual lines are, by what carries them but for the time."""
 
@@ -102,6 +104,8 @@ class ServicesReader:
             return
         lines = tuple(clean_lines(raw))
         self._whole.feed_clean(lines)
+        if alone:
+            self._heads.take(raw, own=any(line.level or line.process for line in lines))
         if not lines or (alone and raw.startswith(_BY_ITSELF)):
             return
         line = lines[0]
@@ -193,7 +197,13 @@ class ServicesReader:
         alone = len(ours) == 1 < len(self._services) and all(
             service.container for service in self._services.values()
         )
-        return ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
+        found = ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
+        if found.outcome is not Outcome.UNKNOWN or not (lines := self._heads.lines()):
+            return found
+        again = LogReader(self.signatures)
+        for line in lines:
+            again.feed(line)
+        return again.diagnosis()
 
 
 def _name_of(origin: str) -> str:

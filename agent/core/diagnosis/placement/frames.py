@@ -19,7 +19,7 @@ _MEDIA = frozenset(
 _SOURCE_TREE = re.compile(r".*/(?=(?:vllm|flashinfer|deep_gemm|triton|torch)/)")
 
 _EXCEPTION = re.compile(
-    r"^(?!INFO|Note\b)(?:(?:[A-Za-z_]\w*\.){1,20}[a-z]*[A-Z]\w*"
+    r"^(?!INFO|Note\b)(?:(?:[A-Za-z_]\w*\.(?:<locals>\.)?){1,20}[a-z]*[A-Z]\w*"
     r"|\w*(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort|Group))(?::|$)"
 )
 """An exception wherever it is printed: a dotted path ends in a name with a capital, whatever it

@@ -165,7 +165,7 @@ class Places:
     def said_alone(self, text: str) -> FailureClass:
         """Return what an exception's own words tell, where all that was kept is its line."""
         placed = self.place(text, ())
-        known = placed.failure if placed is not None and placed.by_words else None
+        known = placed.failure if placed is not None and placed.worded else None
         return known or FailureClass.UNKNOWN
 
     def _thrown_from(self, frames: Sequence[str], phase: EnginePhase | None) -> str:
