@@ -25,11 +25,12 @@ class Heads:
     """The last lines of a log of which nothing was understood so far."""
 
     _lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
-    _spoke: bool = False
+    told: bool = False
+    """A line had vLLM's own form: the others are read as they stand."""
 
     def take(self, raw: str, *, own: bool) -> None:
-        """Keep a line; `own`: it has vLLM's form, so that the others are read as they stand."""
-        self._spoke = self._spoke or own
+        """Keep a line; `own`: it has vLLM's form."""
+        self.told = self.told or own
         self._lines.append(raw)
 
     def lines(self) -> list[str]:
@@ -37,7 +38,7 @@ class Heads:
 
         A traceback has heads of its own, from which a prefix is learned.
         """
-        if self._spoke or any("Traceback (most" in raw or 'File "' in raw for raw in self._lines):
+        if self.told or any("Traceback (most" in raw or 'File "' in raw for raw in self._lines):
             return []
         cut = [_from_its_head(raw) for raw in self._lines]
         return cut if cut != list(self._lines) else []

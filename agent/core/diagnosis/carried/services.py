@@ -104,7 +104,7 @@ class ServicesReader:
             return
         lines = tuple(clean_lines(raw))
         self._whole.feed_clean(lines)
-        if alone:
+        if alone and not self._heads.told:
             self._heads.take(raw, own=any(line.level or line.process for line in lines))
         if not lines or (alone and raw.startswith(_BY_ITSELF)):
             return
@@ -197,9 +197,9 @@ class ServicesReader:
         alone = len(ours) == 1 < len(self._services) and all(
             service.container for service in self._services.values()
         )
-        found = ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
-        if found.outcome is not Outcome.UNKNOWN or not (lines := self._heads.lines()):
-            return found
+        told = ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
+        if told.outcome is not Outcome.UNKNOWN or not (lines := self._heads.lines()):
+            return told
         again = LogReader(self.signatures)
         for line in lines:
             again.feed(line)
