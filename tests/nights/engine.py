@@ -67,7 +67,8 @@ class Doom:
 
 
 NEVER_REACHED = "never reached"
-"""The shape of services whose runs are all `unreached`."""
+LOCKED = "locked by a key from the start"
+"""Shapes of services whose runs are all `unreached`, or refuse each request."""
 
 
 @dataclass

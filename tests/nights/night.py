@@ -12,7 +12,7 @@ from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import ServicePolicy, Settings
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import EVENING, Clockwork
-from tests.nights.engine import NEVER_REACHED, Needs
+from tests.nights.engine import LOCKED, NEVER_REACHED, Needs
 from tests.nights.faults import NIGHT, NOT_NOTICED, SHAPES, Fault, of_shape, plan, steering
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
@@ -58,9 +58,9 @@ class Night:
 
     @staticmethod
     def unreached(seed: int) -> Night:
-        """Draw a night of services whose HTTP side no request of llmagent's reaches."""
+        """Draw a night of services that let no request of llmagent's through, or hear none."""
         drawn = (fault for fault in Night.of(seed).faults if fault.what.name not in NOT_NOTICED)
-        return Night(seed, tuple(drawn), NEVER_REACHED)
+        return Night(seed, tuple(drawn), (NEVER_REACHED, LOCKED)[seed % 2])
 
 
 def _policies(seed: int) -> dict[str, ServicePolicy]:

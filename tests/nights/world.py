@@ -16,6 +16,7 @@ from agent.core.settings.service import Settings
 from agent.core.state.unit import UnitFacts
 from agent.core.unit.text import STOP_MARGIN_SECONDS
 from tests.nights.engine import (
+    LOCKED,
     NEVER_REACHED,
     TIMELINE,
     Doom,
@@ -117,6 +118,7 @@ class World(Ground):
             foreign=self.unit(service).foreign,
         )
         run = Run(service, invocation, settings, unit, unreached=self.shape == NEVER_REACHED)
+        run.refuses = "needs a key: api_key_file" if self.shape == LOCKED else ""
         self.runs[service] = run
         self.say(f"systemd starts {service}")
         self._show(service, unit)

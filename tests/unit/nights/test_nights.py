@@ -21,7 +21,7 @@ from agent.core.state.actions import LookAtPort
 from agent.core.state.host import Decision, HostState
 from tests.nights.agent import LlmAgent
 from tests.nights.clockwork import EVENING
-from tests.nights.engine import NEVER_REACHED
+from tests.nights.engine import LOCKED, NEVER_REACHED
 from tests.nights.faults import DRAWN, HANGS, NIGHT, SHAPES, SILENT_BY_DESIGN, Fault, What, of_class
 from tests.nights.happenings import Happenings
 from tests.nights.ledger import Ledger
@@ -66,15 +66,16 @@ def test_the_promises_hold_for_two_engines_embeddings_and_what_is_silent_by_desi
     assert not broken, "\n".join(broken[:10])
 
 
-def test_the_promises_hold_for_services_that_no_request_reaches() -> None:
+def test_the_promises_hold_for_services_that_let_no_request_through() -> None:
     broken = all_broken(range(UNREACHED), Night.unreached)
     assert not broken, "\n".join(broken[:10])
 
 
-def test_a_service_that_no_request_reaches_is_killed_by_nobody() -> None:
-    for seed in range(4):
+@pytest.mark.parametrize("shape", [NEVER_REACHED, LOCKED])
+def test_a_service_that_lets_no_request_through_is_killed_by_nobody(shape: str) -> None:
+    for seed in range(3):
         fault = Fault(3 * 3600.0, What.DIES, "vllm")
-        assert kills_in(Night(seed, (fault,), NEVER_REACHED)) == []
+        assert kills_in(Night(seed, (fault,), shape)) == []
 
 
 @pytest.mark.parametrize("shape", SHAPES)
