@@ -123,7 +123,7 @@ def scan(text: bytes) -> Counters | None:
         prefix_cache_hits=_either(text, b"prefix_cache_hits_total"),
         asleep=_asleep(text),
         cache_config=_cache_config(text),
-        engines=_engines(text) if len(running) > 1 else _ONE_ENGINE,
+        engines=_engines(text) if max(len(running), len(prompt)) > 1 else _ONE_ENGINE,
     )
 
 
@@ -137,20 +137,25 @@ _PULSE = (
 
 
 def _engines(text: bytes) -> Mapping[str, EngineCounters]:
-    """Return each engine's own numbers; a service of one engine has none apart."""
+    """Return each engine's own numbers; a service of one engine has none apart.
+
+    With several API servers, as vLLM has them by default, the gauges of an engine are not there
+    before it has worked, and its counters are (multiprocess_mode "mostrecent", RUN 0.32).
+    """
     running = _by_engine(text, b"vllm:num_requests_running")
-    if len(running) < 2:
-        return _ONE_ENGINE
     waiting = _by_engine(text, b"vllm:num_requests_waiting")
     pulses = [_by_engine(text, name) for name in _PULSE]
+    labels = dict.fromkeys(label for counted in (running, *pulses) for label in counted)
+    if len(labels) < 2:
+        return _ONE_ENGINE
     return MappingProxyType(
         {
             label: EngineCounters(
-                int(value),
+                int(running.get(label, 0.0)),
                 int(waiting.get(label, 0.0)),
                 tuple(pulse.get(label, 0.0) for pulse in pulses),
             )
-            for label, value in running.items()
+            for label in labels
         }
     )
 

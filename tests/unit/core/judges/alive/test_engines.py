@@ -139,3 +139,18 @@ def test_each_engine_is_read_from_the_metrics_by_its_label() -> None:
     one = scan(b'vllm:num_requests_running{engine="0"} 3.0\n')
     assert one is not None
     assert one.engines == {}
+
+
+def test_an_engine_that_has_not_worked_yet_is_known_by_its_counters() -> None:
+    """Seen: two API servers, as vLLM has them for two engines: no gauge of engine 1 at first."""
+    text = (
+        b'vllm:num_requests_running{engine="0",model_name="m"} 0.0\n'
+        b'vllm:prompt_tokens_total{engine="0",model_name="m"} 12.0\n'
+        b'vllm:prompt_tokens_total{engine="1",model_name="m"} 0.0\n'
+        b'vllm:generation_tokens_total{engine="0",model_name="m"} 3.0\n'
+        b'vllm:generation_tokens_total{engine="1",model_name="m"} 0.0\n'
+    )
+    counters = scan(text)
+    assert counters is not None
+    assert sorted(counters.engines) == ["0", "1"]
+    assert (counters.engines["1"].running, counters.engines["1"].waiting) == (0, 0)
