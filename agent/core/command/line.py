@@ -122,7 +122,7 @@ def _in_container(words: tuple[str, ...], environment: dict[str, str]) -> VllmLi
             found[variable[1]] = variable[2]
     at = next((at for at in range(len(words)) if _is_image(words, at)), None)
     if at is None:
-        raise NotVllmError("the container's image is not one of vLLM")
+        return _in_an_image_of_ones_own(words, found)
     rest = words[at + 1 :]
     try:
         inner = vllm_line(rest)
@@ -131,6 +131,18 @@ def _in_container(words: tuple[str, ...], environment: dict[str, str]) -> VllmLi
         rest = rest[1:] if rest[:1] == ("serve",) else rest
         return VllmLine(_until_the_end(rest), found, image=words[at])
     return VllmLine(inner.words, {**found, **inner.environment}, image=words[at])
+
+
+def _in_an_image_of_ones_own(words: tuple[str, ...], environment: dict[str, str]) -> VllmLine:
+    """Return vLLM's line from what stands behind an image whose name does not tell of it."""
+    scripts = (word for word in words if "vllm" in word and len(word.split()) > 1)
+    for given in (words, *(("sh", "-c", script) for script in scripts)):
+        try:
+            inner = vllm_line(given)
+        except NotVllmError:
+            continue
+        return VllmLine(inner.words, {**environment, **inner.environment})
+    raise NotVllmError("the container's image is not one of vLLM")
 
 
 def _is_image(words: tuple[str, ...], at: int) -> bool:

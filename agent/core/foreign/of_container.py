@@ -4,23 +4,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 from agent.core.command.line import DEMO_SERVER, NotVllmError, vllm_line
 from agent.core.foreign.docker_line import RunLine
 from agent.core.foreign.found import OF_THE_DEMO, Container, Found, Left, NoEngineError
-from agent.core.foreign.scripts.shell import statements
+from agent.core.foreign.scripts.script import Script, read_script
+from agent.core.foreign.words import before_vllm
 
 DEFAULT_PORT = 8000
 HUB = "/root/.cache/huggingface"
 _HOMES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE")
 _SHELL = ("-c", "-lc", "-ec", "-exc")
-_STARTS = re.compile(r"\bvllm\s+serve\b|\bvllm\.")
-_HARMLESS = re.compile(
-    r"(?:export\s+)?[A-Za-z_]\w*=\S*$|(?:set|cd|echo|printf|sleep|true|ulimit|unset|umask)\b"
-)
 
 
 def engine_in(base: Found, line: RunLine) -> Found:
@@ -76,19 +74,34 @@ def _words(line: RunLine, left: list[Left]) -> tuple[tuple[str, ...], Mapping[st
             left.append(Left(f"entrypoint {' '.join(line.entrypoint)}", told))
         rest = line.command[1:] if line.command[:1] == ("serve",) else line.command
         return rest, {}
-    left += _done_before(whole)
     if any(DEMO_SERVER in word for word in whole):
         left.append(Left(DEMO_SERVER, OF_THE_DEMO))
+    if (inside := _in_a_shell(line, whole)) is not None:
+        told = "only vLLM is started: build an image that has it done"
+        left += [Left(f"`{one}` in the image's shell", told) for one in inside.beside.changes()]
+        left += inside.left
+        return inside.line.words, {**inside.exported, **inside.line.environment}
+    if before := before_vllm(whole).programs:
+        told = "it stands before vLLM: engine.entrypoint may begin with it"
+        left.append(Left(before, told))
     return found.words, found.environment
 
 
-def _done_before(whole: tuple[str, ...]) -> Iterator[Left]:
-    """Yield what else a shell in the image does: it changes files that our container has not."""
-    script = next((word for flag, word in pairwise(whole) if flag in _SHELL), "")
-    for statement in statements(script):
-        if not _STARTS.search(statement) and not _HARMLESS.match(statement):
-            told = "only vLLM is started: build an image that has it done"
-            yield Left(f"`{statement}` in the image's shell", told)
+def _in_a_shell(line: RunLine, whole: tuple[str, ...]) -> Script | None:
+    """Return what a shell of the image starts with the container's variables, None without one.
+
+    "$@" in it are the words behind the script and the name that it is given.
+    """
+    at = next((at for at, (flag, _) in enumerate(pairwise(whole)) if flag in _SHELL), None)
+    if at is None:
+        return None
+    given = shlex.join(whole[at + 3 :])
+    text = whole[at + 1].replace('"$@"', given).replace("$@", given)
+    base = Found("", (), dict(line.environment), directory="/")
+    try:
+        return read_script(text, base, "/", lambda _file: None)
+    except NoEngineError:
+        return None
 
 
 def _hub_outside(box: Container, environment: dict[str, str], left: list[Left]) -> dict[str, str]:

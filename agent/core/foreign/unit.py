@@ -133,7 +133,8 @@ def engine_of_words(base: Found, words: tuple[str, ...], read: ReadText) -> Foun
                 raise NoEngineError(f"{error}{told}") from error
     text, place = script
     found = read_script(text, base, place or base.directory, read)
-    base = replace(base, left=(*base.left, *found.left), directory=found.directory)
+    left = (*base.left, *found.left, *found.beside.left())
+    base = replace(base, left=left, directory=found.directory)
     if starts_container(found.words):
         around = {**base.environment, **found.exported}
         return engine_of_words(replace(base, environment=around), found.words, read)

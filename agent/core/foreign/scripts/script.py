@@ -11,6 +11,7 @@ from agent.core.command.line import NotVllmError, VllmLine, vllm_line
 from agent.core.foreign.docker_line import starts_container
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.process import MATTERS
+from agent.core.foreign.scripts.beside import Beside
 from agent.core.foreign.scripts.carried import SHOWS, carried, command_name
 from agent.core.foreign.scripts.shell import Scope, statements, variables, words_of
 from agent.core.foreign.variables import expanded, variables_of
@@ -54,6 +55,8 @@ MOST_INSIDE = 4
 class Script:
     """vLLM's line of a script, what is exported to it, where it runs, and what was not followed.
 
+    `beside` is what else the script does.
+
     `words` are the whole line, "docker run" before it and all.
     """
 
@@ -61,6 +64,7 @@ class Script:
     words: tuple[str, ...]
     exported: Mapping[str, str]
     directory: str
+    beside: Beside
     left: tuple[Left, ...] = ()
 
 
@@ -75,6 +79,7 @@ class _Reader:
     exported: dict[str, str] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
     lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
     venv: str = ""
     conda: str = ""
     files: int = 0
@@ -105,7 +110,7 @@ def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
     ]
     # What the script made for its own line says nothing to an engine.
     exported = without_own(reader.exported, text)
-    return Script(line, words, exported, reader.directory, tuple(reader.left))
+    return Script(line, words, exported, reader.directory, reader.beside, tuple(reader.left))
 
 
 def without_own(variables: Mapping[str, str], text: str) -> Mapping[str, str]:
@@ -163,11 +168,13 @@ def _activate_conda(reader: _Reader, name: str) -> None:
 
 def _start(reader: _Reader, statement: str) -> None:
     if "vllm" not in statement and "$" not in statement:
+        reader.beside.note(statement)
         return
     missing = list(reader.scope.missing)
     words = words_of(statement, reader.scope)
     if command_name(words) in SHOWS:
         reader.scope.missing[:] = missing
+        reader.beside.note(statement)
         return
     try:
         found = vllm_line(words)
@@ -175,6 +182,7 @@ def _start(reader: _Reader, statement: str) -> None:
         inner = carried(words)
         if inner is None or reader.depth >= MOST_INSIDE:
             reader.scope.missing[:] = missing
+            reader.beside.note(statement)
             return
         reader.depth += 1
         _take(reader, inner)

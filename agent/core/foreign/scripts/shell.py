@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from agent.core.foreign.variables import expanded
 
 _ARRAY = re.compile(r"\$\{([A-Za-z_]\w*)\[[@*]\]\}")
+_QUOTED, _LITERAL = "\1", "\2"
 _ALL_ARGUMENTS = frozenset({"$@", "$*", "${@}", "${*}"})
 
 
@@ -54,10 +55,10 @@ def statements(text: str) -> Iterator[str]:
             if part.strip(" \t&|"):
                 yield part.strip()
             part = ""
-        elif quote == "\n" or (sign == "\n" and not depth):
+        elif quote == "\n" or (sign == "\n" and not (quote or depth)):
             continue
         else:
-            part += " " if sign == "\n" else sign
+            part += " " if sign == "\n" and not quote else sign
     if part.strip(" \t&|"):
         yield part.strip()
 
@@ -66,12 +67,13 @@ def words_of(statement: str, scope: Scope) -> tuple[str, ...]:
     """Return the words as the shell would hand them over; () where quotes do not match."""
     words: list[str] = []
     try:
-        parts = shlex.split(statement, comments=True, posix=True)
-        raw = shlex.split(statement, comments=True, posix=False)
+        parts = shlex.split(_marked(statement), comments=True, posix=True)
     except ValueError:
         return ()
-    quoted = [len(raw) == len(parts) and raw[at][:1] in "\"'" for at in range(len(parts))]
-    for word, whole in zip(parts, quoted, strict=True):
+    for part in parts:
+        # An unquoted variable that holds several words becomes several.
+        whole = "$" not in part or re.search(r"\s", part) is not None
+        word = part.replace(_QUOTED, "$")
         if word in _ALL_ARGUMENTS:
             continue
         if array := _ARRAY.fullmatch(word):
@@ -79,10 +81,31 @@ def words_of(statement: str, scope: Scope) -> tuple[str, ...]:
             if array[1] not in scope.arrays:
                 scope.missing.append(array[1])
             continue
-        value = expanded(word, scope.known, scope.missing)
-        # An unquoted variable that holds several words becomes several.
+        value = expanded(word, scope.known, scope.missing).replace(_LITERAL, "$")
         words += [value] if whole or value == word else value.split()
     return tuple(words)
+
+
+def _marked(statement: str) -> str:
+    """Return the statement with its dollars told apart: in quotes, escaped, and neither.
+
+    Those in single quotes are taken for variables, too: an inner shell would know them.
+    """
+    result, quote, at = "", "", 0
+    while at < len(statement):
+        sign = statement[at]
+        if sign == "\\" and quote != "'":
+            following = statement[at + 1 : at + 2]
+            result += _LITERAL if following == "$" else sign + following
+            at += 2
+            continue
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        result += _QUOTED if sign == "$" and quote else sign
+        at += 1
+    return result
 
 
 def variables(given: Mapping[str, str]) -> Scope:

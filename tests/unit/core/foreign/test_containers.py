@@ -503,3 +503,40 @@ def test_the_demo_server_of_an_old_image_is_named() -> None:
         "--model org/m"
     )
     assert why(taken, "vllm.entrypoints.api_server")
+
+
+def test_a_shell_in_the_image_gets_the_containers_variables_and_its_own() -> None:
+    (taken,) = compose(
+        "services:\n  llm:\n    image: registry.example/llm:3\n    network_mode: host\n"
+        "    environment: {MODEL: org/m, VLLM_API_KEY: secret-of-ours}\n"
+        "    entrypoint: [/bin/bash, -c]\n    command:\n    - |\n"
+        "      set -e\n      PORT=9000   # ours\n      mkdir -p /x\n"
+        '      if [ -d "/big" ]; then\n        LEN=4096\n      fi\n'
+        '      exec vllm serve "$$MODEL" --port $$PORT \\\n        --max-model-len $$LEN '
+        "--api-key $$VLLM_API_KEY\n"
+    )
+    assert (taken.table["model"], taken.table["port"]) == ("org/m", 9000)
+    assert taken.table["max_model_len"] == 4096
+    assert taken.table["api_key_file"] == "/etc/llmagent/llm_api_key"
+    assert "build an image" in why(taken, "`mkdir -p /x` in the image's shell")
+    assert "branch" in why(taken, "$LEN")
+    assert [left.what for left in taken.left if "`" in left.what] == [
+        "`mkdir -p /x` in the image's shell"
+    ]
+
+
+def test_the_arguments_of_a_shell_in_the_image_are_vllms() -> None:
+    taken = docker(
+        "docker run --network host --entrypoint bash vllm/vllm-openai:v0.25.1 -c "
+        "'source /opt/more.sh; exec vllm serve \"$@\"' -- --model org/m --port 9000"
+    )
+    assert (taken.table["model"], taken.table["port"]) == ("org/m", 9000)
+    assert "cannot be read" in why(taken, "source /opt/more.sh")
+
+
+def test_a_program_before_vllm_in_an_image_of_ones_own_is_named() -> None:
+    taken = docker(
+        "podman run --net host own:1 numactl --interleave=all vllm serve org/m --port 9000"
+    )
+    assert taken.table["engine"]["image"] == "own:1"
+    assert "engine.entrypoint" in why(taken, "numactl --interleave=all")

@@ -150,3 +150,16 @@ def test_any_script_is_a_table_or_one_error(pieces: list[str]) -> None:
     script = "".join(pieces)
     with suppress(NoEngineError):
         assert taken(script, x=script).table["port"] > 0
+
+
+def test_quotes_that_touch_are_one_word_and_an_escaped_dollar_is_the_inner_shells() -> None:
+    found = taken(
+        "KV=fp8\nLEN=4096\ndocker run --network host --entrypoint bash own:1 -lc 'exec vllm serve"
+        " org/m \\\n  --kv-cache-dtype '\"$KV\"' --max-model-len '\"$LEN\"' --port 9000'\n"
+    )
+    assert (found.table["kv_cache_dtype"], found.table["max_model_len"]) == ("fp8", 4096)
+    inner = taken(
+        'docker run --network host --entrypoint bash own:1 -c "\nM=org/m\n'
+        'exec vllm serve \\$M \\\\\n  --port 9000\n"\n'
+    )
+    assert (inner.table["model"], inner.table["port"]) == ("org/m", 9000)
