@@ -37,6 +37,9 @@ from agent.core.unit.quoting import argument
 ANSWER_SECONDS = 20
 """How long a daemon may take to answer; one that was just started takes some seconds."""
 
+QUICK_ANSWER_SECONDS = 5
+"""How long a stop waits for a daemon's word before it does without; in its margin of time."""
+
 WENT_ON = "docker's daemon is back, and the engine went on without it"
 """What the unit prints when a client follows the engine again; signatures/container.toml has it."""
 
@@ -221,9 +224,21 @@ def _id_file(name: str) -> str:
 
 
 def _stop_script(settings: Settings) -> str:
-    """Return the script that asks a serving vLLM to stop; while it starts it swallows SIGTERM."""
-    run = runtime_of(settings.engine).program
+    """Return the script that asks a serving vLLM to stop; while it starts it swallows SIGTERM.
+
+    Where a daemon keeps the engine and does not answer, the container's first process is signaled
+    without it, as the daemon would: requests in flight end all the same.
+    """
+    run = runtime_of(settings.engine)
+    stop = f"exec {run.program} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
+    if run.in_control_group:
+        return f"{listens(settings)} || exit 0; {stop}"
     return (
         f"{listens(settings)} || exit 0; "
-        f"exec {run} stop --time={stop_seconds(settings)} {settings.name} >/dev/null"
+        f"! timeout {QUICK_ANSWER_SECONDS} {run.program} version >/dev/null 2>&1 || {stop}; "
+        f"own=$(cat {_id_file(settings.name)}) && "
+        'for pid in $(grep -ls "$own" /proc/[0-9]*/cgroup | cut -d/ -f3); do '
+        'grep -qs "^NSpid:.*[^0-9]1$" /proc/$pid/status && break; done && '
+        f"kill -TERM $pid && for ((i = 0; i < {stop_seconds(settings)}; i++)); do "
+        "kill -0 $pid 2>/dev/null || break; sleep 1; done"
     )
