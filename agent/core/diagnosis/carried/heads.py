@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines behind a prefix that no rule knows, where no line of the log tells what it is.
+"""A few lines that somebody wrote down, none of them in vLLM's own form: a second reading.
 
-A prefix is learned from the lines that vLLM or Python begins itself (carriers.py). Of a few lines,
-none of which is such a one, nothing can be learned: there the exception itself is the head.
+A prefix is learned from the lines that vLLM or Python begins itself (carriers.py). Where none is
+such a one, the exception itself is the head. And who writes of an exception may put it first, and
+behind it the frames that Python prints before it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
+from agent.core.diagnosis.placement.frames import is_exception
+
 MAX_LINES = 40
 """Lines that are kept to be read again: what is longer has a line of vLLM's own."""
 
@@ -18,6 +21,7 @@ _HEAD = re.compile(
     r"(?:^|[\s:|\]>)\"-])(?=(?:[a-z_]\w{0,40}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception): \S)"
 )
 _LONGEST = 200
+_FRAME = re.compile(r'\s{0,12}File "[^"]{1,400}", line \d{1,7}, in ')
 
 
 @dataclass(slots=True)
@@ -42,6 +46,17 @@ class Heads:
             return []
         cut = [_from_its_head(raw) for raw in self._lines]
         return cut if cut != list(self._lines) else []
+
+    def turned(self) -> list[str]:
+        """Return them with the exception that they begin with behind its frames; [] otherwise."""
+        lines = [line for line in self._lines if line.strip()]
+        if self.told or any("Traceback (most" in line for line in lines):
+            return []
+        first = next((n for n, line in enumerate(lines) if _FRAME.match(line) is not None), 0)
+        ends = [n for n, line in enumerate(lines) if is_exception(line.strip(), within=False)]
+        if not first or len(ends) != 1 or ends[0] > first:
+            return []
+        return [*lines[first:], lines[ends[0]].strip(), *lines[ends[0] + 1 : first]]
 
 
 def _from_its_head(raw: str) -> str:

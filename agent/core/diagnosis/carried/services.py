@@ -198,7 +198,12 @@ class ServicesReader:
             service.container for service in self._services.values()
         )
         told = ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
-        if told.outcome is not Outcome.UNKNOWN or not (lines := self._heads.lines()):
+        lines: list[str] = []
+        if told.outcome is Outcome.UNKNOWN:
+            lines = self._heads.lines()
+        elif told.guessed or told.failure is FailureClass.UNKNOWN:
+            lines = self._heads.turned()
+        if not lines:
             return told
         again = LogReader(self.signatures)
         for line in lines:

@@ -40,3 +40,21 @@ def test_a_program_that_is_no_engine_has_nothing_read_into_it() -> None:
 def test_lines_of_an_engine_are_read_as_they_stand() -> None:
     """Only of a log of which nothing was understood are lines read from within."""
     assert found_in("INFO 11-20 03:05:01 [core.py:1] ready", f"odd> {SAID}") is None
+
+
+def test_an_exception_that_was_written_above_its_frames_is_placed_by_them() -> None:
+    written = ServicesReader(SIGNATURES)
+    for line in (
+        "RuntimeError: an odd thing",
+        "",
+        '  File "/opt/odd/dist-packages/vllm/v1/attention/odd.py", line 7, in forward',
+        "    odd(query)",
+    ):
+        written.feed(line)
+    assert written.diagnosis().failure is F.KERNEL_LIBRARY
+
+
+def test_the_frames_of_the_next_exception_are_not_those_of_the_one_before() -> None:
+    frame = '  File "/opt/odd/dist-packages/vllm/v1/attention/odd.py", line 7, in forward'
+    two = found_in("RuntimeError: an odd thing", frame, "KeyError: 'odd'")
+    assert two is found_in(frame, "KeyError: 'odd'")
