@@ -73,9 +73,11 @@ def kill_hung(
     if address and s.group is not None:
         from agent.core.cluster.judge import name_of  # for who serves with other hosts: memory
 
-        seen = s.group.live.peers[address]
-        away = f"{name_of(address, seen)} cannot be reached for {turn.at - seen.at:.0f} s"
-        return kill(turn, s, FailureClass.PEER_LOST, f"{away}; {why}")
+        live = s.group.live
+        seen = live.peers[address]
+        away = turn.at - max(seen.at, live.since)
+        who = f"{name_of(address, seen)} cannot be reached for {away:.0f} s"
+        return kill(turn, s, FailureClass.PEER_LOST, f"{who}; {why}")
     return kill(turn, s, FailureClass.ENGINE_HUNG, f"{why}; {activity(turn, s).value}")
 
 

@@ -339,7 +339,11 @@ def test_hosts_that_are_not_the_same_do_not_start_and_say_what_differs() -> None
 def test_new_settings_of_one_host_wait_for_those_of_the_others_while_all_serve() -> None:
     hosts = served()
     hosts.configure(1, max_model_len=4096)
-    hosts.pass_time(120.0)
+    hosts.pass_time(60.0)
+    hosts.agent_dies(1)
+    hosts.pass_time(20.0)
+    hosts.agent_returns(1)
+    hosts.pass_time(60.0)
     assert hosts.starts == [1, 1]
     assert hosts.phases == [Phase.SERVING, Phase.SERVING]
     (said,) = hosts.hosts[1].told("reload")
