@@ -100,7 +100,7 @@ def score(cases: Iterable[Case], signatures: SignatureSet) -> Score:
 
     Helpful: the class is right, the first line of evidence holds the cause, and there is something
     to do. Dangerous: the class is wrong, and its remedy changes memory, hardware or files that are
-    not at fault, or starts again for ever what no new start cures.
+    not at fault, or starts again for ever what no new start cures, or holds what one would cure.
     """
     total = Score()
     for case in cases:
@@ -127,14 +127,17 @@ def _add(total: Score, case: Case, said: Diagnosis) -> None:
     if right and said.failure is not None:
         total.helpful += named and bool(said.advice or advice_for_class(said.failure))
     elif said.failure is not None:
-        total.dangerous += _harms(said.failure, case.right)
+        total.dangerous += _harms(said, case.right)
 
 
-def _harms(failure: FailureClass, right: frozenset[FailureClass]) -> bool:
+def _harms(said: Diagnosis, right: frozenset[FailureClass]) -> bool:
+    failure = said.failure or FailureClass.UNKNOWN
     if group_of(failure) in _ACTS and all(group_of(r) is not group_of(failure) for r in right):
         return True
-    known = failure is not FailureClass.UNKNOWN
-    return known and transient(failure) is True and all(transient(r) is False for r in right)
+    if failure is FailureClass.UNKNOWN or said.guessed:
+        return False
+    passes = transient(failure)
+    return passes is not None and {transient(r) for r in right} == {not passes}
 
 
 def without_release(signatures: SignatureSet, release: str) -> SignatureSet:

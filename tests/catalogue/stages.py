@@ -33,8 +33,18 @@ class Stage(StrEnum):
 ENDS = frozenset({Stage.CONFIG, Stage.DEVICE, Stage.LOAD, Stage.PROFILE, Stage.SERVE})
 
 _MODULES: tuple[tuple[str, Stage], ...] = (
-    (r"^huggingface_hub/", Stage.CONFIG),
-    (r"^torch/(?:cuda|distributed)/", Stage.DEVICE),
+    (r"^(?:xgrammar|llguidance|outlines_core|lmformatenforcer)/", Stage.REQUEST),
+    (
+        r"^(?:compressed_tensors|bitsandbytes|gguf|safetensors|runai_model_streamer)/"
+        r"|^transformers/(?:quantizers|integrations|modeling_utils)",
+        Stage.LOAD,
+    ),
+    (
+        r"^(?:huggingface_hub|pydantic|tokenizers|tiktoken|openai_harmony|mistral_common"
+        r"|prometheus_client|transformers)/",
+        Stage.CONFIG,
+    ),
+    (r"^torch/(?:cuda|distributed)/|^(?:ray|lmcache|nixl\w*|mooncake)/", Stage.DEVICE),
     (
         r"rocm|xpu|tpu\b|tpu_|_tpu|hpu|neuron|openvino|aiter|ipex|pallas|/amd\b|_amd|mi300|zentorch"
         r"|csrc/cpu|/cpu[_/.]|_cpu\b|_cpu[_.]|/mps|zen_cpu|gfx\d",

@@ -261,6 +261,7 @@ def finding_by_place(line: Line, thrown: str, placed: Placed, order: int) -> Fai
         by_place=True,
         advice=placed.advice,
         switches=placed.switches,
+        undecided=placed.unproved,
     )
 
 

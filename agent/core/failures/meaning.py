@@ -127,3 +127,15 @@ def transient(failure: FailureClass) -> bool | None:
     """
     row = TABLE[failure]
     return None if row.undecided else row.kind is Kind.TRANSIENT
+
+
+_ACTED_ON: Final = frozenset({Group.MEMORY, Group.HARDWARE, Group.FILES})
+
+
+def harms_when_wrong(failure: FailureClass) -> bool:
+    """Tell whether the remedy does harm where the failure is another one.
+
+    It changes settings of memory, resets or condemns a card, or fetches files again; or it starts
+    for ever what no new start cures.
+    """
+    return group_of(failure) in _ACTED_ON or transient(failure) is True

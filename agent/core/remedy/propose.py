@@ -100,6 +100,8 @@ def _without_change(case: Case) -> Remedy:
     if case.again and row.group in CAN_BE_DETERMINISTIC and not row.hangs_on_others:
         why = f"the same at the same place of a start as before ({case.place})"
         return Hold(why, _advice(case))
+    if case.guessed and row.group in CAN_BE_DETERMINISTIC:
+        return Retry(f"what is at fault is not known, and it may pass once. {_advice(case)}")
     match row.at_last:
         case AtLast.MEMORY_MAY_COME_FREE:
             unused = _unused(case)

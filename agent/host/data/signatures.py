@@ -7,7 +7,8 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from agent.core.diagnosis.placement.places import PlaceRule, Places, rule_from_table
+from agent.core.diagnosis.placement.places import Places
+from agent.core.diagnosis.placement.rules import PlaceRule, rule_from_table
 from agent.core.diagnosis.signature_table import signature_from_table
 from agent.core.diagnosis.signatures import (
     Signature,

@@ -131,7 +131,8 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     if group_of(cause.failure) is Group.MEMORY and run.phase_line:
         evidence.append(run.phase_line)
     evidence += [f.line for f in findings]
-    settled = Settled(cause.failure, beyond_settings=_names_no_file(cause))
+    unproved = cause.placed is not None and cause.by_place and cause.placed.unproved
+    settled = Settled(cause.failure, guessed=unproved, beyond_settings=_names_no_file(cause))
     if group_of(cause.failure) is Group.MEMORY:
         settled = settle(cause, run.findings, run.book.facts())
     failure = settled.failure

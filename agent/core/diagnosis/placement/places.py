@@ -9,23 +9,21 @@ names, then modules from the innermost frame out.
 
 What an engine that serves dies of is no fault of its files, with which it came up, nor of its
 settings where only a frame says so: such a class is `engine-bug` then, unless the rule names one
-for serving in `by_phase`.
+for serving in `by_phase`. Nor is a class told whose remedy does harm where it is wrong, if a rule
+has no proof of it (rules.py): that is an `engine-bug` of which is said what is not known.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from agent.core.diagnosis.placement.frames import exception_name
-from agent.core.failures.classes import EnginePhase, FailureClass, Group
-from agent.core.failures.meaning import group_of
-from agent.core.patterns import compile_pattern
+from agent.core.diagnosis.placement.rules import UNPROVED_ADVICE, PlaceRule
+from agent.core.failures.classes import EnginePhase, FailureClass
 
 MAX_WORDS = 2_000
 """Characters of an exception that are looked at."""
-
 
 _A_FUNCTION = 1_000
 """A function's name (":load_weights") tells more than any module."""
@@ -37,47 +35,6 @@ _MORE = {":": _A_FUNCTION, "*": _ANYWHERE}
 
 _AT_THIS_TIME = 0.5
 """A rule for the phase at hand is taken before one for any phase, the modules being equal."""
-
-_FILES = frozenset({Group.FILES})
-_PROVED_BY_SERVING = _FILES | {Group.CONFIGURATION}
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceRule:
-    """One entry of places.toml."""
-
-    id: str
-    what: str
-    """What names the place in a sentence."""
-
-    failure: FailureClass | None = None
-    """The class, where neither exception nor phase gives one; None passes the exception on."""
-
-    modules: tuple[str, ...] = ()
-    thrower: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    words: re.Pattern[str] | None = None
-    functions: re.Pattern[str] | None = None
-    """The whole name of the function that threw, of a rule with words."""
-
-    by_exception: Mapping[str, FailureClass] = field(default_factory=dict)
-    """The class by the exception's own name; it goes before `by_phase`. `unknown`: another
-    exception tells more, and no outer frame does."""
-
-    by_phase: Mapping[EnginePhase, FailureClass] = field(default_factory=dict)
-    phases: tuple[EnginePhase, ...] = ()
-    """The phases in which the rule counts; (): in all."""
-
-    transparent: bool = False
-    """It only looks through the frame."""
-
-    advice: str = ""
-    """What to do there; "": what the class says."""
-
-    switches: tuple[str, ...] = ()
-    """What to turn off there; (): what the class says."""
-
-    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +58,9 @@ class Placed:
 
     refusal: bool = False
     """It is the reason that pydantic prints below its headline."""
+
+    unproved: bool = False
+    """The place alone is too little to say what is at fault."""
 
     @property
     def sentence(self) -> str:
@@ -146,8 +106,8 @@ class Places:
                 continue
             if rule.phases and phase not in rule.phases:
                 continue
-            failure = _class_of(rule, name, phase)
-            if failure is not None:
+            failure = rule.class_of(name, phase)
+            if failure is not None and rule.proves(failure, name):
                 by_words = rule.words is not None and not rule.thrower
                 return _placed(rule, failure, name, innermost, by_words=by_words)
         known: Placed | None = None
@@ -155,10 +115,10 @@ class Places:
             rule_of_frame = self._rule_of(frame, phase)
             if rule_of_frame is None or rule_of_frame.transparent:
                 continue
-            failure = _class_of(rule_of_frame, name, phase)
+            failure = rule_of_frame.class_of(name, phase)
             found = _placed(rule_of_frame, failure, name, innermost, by_words=False)
             if failure is not None:
-                return found
+                return found if rule_of_frame.proves(failure, name) else _unproved(found)
             known = known or found
         return known
 
@@ -182,6 +142,9 @@ class Places:
         for rule in self._framed:
             if rule.phases and phase not in rule.phases:
                 continue
+            function = frame.rpartition(":")[2]
+            if longest < _A_FUNCTION and rule.functions and rule.functions.fullmatch(function):
+                longest, best = _A_FUNCTION, rule
             for module in rule.modules:
                 length: float = len(module) + _MORE.get(module[0], 0)
                 length += _AT_THIS_TIME if rule.phases else 0.0
@@ -204,21 +167,6 @@ def _is_in(frame: str, module: str) -> bool:
     return frame.startswith(module) and frame[len(module) : len(module) + 1] in ("/", ".", ":", "_")
 
 
-def _class_of(rule: PlaceRule, name: str, phase: EnginePhase | None) -> FailureClass | None:
-    last = name.rpartition(".")[2]
-    if last in rule.by_exception:
-        failure: FailureClass | None = rule.by_exception[last]
-    elif phase is not None and phase in rule.by_phase:
-        failure = rule.by_phase[phase]
-    else:
-        failure = rule.failure
-    serves = phase is EnginePhase.SERVING and phase not in rule.by_phase
-    if failure is None or not serves:
-        return failure
-    proved = _FILES if rule.words is not None else _PROVED_BY_SERVING
-    return FailureClass.ENGINE_BUG if group_of(failure) in proved else failure
-
-
 def _placed(
     rule: PlaceRule, failure: FailureClass | None, name: str, frame: str, *, by_words: bool
 ) -> Placed:
@@ -228,69 +176,6 @@ def _placed(
     return Placed(rule.id, rule.what, told, name, frame, by_words, *said, worded)
 
 
-class PlaceError(ValueError):
-    """Tells which rule of places.toml cannot be used and why."""
-
-
-_KEYS = frozenset(
-    {"id", "what", "class", "modules", "thrower", "names", "words", "by_exception", "by_phase"}
-    | {"functions", "phases", "transparent", "advice", "switches", "example"}
-)
-
-
-def rule_from_table(table: Mapping[str, object], exceptions: Mapping[str, object]) -> PlaceRule:
-    """Build a rule from its TOML table; raises PlaceError naming the entry.
-
-    `by_exception` may name a row of `exceptions`, which several rules share.
-    """
-    name = str(table.get("id", "without id"))
-    try:
-        if unknown := set(table) - _KEYS:
-            raise PlaceError(f"unknown keys {sorted(unknown)}")
-        words, failure = table.get("words"), table.get("class")
-        functions = table.get("functions")
-        shared = table.get("by_exception", {})
-        if isinstance(shared, str):
-            shared = exceptions[shared]
-        return PlaceRule(
-            id=name,
-            what=str(table["what"]),
-            failure=None if failure is None else FailureClass(str(failure)),
-            modules=_texts(table, "modules"),
-            thrower=_texts(table, "thrower"),
-            names=_texts(table, "names"),
-            words=None if words is None else compile_pattern(str(words)),
-            functions=None if functions is None else compile_pattern(str(functions)),
-            by_exception={
-                exception: FailureClass(value)
-                for value, names in _table(shared).items()
-                for exception in map(str, _list(names))
-            },
-            by_phase={
-                EnginePhase(k): FailureClass(str(v))
-                for k, v in _table(table.get("by_phase", {})).items()
-            },
-            phases=tuple(EnginePhase(name) for name in _texts(table, "phases")),
-            transparent=table.get("transparent") is True,
-            advice=str(table.get("advice", "")),
-            switches=_texts(table, "switches"),
-            examples=_texts(table, "example"),
-        )
-    except (KeyError, ValueError, TypeError, re.error) as error:
-        raise PlaceError(f"place {name}: {error}") from error
-
-
-def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
-    return tuple(map(str, _list(table.get(key, []))))
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
-    return value
-
-
-def _table(value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{value!r} is no table")
-    return value
+def _unproved(placed: Placed) -> Placed:
+    bug = FailureClass.ENGINE_BUG
+    return replace(placed, failure=bug, advice=UNPROVED_ADVICE, switches=(), unproved=True)

@@ -19,7 +19,8 @@ from pkgutil import walk_packages
 import pytest
 
 import agent.core.diagnosis
-from agent.core.diagnosis.placement.places import MAX_WORDS, PlaceRule
+from agent.core.diagnosis.placement.places import MAX_WORDS
+from agent.core.diagnosis.placement.rules import PlaceRule
 from agent.core.diagnosis.signatures import Signature
 from agent.core.diagnosis.writing.writers import Writers
 from agent.core.patterns import compile_pattern

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.core.diagnosis.numbers import Numbers
@@ -92,3 +94,13 @@ def test_every_switch_of_the_knowledge_is_one() -> None:
 
 def test_the_note_of_a_switch_says_that_the_agent_set_it() -> None:
     assert override_note(SWITCH, None, True, "why") == f"{SWITCH}: set by llmagent: why"
+
+
+def test_what_nobody_knows_the_fault_of_is_tried_once_and_held_at_the_same_place() -> None:
+    settings = Settings("vllm", "/m")
+    met = Case(F.ENGINE_BUG, Numbers(), settings, place="E@vllm/a.py:f", guessed=True)
+    tried = propose(met)
+    assert isinstance(tried, Retry)
+    assert "not known" in tried.why
+    assert isinstance(propose(replace(met, again=True)), Hold)
+    assert isinstance(propose(replace(met, guessed=False)), Hold)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from agent.cli.diagnose import remedy_of
-from agent.core.diagnosis.placement.places import PlaceError, rule_from_table
+from agent.core.diagnosis.placement.rules import PlaceError, rule_from_table
 from agent.core.failures.classes import EnginePhase, FailureClass
 from tests.given.engine_logs import (
     DEATH_AT_START,
@@ -85,7 +85,7 @@ def test_what_only_requests_meet_is_no_fault_of_files_or_settings(
         (f"{MODEL}:encode", "RuntimeError: odd. Disable odd_encoder_graphs.", F.BAD_ARG_VALUE),
         ("vllm/models/odd/ops/tail.py:run", "ValueError: unsupported record", F.KERNEL_LIBRARY),
         ("vllm/models/odd/ops/tail.py:run", "ValueError: TP size must be 2", F.TP_NOT_DIVISIBLE),
-        ("vllm/executor/ray_odd_executor.py:_init", "ValueError: odd", F.RAY_NODES_MISSING),
+        ("vllm/executor/ray_odd_executor.py:_init", "ConnectionError: odd", F.RAY_NODES_MISSING),
     ],
 )
 def test_what_a_start_checks_keeps_its_class(
@@ -97,10 +97,9 @@ def test_what_a_start_checks_keeps_its_class(
 def test_files_are_fetched_again_only_where_words_speak_of_them() -> None:
     """A reader of weights throws for reasons of its own, too: that is no reason to fetch them."""
     frame = "vllm/model_executor/model_loader/odd_loader.py:call"
-    by_place = diagnose(died_in(frame, exception="ValueError: odd weight"))
-    assert by_place.failure is F.WEIGHTS_MISMATCH
-    assert by_place.beyond_settings
-    assert "no setting" in str(remedy_of(by_place)["why"])
+    said = diagnose(died_in(frame, exception="ValueError: odd weight does not match"))
+    assert (said.failure, said.beyond_settings) == (F.WEIGHTS_MISMATCH, True)
+    assert "no setting" in str(remedy_of(said)["why"])
     corrupt = "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"
     assert not diagnose(died_in(frame, exception=corrupt)).beyond_settings
 

@@ -89,7 +89,7 @@ def test_a_rule_for_a_phase_goes_before_one_for_any() -> None:
     profiling = PLACES.place("RuntimeError: odd shape", frame, EnginePhase.PROFILING)
     assert loading is not None
     assert profiling is not None
-    assert (loading.failure, profiling.failure) == (F.WEIGHTS_MISMATCH, F.KERNEL_LIBRARY)
+    assert (loading.failure, profiling.failure) == (F.ENGINE_BUG, F.KERNEL_LIBRARY)
 
 
 def test_a_refused_setting_of_a_service_that_served_does_not_hold_it() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.diagnosis.placement.frames import exception_name, is_exception, module_path
-from agent.core.diagnosis.placement.places import PlaceError, PlaceRule, rule_from_table
+from agent.core.diagnosis.placement.rules import PlaceError, PlaceRule, rule_from_table
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
 from tests.given.engine_logs import (
     DEATH_AT_START,
@@ -38,8 +38,8 @@ PLACES = SIGNATURES.places
         (["vllm/lora/ops/triton_ops/lora_shrink.py:_lora_shrink"], "RuntimeError: odd", F.KERNEL_LIBRARY),
         (["transformers/models/auto/configuration_auto.py:from_pretrained"], "KeyError: 'oddtype'", F.UNSUPPORTED_ARCH),
         (["transformers/integrations/odd.py:f"], "TypeError: f() takes 1 positional argument but 2 were given", F.PACKAGE_MISMATCH),
-        (["huggingface_hub/file_download.py:get"], "odd.Trouble: no answer", F.HUB_UNREACHABLE),
-        (["vllm/distributed/parallel_state.py:init", "torch/distributed/rendezvous.py:store"], "RuntimeError: odd", F.PEER_LOST),
+        (["huggingface_hub/file_download.py:get"], "huggingface_hub.errors.FileMetadataError: odd", F.HUB_UNREACHABLE),
+        (["vllm/distributed/parallel_state.py:init", "torch/distributed/rendezvous.py:store"], "RuntimeError: odd store did not answer within 9 s: timed out", F.PEER_LOST),
         (["vllm/multimodal/processing.py:apply"], "TypeError: odd() got 2", F.PACKAGE_MISMATCH),
         (["vllm/model_executor/layers/fused_moe/odd.py:apply"], "TypeError: odd() got an unexpected keyword argument 'odd'", F.ENGINE_BUG),
         (["ray/_private/worker.py:init"], "ConnectionError: odd", F.RAY_NODES_MISSING),
