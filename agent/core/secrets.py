@@ -30,6 +30,11 @@ _NAMED = re.compile(
 )
 
 
+def may_hold_a_secret(text: str) -> bool:
+    """Tell whether `without_secrets` would look at the text."""
+    return any(hint in text for hint in _HINTS)
+
+
 def without_secrets(text: str) -> str:
     """Return the text with GONE for tokens, keys, signatures and passwords within it."""
     for hint in _HINTS:  # as a loop it takes half of the time that `any` does, of every line

@@ -15,22 +15,16 @@ from enum import StrEnum
 
 from agent.core.diagnosis.lines import Line, program_in
 from agent.core.diagnosis.usual import Answers, Usual, accepted
+from agent.core.diagnosis.writing.quoted import MAX_PROCESSES, ONE_WRITE_SECONDS, Quoted
 from agent.core.diagnosis.writing.request_traces import RequestTraces
 from agent.core.diagnosis.writing.shapes import Shapes
 from agent.core.diagnosis.writing.writers import Writers
-
-MAX_PROCESSES = 64
-"""Processes that are told apart; a bigger host shares one record beyond it."""
 
 REST_LINES = 40
 """Lines without a prefix that may belong to a quotation that was left open."""
 
 REQUEST_LINES = 400
 """Lines of one request's traceback, chained causes and notes of its message included."""
-
-ONE_WRITE_SECONDS = 0.0002
-"""journald gives all lines of one write the same time; two prints in a row are 0.4 ms apart (seen
-with systemd 257)."""
 
 QUOTED = 2_000
 """Characters of a record in which its quotation marks are counted."""
@@ -65,30 +59,16 @@ class Writer(StrEnum):
 
 
 @dataclass(slots=True)
-class _Record:
-    """A client's record that a process began: what has the same `source` belongs to it.
-
-    So do `rest` lines without a prefix. The last record that was begun also claims the lines that
-    name no process. `at` is when its last line came to the journal, None where nobody knows.
-    """
-
-    source: str = ""
-    rest: int = 0
-    at: float | None = None
-
-
-@dataclass(slots=True)
 class Provenance:
     """Follows who writes; one for each log."""
 
     writers: Writers | None
-    _records: dict[str, _Record] = field(default_factory=dict)
+    quoted: Quoted = field(default_factory=Quoted)
     _programs: set[str] = field(default_factory=set)
-    _last: str = ""
     _raw_is_a_clients: bool = False
     _at: float | None = None
     _before: float | None = None
-    _write: str | None = None
+    write: str | None = None
     """The process whose line began what is written now, where a client's words may go on."""
     _traces: RequestTraces = field(default_factory=RequestTraces)
     _was_access: bool = False
@@ -110,7 +90,7 @@ class Provenance:
         quotes = self._raw_is_a_clients and not accepted(line.shown)
         own = ends is False or (not line.level and self._is_native(line.text))
         may_go_on = quotes or (ready and found is Writer.ENGINE and not own)
-        self._write = (line.process or self._write or "") if may_go_on else None
+        self.write = (line.process or self.write or "") if may_go_on else None
         self._was_access = found is Writer.ACCESS
         return found
 
@@ -126,17 +106,29 @@ class Provenance:
         if self.writers is None or self._traces.any or not certain:
             return False
         if answers:
-            record = self._records.get(said.process or self._last)
-            taken = record is None or not record.rest
+            taken = not self.quoted.rest_of(said.process)
         else:
             program = program_in(said.carrier)
-            taken = said.process not in self._records
+            record = self.quoted.records.get(said.process)
+            taken = record is None or record.source != said.source
             taken = taken and (not program or program in self._programs)
         if taken:
             self._before, self._at = self._at, at
             self._raw_is_a_clients = self._was_access = answers
-            self._write = None if nobodys else said.process or self._write or ""
+            self.write = None if nobodys else said.process or self.write or ""
+            if not answers:
+                self.quoted.end(said.process)
         return taken
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no traceback of a server at work is open."""
+        return not self._traces.any
+
+    def took_forms(self, count: int, write: str | None, *, clients: bool) -> None:
+        """Take note of lines without times as `writer` would; `clients`: the last is theirs."""
+        self._before, self._at = None if count > 1 else self._at, None
+        self._raw_is_a_clients, self._was_access, self.write = clients, False, write
 
     def are_its_own(self, line: Line, before: str) -> bool:
         """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
@@ -168,8 +160,7 @@ class Provenance:
             return Writer.ENGINE
         if not ready:
             self._shapes.learn(line)
-        spoken_of = ' "' in text or text.startswith("TRACE: ")
-        if spoken_of and writers.access.search(text) is not None:
+        if is_access(writers, text):
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
         if line.program and not self._is_ours(line):
             return Writer.OTHER
@@ -178,23 +169,28 @@ class Provenance:
         return self._of_a_bare_line(writers, line, ready=ready)
 
     def _of_a_record(self, writers: Writers, line: Line, *, ready: bool) -> Writer:
-        record = self._records.get(line.process)
+        record = self.quoted.records.get(line.process)
         if record is not None and record.source == line.source:
             return Writer.CLIENT
-        if record is not None and not line.process and self._is_one_write(record):
+        if record is not None and not line.process and record.is_one_write(self._at):
             return Writer.CLIENT
+        rest = self.rest_of(writers, line, ready=ready)
+        if rest is not None:
+            return self._quote(line, rest)
+        self.quoted.end(line.process)
+        return Writer.ENGINE
+
+    def rest_of(self, writers: Writers, line: Line, *, ready: bool) -> int | None:
+        """Return how many bare lines may go on with a record, by itself; None: it quotes nobody."""
         told = ready or line.level in _CLIENTS_LEVELS
         if (
             writers.quoting_words.match(line.text) is not None
             or (told and writers.quoting_modules.match(line.source) is not None)
             or (ready and self._speaks_of_requests(writers, line))
         ):
-            return self._quote(line, REST_LINES if _is_open(line.text) else 0)
-        if ready and _is_frame(line.text) and writers.request_frames.search(line.text) is not None:
-            return self._quote(line, 0)
-        if record is not None:
-            del self._records[line.process]
-        return Writer.ENGINE
+            return REST_LINES if _is_open(line.text) else 0
+        frame = ready and _is_frame(line.text)
+        return 0 if frame and writers.request_frames.search(line.text) is not None else None
 
     @staticmethod
     def _speaks_of_requests(writers: Writers, line: Line) -> bool:
@@ -215,11 +211,9 @@ class Provenance:
 
     def _goes_on(self, line: Line) -> bool:
         """Tell whether a line without a prefix may be the rest of a client's record."""
-        record = self._records.get(line.process or self._last)
-        if line.level or record is None or not record.rest:
+        if line.level or not self.quoted.rest_of(line.process):
             return False
-        record.rest -= 1
-        record.at = self._at
+        self.quoted.went_on(line.process, 1, self._at)
         return True
 
     def _is_the_rest(self, line: Line) -> bool:
@@ -227,24 +221,10 @@ class Provenance:
 
         vLLM puts its prefix before each line of a record of its own: what has none is quoted.
         """
-        if line.level or self._write is None or self._before is None or self._at is None:
+        if line.level or self.write is None or self._before is None or self._at is None:
             return False
-        here = line.process in ("", self._write)
+        here = line.process in ("", self.write)
         return here and 0.0 <= self._at - self._before <= ONE_WRITE_SECONDS
-
-    def _is_one_write(self, record: _Record) -> bool:
-        """Tell whether a line in vLLM's own form came with the record before it, in one write.
-
-        Before 0.10 no line names its process, so that a client whose text has line breaks of its
-        own can begin such a line within the traceback of its request.
-        """
-        if not record.rest or record.at is None or self._at is None:
-            return False
-        if self._at - record.at > ONE_WRITE_SECONDS:
-            return False
-        record.rest -= 1
-        record.at = self._at
-        return True
 
     def _by_those_before(
         self, line: Line, found: Writer, *, ready: bool
@@ -271,9 +251,7 @@ class Provenance:
         return self.writers is not None and self.writers.native.match(text) is not None
 
     def _quote(self, line: Line, rest: int) -> Writer:
-        if line.process in self._records or len(self._records) < MAX_PROCESSES:
-            self._records[line.process] = _Record(line.source, rest, self._at)
-            self._last = line.process
+        self.quoted.begin(line.process, line.source, rest, self._at)
         return Writer.CLIENT
 
     def _is_ours(self, line: Line) -> bool:
@@ -287,6 +265,12 @@ class Provenance:
             return True
         known = not self._programs or line.program in self._programs
         return known or line.program.startswith("systemd")
+
+
+def is_access(writers: Writers, text: str) -> bool:
+    """Tell whether the line is uvicorn's or a proxy's of a request."""
+    spoken_of = ' "' in text or text.startswith("TRACE: ")
+    return spoken_of and writers.access.search(text) is not None
 
 
 def _is_frame(text: str) -> bool:

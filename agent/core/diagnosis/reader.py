@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
+from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE
 from agent.core.diagnosis.usual import Usual, usual
 from agent.core.diagnosis.writing.followers import Followers
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
@@ -29,9 +29,6 @@ from agent.core.stages.book import StageBook, StagesSeen
 TAIL_LINES = 20
 OF_A_CLIENT = "(here the log quotes a client)"
 TAIL_CHARACTERS = 500
-
-_EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
-_OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +228,7 @@ class LogReader:
             return
         if any(match.begins_a_run(gone=self._run.gone) for match in matches):
             self._start_anew()
-        of_a_trace = line.text.lstrip(" ").startswith(_OF_A_TRACE)
+        of_a_trace = line.text.lstrip(" ").startswith(OF_A_TRACE)
         of_a_trace = of_a_trace or self._run.tracebacks.within(line.process)
         if matches and not self._stages.over:
             mark(self._stages, matches, self._at, line.stamp or self._run.stamp)
@@ -247,7 +244,7 @@ class LogReader:
 
     def _throws(self, line: Line) -> bool:
         """Tell whether vLLM itself names an exception here."""
-        if (found := _EXCEPTION_WORD.search(line.text)) is None:
+        if (found := EXCEPTION_WORD.search(line.text)) is None:
             return False
         own = self._provenance.are_its_own
         return not self._run.ready or own(line, line.text[: found.start()])

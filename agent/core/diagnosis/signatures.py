@@ -196,8 +196,9 @@ class SignatureSet:
         for signature in self.signatures:
             for literal in signature.literals:
                 index.setdefault(_anchor(literal), []).append((literal, signature))
-        self._index = {word: tuple(entries) for word, entries in index.items()}
-        self._words = frozenset(self._index)
+        self.index = {word: tuple(entries) for word, entries in index.items()}
+        """Literals and their signatures, by the word of the literal that a line must have."""
+        self._words = frozenset(self.index)
         self._of_access = tuple(s for s in self.signatures if " HTTP/" in s.pattern.pattern)
 
     def find(self, text: str) -> tuple[Match, ...]:
@@ -207,7 +208,7 @@ class SignatureSet:
             return ()
         candidates: dict[int, Signature] = {}
         for word in words:
-            for literal, signature in self._index[word]:
+            for literal, signature in self.index[word]:
                 if literal in text:
                     candidates[signature.order] = signature
         matches = []

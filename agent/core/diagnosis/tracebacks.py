@@ -16,6 +16,9 @@ from agent.core.failures.classes import EnginePhase
 MAX_PROCESSES = 64
 """Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""
 
+EXCEPTION_WORD = re.compile(r"(?:Error|Exception|Timeout|Fault)\b|^(?:[a-z_]\w*\.)+[A-Z]\w*:")
+OF_A_TRACE = ("Traceback", 'File "', "During handling of", "The above exception")
+
 MAX_TEXT = 1200
 MAX_HEAD = 200
 """Characters in which uvicorn's word of a request is looked for."""

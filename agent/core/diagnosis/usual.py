@@ -79,6 +79,10 @@ _PART = re.compile(
 )
 
 
+_OF_AN_ANSWER, _OF_A_COUNT = ' HTTP/1.1" ', "Avg prompt throughput: "
+"""What one of them must hold."""
+
+
 class Answers(NamedTuple):
     """Lines of one process ("" if not printed), all accepted or all refused: work, and probes.
 
@@ -159,18 +163,37 @@ def accepted(raw: str) -> bool:
     return raw.endswith(" 200 OK") and _ANSWERED.fullmatch(raw) is not None
 
 
-def parts_of(text: str) -> Iterator[str | Usual]:
-    """Give the lines of a text; answers of one kind that follow each other are one part."""
-    at = 0
-    for run in _PART.finditer(text):
-        yield from text[at : run.start()].split("\n")[:-1]
-        said, at = run.group(), run.end()
-        if run["text"] is not None:
-            yield _counted(run, said[:-1], _form(run, "c", "d"))
-        else:
-            yield _told(said, said.split("\n")[:-1], _form(run, "a", "b"))
+def parts_of(text: str) -> Iterator[list[str] | Usual]:
+    """Give the lines of a text; answers of one kind that follow each other are one part.
+
+    What no answer and no statistics is comes as lists of lines. One is looked for only where a word
+    stands that both must have.
+    """
+    at = after = 0
+    answer, counted = text.find(_OF_AN_ANSWER), text.find(_OF_A_COUNT)
+    while answer >= 0 or counted >= 0:
+        found = min(place for place in (answer, counted) if place >= 0)
+        begin = text.rfind("\n", 0, found) + 1
+        run = _PART.match(text, begin)
+        if run is not None:
+            if at < begin:
+                yield text[at : begin - 1].split("\n")
+            yield _part(run)
+        after = run.end() if run is not None else text.find("\n", found) + 1
+        if not after:
+            break
+        at = after if run is not None else at
+        answer = text.find(_OF_AN_ANSWER, after) if 0 <= answer < after else answer
+        counted = text.find(_OF_A_COUNT, after) if 0 <= counted < after else counted
     if rest := text[at:]:
-        yield from rest.removesuffix("\n").split("\n")
+        yield rest.removesuffix("\n").split("\n")
+
+
+def _part(run: re.Match[str]) -> Usual:
+    said = run.group()
+    if run["text"] is not None:
+        return _counted(run, said[:-1], _form(run, "c", "d"))
+    return _told(said, said.split("\n")[:-1], _form(run, "a", "b"))
 
 
 def _form(run: re.Match[str], before: str, behind: str) -> str:

@@ -61,6 +61,11 @@ class Carriers:
         self._engine_spoke = False
         self._unit_spoke = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether vLLM has spoken, and nothing stood before its lines."""
+        return self._engine_spoke and not self._prefixes
+
     def know(self, said: Usual, shown: str) -> bool:
         """Tell whether `take` would change nothing of such lines, nor learn from them.
 

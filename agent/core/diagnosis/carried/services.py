@@ -17,6 +17,7 @@ from agent.core.diagnosis.carried.carriers import MAX_FORMS, is_of_the_host, ori
 from agent.core.diagnosis.carried.heads import Heads
 from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.carried.records import whole_log_in
+from agent.core.diagnosis.familiar.reader import FamiliarReader
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
@@ -75,7 +76,7 @@ class ServicesReader:
     """Reads a log of one service or of several: `feed` it, then ask for `diagnosis`."""
 
     signatures: SignatureSet
-    _whole: LogReader = field(init=False)
+    _whole: FamiliarReader = field(init=False)
     _services: dict[str, _Service] = field(default_factory=dict)
     _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
@@ -85,7 +86,7 @@ class ServicesReader:
     """Whose usual lines are, by what carries them but for the time."""
 
     def __post_init__(self) -> None:
-        self._whole = LogReader(self.signatures)
+        self._whole = FamiliarReader(self.signatures)
 
     def feed(self, raw: str) -> None:
         """Take one raw line, whatever carried it; never raises for its content."""
@@ -125,11 +126,25 @@ class ServicesReader:
     def feed_text(self, text: str) -> None:
         """Take whole lines, each with its end, as `feed` would one by one."""
         for part in parts_of(text):
-            if isinstance(part, str):
-                self.feed(part)
+            if isinstance(part, list):
+                self._feed_lines(part)
             elif not self._take_usual(part):
                 for line in part.lines:
                     self.feed(line)
+
+    def _feed_lines(self, lines: Sequence[str]) -> None:
+        """Take lines; what the one reader knows by its shape it takes at once."""
+        taken = self._whole.feed_lines(lines, self._feed_alone) if self._is_alone else 0
+        for line in lines[taken:]:
+            self.feed(line)
+
+    @property
+    def _is_alone(self) -> bool:
+        return not (self._services or self._heading or self._pods)
+
+    def _feed_alone(self, raw: str) -> bool:
+        self.feed(raw)
+        return self._is_alone
 
     def _origin_of(self, raw: str, line: Line, *, spoke: bool) -> str:
         """Return who wrote the line; two bare names before vLLM's own prefix are learned."""

@@ -33,6 +33,11 @@ class Wrapped:
         """Take the next line as one of its own."""
         self._text = ""
 
+    def keep(self, text: str, process: str, width: int) -> None:
+        """Keep a line that stands for itself and says nothing: the next may be its rest."""
+        self._process = process
+        self._text = text[-WRAPPED_TEXT:] if width in WRAP else ""
+
     def joined(
         self, line: Line, matches: tuple[Match, ...], find: Find
     ) -> tuple[Line, tuple[Match, ...]]:

@@ -49,11 +49,15 @@ class Followers:
         """Take note of lines that quote nothing."""
         self._may_quote = self._open = self.rest = False
 
+    def took(self, *, may_quote: bool, is_open: bool) -> None:
+        """Take note of a line in vLLM's own form, or of a client's, as `take` would."""
+        self._may_quote, self._open, self.rest = may_quote, may_quote and is_open, False
+
     def take(self, line: Line, *, a_clients: bool) -> None:
         """Take a line of a server that clients reach; `a_clients`: it may hold their words."""
         if line.level or line.process or line.carrier or a_clients:
             self.rest, self._open = False, False
-            self._may_quote = a_clients or not self._speaks_of_itself(line)
+            self._may_quote = a_clients or not speaks_of_itself(line)
             if self._may_quote:
                 self._may_quote = usual(line.shown) is None
                 self._open = self._may_quote and line.text.count('"') % 2 == 1
@@ -65,8 +69,9 @@ class Followers:
     def _is_native(self, text: str) -> bool:
         return self.native.match(text) is not None or _OF_ITSELF.match(text) is not None
 
-    @staticmethod
-    def _speaks_of_itself(line: Line) -> bool:
-        if _QUOTES_NOTHING.match(line.source) is not None:
-            return True
-        return line.level == "ERROR" and _OF_ITS_END.match(line.source) is not None
+
+def speaks_of_itself(line: Line) -> bool:
+    """Tell whether a record is of a module that quotes nothing of a request."""
+    if _QUOTES_NOTHING.match(line.source) is not None:
+        return True
+    return line.level == "ERROR" and _OF_ITS_END.match(line.source) is not None

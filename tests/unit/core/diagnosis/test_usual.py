@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.diagnosis.carried.services import ServicesReader
+from agent.core.diagnosis.familiar.reader import FamiliarReader
 from agent.core.diagnosis.reader import LogReader
 from agent.core.diagnosis.usual import Statistics, accepted, parts_of, usual
 from agent.core.failures.classes import FailureClass, Outcome
@@ -189,13 +190,19 @@ AWAITED = {
 @pytest.mark.parametrize("before", [SERVING, f"{ANSWER}\n{ANSWER}"])
 def test_what_is_awaited_is_awaited_behind_usual_lines(before: str, story: str) -> None:
     """Where the short way must not be gone, or must leave what the long way does."""
-    at_once, one_by_one = LogReader(SIGNATURES), LogReader(SIGNATURES)
+    at_once, one_by_one = FamiliarReader(SIGNATURES), LogReader(SIGNATURES)
+
+    def feed(line: str) -> bool:
+        at_once.feed(line)
+        return True
+
     for part in parts_of("\n".join([*before.split("\n"), *AWAITED[story]])):
-        if isinstance(part, str):
-            at_once.feed(part)
+        lines = part if isinstance(part, list) else part.lines
+        if isinstance(part, list):
+            at_once.feed_lines(part, feed)
         else:
             at_once.feed_usual(part)
-        for line in [part] if isinstance(part, str) else part.lines:
+        for line in lines:
             one_by_one.feed(LONG_WAY + line)
         assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis()), part
         assert at_once.tail == one_by_one.tail
@@ -287,7 +294,7 @@ def test_what_carries_the_usual_lines_does_not_make_them_others() -> None:
     for carrier in CARRIERS[:-1]:
         text = "".join(f"{carrier.format(second)}{usual_line}\n" for second in range(10, 14))
         (part,) = parts_of(text)
-        assert not isinstance(part, str)
+        assert not isinstance(part, list)
         assert (part.carrier, len(part.lines)) == (carrier.format(10), 4)
         assert list(part.shown) == [usual_line] * 4
 
@@ -296,9 +303,7 @@ def test_the_parts_of_a_text_are_its_lines() -> None:
     usual = f"INFO:     {CLIENT}"
     text = f"\nodd\n{usual}\n{usual}\n x {usual}\n(APIServer pid=1) {usual}\n{usual}\r\n{usual}"
     lines = [
-        line
-        for part in parts_of(text)
-        for line in ([part] if isinstance(part, str) else part.lines)
+        line for part in parts_of(text) for line in (part if isinstance(part, list) else part.lines)
     ]
     assert lines == text.split("\n")
-    assert [len(part.lines) for part in parts_of(text) if not isinstance(part, str)] == [2, 1]
+    assert [len(part.lines) for part in parts_of(text) if not isinstance(part, list)] == [2, 1]
