@@ -100,12 +100,12 @@ class Provenance:
         So it must where a client's words may go on in them, and where the journal's times may show
         that: of the lines with a time only bare answers of a server at work are nobody's words.
         """
-        answers = isinstance(said, Answers)
         nobodys = isinstance(said, Answers) and said.accepted
         certain = at is None or (nobodys and not said.carrier)
         if self.writers is None or self._traces.any or not certain:
             return False
-        if answers:
+        answers = isinstance(said, Answers)
+        if isinstance(said, Answers):
             taken = not self.quoted.rest_of(said.process)
         else:
             program = program_in(said.carrier)

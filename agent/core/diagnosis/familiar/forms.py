@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.familiar.blanks import Blanks, shape_of
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.provenance import REQUEST_LINES, Provenance, is_access
@@ -105,6 +106,8 @@ def _as_it_is(raw: str) -> Line | None:
     """Return the one clean line in a raw one that holds nothing else, and that nothing carried."""
     odd = not (raw.isascii() and raw.isprintable()) or len(raw) > LONGEST or not raw.strip()
     if odd or _NOT_AS_IT_IS.match(shape_of(raw)) or may_hold_a_secret(raw) or usual(raw):
+        return None
+    if plain(raw) != raw:
         return None
     lines = list(clean_lines(raw))
     line = lines[0]

@@ -82,7 +82,7 @@ def state_of(reader: LogReader) -> dict[str, object]:
     return {**mind, **of_the_run, "carriers": vars(vars(reader)["_carriers"])}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(["", STARTING, SERVING]), LINES, st.booleans())
 def test_lines_that_are_known_by_their_shape_leave_what_each_by_itself_does(
     before: str, lines: list[str], twice: bool
