@@ -143,7 +143,8 @@ def _contexts(model: Model, request: PlanRequest, peak: Term) -> Term:
     """Return what lies beside PyTorch's allocator; unified memory adds the host's share."""
     tp, pp = request.tensor_parallel_size, request.pipeline_parallel_size
     own = non_torch(tp, pp, request.device, request.version)
-    left = left_behind(model, request.version, peak.gib, enforce_eager=request.enforce_eager)
+    card, eager = request.device.name, request.enforce_eager
+    left = left_behind(model, request.version, peak.gib, enforce_eager=eager, card=card)
     for more in (None if model.encoder_only else left, host_share(request.device)):
         if more is not None:
             how = f"{own.how}; {more.gib:.1f} GiB: {more.how}"

@@ -158,3 +158,19 @@ def test_pages_of_documents_peak_as_large_images_do_whatever_the_context() -> No
     )
     assert short.activation == long.activation
     assert 2.9 < short.activation.gib < 5.9
+
+
+def test_a_geforce_of_the_50s_keeps_more_of_what_samples_and_nothing_of_an_embedder() -> None:
+    """A home server's RTX 5090: 14B and an embedder of one writer (0.28)."""
+
+    def kept(name: str, card: str, version: str = "0.28.0") -> float:
+        found = left_behind(
+            _model(name), version_of(version), 0.3, enforce_eager=False, card=f"NVIDIA {card}"
+        )
+        assert found is not None
+        return found.gib
+
+    new, old = "GeForce RTX 5090", "GeForce RTX 4090"
+    assert kept("Qwen/Qwen3-14B", new) > kept("Qwen/Qwen3-14B", old) + 1
+    assert kept("Qwen/Qwen3-14B", new, "0.29.0") == kept("Qwen/Qwen3-14B", old, "0.29.0")
+    assert kept("Qwen/Qwen3-Embedding-0.6B", new) == kept("Qwen/Qwen3-Embedding-0.6B", old)
