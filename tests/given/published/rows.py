@@ -148,6 +148,7 @@ def every_row() -> list[Row]:
     halves = [*blind(closed=False), *third(closed=False), *sixth(closed=False)]
     halves += [*blind(closed=True), *third(closed=True), *sixth(closed=True)]
     halves += [*seventh(closed=False), *seventh(closed=True)]
+    halves += [*eighth(closed=False), *eighth(closed=True)]
     return [*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth(), *halves]
 
 
@@ -169,8 +170,10 @@ def _row(table: Mapping[str, Any]) -> Row:
     if config is not None and "options" in table:
         split = f"--tensor-parallel-size {request.tensor_parallel_size} "
         picture = picture_of_line(shlex.split(split + table["options"]))
-        asked = request_of(picture, model_of(config), Ground(request)).asked
-        request = replace(request, asked=asked)
+        told = request_of(picture, model_of(config), Ground(request))
+        if request.enable_prefix_caching is None:
+            request = replace(request, enable_prefix_caching=told.enable_prefix_caching)
+        request = replace(request, asked=told.asked)
     failed = bool(table.get("failed"))
     return Row(table["source"], table["model"], request, table["printed"], failed, config)
 
