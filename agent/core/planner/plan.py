@@ -56,7 +56,9 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     weights = _measured(known.weights_gib, when) or weights_of(whole, request)
     tp = request.tensor_parallel_size
     peak = _measured(known.activation_gib, when) or activation(
-        model, batch, version, tp, length, spread=asked.whole_experts
+        *(model, batch, version, tp, length),
+        spread=asked.whole_experts,
+        drafts=asked.draft_tokens > 0,
     )
     contexts = _measured(known.non_torch_gib, when) or _contexts(model, request, peak)
     graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(

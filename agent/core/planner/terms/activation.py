@@ -33,6 +33,12 @@ SAMPLER_BYTES = 38.8
 LEAN_SAMPLER_BYTES = 15.4
 """Bytes at the peak for each logit of the sampler's warm-up (max_num_seqs x vocabulary)."""
 
+REJECTING_BYTES = 26.0
+"""The same where drafts are checked, which that warm-up tries too: logits of two tokens of each
+sequence in 16 bits, three copies of one in floats, its probabilities and the noise beside them
+(v1/sample/rejection_sampler.py of 0.23). Two starts were planned too roomy without it: 12% of
+Qwen3.5-9B's tokens (0.20, 256 sequences), 14% of GLM-5.2's cache (0.23, 1024)."""
+
 FIRST_SAMPLER_BYTES = 2.0
 """The same with the new model runner before 0.29, which skips the sorting: only the logits are
 there, and a start of 1024 sequences takes no more than one of 8."""
@@ -92,10 +98,11 @@ def activation(
     max_model_len: int,
     *,
     spread: bool = False,
+    drafts: bool = False,
 ) -> Term:
     """Return the peak of the profiling run: the most of sampler, layers and encoder.
 
-    `spread`: each GPU has some of the experts, none is split.
+    `spread`: each GPU has some of the experts, none is split. `drafts`: tokens are drafted.
     """
     tp = tensor_parallel_size
     if model.encoder_only:
@@ -109,6 +116,8 @@ def activation(
     lean = version.release >= LEAN_SAMPLER or model.encodes
     new = runs_new_runner(model, version)
     old = LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
+    if drafts and lean:
+        old = REJECTING_BYTES
     per_logit = _sampler_bytes(version) if new else old
     rows = min(batch.sequences, batch.tokens)
     sampler = rows * model.vocab_size * per_logit / GIB

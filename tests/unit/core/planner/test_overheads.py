@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a start takes beside weights and cache, by card, format and release."""
 
+from dataclasses import replace
+
 import pytest
 
+from agent.core.planner.asked.ask import Asked
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.overheads import non_torch
 from agent.core.planner.plan import make_plan
@@ -174,3 +177,16 @@ def test_a_geforce_of_the_50s_keeps_more_of_what_samples_and_nothing_of_an_embed
     assert kept("Qwen/Qwen3-14B", new) > kept("Qwen/Qwen3-14B", old) + 1
     assert kept("Qwen/Qwen3-14B", new, "0.29.0") == kept("Qwen/Qwen3-14B", old, "0.29.0")
     assert kept("Qwen/Qwen3-Embedding-0.6B", new) == kept("Qwen/Qwen3-Embedding-0.6B", old)
+
+
+def test_checking_drafts_takes_more_than_sampling_where_sequences_are_many() -> None:
+    """Qwen3.5-9B on an RTX 5090 with MTP: 41,184 tokens, 53,328 without (0.20)."""
+    hybrid, version = _model("Qwen/Qwen3.5-9B"), version_of("0.20.0")
+    request = PlanRequest(31.36, version, gpu_memory_utilization=0.85, max_model_len=4096)
+    drafting = replace(request, asked=Asked(draft_tokens=1))
+    alone, checked = (make_plan(hybrid, asked).activation for asked in (request, drafting))
+    assert "26 bytes" in checked.how
+    assert 0.3 < checked.gib - alone.gib < 0.8
+    few = replace(drafting, max_num_seqs=2)
+    less = replace(request, max_num_seqs=2)
+    assert make_plan(hybrid, few).activation == make_plan(hybrid, less).activation
