@@ -100,6 +100,10 @@ _SMALL_GROUPS = ("cyankiwi/", "cpatonn/", "google/")
 """Publishers whose 4-bit copies share a scale among 32 numbers (Google's are trained for Q4_0);
 others among 128."""
 
+_BOTH_GROUPS = ("cpatonn/",)
+"""Publishers whose earlier copies have groups of 128: Qwen3-30B-A3B-Thinking-2507 printed 15.61 GiB
+in August 2025, which is what it has with those."""
+
 _SHARED = (("quanttrio/", "Glm4Moe"),)
 """Publishers and architectures whose AWQ copies keep shared experts in 16 bits (config.json of
 QuantTrio's GLM-4.7)."""
@@ -157,6 +161,8 @@ def _as_published(
     method, publisher = quantization["quant_method"], name.lower()
     if method == "awq" and publisher.startswith(_SMALL_GROUPS):
         quantization = {**quantization, "bits": 4, "group_size": 32}
+        if publisher.startswith(_BOTH_GROUPS):
+            quantization = {**quantization, "groups_vary": True}
     if quantization == {"quant_method": "fp8"} and publisher.startswith(_BLOCKWISE):
         return {**quantization, "weight_block_size": [128, 128]}
     named = str((table.get("architectures") or [""])[0])

@@ -33,7 +33,10 @@ def neighbours(row: Row) -> Iterator[tuple[PlanRequest, bool]]:
     """Yield starts beside this one, and whether they fail for want of KV cache."""
     plan, printed = row.plan(), row.printed["available_kv_gib"]
     request, most = row.request, plan.model_tokens
-    longest = plan.kv.longest(printed * GIB, most)
+    latent = row.shape.latent
+    # A sparse indexer sets room aside for each token of the context: the cache is another then.
+    indexed = latent is not None and latent.index_heads > 0
+    longest = 0 if indexed else plan.kv.longest(printed * GIB, most)
     if longest and longest < (1 - STEP) * most:
         longer = min(most, int(longest * (1 + STEP)) + 16)
         yield replace(request, max_model_len=longer), True
