@@ -14,6 +14,9 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(?!=)(.*)", re.DOTALL)
 """Not `vllm==0.19`, the package that a launcher is to bring."""
 
 _ENDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "2>&1", "2>", "<"})
+_REDIRECTS = re.compile(r"[0-9&]?>>?[&\w./~$]|[0-9]?<[/~$]")
+"""As `>/dev/null`; a word like "<think>" is none."""
+
 _IMAGE = re.compile(r"[a-z0-9](?=.*vllm)[\w./:@-]*")
 _COMMAND = re.compile(r"vllm(?:@[\w.+-]+)?")
 """The command; uvx takes a release behind it."""
@@ -64,11 +67,11 @@ def vllm_line(words: Sequence[str]) -> VllmLine:
             return _in_container(rest, environment)
         if _COMMAND.fullmatch(name) and rest[:1] == ("serve",):
             own = _interpreter(words[at - 1] if at else "", word)
-            return VllmLine(_until_the_end(rest[1:]), environment, own)
+            return VllmLine(until_the_end(rest[1:]), environment, own)
         if word == "-m" and rest[:1] and rest[0] in _SERVERS:
-            return VllmLine(_until_the_end(rest[1:]), environment, program)
+            return VllmLine(until_the_end(rest[1:]), environment, program)
         if word == "-m" and rest[:1] and rest[0].startswith("vllm.") and rest[1:2] == ("serve",):
-            return VllmLine(_until_the_end(rest[2:]), environment, program)
+            return VllmLine(until_the_end(rest[2:]), environment, program)
         before = words[at - 1] if at else ""
         if (variable := _VARIABLE.fullmatch(word)) and before not in _PROPERTIES:
             environment[variable[1]] = variable[2]
@@ -108,8 +111,10 @@ def _script(words: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _until_the_end(words: Sequence[str]) -> tuple[str, ...]:
-    end = next((at for at, word in enumerate(words) if word in _ENDS), len(words))
+def until_the_end(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words before the shell's own: a pipe, a redirection, the next command."""
+    ends = (at for at, word in enumerate(words) if word in _ENDS or _REDIRECTS.match(word))
+    end = next(ends, len(words))
     return tuple(words[:end])
 
 
@@ -129,7 +134,7 @@ def _in_container(words: tuple[str, ...], environment: dict[str, str]) -> VllmLi
     except NotVllmError:
         # The image's entry point is the server itself.
         rest = rest[1:] if rest[:1] == ("serve",) else rest
-        return VllmLine(_until_the_end(rest), found, image=words[at])
+        return VllmLine(until_the_end(rest), found, image=words[at])
     return VllmLine(inner.words, {**found, **inner.environment}, image=words[at])
 
 

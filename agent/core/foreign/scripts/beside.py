@@ -42,6 +42,7 @@ _SETS = re.compile(
     r"|--(?:power-limit|persistence-mode|(?:un)?lock|applications-|gpu-)"
 )
 _ENDS = re.compile(r"(?:rm|stop|kill|down)$")
+_SHOWS = re.compile(r"(?:logs|ps|inspect|images|version|info|wait|stats|top)$")
 _PULLS = re.compile(r"pull$")
 _DOWNLOADS = re.compile(r"download$")
 _KEEPS = re.compile(r"-[A-Za-z]*[oO]$|--output|--remote-name")
@@ -63,6 +64,7 @@ _SILENT = _kind(
 
 _KINDS = (
     _kind("", "kill", _IS_THERE),
+    _kind("", "docker podman", _SHOWS),
     _kind(_DRIVER, "nvidia-smi", _SETS),
     _kind(
         "llmagent's unit has its own limits (systemctl cat NAME); others: systemctl edit NAME",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from agent.core.command.line import NotVllmError, VllmLine, vllm_line
+from agent.core.command.line import NotVllmError, VllmLine, until_the_end, vllm_line
 from agent.core.foreign.docker_line import starts_container
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.process import MATTERS
@@ -44,6 +44,8 @@ _DOLLAR = "\0"
 _COMPUTED = ("$(", "`")
 _OPENS = re.compile(r"(?:if|case|for|while|until)\b")
 _CLOSES = re.compile(r"(?:fi|esac|done)\b")
+_MAY_START = re.compile(r"vllm|\$|docker|podman")
+_TEST = re.compile(r"\[|test\s|\(\(")
 _USED = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _BEFORE = re.compile(r"(?:then|do|else|if|!|exec|\{|\()\s+")
 
@@ -120,28 +122,37 @@ def without_own(variables: Mapping[str, str], text: str) -> Mapping[str, str]:
 
 
 def _take(reader: _Reader, text: str) -> None:
+    tested = False
     for statement in statements(text):
-        reader.inside += bool(_OPENS.match(statement)) - bool(_CLOSES.match(statement))
-        while begun := _BEFORE.match(statement):
-            statement = statement[begun.end() :]
-        if root := _CONDA.search(expanded(statement, reader.scope.known, [])):
-            reader.conda = root["root"]
-        if activated := _ACTIVATE.match(statement):
-            _activate(reader, activated["venv"])
-        elif named := _ENVIRONMENT.fullmatch(statement):
-            _activate_conda(reader, named["name"] or "base")
-        elif (assigned := _ASSIGNMENT.fullmatch(statement)) and _assign(reader, assigned):
-            continue
-        elif exports := re.fullmatch(r"export\s+([A-Za-z_][\w ]*)", statement):
-            known = reader.scope.known
-            reader.exported |= {name: known[name] for name in exports[1].split() if name in known}
-        elif statement.startswith("cd "):
-            words = words_of(statement, reader.scope)[1:2]
-            reader.directory = _absolute(words[0], reader.directory) if words else "/root"
-        elif sourced := _SOURCE.fullmatch(statement):
-            _source(reader, sourced["file"])
-        else:
-            _start(reader, statement)
+        # What stands behind a test and "&&" is a branch, too.
+        reader.inside += tested
+        _take_one(reader, statement)
+        reader.inside -= tested
+        tested = _TEST.match(statement) is not None
+
+
+def _take_one(reader: _Reader, statement: str) -> None:
+    reader.inside += bool(_OPENS.match(statement)) - bool(_CLOSES.match(statement))
+    while begun := _BEFORE.match(statement):
+        statement = statement[begun.end() :]
+    if root := _CONDA.search(expanded(statement, reader.scope.known, [])):
+        reader.conda = root["root"]
+    if activated := _ACTIVATE.match(statement):
+        _activate(reader, activated["venv"])
+    elif named := _ENVIRONMENT.fullmatch(statement):
+        _activate_conda(reader, named["name"] or "base")
+    elif (assigned := _ASSIGNMENT.fullmatch(statement)) and _assign(reader, assigned):
+        return
+    elif exports := re.fullmatch(r"export\s+([A-Za-z_][\w ]*)", statement):
+        known = reader.scope.known
+        reader.exported |= {name: known[name] for name in exports[1].split() if name in known}
+    elif statement.startswith("cd "):
+        words = words_of(statement, reader.scope)[1:2]
+        reader.directory = _absolute(words[0], reader.directory) if words else "/root"
+    elif sourced := _SOURCE.fullmatch(statement):
+        _source(reader, sourced["file"])
+    else:
+        _start(reader, statement)
 
 
 def _activate(reader: _Reader, place: str) -> None:
@@ -167,11 +178,11 @@ def _activate_conda(reader: _Reader, name: str) -> None:
 
 
 def _start(reader: _Reader, statement: str) -> None:
-    if "vllm" not in statement and "$" not in statement:
+    if not _MAY_START.search(statement):
         reader.beside.note(statement)
         return
     missing = list(reader.scope.missing)
-    words = words_of(statement, reader.scope)
+    words = until_the_end(words_of(statement, reader.scope))
     if command_name(words) in SHOWS:
         reader.scope.missing[:] = missing
         reader.beside.note(statement)
@@ -179,6 +190,10 @@ def _start(reader: _Reader, statement: str) -> None:
     try:
         found = vllm_line(words)
     except NotVllmError:
+        if starts_container(words) and any(word.startswith("--model") for word in words):
+            # An image whose name does not tell of vLLM: what it starts is read with its options.
+            reader.lines.append((VllmLine(()), words))
+            return
         inner = carried(words)
         if inner is None or reader.depth >= MOST_INSIDE:
             reader.scope.missing[:] = missing
@@ -238,10 +253,15 @@ def _assign(reader: _Reader, assigned: re.Match[str]) -> bool:
     unset: list[str] = []
     value = expanded(raw[0].replace(_DOLLAR, "$"), scope.known, unset) if raw else ""
     scope.hollow.pop(name, None)
+    exported = assigned["export"] in ("export", "declare -x") or name in reader.exported
     if unset:
         scope.hollow[name] = unset[0]
+        if exported and not value:
+            told = "nothing sets it here: write its value itself"
+            reader.left.append(Left(f"{name}={text}", told))
+            return True
     scope.known[name] = f"{scope.known.get(name, '')}{value}" if assigned["adds"] else value
-    if assigned["export"] in ("export", "declare -x") or name in reader.exported:
+    if exported:
         reader.exported[name] = scope.known[name]
     return True
 

@@ -76,6 +76,7 @@ def test_what_a_script_does_beside_is_named_with_where_it_belongs(
         'case "$1" in\n  start|run) true ;;\n  *) exit 2 ;;\nesac',
         "trap 'rm -f x' EXIT",
         "kill -0 $PID",
+        "docker logs -f llm",
         "cat <<EOF\nmkdir /shown\nsysctl shown\nEOF",
         "df -h /",
         "export A=1 B=2",

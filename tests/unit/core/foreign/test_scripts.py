@@ -163,3 +163,33 @@ def test_quotes_that_touch_are_one_word_and_an_escaped_dollar_is_the_inner_shell
         'exec vllm serve \\$M \\\\\n  --port 9000\n"\n'
     )
     assert (inner.table["model"], inner.table["port"]) == ("org/m", 9000)
+
+
+def test_what_is_set_behind_a_test_is_a_branch() -> None:
+    found = taken(
+        'X=""; [ "$1" = fast ] && X="--enforce-eager"\nY=9000\n'
+        "exec /v/bin/vllm serve org/m $X --port $Y\n"
+    )
+    assert found.table["enforce_eager"] is True
+    assert "branch" in why(found, "$X")
+    assert [left.what for left in found.left] == ["$X"]
+
+
+def test_where_the_output_goes_is_no_word_of_vllms() -> None:
+    found = taken(
+        "docker run --network host own:1 vllm serve org/m --port 9000 >/dev/null 2>&1 </dev/null\n"
+    )
+    assert [left.what for left in found.left] == []
+    alone = taken("/v/bin/vllm serve org/m --port 9000 >>/var/log/x 2>/var/log/y &\n")
+    assert (alone.table["port"], alone.left) == (9000, [])
+
+
+def test_an_image_whose_name_tells_nothing_is_known_by_a_model_among_its_words() -> None:
+    found = taken("docker stop x\ndocker run -p 8000:8000 own:1 --host 0.0.0.0 --model=org/m\n")
+    assert (found.table["model"], found.table["engine"]["image"]) == ("org/m", "own:1")
+
+
+def test_an_exported_variable_that_nothing_sets_is_named_and_not_given() -> None:
+    found = taken('export HF_TOKEN="${HF_TOKEN:?first}"\nexec /v/bin/vllm serve org/m\n')
+    assert "nothing sets it" in why(found, "HF_TOKEN=")
+    assert "hf_token_file" not in found.table
