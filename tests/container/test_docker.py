@@ -279,13 +279,22 @@ def test_with_live_restore_the_engine_outlives_its_daemon(agent: Agent) -> None:
 
 
 @both
-def test_a_stop_ends_the_engine_though_its_daemon_is_away(agent: Agent) -> None:
+def test_a_stop_lets_requests_end_and_ends_the_engine_though_its_daemon_is_away(
+    agent: Agent,
+) -> None:
     box = agent.box
     box.run(["systemctl", "stop", "docker.socket", "docker"])
     box.run(["sleep", "2"])
     assert box.http_get(8000, "/health").status == 200, "live-restore is still set"
     assert agent.status()["phase"] == "serving"
-    box.run(["systemctl", "stop", "vllm"])
+    # What is being answered is answered to its end: the engine is asked without its daemon.
+    scripted.cue(box, "busy", tokens_per_second=20, seconds=4)
+    ask = ["curl", "-sm60", "-w%{http_code}", "http://127.0.0.1:8000/v1/completions"]
+    ask += ["-d", '{"prompt":"a","max_tokens":9}', "-H", "Content-Type: application/json"]
+    with box.popen(ask) as asked:
+        box.run(["sleep", "1"])
+        box.run(["systemctl", "stop", "vllm"])
+        assert asked.communicate()[0].endswith("200")
     assert agent.wait("stopped")
     assert box.run(["pgrep", "-f", "VLLM::EngineCore"], check=False).stdout == ""
     box.run(["systemctl", "reset-failed", "docker"])  # systemd counts the starts of all stories

@@ -79,6 +79,7 @@ mounts = ["/opt/vllm"]
 [service.vllm.recovery]
 {QUICK}
 """
+UNIT = "/etc/llmagent/units/vllm.service"
 SERVICE = contained.service_in("podman", IMAGE)
 
 
@@ -171,7 +172,7 @@ def test_the_doctor_finds_runtime_and_image_with_the_agents_own_rights(agent: Ag
 def test_the_token_reaches_the_container_and_shows_nowhere(agent: Agent) -> None:
     box = agent.box
     contained.assert_the_token_reaches_it_and_shows_nowhere(box, inspected(box))
-    assert contained.TOKEN not in box.read("/etc/llmagent/units/vllm.service")
+    assert contained.TOKEN not in box.read(UNIT)
 
 
 @newer
@@ -212,6 +213,27 @@ def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> No
     box.wait_for(
         lambda: (seen := containers(box)) and seen[0]["Id"] != before, 20, "another container"
     )
+    agent.wait("serving")
+    assert len(containers(box)) == 1
+
+
+@older
+def test_a_conmon_that_hangs_hinders_neither_the_engine_nor_the_operator(agent: Agent) -> None:
+    box = agent.box
+    agent.configure(SERVICE.replace("[service.vllm]", "[service.vllm]\nshutdown_timeout = 0", 1))
+    box.wait_for(lambda: "--stop-timeout=7" in box.read(UNIT), 20, "the new unit")
+    agent.wait("serving")
+    box.run(["pkill", "-STOP", "-x", "conmon"])
+    contained.assert_the_doctor_is_content(box)
+    assert agent.printed()["phase"] == "serving"
+    assert box.http_get(8000, "/health").status == 200
+    # podman waits in vain for conmon's word of the end; the unit's own limit is the end of that.
+    box.run(["systemctl", "stop", "vllm"])
+    assert agent.wait("stopped")
+    assert box.run(["pgrep", "-f", "VLLM::EngineCore|conmon"], check=False).stdout == ""
+    box.run(["systemctl", "start", "vllm"])
+    agent.configure(SERVICE)
+    box.wait_for(lambda: "--stop-timeout=37" in box.read(UNIT), 20, "the old unit")
     agent.wait("serving")
     assert len(containers(box)) == 1
 

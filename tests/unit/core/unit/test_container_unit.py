@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The unit of a service whose vLLM runs in a container."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,6 +210,19 @@ def test_a_stop_lets_requests_end_and_what_is_left_is_removed(runtime: Runtime) 
     assert int(seconds) > 127
     (remove,) = values_of(text, "ExecStopPost")
     assert "--filter=label=llmagent.service=vllm" in remove
+
+
+def test_a_stop_beside_a_docker_that_hangs_fits_the_units_limit() -> None:
+    text = rendered(service(Runtime.DOCKER, shutdown_timeout=120))
+    (stop,) = values_of(text, "ExecStop")
+    (seconds,) = values_of(text, "TimeoutStopSec")
+    script = words(stop)[-1].replace("$$", "$")
+    asked, waited = (
+        int(re.findall(pattern, script)[0]) for pattern in (r"timeout (\d+) ", r"i < (\d+);")
+    )
+    assert asked + waited < int(seconds)
+    assert "kill -TERM $pid" in script
+    assert "kill -TERM" not in values_of(rendered(service(Runtime.PODMAN)), "ExecStop")[0]
 
 
 @RUNTIMES
