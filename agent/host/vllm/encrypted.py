@@ -15,25 +15,37 @@ from agent.host.vllm.access import Access, UntrustedError, tls_context
 ALERT = "_ALERT_"
 """In OpenSSL's names of what the other side has said, as in TLSV13_ALERT_CERTIFICATE_REQUIRED."""
 
+CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
+"""How a handshake ends with a server that does not take the client's certificate: asyncio closes
+the connection and sends no alert (uvicorn under vLLM 0.32, run)."""
+
 
 def secured(connected: socket.socket, access: Access) -> Any:
     """Return the connection encrypted; raises UntrustedError before anything is sent.
 
-    Raises OSError when the other side speaks no TLS. An alert of TLS is a refusal: who sends one
-    lives.
+    Raises OSError when the other side speaks no TLS. An end of the handshake is a refusal: whoever
+    decides on it lives.
     """
     try:
         transport: Any = SSLTransport(connected, tls_context(access.client))
         access.trust(transport.sslobj.getpeercert(binary_form=True))
-    except ssl.SSLError as error:
-        connected.close()
-        if ALERT not in (error.reason or ""):
-            raise
-        why = "the server refuses the certificate of client_certfile"
-        if access.client is None:
-            why = "the server ends the TLS handshake: does it ask for clients' certificates?"
-        raise UntrustedError(f"{why} ({plain(error.reason, 60)})") from error
-    except OSError:
+    except UntrustedError:
         connected.close()
         raise
+    except OSError as error:
+        connected.close()
+        if why := _refusal(error, access):
+            raise UntrustedError(why) from error
+        raise
     return transport
+
+
+def _refusal(error: OSError, access: Access) -> str:
+    """Return what a handshake that failed says of the certificates, "" where it says nothing."""
+    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    if access.client is not None and (ALERT in reason or isinstance(error, CLOSED)):
+        told = plain(reason, 60) or "it closed the connection"
+        return f"the server refuses the certificate of client_certfile ({told})"
+    if ALERT in reason:
+        return f"the server ends the TLS handshake ({plain(reason, 60)})"
+    return ""

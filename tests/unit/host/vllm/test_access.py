@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import socketserver
 import subprocess
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,31 @@ def test_a_client_certificate_that_is_strange_or_cannot_be_used_is_a_refusal_and
             assert isinstance(proof, Refused), proof
             assert proof.why.startswith(why)
         assert seen.requests == []
+
+
+def test_a_server_that_closes_in_the_handshake_refuses_who_shows_a_certificate(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Seen: uvicorn with --ssl-cert-reqs 2 and a certificate that it does not know."""
+    own = self_signed(tmp_path, "agent")
+
+    class Closes(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Closes) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        shows = mutual(server.server_address[1], certificate, own)
+        proofs = [
+            Prober(client_of(one), "m").prove(5.0)
+            for one in (shows, replace(shows, client_certfile=None, client_keyfile=None))
+        ]
+        server.shutdown()
+        thread.join()
+    assert isinstance(proofs[0], Refused), proofs
+    assert "refuses the certificate of client_certfile" in proofs[0].why
+    assert isinstance(proofs[1], Missed), proofs
 
 
 def test_an_encrypted_private_key_asks_nobody_for_its_password(
