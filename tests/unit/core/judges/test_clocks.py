@@ -22,7 +22,7 @@ HOUR, YEAR = 3600.0, 365 * 86400.0
 NO_TIMES = ("_seconds", "_gib", "_watts", "_celsius", "_ratio", "_joules", "too_high", "too_low")
 ALL_BUT_TIMES = {
     *("asked", "running", "value", "fits", "gpu_memory_utilization", "numbers"),
-    "time_of_day",
+    *("time_of_day", "logits"),
 }
 JUMPS = st.sampled_from([5.0, 60.0, HOUR, 8 * HOUR, 86400.0, 2 * YEAR])
 
