@@ -10,19 +10,22 @@ import pytest
 from agent.host.machine.tcp import is_cut_off
 
 TITLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
-OURS, PEER, ANOTHER = "0100630A:8E4F", "0200630A:A584", "0300630A:A584"
-"""10.99.0.1, .2 and .3, each with a port, as a little-endian machine shows them."""
+PEER, ANOTHER = "0200630A:B5BC", "0300630A:B5BC"
+"""10.99.0.2 and .3, each with a port, as a little-endian machine shows them."""
 
-AGAIN = "0:                {local} {remote} 01 00000569:00000000 01:00000384 00000007"
-"""Seen on the head 50 s after the cable of the other host was cut (vLLM 0.32, a request waits)."""
+AGAIN = """\
+  81: 0100630A:9217 0200630A:B5BC 01 00000162:00000000 01:00000144 00000009   996 \
+       0 12576189 2 00000000cb6d0f1d 326 4 26 1 -1
+"""
+"""Seen on the head half a minute after the cable of the other host was cut (vLLM 0.32, two
+replicas, and a request for the one on that host)."""
 
 
 def line(remote: str = PEER, before: str = "", after: str = "") -> str:
     """Return a line of the table, in which `after` stands in place of `before`."""
     assert before in AGAIN
     shown = AGAIN.replace(before, after) if before else AGAIN
-    rest = "999        0 1155 2 0000000000000000 20 4 30 10 -1"
-    return f"   {shown.format(local=OURS, remote=remote)}  {rest}\n"
+    return shown.replace(PEER, remote)
 
 
 def tables(proc: Path, **files: str) -> Path:
@@ -39,11 +42,11 @@ def test_what_is_sent_again_and_again_is_not_acknowledged(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        pytest.param("01:00000384", "04:00000384", id="a stopped process takes nothing just now"),
-        pytest.param("00000007", "00000004", id="something was lost for a moment"),
-        pytest.param("01:00000384 00000007", "00:00000000 00000000", id="nothing is on its way"),
+        pytest.param("01:00000144", "04:00000144", id="a stopped process takes nothing just now"),
+        pytest.param("00000009", "00000004", id="something was lost for a moment"),
+        pytest.param("01:00000144 00000009", "00:00000000 00000000", id="nothing is on its way"),
         pytest.param(" 01 ", " 02 ", id="somebody asks a host that is off"),
-        pytest.param("01:00000384 00000007", "", id="the line is cut short"),
+        pytest.param("01:00000144 00000009", "", id="the line is cut short"),
     ],
 )
 def test_other_connections_show_nothing(tmp_path: Path, before: str, after: str) -> None:
