@@ -13,6 +13,7 @@ from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.process import MATTERS
 from agent.core.foreign.scripts.beside import Beside
 from agent.core.foreign.scripts.carried import SHOWS, carried, command_name
+from agent.core.foreign.scripts.functions import in_order
 from agent.core.foreign.scripts.shell import Scope, statements, variables, words_of
 from agent.core.foreign.variables import expanded, variables_of
 
@@ -81,6 +82,7 @@ class _Reader:
     exported: dict[str, str] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
     lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
+    calls: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     beside: Beside = field(default_factory=Beside)
     venv: str = ""
     conda: str = ""
@@ -123,12 +125,28 @@ def without_own(variables: Mapping[str, str], text: str) -> Mapping[str, str]:
 
 def _take(reader: _Reader, text: str) -> None:
     tested = False
-    for statement in statements(text):
+    for step in in_order(list(statements(text))):
+        statement = step.statement
+        if step.is_call:
+            _call(reader, statement)
+            continue
         # What stands behind a test and "&&" is a branch, too.
         reader.inside += tested
         _take_one(reader, statement)
         reader.inside -= tested
         tested = _TEST.match(statement) is not None
+
+
+def _call(reader: _Reader, statement: str) -> None:
+    """Begin a function with the words of its call, or with "" end it."""
+    if statement:
+        reader.calls.append((reader.inside, reader.scope.arguments))
+        # What a function sets before its own line it sets in any case.
+        reader.inside = 0
+        reader.scope.give(words_of(statement, reader.scope)[1:])
+    elif reader.calls:
+        reader.inside, arguments = reader.calls.pop()
+        reader.scope.give(arguments)
 
 
 def _take_one(reader: _Reader, statement: str) -> None:

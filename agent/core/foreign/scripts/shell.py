@@ -28,6 +28,14 @@ class Scope:
     missing: list[str] = field(default_factory=list)
     hollow: dict[str, str] = field(default_factory=dict)
     branched: set[str] = field(default_factory=set)
+    arguments: tuple[str, ...] = ()
+
+    def give(self, arguments: tuple[str, ...]) -> None:
+        """Set $1, $2 and "$@": those of a function, () for the script's own, which nobody knows."""
+        for at in range(1, 10):
+            self.known.pop(str(at), None)
+        self.known |= {str(at): word for at, word in enumerate(arguments[:9], 1)}
+        self.arguments = arguments
 
 
 def statements(text: str) -> Iterator[str]:
@@ -75,6 +83,7 @@ def words_of(statement: str, scope: Scope) -> tuple[str, ...]:
         whole = "$" not in part or re.search(r"\s", part) is not None
         word = part.replace(_QUOTED, "$")
         if word in _ALL_ARGUMENTS:
+            words += scope.arguments
             continue
         if array := _ARRAY.fullmatch(word):
             words += scope.arrays.get(array[1], [])

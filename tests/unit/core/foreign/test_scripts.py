@@ -193,3 +193,56 @@ def test_an_exported_variable_that_nothing_sets_is_named_and_not_given() -> None
     found = taken('export HF_TOKEN="${HF_TOKEN:?first}"\nexec /v/bin/vllm serve org/m\n')
     assert "nothing sets it" in why(found, "HF_TOKEN=")
     assert "hf_token_file" not in found.table
+
+
+FUNCTIONS = """
+log() { echo "$1"; }
+up() {
+  log "x"
+  curl -s localhost >/dev/null || { log "not up"; return 1; }
+}
+start() {
+  local model=$1 port="${2:-8000}"
+  shift 2
+  up x y
+  log "starting $model $1"
+  if up; then log "is up"; fi
+  nohup /v/bin/vllm serve "$model" --port "$port" &
+}
+PORT=9001
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "model", "port"),
+    [
+        ("start org/m 9000", "org/m", 9000),
+        ('start "org/n"', "org/n", 8000),
+        ("start org/m $PORT", "org/m", 9001),
+        ('case "$1" in\n  up) start org/m 9000 ;;\n  *) exit 1 ;;\nesac', "org/m", 9000),
+        ("if ! up; then start org/m 9000; fi", "org/m", 9000),
+        ("all() { start org/m 9000; }\nall", "org/m", 9000),
+    ],
+)
+def test_a_function_is_read_with_the_words_of_its_call(call: str, model: str, port: int) -> None:
+    found = taken(f"{FUNCTIONS}{call}\n")
+    assert (found.table["model"], found.table["port"]) == (model, port)
+    assert not [left for left in found.left if left.what.startswith(("$model", "$1", "lines"))]
+
+
+def test_two_calls_are_two_lines_and_a_function_that_nobody_calls_is_read_where_it_stands() -> None:
+    twice = taken(f"{FUNCTIONS}start org/a 9000\nstart org/b 9001\n")
+    assert twice.table["model"] == "org/a"
+    assert "first of 2" in why(twice, "lines of the script")
+    dispatched = taken(f'{FUNCTIONS}"$@"\n')
+    assert why(dispatched, "$1")
+
+
+def test_all_arguments_of_a_function_are_its_calls() -> None:
+    found = taken('serve() { exec /v/bin/vllm serve "$@"; }\nserve org/m --port 9000\n')
+    assert (found.table["model"], found.table["port"]) == ("org/m", 9000)
+
+
+def test_functions_that_call_one_another_without_end_are_read_to_an_end() -> None:
+    found = taken("a() { b; b; }\nb() { a; a; }\na\n/v/bin/vllm serve org/m\n")
+    assert found.table["model"] == "org/m"
