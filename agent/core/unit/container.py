@@ -152,7 +152,9 @@ def _remove_all(run: str, name: str) -> str:
     """Return the commands; their status is not 0 where nobody could say which are there."""
     return (
         f"ids=$({run} ps --all --quiet --no-trunc --filter=label={LABEL}={name}) && "
-        f"for id in $ids; do {run} rm --force --volumes $id >/dev/null; done"
+        # podman 5.4 fails the first time where conmon has been killed (RUN).
+        f"for id in $ids; do {run} rm --force --volumes $id >/dev/null 2>&1 || "
+        f"{run} rm --force --volumes $id >/dev/null; done"
     )
 
 
