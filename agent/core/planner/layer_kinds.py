@@ -80,6 +80,14 @@ def _flags(text: Mapping[str, Any], count: int) -> list[str] | None:
     return [FULL if flag else LINEAR for flag in flags]
 
 
+def _windows_by_flag(text: Mapping[str, Any], count: int) -> list[str] | None:
+    """MiMo-V2: one for a window, nought for attention to all tokens."""
+    flags = text.get("hybrid_layer_pattern")
+    if not isinstance(flags, list) or len(flags) != count or not _window(text):
+        return None
+    return [SLIDING if flag else FULL for flag in flags]
+
+
 def _all_recurrent(text: Mapping[str, Any], count: int) -> list[str] | None:
     attends = number(text, "num_attention_heads", "mamba_n_heads")
     return [MAMBA] * count if "mamba" in kind_of(text) and not attends else None
@@ -124,6 +132,6 @@ def _last_of_each(size: int, count: int, others: str) -> list[str]:
 
 READERS: tuple[Reader, ...] = (
     *(_each_named, _every_nth_is_full, _period_and_offset, _full_layers_by_number, _flags),
-    *(_groups_end_with_full, _all_recurrent, _chunks, _windows),
+    *(_windows_by_flag, _groups_end_with_full, _all_recurrent, _chunks, _windows),
 )
 """What names layers one by one stands before what gives a rule, and hybrids before windows."""

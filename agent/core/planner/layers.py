@@ -71,6 +71,9 @@ class Layer:
     queries: int = 0
     """Their width; 0 where it is the model's."""
 
+    output: int = 0
+    """What attention writes; 0 where it is as wide as the queries."""
+
     attends: bool = True
     feed: Feed = Feed.MLP
     inner: int = 0
@@ -193,6 +196,8 @@ def _by_kind(kind: str, text: Mapping[str, Any], hidden: int, heads: int, head_d
         return _state(text, hidden, heads, head_dim)
     if number(text, "kv_lora_rank"):
         return _latent(text, heads)
+    if kind_of(text).startswith("mimo_v2"):
+        return _of_two_widths(kind, text, heads, head_dim)
     if kind in _WINDOWS:
         span = number(text, "sliding_window") or 0
         queries = (number(text, "num_sliding_attention_heads") or 0) * head_dim
@@ -204,6 +209,18 @@ def _by_kind(kind: str, text: Mapping[str, Any], hidden: int, heads: int, head_d
     wide = number(text, "global_head_dim") or head_dim
     few = number(text, "num_global_key_value_heads") if text.get("attention_k_eq_v") else None
     return Layer(Keeps.TOKENS, few or kv_heads, 2 * wide, queries=heads * wide)
+
+
+def _of_two_widths(kind: str, text: Mapping[str, Any], heads: int, head_dim: int) -> Layer:
+    """MiMo-V2: values are narrower than keys, and windows have heads of their own (mimo_v2.py)."""
+    window = kind in _WINDOWS
+    own = number(text, "swa_num_key_value_heads") if window else None
+    kv_heads = own or kv_heads_of(text, heads)
+    key = (number(text, "swa_head_dim") if window else None) or head_dim
+    value = number(text, "swa_v_head_dim" if window else "v_head_dim") or key
+    span = (number(text, "sliding_window") or 0) if window else 0
+    keeps = Keeps.WINDOW if window else Keeps.TOKENS
+    return Layer(keeps, kv_heads, key + value, span=span, queries=heads * key, output=heads * value)
 
 
 def _latent(text: Mapping[str, Any], heads: int) -> Layer:

@@ -171,7 +171,8 @@ def _mixer(model: Model, layer: Layer, tp: int) -> float:
     # A layer that reads another's cache has no keys and values of its own; with fewer heads than
     # GPUs each GPU has a copy of one.
     heads = 0 if layer.keeps is Keeps.NOTHING else max(1, layer.kv_heads / tp)
-    return hidden * (gate * queries / tp + heads * layer.kv_width) + queries * hidden / tp
+    output = layer.output or queries
+    return hidden * (gate * queries / tp + heads * layer.kv_width) + output * hidden / tp
 
 
 def _dense(model: Model, layer: Layer) -> float:

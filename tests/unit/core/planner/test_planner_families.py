@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.measures import GIB
+from agent.core.planner.asked.ask import Asked
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import model_of
@@ -126,6 +128,25 @@ def test_a_sparse_indexer_keeps_bytes_of_its_own_beside_the_latent() -> None:
     sparse = dict(known_models()["deepseek-ai/DeepSeek-V3.2"])
     assert bytes_per_token(sparse, "0.19") == 61 * (576 * 2 + 132)
     assert bytes_per_token(sparse, "0.19", kv_cache_dtype="fp8") == 61 * (656 + 132)
+
+
+def test_mimos_values_are_narrower_than_its_keys_and_its_windows_have_other_heads() -> None:
+    """Eight H100: 20.1 GiB of weights, 49.18 of cache for 6,969,972 tokens (0.31)."""
+    mimo = model_of(known_models()["XiaomiMiMo/MiMo-V2.6-Flash-MOPD"])
+    kept = Counter((layer.keeps, layer.kv_heads, layer.kv_width) for layer in mimo.layers)
+    assert kept == {(Keeps.TOKENS, 4, 320): 9, (Keeps.WINDOW, 8, 320): 39}
+    request = PlanRequest(
+        79.18,
+        version_of("0.31.0"),
+        tensor_parallel_size=8,
+        max_model_len=262144,
+        max_num_batched_tokens=8192,
+        asked=Asked(text_only=True, whole_experts=True),
+    )
+    found = make_plan(mimo, request)
+    assert found.weights.gib == pytest.approx(20.1, rel=0.02)
+    held = found.kv.concurrency(49.18 * GIB, 262144) * 262144
+    assert held == pytest.approx(6_969_972, rel=0.001)
 
 
 def test_a_sparse_indexer_sets_room_aside_for_every_token_of_the_context() -> None:
