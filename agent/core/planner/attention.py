@@ -50,8 +50,15 @@ def latent_of(text: Mapping[str, Any]) -> Latent | None:
         rank=rank,
         query_rank=number(text, "q_lora_rank") or 0,
         nope=number(text, "qk_nope_head_dim") or 128,
-        rope=number(text, "qk_rope_head_dim") or 64,
+        rope=rope_of(text),
         value=number(text, "v_head_dim") or 128,
         index_heads=(number(text, "index_n_heads") or 64) if number(text, "index_topk") else 0,
         index_dim=(number(text, "index_head_dim") or 128) if number(text, "index_topk") else 0,
     )
+
+
+def rope_of(text: Mapping[str, Any]) -> int:
+    """Return the width of a latent's rope part; nought is said where there is none."""
+    if text.get("qk_rope_head_dim") == 0:
+        return 0
+    return number(text, "qk_rope_head_dim") or 64

@@ -34,7 +34,7 @@ KNOWN = (
 )
 
 
-NEW_KINDS = ("qwen4", "glm5", "deepseek_v4", "gemma4_assist", "minimax_m3")
+NEW_KINDS = ("qwen4", "deepseek_v4", "gemma4_assist", "minimax_m3")
 """Families whose cache was held against no start: sparse indexers, compressed caches, n-grams."""
 
 INDEXED, LONG_SIGHT = 4, 128

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from agent.core.planner.attention import rope_of
 from agent.core.planner.config_keys import count_of_layers, kind_of, kv_heads_of, number, words
 from agent.core.planner.experts import have_experts
 from agent.core.planner.families import INDEXED, is_encoder_only
@@ -224,11 +225,13 @@ def _of_two_widths(kind: str, text: Mapping[str, Any], heads: int, head_dim: int
 
 
 def _latent(text: Mapping[str, Any], heads: int) -> Layer:
-    rope = number(text, "qk_rope_head_dim") or 64
+    rope = rope_of(text)
     rank = int(text["kv_lora_rank"])
     if not kind_of(text).startswith(_LATENT_KINDS):
         return Layer(Keeps.TOKENS, heads, 2 * ((number(text, "qk_nope_head_dim") or 128) + rope))
-    indexed = INDEX_BYTES if number(text, "index_topk") else 0
+    # GLM-5.3 keeps one entry for several tokens.
+    pooled = number(text, "index_kpool") or 1
+    indexed = INDEX_BYTES // pooled if number(text, "index_topk") else 0
     return Layer(Keeps.LATENT, 1, rank + rope, index_bytes=indexed)
 
 

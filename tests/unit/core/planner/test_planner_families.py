@@ -149,6 +149,21 @@ def test_mimos_values_are_narrower_than_its_keys_and_its_windows_have_other_head
     assert held == pytest.approx(6_969_972, rel=0.001)
 
 
+def test_glm_5_3_keeps_latents_without_a_rope_part_and_one_index_entry_for_four_tokens() -> None:
+    """Eight H200: 81.79 GiB of cache for 7,228,559 tokens; 38.24 of weights (0.28)."""
+    glm = model_of(known_models()["zai-org/GLM-5.3-Flash"])
+    latents = [layer for layer in glm.layers if layer.keeps is Keeps.LATENT]
+    assert {(layer.kv_width, layer.index_bytes) for layer in latents} == {(512, 33)}
+    assert (len(latents), len(glm.layers)) == (11, 45)
+    request = PlanRequest(139.8, version_of("0.28.0"), tensor_parallel_size=8, max_model_len=131072)
+    found = make_plan(glm, request)
+    assert found.weights.gib == pytest.approx(38.24, rel=0.02)
+    held = found.kv.concurrency(81.79 * GIB, 131072) * 131072
+    assert held == pytest.approx(7_228_559, rel=0.01)
+    plain = make_plan(model_of(known_models()["zai-org/GLM-5.3-Flash-BF16"]), request)
+    assert plain.weights.gib > 1.8 * found.weights.gib
+
+
 def test_a_sparse_indexer_sets_room_aside_for_every_token_of_the_context() -> None:
     """Five widened latents for each: 5.6 GiB for GLM-5.2's million."""
     model = model_of(known_models()["zai-org/GLM-5.2"])
