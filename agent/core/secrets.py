@@ -85,22 +85,48 @@ _BEHIND_AN_OPTION = re.compile(
 """An option of any program, and a long word behind it, which is no commit."""
 
 
+_LONG_WORD = re.compile(
+    r"(?<![\w/.+])([A-Za-z0-9+/_=]{0,80}?=)?([A-Za-z0-9+/_]{20,400}+)(?![\w-]|\.\w)"
+)
+"""A word by itself, as many programs take a key; also behind the name of a value."""
+
+_KINDS = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"[0-9]"))
+"""What a word that is drawn by lot has all of; names of 20 characters that do are made of words."""
+
+
+_CALLED = re.compile(
+    r"(?i)((?:token|secret|secret[ _-]key|api[ _-]key|access[ _-]key|password|passphrase|-p)[:=]?"
+    r"\s['\"]?)(?=[A-Za-z+/=-]{0,400}\d)[A-Za-z0-9+/=-]{20,400}(?![\w.])"
+)
+"""A long word with a digit behind what calls it a secret."""
+
+
 def without_any_secret(text: str) -> str:
     """Return the text without what `without_secrets` takes out, nor what else may be a secret.
 
     It is slower, for what leaves a log towards people: what looks like a secret by its name or by
-    its issuer's mark goes.
+    its issuer's mark goes, and a long word that is drawn by lot, wherever it stands.
     """
     text = PEM.sub(GONE, _BEFORE_A_HOST.sub(GONE, without_secrets(text)))
     text = _ASSIGNED.sub(rf"\1{GONE}", HEADER.sub(rf"\1\2{GONE}", ISSUED.sub(GONE, text)))
     text = _OF_PROGRAMS.sub(rf"\1{GONE}", text)
-    return _BEHIND_AN_OPTION.sub(_without_what_is_random, text)
+    text = _BEHIND_AN_OPTION.sub(_without_what_is_random, text)
+    return _CALLED.sub(rf"\1{GONE}", _LONG_WORD.sub(_without_what_is_drawn, text))
 
 
 def _without_what_is_random(found: re.Match[str]) -> str:
     from agent.core.randomness import is_random  # no line of a usual night comes here: memory
 
     return f"{found[1]}{GONE}" if is_random(found[2]) else found[0]
+
+
+def _without_what_is_drawn(found: re.Match[str]) -> str:
+    word = found[2]
+    if not all(kind.search(word) for kind in _KINDS):
+        return found[0]
+    from agent.core.randomness import is_random  # as above
+
+    return f"{found[1] or ''}{GONE}" if is_random(word) else found[0]
 
 
 QUOTATION = "[...]"

@@ -62,6 +62,18 @@ LINES = (
     f"gpg --passphrase {SECRET}",
     f"xfreerdp /p:{SECRET}",
     f"7z x -p{SECRET} a.7z",
+    f"htpasswd -b f bob {SECRET}",
+    f"aws configure set x {SECRET}",
+    f"echo {SECRET} | docker login --password-stdin",
+    f"wandb login {SECRET}",
+    f"sqlplus bob/{SECRET}@db",
+    f"kubectl create secret generic x --from-literal=k={SECRET}",
+    f"vault login {SECRET}",
+    f"the token is {SECRET}.",
+    f"key-{SECRET} was refused",
+    f"ngrok authtoken {SECRET.lower()}",
+    f"secret key: {SECRET.lower()}",
+    f"mc alias set x https://h bob {SECRET}",
 )
 NO_SECRETS = (
     *("eos_token=2", "eos_token=</s>", "bos_token: <|begin_of_text|>", "mask_token=[MASK]"),
@@ -69,6 +81,8 @@ NO_SECRETS = (
     *("eos_token=AddedToken(<s>, rstrip=False)", "prefix_token=\u2581<PRE>", "image_token=<image>"),
     *("ms_per_token=12.5ms", "time_per_output_token=0.02s", "per_token=0.25, x"),
     *("--revision 0123456789abcdef0123456789abcdef01234567", "--tokenizer-mode mistral_common"),
+    *("Marlin24SparseWNA16KernelDispatcher", "k=Qwen3CoderNextInstruct480BA35B", "cmpl-7f3a9c"),
+    *("_ZN3c104cuda9SetDeviceEib", "sha256:" + "0f" * 32, "FlashInferCutlassMoE12xFp8Blockwise"),
     *("-tp 2 --load-format runai_streamer_sharded", "--served-model-name Qwen3CoderNextInstruct"),
 )
 
