@@ -13,6 +13,12 @@ from collections.abc import Mapping
 
 _REMEMBERED = 64
 _MOST_WAITING = 4
+_FOR_OTHERS = 2
+"""Of these, how many places are only for networks from which no wrong password came lately."""
+_MOST_GUESSERS = 4096
+"""Networks that are remembered for a wrong password; the oldest is forgotten first."""
+_OF_A_NETWORK = 4
+"""Groups of an IPv6 address that one subscriber has in common (/64, RFC 6177)."""
 _BCRYPT_BYTES = 72
 """bcrypt never looked further; its Python library raises beyond that from 5.0 on."""
 
@@ -27,7 +33,8 @@ class PasswordBook:
     Remembered is a keyed digest of user, password and hash, so that a changed hash counts at once.
     Only one comparison runs at a time: strangers who guess cannot take more than one core. One of
     each peer may wait for it, and a few in all, so that guesses neither pile up nor keep others
-    out; whoever is known does not wait for them.
+    out; whoever is known does not wait for them. Nor does who comes from where nobody guessed: some
+    of these few places are not for guessers, from however many addresses they come.
     """
 
     def __init__(self) -> None:
@@ -36,6 +43,7 @@ class PasswordBook:
         self._one_at_a_time = threading.Lock()
         self._counting = threading.Lock()
         self._waiting: set[str] = set()
+        self._guessers: dict[str, None] = {}
 
     def admits(self, authorization: str, users: Mapping[str, bytes], peer: str = "") -> bool:
         """Tell whether the header names one of `users`, which maps names to bcrypt hashes.
@@ -61,20 +69,37 @@ class PasswordBook:
         return True
 
     def _compare(self, password: bytes, stored: bytes, peer: str) -> bool:
+        peer = _network_of(peer)
         with self._counting:
-            if peer in self._waiting or len(self._waiting) >= _MOST_WAITING:
+            guessing = sum(one in self._guessers for one in self._waiting)
+            full = peer in self._guessers and guessing >= _MOST_WAITING - _FOR_OTHERS
+            if full or peer in self._waiting or len(self._waiting) >= _MOST_WAITING:
                 raise BusyError
             self._waiting.add(peer)
+        is_right = False
         try:
             with self._one_at_a_time:
-                return _matches(password, stored)
+                is_right = _matches(password, stored)
         finally:
             with self._counting:
                 self._waiting.discard(peer)
+                self._note(peer, is_right=is_right)
+        return is_right
+
+    def _note(self, peer: str, *, is_right: bool) -> None:
+        self._guessers.pop(peer, None)
+        if not is_right:
+            self._guessers[peer] = None
+        if len(self._guessers) > _MOST_GUESSERS:
+            del self._guessers[next(iter(self._guessers))]
 
     def _digest(self, *parts: bytes) -> bytes:
         message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.new(self._key, message, hashlib.sha256).digest()
+
+
+def _network_of(peer: str) -> str:
+    return ":".join(peer.split(":")[:_OF_A_NETWORK])
 
 
 def _matches(password: bytes, stored: bytes) -> bool:

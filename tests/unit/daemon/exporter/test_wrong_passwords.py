@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
+import itertools
 import subprocess
 import sys
 import threading
@@ -88,6 +90,37 @@ def test_a_flood_of_wrong_passwords_leaves_threads_bounded_and_the_right_one_ans
     assert sorted(seconds for _, seconds in answers)[len(answers) // 2] < 1.0
     time.sleep(1.0)
     assert threading.active_count() - before <= 2
+
+
+@pytest.mark.parametrize("address", ["10.0.0.{}", "2001:db8:0:{}::1"])
+def test_guesses_from_many_addresses_keep_nobody_out_who_has_not_guessed(address: str) -> None:
+    """The process has just begun: no password is known to be right yet."""
+    users = {"alice": bcrypt.hashpw(b"secret", bcrypt.gensalt(6))}
+    book, over = PasswordBook(), threading.Event()
+    claims = {
+        word: f"Basic {base64.b64encode(b'alice:' + word.encode()).decode()}"
+        for word in ("secret", "wrong")
+    }
+
+    def guess(numbers: range) -> None:
+        for number in itertools.cycle(numbers):
+            if over.is_set():
+                return
+            with contextlib.suppress(BusyError):
+                book.admits(claims["wrong"], users, address.format(number))
+
+    for number in range(40):
+        with contextlib.suppress(BusyError):
+            book.admits(claims["wrong"], users, address.format(number))
+    threads = [threading.Thread(target=guess, args=(range(n, 40, 8),)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(book.admits(claims["secret"], users, f"192.0.2.{n}") for n in range(20))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_one_guess_of_a_peer_waits_and_a_few_in_all() -> None:
