@@ -10,8 +10,10 @@ where only the file system itself does not answer.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +23,8 @@ LONGEST = 32 << 20
 MOST_LINKS = 40
 """As Linux itself has it (MAXSYMLINKS)."""
 SHOWN = 200
+MOST_ENTRIES = 20_000
+"""In one directory, and in all below one; the largest checkpoints have a few hundred files."""
 
 
 def trusted(path: Path) -> Path:
@@ -85,6 +89,34 @@ def read_regular(real: Path, most: int = LONGEST) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"is larger than {most >> 10} KiB", str(real))
     return content
+
+
+def entries(directory: str | Path, most: int = MOST_ENTRIES) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a directory, the first `most` alone; raises OSError where it is none.
+
+    `Path.iterdir`, `Path.glob` and `os.walk` read a directory to its end before they give anything:
+    one of a million names takes 100 MB.
+    """
+    with os.scandir(directory) as found:
+        yield from itertools.islice(found, most)
+
+
+def files_below(directory: str | Path, most: int = MOST_ENTRIES) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a directory and below it but directories; of all entries the first `most`.
+
+    No link is entered, and a directory that cannot be read has nothing.
+    """
+    waiting, left = [os.fspath(directory)], most
+    while waiting and left > 0:
+        try:
+            for entry in entries(waiting.pop(), left):
+                left -= 1
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    yield entry
+        except OSError:
+            continue
 
 
 def shown(name: object) -> str:

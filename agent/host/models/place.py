@@ -8,22 +8,29 @@ file that is not fetched whole has no link. The cache belongs to the service's u
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from agent.host.files.foreign import LONGEST, inside, open_regular, read_regular, shown, trusted
+from agent.host.files.foreign import (
+    LONGEST,
+    entries,
+    files_below,
+    inside,
+    open_regular,
+    read_regular,
+    shown,
+    trusted,
+)
 from agent.host.models.json_file import CONFIG_BYTES, parse
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REF_BYTES = 256
-MOST_NAMES = 20_000
-"""In one directory, and in all of a snapshot; the largest checkpoints have a few hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +72,13 @@ class ModelPlace:
 
     def names(self, *patterns: str) -> list[str]:
         """Return the names in the directory that one of the patterns matches, sorted."""
-        here = itertools.islice(self.directory.iterdir(), MOST_NAMES)
-        return sorted(file.name for file in here if any(file.match(p) for p in patterns))
+        names = [entry.name for entry in entries(self.directory)]
+        return sorted(name for name in names if any(fnmatchcase(name, p) for p in patterns))
 
     def all_files(self) -> Iterator[str]:
         """Yield the names of all files, with those of the directories below; no link is entered."""
-        below = (
-            os.path.relpath(Path(where) / name, self.directory)
-            for where, _, names in os.walk(self.directory)
-            for name in names
-        )
-        return itertools.islice(below, MOST_NAMES)
+        for entry in files_below(self.directory):
+            yield os.path.relpath(entry.path, self.directory)
 
     def _real(self, name: str) -> Path:
         if "\0" in name:

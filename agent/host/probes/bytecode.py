@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.core.doctor.bytecode import OFF_TRACK, Bytecode
+from agent.host.files.foreign import entries
 from agent.host.probes.command import output_of
 
 HEADER_BYTES = 16
@@ -92,7 +93,7 @@ def _is_on(name: str, value: str) -> bool:
 def _modules(places: list[Path], tag: str) -> Iterator[tuple[str, os.DirEntry[str], str]]:
     """Give each module with its package and the path of its bytecode, "" where there is none."""
     for place in places:
-        for top in sorted(os.scandir(place), key=lambda entry: entry.name):
+        for top in sorted(entries(place), key=lambda entry: entry.name):
             if top.is_dir(follow_symlinks=False) and top.name != "__pycache__":
                 for source, kept in _below(top.path, tag):
                     yield top.name, source, kept
@@ -105,10 +106,10 @@ def _below(directory: str, tag: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         sources: list[os.DirEntry[str]] = []
         kept: set[str] = set()
         try:
-            entries = list(os.scandir(here))
+            found = list(entries(here))
         except OSError:
             continue
-        for entry in entries:
+        for entry in found:
             if entry.name.endswith(".py"):
                 sources.append(entry)
             elif entry.name == "__pycache__":
@@ -122,7 +123,7 @@ def _below(directory: str, tag: str) -> Iterator[tuple[os.DirEntry[str], str]]:
 
 def _names(directory: str) -> set[str]:
     try:
-        return set(os.listdir(directory))  # noqa: PTH208 - names alone, 4,000 directories
+        return {entry.name for entry in entries(directory)}
     except OSError:
         return set()
 

@@ -15,7 +15,7 @@ from urllib.request import Request
 
 from agent.core.doctor.model import Access, ModelFiles, Room, Token
 from agent.errors import AgentError
-from agent.host.files.foreign import shown
+from agent.host.files.foreign import entries, shown
 from agent.host.models.files import INDEX, header_of
 from agent.host.models.json_file import files_of_index, tensors
 from agent.host.models.place import ModelPlace, cached, local, storage_of
@@ -54,11 +54,15 @@ def _stale(blobs: Path) -> list[str]:
     if not blobs.is_dir():
         return []
     now = time.time()
-    broken_off = (file for file in blobs.glob("*.incomplete") if not file.is_symlink())
+    broken_off = (
+        file
+        for file in entries(blobs)
+        if file.name.endswith(".incomplete") and not file.is_symlink()
+    )
     return sorted(
         shown(file.name)
         for file in itertools.islice(broken_off, MOST_STALE)
-        if now - file.lstat().st_mtime > STALE_SECONDS
+        if now - file.stat(follow_symlinks=False).st_mtime > STALE_SECONDS
     )
 
 

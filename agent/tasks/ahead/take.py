@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from agent.host.files.foreign import entries, files_below
 from agent.host.machine.page_cache import resident_spans
 from agent.tasks.ahead.listed import LONGEST_PATH, Listed, opened
 
@@ -80,7 +81,7 @@ def _open_files(directory: Path) -> Iterator[str]:
 def weights_of(model: str) -> list[str]:
     """Return the files of weights and of the tokenizer in a model's directory, in order."""
     try:
-        names = sorted(file.name for file in Path(model).iterdir())
+        names = sorted(entry.name for entry in entries(model))
     except OSError:
         return [model] if model.endswith(WEIGHTS) else []
     loaded = [name for name in names if not name.startswith(NOT_LOADED)]
@@ -94,11 +95,9 @@ def weights_of(model: str) -> list[str]:
 def _below(roots: Iterable[str]) -> Iterator[str]:
     left = MOST_NAMES
     for root in roots:
-        for where, _, names in os.walk(root):
-            left -= len(names)
-            if left < 0:
-                return
-            yield from (f"{where}/{name}" for name in names)
+        for entry in files_below(root, left):
+            left -= 1
+            yield entry.path
 
 
 def _in_memory(path: str, seen: set[tuple[int, int]]) -> Iterator[Listed]:
