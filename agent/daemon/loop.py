@@ -7,7 +7,7 @@ import contextlib
 import math
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,7 @@ class Loop:
         self._problems += unread
         self._guard = Guard()
         self._failing = ""
+        self._told_failures: frozenset[str] = frozenset()
         self._config_mistakes: tuple[str, ...] = ()
         self._cursors_at = self._prune_at = self._alive_at = 0.0
         # Four times within what systemd waits: often enough, and a message each second is not free.
@@ -146,18 +147,33 @@ class Loop:
         self._carry_out(decision)
 
     def _carry_out(self, decision: Decision) -> None:
-        decision = self._with_what_is_told(decision)
+        with self._beside("who is to be told of it is not told"):
+            decision = self._with_what_is_told(decision)
         old, self._state = self._state, decision.state
-        self._recorder.record(old, decision.state, decision.news, time.time())
+        with self._beside("what was decided is not recorded"):
+            self._recorder.record(old, decision.state, decision.news, time.time())
         for line in decision.news:
             say = log.warning if line.kind in LOUD else log.info
             say(line.message, extra=about(line.service, kind=line.kind))
         if not self._watching or old.services.keys() != self._state.services.keys():
-            self._watching = True
-            self._watch(self._state)
+            with self._beside("not all of it is watched"):
+                self._watching = False  # until it was done whole
+                self._watch(self._state)
+                self._watching = True
+        # No net here: an action that was not taken up is waited for. The next process decides anew.
         for action in decision.actions:
             self._submit(action)
         self._show()
+
+    @contextlib.contextmanager
+    def _beside(self, what: str) -> Iterator[None]:
+        """Let what goes on beside a decision fail without an end to what looks after services."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the net of `guarded`, for what is not decided
+            if (failing := f"{what}: {place_of(error)}") not in self._told_failures:
+                self._told_failures |= {failing}
+                log.error(f"{failing}; report it as a fault")
 
     def _with_what_is_told(self, decision: Decision) -> Decision:
         notify = self._policy.notify

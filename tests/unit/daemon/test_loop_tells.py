@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 import queue
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from agent.core.settings.config import Config
 from agent.core.settings.notify import Notify
@@ -99,6 +102,41 @@ def test_where_nobody_is_told_nothing_is_kept(tmp_path: Path) -> None:
     assert (host.submitted, host.stored()) == ([], None)
     with Store.read_only(host.place) as store:
         assert json.loads(store.load_state().get(OUTBOX, "null")) is None
+
+
+def test_a_telling_that_fails_ends_nothing_and_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The decision is recorded, and its actions are taken up."""
+    odd: Any = "loud"
+    host = Host(tmp_path, Notify(urls_file="/etc/llmagent/notify.urls", least=odd))
+    for _ in range(3):
+        host.hears(HELD, after=10.0)
+    with Store.read_only(host.place) as store:
+        assert [row.event.message for row in store.events()] == [HELD.message] * 3
+    assert capsys.readouterr().err.count("is not told") <= 1
+
+
+def test_threads_that_cannot_begin_are_tried_again_with_the_next_decision(tmp_path: Path) -> None:
+    """So it is at the limit of tasks of the agent's unit."""
+    host, tries = Host(tmp_path, Notify()), []
+
+    def watch(state: HostState) -> None:
+        tries.append(state)
+        if len(tries) < 3:
+            raise RuntimeError("can't start new thread")
+
+    host.loop._watch = watch
+    for _ in range(5):
+        host.hears(after=1.0)
+    assert len(tries) == 3
+
+
+def test_a_state_that_cannot_be_written_as_text_ends_nothing(tmp_path: Path) -> None:
+    host = Host(tmp_path, Notify())
+    odd: Any = {"vllm": ServiceState("vllm", reason=b"bytes")}  # type: ignore[arg-type]
+    host.loop._carry_out(Decision(HostState(services=odd), (), (HELD,)))
+    assert host.state.services["vllm"].name == "vllm"
 
 
 def test_systemctl_status_says_what_is_paused(tmp_path: Path) -> None:
