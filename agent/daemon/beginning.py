@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -30,14 +30,14 @@ def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
     """Open the store; with a full or broken disk one that is lost at the next boot, and say so.
 
     That one begins with what can be read of the other, and the other takes over what it remembered
-    as soon as it can be written again.
+    as soon as it can be written again. Where not even that one can be, only this process remembers.
     """
     try:
         store, problem = Store.open(state / STORE)
     except StoreError as error:
-        store, _ = Store.open(runtime / STORE)
+        store, until = _elsewhere(runtime / STORE)
         lost = _go_on(store, state / STORE, runtime / COPY)
-        volatile = f"{error}; what happens is only remembered until the next boot{lost}"
+        volatile = f"{error}; what happens is only remembered until {until}{lost}"
         log.error(volatile)
         return store, volatile
     if problem:
@@ -46,12 +46,28 @@ def open_store(state: Path, runtime: Path) -> tuple[Store, str]:
     return store, ""
 
 
+def _elsewhere(file: Path) -> tuple[Store, str]:
+    """Return another store, and when what is in it is lost."""
+    try:
+        return Store.open(file)[0], "the next boot"
+    except StoreError:
+        return Store.in_memory(), "llmagent ends"
+
+
+def _rows(unwritable: Path, copy: Path) -> Mapping[str, str]:
+    try:
+        return stored_rows(unwritable, copy)
+    except StoreError:  # no room for a copy
+        with Store.read_alone(unwritable) as store:
+            return store.load_state()
+
+
 def _go_on(store: Store, unwritable: Path, copy: Path) -> str:
     """Give the store what is not in it of one that cannot be written; return what to say."""
     if not unwritable.exists():
         return ""
     try:
-        rows = stored_rows(unwritable, copy)
+        rows = _rows(unwritable, copy)
         known = store.load_state()
         store.record({key: text for key, text in rows.items() if key not in known}, ())
     except StoreError as error:
@@ -91,7 +107,10 @@ def removal(state: Path) -> Iterator[bool]:
     """Tell whether the package was removed since the last run; forgotten once that is recorded."""
     told = state / REMOVED
     yield told.exists()
-    told.unlink(missing_ok=True)
+    try:
+        told.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning(f"{told} cannot be taken away: {error.strerror}; the next start reads it again")
 
 
 def reexecute() -> NoReturn:

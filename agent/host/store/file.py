@@ -88,6 +88,14 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_memory() -> sqlite3.Connection:
+    """Opens a store that has no file and ends with its connection."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.text_factory = _text
+    _migrate(connection)
+    return connection
+
+
 def _text(stored: bytes) -> str:
     """A text that is damaged is one that is shown with marks in it, not an error for all."""
     return stored.decode("utf-8", "replace")
@@ -109,11 +117,24 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return _reader(path, "immutable=1")
 
 
-def _reader(path: Path, how: str) -> sqlite3.Connection:
+def connect_alone(path: Path) -> sqlite3.Connection:
+    """Opens an existing file that no other process has open, with its write-ahead log.
+
+    Locked for one connection, SQLite has the log's index in memory (sqlite.org/wal.html, section
+    8): on a full disk there is no room for its file.
+    """
+    try:
+        return _reader(path, "mode=rw", "PRAGMA locking_mode=EXCLUSIVE; PRAGMA query_only=ON;")
+    except sqlite3.OperationalError:
+        return connect_reader(path)
+
+
+def _reader(path: Path, how: str, first: str = "") -> sqlite3.Connection:
     name = f"{path.absolute().as_uri()}?{how}"
     connection = sqlite3.connect(name, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.text_factory = _text
     try:
+        connection.executescript(first)
         connection.execute("SELECT 1 FROM event LIMIT 1").fetchone()
     except sqlite3.Error:
         connection.close()

@@ -14,6 +14,8 @@ from typing import Self
 
 from agent.host.store.file import (
     UnusableError,
+    connect_alone,
+    connect_memory,
     connect_reader,
     connect_writer,
     move_aside,
@@ -80,10 +82,23 @@ class Store:
             raise store_error(path, "open", known) from failure
 
     @classmethod
+    def in_memory(cls) -> Self:
+        """Opens a store that ends with this process, for where no file can be written."""
+        return cls(Path(":memory:"), connect_memory())
+
+    @classmethod
     def read_only(cls, path: Path) -> Self:
         """Opens an existing store for reading while another process may write to it."""
         try:
             return cls(path, connect_reader(path))
+        except (sqlite3.Error, OSError) as failure:
+            raise store_error(path, "read", failure) from failure
+
+    @classmethod
+    def read_alone(cls, path: Path) -> Self:
+        """Opens an existing store for reading where no other file can be made and nobody writes."""
+        try:
+            return cls(path, connect_alone(path))
         except (sqlite3.Error, OSError) as failure:
             raise store_error(path, "read", failure) from failure
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,8 +16,9 @@ from agent.core.state.host import HostState, News
 from agent.core.state.learned import Learned, Override
 from agent.core.state.phases import Phase
 from agent.core.state.service import ServiceState
-from agent.daemon.beginning import COPY, STORE, open_store
+from agent.daemon.beginning import COPY, REMOVED, STORE, open_store, removal
 from agent.daemon.recorder import Recorder
+from agent.host.machine.lock import AlreadyRunningError, InstanceLock
 from agent.host.store.store import Store
 
 LEARNED = {"gpu_memory_utilization": Override(0.95, 0.86, 1.0, "it ran out of memory")}
@@ -46,6 +48,24 @@ def runtime(tmp_path: Path) -> Path:
     runtime = tmp_path / "run"
     runtime.mkdir()
     return runtime
+
+
+@pytest.fixture
+def full_runtime(runtime: Path) -> Iterator[Path]:
+    """A /run that has room for nothing."""
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(runtime)]
+    if subprocess.run(mounted, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    fill(runtime)
+    yield runtime
+    subprocess.run(["umount", str(runtime)], check=True)
+
+
+def fill(directory: Path) -> None:
+    """Take all the room there is."""
+    with contextlib.suppress(OSError), (directory / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
 
 
 def remember(state: Path, *, killed: bool) -> None:
@@ -111,6 +131,40 @@ def test_what_was_remembered_meanwhile_is_kept_for_good_once_the_disk_is_well(
         told = [stored.event.message for stored in store.events()]
         assert told == ["stopped by the operator", "first", "a new process"]
     assert not (runtime / STORE).exists()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_where_no_disk_takes_anything_what_was_stored_is_known_and_the_agent_begins(
+    disk: Path, full_runtime: Path, killed: bool
+) -> None:
+    remember(disk, killed=killed)
+    fill(disk)
+    (disk / f"{STORE}-shm").unlink(missing_ok=True)
+    for number in range(2):  # it does not loop: the next process begins as well
+        store, volatile = open_store(disk, full_runtime)
+        with store:
+            recorder = Recorder(store, volatile)
+            state, problems = recorder.load()
+            assert problems == ()
+            assert state.services["vllm"].phase is Phase.STOPPED
+            recorder.record(state, HostState(), NEWS, 5.0 + number)
+            assert store.load_state() != {}
+            assert not recorder.health.up
+
+
+def test_the_lock_holds_where_there_is_no_room_for_its_number(full_runtime: Path) -> None:
+    first = InstanceLock(full_runtime / "lock")
+    with pytest.raises(AlreadyRunningError, match="as PID unknown"):
+        InstanceLock(full_runtime / "lock")
+    first.close()
+
+
+def test_a_package_s_removal_is_known_again_where_nothing_can_be_taken_away(disk: Path) -> None:
+    (disk / REMOVED).touch()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for _ in range(2):
+        with removal(disk) as told:
+            assert told
 
 
 def test_a_store_that_cannot_be_read_either_is_said_to_be_lost(disk: Path, runtime: Path) -> None:
