@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STALE_SECONDS = 86400.0
 SUFFIX = ".incomplete"
 BLOCK = 1 << 22
+WRONG = "its SHA-256 is not the hub's"
 
 
 def remove_stale(storage: Path, locks: Path) -> set[str]:
@@ -77,7 +78,7 @@ def remove_bad(snapshot: Path, storage: Path, files: Mapping[str, RemoteFile]) -
         if not os.path.lexists(link):
             continue
         say("checking", name)
-        why = _flaw(link, remote)
+        why = flaw(link, remote)
         if why is None:
             continue
         blob = Path(os.path.realpath(link))
@@ -87,14 +88,15 @@ def remove_bad(snapshot: Path, storage: Path, files: Mapping[str, RemoteFile]) -
         say("removed", f"{blob} ({name}): {why}")
 
 
-def _flaw(file: Path, remote: RemoteFile) -> str | None:
+def flaw(file: Path, remote: RemoteFile) -> str | None:
+    """Return in what the file is not what the hub has, None where it is."""
     if not file.exists():
         return "a link to nothing"
     size = file.stat().st_size
     if remote.size and size != remote.size:
         return f"{size} bytes, {remote.size} on the hub"
     if remote.sha256:
-        return None if digest(file) == remote.sha256 else "its SHA-256 is not the hub's"
+        return None if digest(file) == remote.sha256 else WRONG
     if remote.git_sha1:
         git = hashlib.sha1(b"blob %d\0" % size)  # noqa: S324
         git.update(file.read_bytes())

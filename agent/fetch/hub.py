@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from agent.fetch.blobs import SUFFIX, digest
+from agent.fetch.blobs import SUFFIX, WRONG, digest, flaw
 from agent.fetch.progress import say
 
 SMALL = (".json", ".txt", ".model", ".jinja", ".py", ".tiktoken", ".yaml", ".yml", ".spm", ".vocab")
@@ -73,8 +73,12 @@ class Repository:
         return tuple(name for name in self.files if name.endswith(SMALL))
 
     def fetch_small(self) -> None:
-        """Fetch all of `small`."""
+        """Fetch all of `small`; raises OSError where one is not what the hub has."""
+        absent = [name for name in self.small() if not (self.snapshot / name).exists()]
         self._snapshot(self.small())
+        # All of them, before one is told: what is wrong must not be there at the next try.
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(self._compare, absent))
 
     def weights(self, *, mistral_format: bool) -> tuple[str, ...]:
         """Return the weights that vLLM loads; `small` must be there already."""
@@ -139,18 +143,18 @@ class Repository:
 
     def _compare(self, name: str) -> None:
         """Raise OSError and remove a file, blob and link, whose bytes are not those of the hub."""
-        sha256 = self.files[name].sha256
         link = self.snapshot / name
-        if not sha256 or not link.exists() or digest(link) == sha256:
+        why = flaw(link, self.files[name]) if link.exists() else None
+        if why is None:
             return
         blob = link.resolve()
         link.unlink()
         if self.storage in blob.parents:
             blob.unlink(missing_ok=True)
-        raise self._wrong(name, blob)
+        raise self._wrong(name, blob, why)
 
-    def _wrong(self, name: str, blob: Path) -> OSError:
-        say("removed", f"{blob} ({name}): its SHA-256 is not the hub's")
+    def _wrong(self, name: str, blob: Path, why: str = WRONG) -> OSError:
+        say("removed", f"{blob} ({name}): {why}")
         failed = "Consistency check failed: what was fetched is not what the hub has"
         return OSError(f"{failed} ({name}): removed")
 

@@ -38,7 +38,7 @@ class Fault:
     refuse: a key of REFUSALS for files, and for all else too unless it is "gated". stall_after
     and cut_after: bytes of one answer after which nothing comes any more, or the line is closed.
     bytes_per_second: how fast files are sent; 0 is as fast as they go. corrupt: large files are of
-    the right size and hold nothing but E.
+    the right size and hold nothing but E; corrupt_small: small ones are so.
     """
 
     refuse: str = ""
@@ -46,6 +46,7 @@ class Fault:
     cut_after: int = 0
     bytes_per_second: int = 0
     corrupt: bool = False
+    corrupt_small: bool = False
 
 
 @dataclass
@@ -194,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{whole}")
         self.end_headers()
         if self.command == "GET":
-            bad = self.state.fault.corrupt and is_large(name)
+            fault = self.state.fault
+            bad = fault.corrupt if is_large(name) else fault.corrupt_small
             self._send(name, b"E" * len(body) if bad else body)
 
     def _send(self, name: str, body: bytes) -> None:

@@ -114,6 +114,19 @@ def test_a_first_download_is_compared_with_the_hash_that_the_hub_gave(fetcher: F
     assert fetcher.fetched(SECOND)
 
 
+def test_so_is_a_small_file_with_what_git_calls_it(fetcher: Fetcher) -> None:
+    fetcher.hub.fault = Fault(corrupt_small=True)
+    status, said = fetcher.run()
+    assert status != 0, said
+    assert "its hash is not the hub's" in said
+    assert class_of(said) is F.HUB_UNREACHABLE
+    assert not (fetcher.snapshot / "config.json").exists()
+    fetcher.hub.fault = Fault()
+    status, said = fetcher.run()
+    assert status == 0, said
+    assert fetcher.fetched("config.json")
+
+
 BY_THE_HUB_ITSELF = """
 import sys
 from agent.fetch import __main__ as program, hub
