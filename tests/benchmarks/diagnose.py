@@ -4,7 +4,8 @@
 Usage: python -m tests.benchmarks.diagnose [LINES] [LOG...]. First class, helpfulness and danger on
 the project's own corpus and on texts of held-out releases, beside the first and last hit of
 `grep -iE "error|exception"`; then lines a CPU second beside `grep -E` with the same patterns.
-Without logs it reads lines of its own: mostly access lines and statistics, as a busy server writes.
+Without logs it reads lines of its own: mostly access lines and statistics, as a busy server writes;
+then those of an engine that warns, and of a server that prints the traceback of each bad request.
 """
 
 from __future__ import annotations
@@ -65,6 +66,34 @@ def busy_server() -> Iterator[str]:
             yield stats
         if number % 400 == 0:
             yield from refused
+
+
+def warning_engine() -> Iterator[str]:
+    """Give the lines of an engine that warns of each request, for ever."""
+    yield from islice(busy_server(), 50)
+    warned = (
+        "(EngineCore_DP0 pid=2) WARNING 11-21 03:10:{:02} [scheduler.py:{}] some odd thing "
+        "happened with seq {}"
+    )
+    for number in cycle(range(60_000)):
+        yield warned.format(number % 60, number % 900, number)
+
+
+def refusing_server() -> Iterator[str]:
+    """Give the lines of a server that prints the traceback of every 20th request, for ever."""
+    frame = (
+        '(APIServer pid=1)   File "/usr/lib/python3.12/site-packages/starlette/routing.py", line '
+        "{}, in handle"
+    )
+    answers = busy_server()
+    while True:
+        yield from islice(answers, 20)
+        yield "(APIServer pid=1) ERROR:    Exception in ASGI application"
+        yield "(APIServer pid=1) Traceback (most recent call last):"
+        for number in range(60, 90):
+            yield frame.format(number)
+            yield "(APIServer pid=1)     await self.app(scope, receive, send)"
+        yield "(APIServer pid=1) ValueError: odd"
 
 
 def for_grep(signatures: SignatureSet) -> str:
@@ -149,44 +178,55 @@ def _print_score(what: str, cases: list[Case], signatures: SignatureSet) -> None
     )
 
 
+def how_fast(
+    what: str, lines: Iterator[str], count: int, signatures: SignatureSet, folder: Path
+) -> dict[str, float]:
+    """Print how fast the reader and grep read so many lines; returns both a CPU second."""
+    log = folder / "vllm.log"
+    with log.open("w") as out:
+        out.writelines(f"{line}\n" for line in islice(lines, count))
+    reader = ServicesReader(signatures)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.process_time()
+    with log.open("rb") as stream:
+        read(stream, reader, str(log))
+    diagnosis = reader.diagnosis()
+    ours = time.process_time() - begin
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"{what}, lines {count:,}: {diagnosis.outcome} {diagnosis.failure or ''}")
+    print(f"log reader, lines/CPU s     {count / ours:>12,.0f}   grew {grown / 1024:.1f} MiB")
+    found = {"lines": count / ours}
+    for name, options in (
+        ("-E, its own patterns", ["-E", "-f", str(folder / "patterns")]),
+        ("-F, their literals", ["-F", "-f", str(folder / "literals")]),
+        ("-iE error|exception", ["-iE", "error|exception"]),
+    ):
+        theirs, matched = grep_seconds(options, log)
+        print(
+            f"grep {name:<20}   {count / theirs:>12,.0f}   {matched} lines matched; the reader "
+            f"is {theirs / ours:.2f} times as fast"
+        )
+        found.setdefault("grep_lines", count / theirs)  # of its own patterns, which come first
+    return found
+
+
 def main(argv: list[str]) -> int:
     """Run all and print the figures."""
     count = int(argv[0]) if argv else LINES
     signatures = load_signatures()
     right_or_wrong(signatures)
+    sources = [Path(name).read_text(errors="replace").split("\n") for name in argv[1:]]
+    given = cycle(line for source in sources for line in source)
     with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory) / "vllm.log"
-        sources = [Path(name).read_text(errors="replace").split("\n") for name in argv[1:]]
-        lines = cycle(line for source in sources for line in source) if sources else busy_server()
-        with log.open("w") as out:
-            out.writelines(f"{line}\n" for line in islice(lines, count))
-        reader = ServicesReader(signatures)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begin = time.process_time()
-        with log.open("rb") as stream:
-            read(stream, reader, str(log))
-        diagnosis = reader.diagnosis()
-        ours = time.process_time() - begin
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(f"lines                       {count:>12,}")
-        print(f"log reader, lines/CPU s     {count / ours:>12,.0f}   grew {grown / 1024:.1f} MiB")
-        patterns, literals = Path(directory) / "patterns", Path(directory) / "literals"
-        patterns.write_text(for_grep(signatures))
-        literals.write_text("\n".join(sorted(all_literals(signatures))))
-        found = {"lines": count / ours}
-        for what, options in (
-            ("-E, its own patterns", ["-E", "-f", str(patterns)]),
-            ("-F, their literals", ["-F", "-f", str(literals)]),
-            ("-iE error|exception", ["-iE", "error|exception"]),
-        ):
-            theirs, matched = grep_seconds(options, log)
-            print(
-                f"grep {what:<20}   {count / theirs:>12,.0f}   {matched} lines matched; the reader "
-                f"is {theirs / ours:.2f} times as fast"
-            )
-            found.setdefault("grep_lines", count / theirs)  # of its own patterns, which come first
-        keep("diagnose", found)
-    print(f"diagnosis                   {diagnosis.outcome} {diagnosis.failure or ''}")
+        folder = Path(directory)
+        (folder / "patterns").write_text(for_grep(signatures))
+        (folder / "literals").write_text("\n".join(sorted(all_literals(signatures))))
+        if sources:
+            how_fast("the logs", given, count, signatures, folder)
+            return 0
+        keep("diagnose", how_fast("a busy server", busy_server(), count, signatures, folder))
+        how_fast("an engine that warns", warning_engine(), count, signatures, folder)
+        how_fast("tracebacks of requests", refusing_server(), count, signatures, folder)
     return 0
 
 

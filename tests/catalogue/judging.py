@@ -26,7 +26,7 @@ from tests.catalogue.texts import Text
 from tests.given.engine_logs import DEATH_AT_START, STARTING, failed
 from tests.given.engine_words import WORDS
 
-DRAWN = ("fourth", "fifth", "sixth", "seventh")
+DRAWN = ("fourth", "fifth", "sixth", "seventh", "eighth")
 """Files of texts of all releases, each text with the first release that has it."""
 
 _OF_VLLM = ("vllm/", "csrc/")

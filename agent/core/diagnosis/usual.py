@@ -163,11 +163,11 @@ def accepted(raw: str) -> bool:
     return raw.endswith(" 200 OK") and _ANSWERED.fullmatch(raw) is not None
 
 
-def parts_of(text: str) -> Iterator[list[str] | Usual]:
+def parts_of(text: str) -> Iterator[str | Usual]:
     """Give the lines of a text; answers of one kind that follow each other are one part.
 
-    What no answer and no statistics is comes as lists of lines. One is looked for only where a word
-    stands that both must have.
+    What no answer and no statistics is comes as a text of several lines, without the end of its
+    last. One is looked for only where a word stands that it must have.
     """
     at = after = 0
     answer, counted = text.find(_OF_AN_ANSWER), text.find(_OF_A_COUNT)
@@ -177,7 +177,7 @@ def parts_of(text: str) -> Iterator[list[str] | Usual]:
         run = _PART.match(text, begin)
         if run is not None:
             if at < begin:
-                yield text[at : begin - 1].split("\n")
+                yield text[at : begin - 1]
             yield _part(run)
         after = run.end() if run is not None else text.find("\n", found) + 1
         if not after:
@@ -186,7 +186,7 @@ def parts_of(text: str) -> Iterator[list[str] | Usual]:
         answer = text.find(_OF_AN_ANSWER, after) if 0 <= answer < after else answer
         counted = text.find(_OF_A_COUNT, after) if 0 <= counted < after else counted
     if rest := text[at:]:
-        yield rest.removesuffix("\n").split("\n")
+        yield rest.removesuffix("\n")
 
 
 def _part(run: re.Match[str]) -> Usual:

@@ -126,17 +126,18 @@ class ServicesReader:
     def feed_text(self, text: str) -> None:
         """Take whole lines, each with its end, as `feed` would one by one."""
         for part in parts_of(text):
-            if isinstance(part, list):
+            if isinstance(part, str):
                 self._feed_lines(part)
             elif not self._take_usual(part):
                 for line in part.lines:
                     self.feed(line)
 
-    def _feed_lines(self, lines: Sequence[str]) -> None:
+    def _feed_lines(self, text: str) -> None:
         """Take lines; what the one reader knows by its shape it takes at once."""
-        taken = self._whole.feed_lines(lines, self._feed_alone) if self._is_alone else 0
-        for line in lines[taken:]:
-            self.feed(line)
+        at = self._whole.feed_lines(text, self._feed_alone) if self._is_alone else 0
+        if at <= len(text):
+            for line in text[at:].split("\n"):
+                self.feed(line)
 
     @property
     def _is_alone(self) -> bool:

@@ -31,7 +31,7 @@ class Wrapped:
 
     def forget(self) -> None:
         """Take the next line as one of its own."""
-        self._text = ""
+        self._text = self._process = ""
 
     def keep(self, text: str, process: str, width: int) -> None:
         """Keep a line that stands for itself and says nothing: the next may be its rest."""

@@ -59,20 +59,22 @@ class Blanks:
     """What the signatures say of a shape."""
 
     def __init__(self, signatures: SignatureSet) -> None:
-        self._of: dict[str, list[tuple[str, Signature]]] = {}
-        for word, entries in signatures.index.items():
-            shapes = [(shape_of(literal), signature) for literal, signature in entries]
-            self._of.setdefault(shape_of(word), []).extend(shapes)
-        self._words = frozenset(self._of)
+        self._index = signatures.index
+        words = list(signatures.index)
+        self._of: dict[str, list[str]] = {}
+        for shape, word in zip(shape_of("\n".join(words)).split("\n"), words, strict=True):
+            self._of.setdefault(shape, []).append(word)
+        self._shapes = frozenset(self._of)
         self._patterns: dict[str, re.Pattern[str] | None] = {}
 
     def say_nothing(self, shape: str) -> bool:
         """Tell whether no signature knows any line of the shape."""
-        for word in self._words.intersection(_WORD.findall(shape)):
-            for literal, signature in self._of[word]:
-                if literal in shape and self._may_match(signature, shape):
-                    return False
-        return True
+        return not any(
+            shape_of(literal) in shape and self._may_match(signature, shape)
+            for found in self._shapes.intersection(_WORD.findall(shape))
+            for word in self._of[found]
+            for literal, signature in self._index[word]
+        )
 
     def _may_match(self, signature: Signature, shape: str) -> bool:
         if signature.id not in self._patterns:

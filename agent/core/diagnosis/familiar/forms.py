@@ -62,6 +62,8 @@ class Form:
     odd_quotes: bool
     of_itself: bool
     level: str
+    goes_on: str | None = None
+    """Its process, of a line without a prefix that can only go on with what is open."""
 
     def process_of(self, raw: str) -> str:
         """Return whose line it is; "" where it names nobody."""
@@ -87,10 +89,11 @@ def form_of(raw: str, provenance: Provenance, blanks: Blanks, *, ready: bool) ->
     if _DIGIT.search(line.source.partition(":")[0]) or end[shown:] != line.shown:
         return None
     words, rest = _words_of(line, provenance, writers, blanks, ready=ready)
+    process = None if _DIGIT.search(line.process) else line.process
     return Form(
         words,
         rest,
-        None if _DIGIT.search(line.process) else line.process,
+        process,
         named,
         source,
         shown,
@@ -99,6 +102,7 @@ def form_of(raw: str, provenance: Provenance, blanks: Blanks, *, ready: bool) ->
         line.text.count('"') % 2 == 1,
         speaks_of_itself(line),
         line.level,
+        process if words is Words.ASK and not line.level else None,
     )
 
 

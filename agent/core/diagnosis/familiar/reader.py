@@ -9,9 +9,10 @@ keep memory flat: a log of ever new lines is read as without this, and costs a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
-from agent.core.diagnosis.familiar.blanks import Blanks, shape_of
+from agent.core.diagnosis.familiar.blanks import Blanks
+from agent.core.diagnosis.familiar.blocks import Block
 from agent.core.diagnosis.familiar.forms import Form, Words, form_of
 from agent.core.diagnosis.reader import OF_A_CLIENT, TAIL_CHARACTERS, TAIL_LINES, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
@@ -33,25 +34,24 @@ class FamiliarReader(LogReader):
         self._forms: dict[bool, dict[str, Form | None]] = {False: {}, True: {}}
         self._seen: set[str] = set()
 
-    def feed_lines(self, lines: Sequence[str], feed: Callable[[str], bool]) -> int:
-        """Take lines as `feed` would one by one, by it where it must; returns how many.
+    def feed_lines(self, text: str, feed: Callable[[str], bool]) -> int:
+        """Take lines as `feed` would one by one, by it where it must; returns where it stopped.
 
         `feed` hands a line on to this reader, and tells whether others than it may read the next.
+        The text has no end of its last line: a place beyond its length is that of no line.
         """
-        shapes = shape_of("\n".join(lines)).split("\n")
-        at, end, alone = 0, len(lines), True
-        while at < end and alone:
-            ready = self._run.ready
-            known = self._forms[ready]
-            forms = [None] * at + list(map(known.get, shapes[at:]))
-            while at < end and alone and self._run.ready is ready:
-                forms[at] = forms[at] or known.get(shapes[at])
-                after = self._take_forms(lines, forms, at)
-                if after == at:
-                    alone = feed(lines[at])
-                    self._learn(shapes[at], lines[at], ready=ready)
-                    after += 1
-                at = after
+        block = Block(text)
+        at, alone = 0, True
+        while at <= len(text) and alone:
+            known = self._forms[self._run.ready]
+            after = self._take_forms(block, known, at)
+            if after == at:
+                stop = block.end(at)
+                ready, line = self._run.ready, text[at:stop]
+                alone = feed(line)
+                self._learn(block.shape[at:stop], line, ready=ready)
+                after = stop + 1
+            at = after
         return at
 
     def _take_usual(self, said: Usual) -> bool:
@@ -90,43 +90,47 @@ class FamiliarReader(LogReader):
             self._blanks = Blanks(self._signatures)
         known[shape] = form_of(line, self._provenance, self._blanks, ready=ready)
 
-    def _take_forms(self, lines: Sequence[str], forms: Sequence[Form | None], begin: int) -> int:
+    def _take_forms(self, block: Block, known: Mapping[str, Form | None], begin: int) -> int:
         """Take lines while their forms say all of them; returns the place of the next one.
 
         What a line changes, the next one changes again: it is done for the last one.
         """
-        provenance, quoted = self._provenance, self._provenance.quoted
-        if forms[begin] is None or not (self._carriers.is_plain and provenance.is_quiet):
+        provenance, quoted, text = self._provenance, self._provenance.quoted, block.text
+        if not (self._carriers.is_plain and provenance.is_quiet):
             return begin
-        ready, write, process, clients, last = self._run.ready, provenance.write, "", False, None
-        at, end = begin, len(lines)
-        while at < end and (form := forms[at]) is not None:
-            raw, name = lines[at], form.process_of(lines[at])
-            source = form.source_of(raw)
+        ready, write, taken = self._run.ready, provenance.write, 0
+        last, process, clients, line = None, "", False, ""
+        at = begin
+        while at <= len(text) and (form := known.get(block.shape[at : block.end(at)])) is not None:
+            line = text[at : block.end(at)]
+            name, source = form.process_of(line), form.source_of(line)
             record = quoted.records.get(name) if form.level else None
             if record is not None and record.source == source:
-                after, clients = _same_head(lines, forms, at), True
+                after, count, line = block.same_head(known, at, line[: form.text])
+                clients = True
             elif form.words is Words.CLIENT:
                 quoted.begin(name, source, form.rest, None)
-                after, clients = at + 1, True
+                after, count, clients = at + len(line) + 1, 1, True
             elif form.words is Words.ENGINE and not self._run.tracebacks.within(name):
                 quoted.end(name)
-                after, clients = _same_form(lines, forms, at), False
-                for shown in lines[max(at, after - TAIL_LINES) : after]:
-                    self._tail.append(shown[form.shown :].strip()[:TAIL_CHARACTERS])
+                after, count = block.same_shape(at, form)
+                clients, shown = False, block.last_lines(at, after, TAIL_LINES)
+                self._tail.extend(s[form.shown :].strip()[:TAIL_CHARACTERS] for s in shown)
+                line = shown[-1]
             elif not form.level and (rest := quoted.rest_of(name)):
-                after, clients = _bare(forms, at, min(end, at + rest)), True
-                quoted.went_on(name, after - at, None)
+                after, count, form = block.bare(known, at, form, rest)
+                quoted.went_on(name, count, None)
+                clients = True
             else:
                 break
             if clients:
                 self._keep_a_client()
             write = (name or write or "") if clients or ready else None
-            process, last, at = name, forms[after - 1], after
+            process, last, at, taken = name, form, after, taken + count
         if last is not None:
             self._at = None
-            provenance.took_forms(at - begin, write, clients=clients)
-            self._keep_in_mind(last, lines[at - 1], process, clients=clients)
+            provenance.took_forms(taken, write, clients=clients)
+            self._keep_in_mind(last, line, process, clients=clients)
         return at
 
     def _keep_in_mind(self, form: Form, raw: str, process: str, *, clients: bool) -> None:
@@ -137,36 +141,3 @@ class FamiliarReader(LogReader):
             self._wrapped.forget()
         else:
             self._wrapped.keep(raw[form.text :].rstrip(), process, form.width)
-
-
-def _same_form(lines: Sequence[str], forms: Sequence[Form | None], at: int) -> int:
-    """Return the end of the lines of one form and process that follow each other."""
-    form, after = forms[at], at + 1
-    named = lines[at][: form.named[1]] if form is not None and form.process is None else ""
-    while after < len(forms) and forms[after] is form and lines[after].startswith(named):
-        after += 1
-    return after
-
-
-def _same_head(lines: Sequence[str], forms: Sequence[Form | None], at: int) -> int:
-    """Return the end of the lines that begin as this one does, with vLLM's own prefix."""
-    form, after = forms[at], at + 1
-    head = lines[at][: form.text if form is not None else 0]
-    while after < len(lines) and (next_ := forms[after]) is not None:
-        if next_.text != len(head) or not lines[after].startswith(head):
-            break
-        after += 1
-    return after
-
-
-def _bare(forms: Sequence[Form | None], at: int, end: int) -> int:
-    """Return the end of the lines without a prefix of one process that begin nothing."""
-    form, after = forms[at], at + 1
-    if form is None or form.process is None:
-        return after
-    process = form.process
-    while after < end and (next_ := forms[after]) is not None:
-        if next_.level or next_.words is not Words.ASK or next_.process != process:
-            break
-        after += 1
-    return after

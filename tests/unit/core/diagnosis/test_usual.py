@@ -197,8 +197,8 @@ def test_what_is_awaited_is_awaited_behind_usual_lines(before: str, story: str) 
         return True
 
     for part in parts_of("\n".join([*before.split("\n"), *AWAITED[story]])):
-        lines = part if isinstance(part, list) else part.lines
-        if isinstance(part, list):
+        lines = part.split("\n") if isinstance(part, str) else part.lines
+        if isinstance(part, str):
             at_once.feed_lines(part, feed)
         else:
             at_once.feed_usual(part)
@@ -294,7 +294,7 @@ def test_what_carries_the_usual_lines_does_not_make_them_others() -> None:
     for carrier in CARRIERS[:-1]:
         text = "".join(f"{carrier.format(second)}{usual_line}\n" for second in range(10, 14))
         (part,) = parts_of(text)
-        assert not isinstance(part, list)
+        assert not isinstance(part, str)
         assert (part.carrier, len(part.lines)) == (carrier.format(10), 4)
         assert list(part.shown) == [usual_line] * 4
 
@@ -302,8 +302,7 @@ def test_what_carries_the_usual_lines_does_not_make_them_others() -> None:
 def test_the_parts_of_a_text_are_its_lines() -> None:
     usual = f"INFO:     {CLIENT}"
     text = f"\nodd\n{usual}\n{usual}\n x {usual}\n(APIServer pid=1) {usual}\n{usual}\r\n{usual}"
-    lines = [
-        line for part in parts_of(text) for line in (part if isinstance(part, list) else part.lines)
-    ]
+    parts = (p.split("\n") if isinstance(p, str) else p.lines for p in parts_of(text))
+    lines = [line for part in parts for line in part]
     assert lines == text.split("\n")
-    assert [len(part.lines) for part in parts_of(text) if not isinstance(part, list)] == [2, 1]
+    assert [len(part.lines) for part in parts_of(text) if not isinstance(part, str)] == [2, 1]
