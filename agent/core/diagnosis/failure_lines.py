@@ -257,6 +257,8 @@ def finding_by_place(line: Line, thrown: str, placed: Placed, order: int) -> Fai
         shorten(thrown),
         {},
         line.stamp,
+        # what another program says between an engine's lines looks so, and ends nothing
+        soft=not (line.process or line.level or placed.frame or placed.refusal),
         placed=placed,
         by_place=True,
         advice=placed.advice,

@@ -32,7 +32,7 @@ QUOTED = 2_000
 _NAMES = re.compile(
     r"(?:\S{1,400}\.py:\d{1,9}:)? {0,40}(?:RuntimeError: Worker failed with error ')?"
     r"(?:\[[\w .-]{1,40}\] {0,9}|(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,5}"
-    r"(?:(?<=Error: )[^'\"`\[{]{0,200}|(?:\w{1,60}\.){0,9})"
+    r"(?:(?<=Error: )[^'\"`\[{]{0,200}|\w{1,60}(?:Error|Exception)\(['\"]|(?:\w{1,60}\.){0,9})"
 )
 """What may stand before words of vLLM's own: where Python warns, the words with which it quotes its
 own worker's error, a tag, uvicorn's level, an engine's number, the names of exceptions, and what

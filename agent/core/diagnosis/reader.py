@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from agent.core.diagnosis.carried.carriers import Carriers
 from agent.core.diagnosis.carried.wrapped import Wrapped
 from agent.core.diagnosis.concluding.conclusion import judge, numbers_of, phase_of, phase_shown
+from agent.core.diagnosis.concluding.cut_off import of_a_log_that_is_over
 from agent.core.diagnosis.concluding.told import advice_of, may_pass, place_of
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.lines import Line, clean_lines
@@ -155,13 +156,15 @@ class LogReader:
         """A counter that rises with every line that shows progress of a start."""
         return self._activity
 
-    def diagnosis(self) -> Diagnosis:
-        """Return what the log shows up to here."""
+    def diagnosis(self, *, over: bool = False) -> Diagnosis:
+        """Return what the log shows up to here; `over`: nothing comes any more."""
         run, verdict = self._run, judge(self._run)
         if verdict.outcome in (Outcome.RUNNING, Outcome.UNKNOWN) and self._before is not None:
             earlier = judge(self._before)
             if earlier.outcome is Outcome.FAILED:
                 run, verdict = self._before, earlier
+        if over:
+            verdict = of_a_log_that_is_over(run, verdict)
         facts = run.book.facts()
         return Diagnosis(
             outcome=verdict.outcome,

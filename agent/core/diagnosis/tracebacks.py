@@ -108,6 +108,10 @@ class Traceback:
     """The exception that had been deadly when the chain began."""
     forgiven: bool = False
     """What is said now belongs to an exception that ended nothing."""
+    mild: bool = False
+    """It is printed as less than an error."""
+    raised: str = ""
+    """The line of code that raises, where the innermost frame quotes one."""
     fatal: bool = False
     refused: bool = False
     """The line before was pydantic's headline, whose reason comes next."""
@@ -165,6 +169,13 @@ class Tracebacks:
         """Whether the process that threw first is the one that answers requests."""
         return self.deadly is not None and self._process.startswith(("APIServer", "ApiServer"))
 
+    @property
+    def cut_off(self) -> Traceback | None:
+        """Return the first traceback of an error that has no end; None if all do."""
+        open_ones = (t for t in self._by_process.values() if t.open and t.path)
+        deadly = (t for t in open_ones if not (t.mild or t.harmless or t.frames & FRAMES))
+        return next(deadly, None)
+
     def within(self, process: str) -> bool:
         """Tell whether the process is in the middle of a traceback."""
         trace = self._by_process.get(process)
@@ -211,6 +222,7 @@ class Tracebacks:
             self._go_deeper(trace, text)
         elif trace.open:
             self._follow(trace, text)
+        trace.mild = trace.open and (trace.mild or line.level in _NOT_DEADLY)
         for match in matches:
             if match.signature.kind is SignatureKind.FRAME:
                 trace.frames.add(match.signature.id)
@@ -243,7 +255,9 @@ class Tracebacks:
         trace.open = True
         trace.stray = 0
         trace.code = ""
+        trace.raised = text.strip()[:MAX_TEXT]
         if (frame := frame_of(text)) is not None:
+            trace.raised = ""
             trace.path.append(frame)
             del trace.path[:-MAX_FRAMES]
 

@@ -202,7 +202,9 @@ class ServicesReader:
         ours = {name: service for name, service in self._services.items() if service.ours}
         if len(ours) < 2 or _one_after_another(ours):
             return ()
-        found = [ServiceFound(_shown(n, ours), s.reader.diagnosis()) for n, s in ours.items()]
+        found = [
+            ServiceFound(_shown(n, ours), s.reader.diagnosis(over=True)) for n, s in ours.items()
+        ]
         return tuple(sorted(found, key=lambda service: _rank(service.diagnosis)))
 
     def diagnosis(self) -> Diagnosis:
@@ -213,7 +215,7 @@ class ServicesReader:
         alone = len(ours) == 1 < len(self._services) and all(
             service.container for service in self._services.values()
         )
-        told = ours[0].reader.diagnosis() if alone else self._whole.diagnosis()
+        told = ours[0].reader.diagnosis(over=True) if alone else self._whole.diagnosis(over=True)
         lines: list[str] = []
         if told.outcome is Outcome.UNKNOWN:
             lines = self._heads.lines()

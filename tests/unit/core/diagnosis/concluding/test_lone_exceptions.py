@@ -106,3 +106,19 @@ def test_an_engine_of_whose_step_a_request_is_part_died_of_it() -> None:
         "AttributeError: 'NoneType' object has no attribute 'odd'"
     )
     assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_BUG)
+
+
+def test_an_exception_of_another_program_between_the_lines_of_a_start_ends_nothing() -> None:
+    """TensorFlow's protobuf prints such a one for each of its imports, and goes on."""
+    first, rest = LOADING.strip("\n").rsplit("\n", 1)
+    found = diagnose(f"{first}\nAttributeError: 'Odd' object has no attribute 'odd'\n{rest}")
+    assert (found.outcome, found.failure) == (Outcome.RUNNING, None)
+
+
+def test_what_the_engines_client_says_in_python_s_own_form_is_its_word() -> None:
+    """vLLM before 0.11 logs the exception itself, as repr() shows it."""
+    said = (
+        'INFO:     10.0.0.9:6 - "POST /v1/completions HTTP/1.1" 200 OK\n'
+        "ERROR 11-28 16:34:02 client.py:244] TimeoutError('No heartbeat received from MQLLMEngine')"
+    )
+    assert diagnose(said).failure is F.ENGINE_HUNG
