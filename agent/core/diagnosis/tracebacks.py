@@ -172,9 +172,8 @@ class Tracebacks:
     @property
     def cut_off(self) -> Traceback | None:
         """Return the first traceback of an error that has no end; None if all do."""
-        open_ones = (t for t in self._by_process.values() if t.open and t.path)
-        deadly = (t for t in open_ones if not (t.mild or t.harmless or t.frames & FRAMES))
-        return next(deadly, None)
+        traces = (t for t in self._by_process.values() if t.open and t.path)
+        return next((t for t in traces if not (t.mild or t.harmless or t.frames & FRAMES)), None)
 
     def within(self, process: str) -> bool:
         """Tell whether the process is in the middle of a traceback."""
@@ -255,9 +254,9 @@ class Tracebacks:
         trace.open = True
         trace.stray = 0
         trace.code = ""
-        trace.raised = text.strip()[:MAX_TEXT]
-        if (frame := frame_of(text)) is not None:
-            trace.raised = ""
+        frame = frame_of(text)
+        trace.raised = text.strip()[:MAX_TEXT] if frame is None else ""
+        if frame is not None:
             trace.path.append(frame)
             del trace.path[:-MAX_FRAMES]
 
