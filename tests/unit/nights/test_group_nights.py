@@ -70,6 +70,25 @@ def test_a_host_that_is_lost_during_a_start_does_not_keep_the_gpus_of_the_others
     assert under_llmagent(replace(night, faults=lost)).lost[what] < 2 * 1800.0 + 900.0
 
 
+@pytest.mark.parametrize("kind", ["split", "replicas"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        (Fault(600.0, What.CUT, 1, 1800.0),),
+        (Fault(600.0, What.ONE_WAY, 1, 1800.0),),
+        (Fault(600.0, What.HOST_OFF, 1, 1800.0),),
+        (Fault(600.0, What.AGENT_AWAY, 1, 1800.0), Fault(610.0, What.RANK_DIES, 1)),
+    ],
+)
+def test_what_waits_at_full_speed_for_a_lost_rank_gives_its_gpus_back(
+    lost: tuple[Fault, ...], kind: str
+) -> None:
+    """That processors are at work kept them for 675 s, beyond the overseer's bound."""
+    night = replace(CALM, kind="split" if kind == "split" else "replicas", hours=1.0, load=0.0)
+    ledger = under_llmagent(replace(night, closes=False, faults=lost))
+    assert ledger.lost[lost[-1].what] < 1800.0 + 900.0
+
+
 def test_a_start_that_hung_behind_a_cut_cable_goes_on_once_that_is_mended() -> None:
     cut = Fault(151.0, What.PARTITION, 1, 60.0, (1,))
     ledger = under_llmagent(replace(CALM, start_seconds=150.0, faults=(cut,)))
