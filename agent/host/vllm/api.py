@@ -280,7 +280,7 @@ class VllmApi:
         refused = isinstance(error, NewConnectionError)
         late = isinstance(error, TimeoutError | UrllibTimeoutError) and not refused
         if self._allowance.passed() or late:
-            return ApiFailure(FailureKind.TIMEOUT, f"{path} within {allowed:g} s")
+            return ApiFailure(FailureKind.TIMEOUT, f"{path} within {round(allowed, 1):g} s")
         if isinstance(root_of(error), UntrustedError):
             return ApiFailure(FailureKind.UNTRUSTED, str(root_of(error)))
         if refused:
