@@ -17,7 +17,7 @@ _ENDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "2>&1", "2>", "<"})
 _REDIRECTS = re.compile(r"[0-9&]?>>?[&\w./~$]|[0-9]?<[/~$]")
 """As `>/dev/null`; a word like "<think>" is none."""
 
-_IMAGE = re.compile(r"[a-z0-9](?=.*vllm)[\w./:@-]*")
+_IMAGE = re.compile(r"(?=.*vllm)[a-z0-9][\w./:@-]*")
 _COMMAND = re.compile(r"vllm(?:@[\w.+-]+)?")
 """The command; uvx takes a release behind it."""
 

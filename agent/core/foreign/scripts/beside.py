@@ -98,7 +98,8 @@ _KINDS = (
     _kind(
         _BROUGHT,
         "pip pip3 pipx uv uvx conda mamba micromamba apt apt-get dnf yum zypper apk snap git "
-        "wget aria2c aws gsutil gcloud azcopy s5cmd hf huggingface-cli modelscope dpkg make cmake",
+        "wget aria2c aws gsutil gcloud azcopy s5cmd hf huggingface-cli modelscope dpkg make cmake "
+        "npm yarn cargo",
     ),
     _kind(_BROUGHT, "curl", _KEEPS),
     _kind(
@@ -119,7 +120,7 @@ _WRITES = re.compile(
 """A file that is written; `2>` and `>&2` are none."""
 
 _OUTPUT = re.compile(r"\s?(?:[0-9&]?>>?\s?(?:&[0-9]|/dev/null\b)|<<-?\s?\S{1,40})")
-_RUNS_AS = frozenset({"sudo", "doas", "nice", "ionice", "nohup", "env", "exec", "command", "time"})
+_RUNS_AS = frozenset({"sudo", "doas", "nice", "ionice", "nohup", "env", "exec", "time"})
 _HERE = re.compile(r"<<-?\s*[\"'\\]?(\w+)")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from agent.core.foreign.words import SETS_A_VARIABLE
 
@@ -28,6 +29,7 @@ SHOWS = frozenset(
 )
 """What follows these words is text: shown, looked for, or installed, and not started."""
 
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 _MANAGERS = frozenset({"pm2", "forever"})
 
 
@@ -35,6 +37,16 @@ def command_name(words: Sequence[str]) -> str:
     """Return the name of the program of a line, behind the variables that are set for it alone."""
     first = next((word for word in words if not SETS_A_VARIABLE.fullmatch(word)), "")
     return first.rpartition("/")[2]
+
+
+def in_a_shell(words: Sequence[str]) -> str | None:
+    """Return SCRIPT of `bash -lc SCRIPT`, which may start vLLM; None for any other line."""
+    if command_name(words) not in _SHELLS:
+        return None
+    for flag, script in pairwise(words):
+        if flag[:1] == "-" and flag[:2] != "--" and flag[-1] == "c" and "vllm" in script:
+            return None if "$@" in script else script
+    return None
 
 
 def carried(words: Sequence[str]) -> str | None:

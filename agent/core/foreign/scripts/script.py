@@ -12,9 +12,9 @@ from agent.core.foreign.docker_line import starts_container
 from agent.core.foreign.found import Found, Left, NoEngineError
 from agent.core.foreign.process import MATTERS
 from agent.core.foreign.scripts.beside import Beside
-from agent.core.foreign.scripts.carried import SHOWS, carried, command_name
+from agent.core.foreign.scripts.carried import SHOWS, carried, command_name, in_a_shell
 from agent.core.foreign.scripts.functions import in_order
-from agent.core.foreign.scripts.shell import Scope, statements, variables, words_of
+from agent.core.foreign.scripts.shell import Scope, absolute, statements, variables, words_of
 from agent.core.foreign.variables import expanded, variables_of
 
 ReadText = Callable[[str], str | None]
@@ -81,7 +81,7 @@ class _Reader:
     scope: Scope
     exported: dict[str, str] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
-    lines: list[tuple[VllmLine, tuple[str, ...]]] = field(default_factory=list)
+    lines: list[tuple[VllmLine, tuple[str, ...], dict[str, str]]] = field(default_factory=list)
     calls: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     beside: Beside = field(default_factory=Beside)
     venv: str = ""
@@ -104,7 +104,7 @@ def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
     _take(reader, text)
     if not reader.lines:
         raise NoEngineError("no line of the script starts `vllm serve`")
-    line, words = reader.lines[0]
+    line, words, exported_then = reader.lines[0]
     if len(reader.lines) > 1:
         told = f"the first of {len(reader.lines)} is taken: give the line itself behind --"
         reader.left.append(Left("lines of the script that start vLLM", told))
@@ -113,7 +113,7 @@ def read_script(text: str, base: Found, place: str, read: ReadText) -> Script:
         for name in dict.fromkeys(reader.scope.missing)
     ]
     # What the script made for its own line says nothing to an engine.
-    exported = without_own(reader.exported, text)
+    exported = without_own(exported_then, text)
     return Script(line, words, exported, reader.directory, reader.beside, tuple(reader.left))
 
 
@@ -140,8 +140,8 @@ def _take(reader: _Reader, text: str) -> None:
 def _call(reader: _Reader, statement: str) -> None:
     """Begin a function with the words of its call, or with "" end it."""
     if statement:
-        reader.calls.append((reader.inside, reader.scope.arguments))
         # What a function sets before its own line it sets in any case.
+        reader.calls.append((reader.inside, reader.scope.arguments))
         reader.inside = 0
         reader.scope.give(words_of(statement, reader.scope)[1:])
     elif reader.calls:
@@ -166,7 +166,7 @@ def _take_one(reader: _Reader, statement: str) -> None:
         reader.exported |= {name: known[name] for name in exports[1].split() if name in known}
     elif statement.startswith("cd "):
         words = words_of(statement, reader.scope)[1:2]
-        reader.directory = _absolute(words[0], reader.directory) if words else "/root"
+        reader.directory = absolute(words[0], reader.directory) if words else "/root"
     elif sourced := _SOURCE.fullmatch(statement):
         _source(reader, sourced["file"])
     else:
@@ -180,14 +180,14 @@ def _activate(reader: _Reader, place: str) -> None:
         told = f"nothing sets ${unset[0]}: set `python` to the environment's own"
         reader.left.append(Left(f"source {place}/bin/activate", told))
         return
-    reader.venv = reader.conda = _absolute(venv, reader.directory)
+    reader.venv = reader.conda = absolute(venv, reader.directory)
 
 
 def _activate_conda(reader: _Reader, name: str) -> None:
     """Take an environment of conda's: by its path, or by its name below conda's root."""
     name = expanded(name.strip("\"'"), reader.scope.known, reader.scope.missing)
     if "/" in name:
-        reader.venv = _absolute(name, reader.directory)
+        reader.venv = absolute(name, reader.directory)
     elif reader.conda:
         reader.venv = reader.conda if name == "base" else f"{reader.conda}/envs/{name}"
     else:
@@ -205,14 +205,14 @@ def _start(reader: _Reader, statement: str) -> None:
         reader.scope.missing[:] = missing
         reader.beside.note(statement)
         return
-    try:
-        found = vllm_line(words)
-    except NotVllmError:
+    inner = in_a_shell(words) if reader.depth < MOST_INSIDE else None
+    found = _line_of(words) if inner is None else None
+    if found is None:
         if starts_container(words) and any(word.startswith("--model") for word in words):
             # An image whose name does not tell of vLLM: what it starts is read with its options.
-            reader.lines.append((VllmLine(()), words))
+            reader.lines.append((VllmLine(()), words, dict(reader.exported)))
             return
-        inner = carried(words)
+        inner = inner or carried(words)
         if inner is None or reader.depth >= MOST_INSIDE:
             reader.scope.missing[:] = missing
             reader.beside.note(statement)
@@ -224,7 +224,8 @@ def _start(reader: _Reader, statement: str) -> None:
     program = found.program
     if reader.venv and "/" not in program and not starts_container(words):
         program = f"{reader.venv}/bin/{program or 'vllm'}"
-    reader.lines.append((VllmLine(found.words, found.environment, program), words))
+    line = VllmLine(found.words, found.environment, program)
+    reader.lines.append((line, words, dict(reader.exported)))
     for name in dict.fromkeys(_USED.findall(statement)):
         if name in reader.scope.branched:
             told = "it is set in a branch or loop, taken here as if it ran: see that it does"
@@ -233,9 +234,16 @@ def _start(reader: _Reader, statement: str) -> None:
     reader.scope.missing += [hollow[name] for name in variables_of((statement,)) if name in hollow]
 
 
+def _line_of(words: tuple[str, ...]) -> VllmLine | None:
+    try:
+        return vllm_line(words)
+    except NotVllmError:
+        return None
+
+
 def _source(reader: _Reader, file: str) -> None:
     words = words_of(file, reader.scope)
-    text = reader.read(_absolute(words[0], reader.directory)) if words else None
+    text = reader.read(absolute(words[0], reader.directory)) if words else None
     if text is None or reader.files >= MOST_FILES:
         reader.left.append(Left(f"source {file}", "it cannot be read: what it sets is not known"))
         return
@@ -290,9 +298,3 @@ def _export_several(reader: _Reader, statement: str) -> bool:
         if equals:
             reader.scope.known[name] = reader.exported[name] = value
     return True
-
-
-def _absolute(path: str, directory: str) -> str:
-    if path.startswith(("/", "~")):
-        return path
-    return f"{directory.rstrip('/')}/{path.removeprefix('./')}" if directory else path

@@ -7,11 +7,13 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from agent.core.foreign.variables import expanded
 
 _ARRAY = re.compile(r"\$\{([A-Za-z_]\w*)\[[@*]\]\}")
 _QUOTED, _LITERAL = "\1", "\2"
+_INNER = re.compile(r"\x03(?:\{(\w+)\}|(\w+))?")
 _ALL_ARGUMENTS = frozenset({"$@", "$*", "${@}", "${*}"})
 
 
@@ -80,8 +82,8 @@ def words_of(statement: str, scope: Scope) -> tuple[str, ...]:
         return ()
     for part in parts:
         # An unquoted variable that holds several words becomes several.
-        whole = "$" not in part or re.search(r"\s", part) is not None
-        word = part.replace(_QUOTED, "$")
+        whole = "$" not in part or "\3" in part or re.search(r"\s", part) is not None
+        word = _INNER.sub(partial(_of_an_inner_shell, scope), part.replace(_QUOTED, "$"))
         if word in _ALL_ARGUMENTS:
             words += scope.arguments
             continue
@@ -95,11 +97,14 @@ def words_of(statement: str, scope: Scope) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _marked(statement: str) -> str:
-    """Return the statement with its dollars told apart: in quotes, escaped, and neither.
+def _of_an_inner_shell(scope: Scope, found: re.Match[str]) -> str:
+    """Return a variable in single quotes: an inner shell knows what the script has set."""
+    name = found[1] or found[2]
+    return f"${{{name}}}" if name in scope.known else f"{_LITERAL}{found[0][1:]}"
 
-    Those in single quotes are taken for variables, too: an inner shell would know them.
-    """
+
+def _marked(statement: str) -> str:
+    """Return the statement with its dollars told apart: in either quotes, escaped, and neither."""
     result, quote, at = "", "", 0
     while at < len(statement):
         sign = statement[at]
@@ -112,7 +117,8 @@ def _marked(statement: str) -> str:
             quote = "" if sign == quote else quote
         elif sign in "\"'":
             quote = sign
-        result += _QUOTED if sign == "$" and quote else sign
+        dollar = _QUOTED if quote == '"' else "\3" if quote else "$"
+        result += dollar if sign == "$" else sign
         at += 1
     return result
 
@@ -120,3 +126,10 @@ def _marked(statement: str) -> str:
 def variables(given: Mapping[str, str]) -> Scope:
     """Return a scope that begins with an environment."""
     return Scope(dict(given))
+
+
+def absolute(path: str, directory: str) -> str:
+    """Return where a path leads from a directory; one of a home as it stands."""
+    if path.startswith(("/", "~")):
+        return path
+    return f"{directory.rstrip('/')}/{path.removeprefix('./')}" if directory else path

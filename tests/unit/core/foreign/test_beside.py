@@ -79,6 +79,7 @@ def test_what_a_script_does_beside_is_named_with_where_it_belongs(
         "docker logs -f llm",
         "cat <<EOF\nmkdir /shown\nsysctl shown\nEOF",
         "df -h /",
+        "if ! command -v tmux >/dev/null; then exit 1; fi",
         "export A=1 B=2",
         "> /var/log/x",
         "ps aux | grep vllm",

@@ -246,3 +246,33 @@ def test_all_arguments_of_a_function_are_its_calls() -> None:
 def test_functions_that_call_one_another_without_end_are_read_to_an_end() -> None:
     found = taken("a() { b; b; }\nb() { a; a; }\na\n/v/bin/vllm serve org/m\n")
     assert found.table["model"] == "org/m"
+
+
+def test_a_shell_within_the_script_is_read_as_one() -> None:
+    found = taken(
+        "GPU=1\nMODEL=org/m\n"
+        "bash -lc 'export CUDA_VISIBLE_DEVICES=$GPU; PORT=9000; mkdir -p /x;"
+        " exec vllm serve $MODEL --port $PORT 2>&1 | tee /x/log'\n"
+    )
+    assert (found.table["model"], found.table["port"]) == ("org/m", 9000)
+    assert found.table["gpus"] == [1]
+    assert why(found, "`mkdir -p /x`")
+    tmux = taken(
+        "tmux new-session -d -s s \"bash -lc 'set -x; export A_B=1; vllm serve org/m --port 9000;"
+        ' ec=\\${PIPESTATUS[0]}; echo \\"\\$ec\\"\'"\n'
+    )
+    assert (tmux.table["port"], tmux.table["environment"]) == (9000, {"A_B": "1"})
+
+
+def test_an_image_called_vllm_is_one() -> None:
+    for image in ("vllm", "vllm-ours-v019", "vllm:3"):
+        found = taken(f"docker run -d --name vllm --net host {image} serve org/m --port 9000\n")
+        assert (found.table["model"], found.table["engine"]["image"]) == ("org/m", image)
+
+
+def test_a_line_has_what_was_exported_before_it_and_nothing_after() -> None:
+    found = taken(
+        "export A_A=1\n/v/bin/vllm serve org/m --port 9000 &\nexport A_A=2 B_B=3\n"
+        "/v/bin/vllm serve org/n --port 9001 &\n"
+    )
+    assert (found.table["model"], found.table["environment"]) == ("org/m", {"A_A": "1"})
