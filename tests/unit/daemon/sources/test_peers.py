@@ -109,6 +109,7 @@ def test_silence_tells_nothing_of_the_engine_as_a_refusal_does() -> None:
         for one in waiting:
             one.close()
     assert silent.engine_open is None
+    assert not silent.cut_off, "nothing that was sent to it is missing"
 
 
 def test_of_replicas_only_an_open_port_tells_something() -> None:
