@@ -26,6 +26,10 @@ class Fit(StrEnum):
     DOES_NOT_FIT = "does not fit"
 
 
+SHARED_UTILIZATION = 0.5
+"""Up to this share of a card is asked for where others hold the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Correction:
     """How far the KV cache of an earlier start was off its plan: `gib` more, give or take."""

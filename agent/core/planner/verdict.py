@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from agent.core.measures import GIB
 from agent.core.planner.layers import Keeps
-from agent.core.planner.question import Fit, Plan
+from agent.core.planner.question import SHARED_UTILIZATION, Fit, Plan
 from agent.core.planner.versions import REFUSES_TOO_MANY_STATES
 
 DRIVER_GIB = 0.45
@@ -23,9 +23,6 @@ may grow by: an L4 shared with another server ran out 0.5 GiB below what was fre
 
 HOST_GIB = 8.0
 """What the host itself holds of unified memory before a start."""
-
-SHARED_UTILIZATION = 0.5
-"""Up to this share of a card is asked for where others hold the rest."""
 
 Verdict = tuple[Fit, str]
 

@@ -99,6 +99,18 @@ def counted(
     return Weights(gib, error + UNKNOWN_SHARE * gib, how)
 
 
+def repacked_gib(model: Model, quantization: str | None, tensor_parallel_size: int) -> float:
+    """Return the GiB of one layer's grouped 4- or 8-bit weights outside its experts; 0 for others.
+
+    These are packed anew once they are loaded, a layer after the other (AWQ, GPTQ and the like).
+    """
+    chosen = format_of(model, quantization)
+    if not chosen.group or not model.layers:
+        return 0.0
+    parts = dict(_parts(model, chosen, tensor_parallel_size, 1, ANY_KERNELS.hidden_step))
+    return (parts["attention"] + parts["MLP"]) / len(model.layers)
+
+
 def _gib(parts: tuple[tuple[str, float], ...]) -> float:
     return sum(size for _, size in parts)
 

@@ -168,8 +168,10 @@ def _row(table: Mapping[str, Any]) -> Row:
         **table["request"],
     )
     if config is not None and "options" in table:
-        split = f"--tensor-parallel-size {request.tensor_parallel_size} "
-        picture = picture_of_line(shlex.split(split + table["options"]))
+        words = f"--tensor-parallel-size {request.tensor_parallel_size} {table['options']}"
+        if request.gpu_memory_utilization is not None:
+            words += f" --gpu-memory-utilization {request.gpu_memory_utilization}"
+        picture = picture_of_line(shlex.split(words))
         told = request_of(picture, model_of(config), Ground(request))
         if request.enable_prefix_caching is None:
             request = replace(request, enable_prefix_caching=told.enable_prefix_caching)

@@ -15,6 +15,7 @@ from agent.core.planner.asked.ask import ADAPTERS, Asked, Beside
 from agent.core.planner.asked.capability import Capability, refused_by_card
 from agent.core.planner.asked.effects import DTYPES, KV_WORDS, POOLED
 from agent.core.planner.asked.lora import MOST_VOCABULARY, has_heads, room_for_adapters
+from agent.core.planner.asked.sleep import doubt_of_sleep, given_twice, is_miscounted
 from agent.core.planner.asked.speculation import Draft, speculation_of, with_speculation
 from agent.core.planner.asked.unknown import not_reckoned, small_moves
 from agent.core.planner.layers import Keeps
@@ -24,16 +25,9 @@ from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.graphs import sizes_up_to
 
 MOST_SHARE = 1.0
+SLEEP = "sleep_mode"
 WITHOUT_ENCODER = (0, 16)
 """From here encoders that no prompt may use are not loaded."""
-
-
-SLEEP_MISCOUNTS = ((0, 20), (0, 27, 1))
-"""Between these the allocator of sleep mode is left out of what PyTorch holds: an A10 gave 13.8 GiB
-to the cache beside 8.3 of weights, of 22.1 in all, and ran out (0.26)."""
-
-SLEEP_ERROR_GIB = 2.5
-"""How far it is off: 3.2 GiB on that A10, 0.1 on an L40S with another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +109,13 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         dtype=picture.text("dtype"),
     )
     wrong = mistakes_in(picture)
+    beside = tuple(_beside(picture, model, request))
     asked = Asked(
         data_parallel=split.data,
         whole_experts=split.experts,
         decode_context=split.decode_context,
         text_only=_is_text_only(picture, model, request),
-        pools=any((picture.text(name) or "").lower() in words for name, words in POOLED.items()),
+        pools=_pools(picture),
         videos=_items(picture).get("video") != 0,
         encoder_copies=_encoders(picture, request),
         state_bytes=dtype_bytes(picture.text("mamba_ssm_cache_dtype") or "") or 0,
@@ -129,10 +124,10 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         gpu_blocks=picture.whole("num_gpu_blocks_override"),
         captured=_captured(picture),
         overlapped=picture.switch("async_scheduling") is not False,
-        beside=(*_beside(picture, model, request), *small_moves(picture)),
+        beside=(*beside, *small_moves(picture)),
         host=tuple(_host(picture, split.gpus)),
         not_known=(*wrong, *not_reckoned(picture, model)),
-        doubt=_doubt(picture, request),
+        doubt=next((doubt_of_sleep(item.term) for item in beside if item.name == SLEEP), ""),
         refusal=_refusal(picture, model, request, ground),
     )
     speculation = speculation_of(picture)
@@ -155,18 +150,8 @@ def _captured(picture: Picture) -> tuple[int, ...] | None:
     return sizes_up_to(most) if isinstance(most, int) else None
 
 
-def _sleeps_miscounted(picture: Picture, request: PlanRequest) -> bool:
-    first, last = SLEEP_MISCOUNTS
-    return bool(picture.switch("enable_sleep_mode")) and first <= request.version.release < last
-
-
-def _doubt(picture: Picture, request: PlanRequest) -> str:
-    if not _sleeps_miscounted(picture, request):
-        return ""
-    return (
-        "--enable-sleep-mode: this vLLM's profiling does not see all that the sleeping allocator "
-        "holds, and may give the KV cache more than there is: lower gpu_memory_utilization"
-    )
+def _pools(picture: Picture) -> bool:
+    return any((picture.text(name) or "").lower() in words for name, words in POOLED.items())
 
 
 def _is_text_only(picture: Picture, model: Model, request: PlanRequest) -> bool:
@@ -206,8 +191,8 @@ def _beside(picture: Picture, model: Model, request: PlanRequest) -> Iterator[Be
             yield Beside("made_up_adapters", Term(term.gib, term.gib, how))
     if parallel_of(picture).data > 1 and model.experts is not None:
         yield Beside("data_parallel", Term(0.0, 1.0, "buffers that pass tokens between replicas"))
-    if _sleeps_miscounted(picture, request):
-        yield Beside("sleep_mode", Term(0.0, SLEEP_ERROR_GIB, "what its allocator holds unseen"))
+    if is_miscounted(picture, request):
+        yield Beside(SLEEP, given_twice(model, request, pools=_pools(picture)))
     images = picture.real("mm_ipc_gpu_memory_gb")
     if images:
         yield Beside("mm_ipc", Term(images, 0.0, "--mm-ipc-gpu-memory-gb"))

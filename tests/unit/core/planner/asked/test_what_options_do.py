@@ -76,13 +76,6 @@ def test_recurrent_states_have_the_size_that_is_asked_for() -> None:
     assert wide.kv.block_tokens == plan("", hybrid, 79.2).kv.block_tokens
 
 
-def test_sleep_mode_is_doubted_where_its_allocator_is_miscounted() -> None:
-    asleep = "--enable-sleep-mode"
-    assert plan(asleep, version="0.26.0").verdict is Fit.TIGHT
-    assert plan(asleep, version="0.32.0").verdict is Fit.FITS
-    assert plan("", version="0.26.0").verdict is Fit.FITS
-
-
 def test_an_encoder_that_is_not_split_stands_whole_on_each_gpu() -> None:
     split = plan("--tensor-parallel-size 2", VISION)
     whole = plan("--tensor-parallel-size 2 --mm-encoder-tp-mode data", VISION)
