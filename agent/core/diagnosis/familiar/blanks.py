@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 
 from agent.core.diagnosis.signatures import Signature, SignatureSet
+from agent.core.patterns import compile_pattern
 
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(
-    r"(?P<kept>\\[^1-9]|\{\d*,?\d*\}|\(\?P<\w+>)|(?P<of>\[\^?\]?(?:\\.|[^\]\\])*\])"
+    r"(?P<kept>\\[^1-9]|\{\d{0,6},?\d{0,6}\}|\(\?P<\w{1,60}>)"
+    r"|(?P<of>\[\^?\]?(?:\\.|[^\]\\]){0,120}\])"
     r"|(?P<barred>\(\?<?!)|(?P<same>\\[1-9]|\(\?P=|\(\?\()|(?P<opens>\()|(?P<closes>\))|(?P<digit>\d)"
 )
 """The parts of a pattern that tell where a digit stands: an escape, how often something repeats, a
@@ -79,7 +81,7 @@ class Blanks:
     def _may_match(self, signature: Signature, shape: str) -> bool:
         if signature.id not in self._patterns:
             general = of_any_digit(signature.pattern.pattern)
-            made = None if general is None else re.compile(general, signature.pattern.flags)
+            made = None if general is None else compile_pattern(general)
             self._patterns[signature.id] = made
         pattern = self._patterns[signature.id]
         return pattern is None or pattern.search(shape) is not None
