@@ -48,6 +48,8 @@ class PeerSource(RestingSource):
         self._clock = clock
         self._proof = (cluster.user, cluster.password_file, cluster.ca_file)
         self._asker: Asker | None = None
+        self._resolved: frozenset[str] = frozenset()
+        """The addresses of the host, found while the name server could be asked."""
 
     def look(self) -> None:
         """Ask once, then rest. Raises AgentError where password or certificates are not there."""
@@ -56,6 +58,7 @@ class PeerSource(RestingSource):
             asker = self._asker = Asker(credentials_of(*self._proof))
         told = ask_peer(asker, self._address, self._service, ANSWER_SECONDS)
         answers = told.member is not None
+        self._resolved = self._resolved or addresses_of(self._address)
         is_open = None if answers else self._engine_is_open()
         cut_off = not answers and self._is_cut_off()
         at, service, address = self._clock(), self._service, self._address
@@ -70,11 +73,7 @@ class PeerSource(RestingSource):
         """
         from agent.host.machine.tcp import is_cut_off  # for who misses a host: memory
 
-        try:
-            found = socket.getaddrinfo(urlsplit(self._address).hostname, None)
-        except OSError:  # its name is not found, as the name server is away, too
-            return False
-        return is_cut_off({str(address[0]) for *_, address in found})
+        return is_cut_off(self._resolved)
 
     def _engine_is_open(self) -> bool | None:
         """Tell whether the head's engine takes a connection; None where that tells nothing."""
@@ -86,6 +85,15 @@ class PeerSource(RestingSource):
             return _opens(cluster.meeting_address, port)
         # A head that serves for its own host only is closed to all others, alive or not.
         return True if _opens(cluster.meeting_address, self._service_port) else None
+
+
+def addresses_of(address: str) -> frozenset[str]:
+    """Return the addresses of a peer's host, none while its name is not found."""
+    try:
+        found = socket.getaddrinfo(urlsplit(address).hostname, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return frozenset()
+    return frozenset(str(place[0]) for *_, place in found)
 
 
 def _opens(host: str, port: int) -> bool | None:

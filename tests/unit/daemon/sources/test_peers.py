@@ -18,7 +18,7 @@ from agent.core.cluster.group import PeerAnswered
 from agent.core.cluster.member import Generation, Member, Stance, member_of
 from agent.core.codec import encode
 from agent.core.settings.cluster import ClusterSettings
-from agent.daemon.sources.peers import PeerSource
+from agent.daemon.sources.peers import PeerSource, addresses_of
 from agent.errors import AgentError
 from tests.given.cluster.two_hosts import of_two_here
 from tests.given.fake_http import says, serving
@@ -110,6 +110,13 @@ def test_silence_tells_nothing_of_the_engine_as_a_refusal_does() -> None:
             one.close()
     assert silent.engine_open is None
     assert not silent.cut_off, "nothing that was sent to it is missing"
+
+
+def test_the_addresses_of_a_host_are_those_of_its_name_in_the_peers_address() -> None:
+    assert addresses_of("http://10.99.0.2:9836") == {"10.99.0.2"}
+    assert addresses_of("https://[fd00::2]:9836") == {"fd00::2"}
+    assert "127.0.0.1" in addresses_of("http://localhost:9836")
+    assert addresses_of("http://no-such-host.invalid:9836") == frozenset()
 
 
 def test_of_replicas_only_an_open_port_tells_something() -> None:
