@@ -42,6 +42,24 @@ services:
     environment: {A: 1}
     deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 1}]}}}
 """
+PROJECT = b"""\
+include: [x.yml, {path: [y.yml], project_directory: ..}]
+services:
+  a: {extends: {file: x.yml, service: b}, ports: !override ["9000:8000"], env_file: x.yml}
+  b: {extends: c, environment: [A=1, B], volumes: [./m:/m, {type: bind, source: n, target: /m}]}
+  c: {image: vllm, entrypoint: [sh, -c], ulimits: !reset {}, command: ['vllm serve "$$@"', x, m]}
+"""
+FUNCTIONS = b"""#!/bin/sh
+log() { echo "$1"; }
+start() {
+  local model=$1
+  mkdir -p /x && ulimit -n 9; [ "$2" = y ] && X="--enforce-eager"
+  bash -lc 'cat <<EOF >/x/y
+EOF
+  exec vllm serve "$model" '"$X"' --port $PORT >/dev/null 2>&1'
+}
+case "$1" in up|on) log "x"; start org/m y ;; esac
+"""
 SCRIPT = b"""\
 #!/bin/bash
 MODEL=${1:-org/model}
@@ -66,8 +84,20 @@ def taken_in(directory: Path) -> Border:
         *(b"!!int ", b"!!timestamp ", b"&a ", b"*a", b"<<: *common", b"%i", b"${", b"$(", b"'"),
         *(b"--shm-size ", b"--max-model-len ", b"--config ", b"Environment=", b"ExecStart="),
         *(b"docker run ", b"sh -c ", b"-p ", b"-v ", b"--gpus ", b"[Service]\n", b"services:\n"),
+        *(
+            b"extends: ",
+            b"include: ",
+            b"!override ",
+            b"f() {",
+            b"}\n",
+            b"<<EOF\n",
+            b"EOF\n",
+            b"&& ",
+        ),
     )
-    return Border("import", take, (UNIT, DOCKER, QUADLET, COMPOSE, SCRIPT), words)
+    return Border(
+        "import", take, (UNIT, DOCKER, QUADLET, COMPOSE, PROJECT, SCRIPT, FUNCTIONS), words
+    )
 
 
 def _said_of(file: Path) -> str:
