@@ -54,6 +54,7 @@ from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import Model, model_of
 from agent.core.planner.overheads import Term
 from agent.core.planner.question import Fit, PlanRequest
+from agent.core.planner.terms.cache_format import AUTO, cached_as
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
 from agent.errors import UsageError
@@ -246,6 +247,10 @@ def _notes(subject: Subject, shown: Shown) -> tuple[str, ...]:
         )
     if subject.picture.text("load_format") == "ipc_cache":
         notes.append("the preload daemon holds the weights; they count within the same share")
+    request = shown.plan.request
+    taken = cached_as(shown.model, request)
+    if request.kv_cache_dtype == AUTO and taken != AUTO:
+        notes.append(f"the KV cache is kept in {taken}, which vLLM takes unasked here")
     return tuple(notes)
 
 

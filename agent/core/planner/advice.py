@@ -12,6 +12,7 @@ from agent.core.planner.model import Model
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.refusals import fewest_step_tokens
+from agent.core.planner.terms.cache_format import cached_as
 from agent.core.planner.verdict import DRIVER_GIB, fewest_blocks
 
 ROUND_TOKENS = 256
@@ -56,7 +57,7 @@ def _changes(model: Model, plan: Plan) -> Iterator[str]:
     length = plan.largest_max_model_len // ROUND_TOKENS * ROUND_TOKENS
     if plan.available_kv_gib > 0 and 0 < length < plan.max_model_len:
         yield f"max_model_len = {length}: the longest request that {_kv(plan)} holds"
-    if kv_element_bytes(model, request.kv_cache_dtype, request.version) >= 2:
+    if kv_element_bytes(model, cached_as(model, request)) >= 2:
         yield from _told("kv_cache_dtype = fp8", model, replace(request, kv_cache_dtype="fp8"))
     if (request.max_num_seqs or 256) > FEW_SEQS:
         fewer = replace(request, max_num_seqs=FEW_SEQS)

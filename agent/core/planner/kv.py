@@ -17,11 +17,11 @@ from agent.core.planner.layers import Feed, Keeps, Layer
 from agent.core.planner.model import Model
 from agent.core.planner.pool import CacheGroup, Kv
 from agent.core.planner.question import PlanRequest
+from agent.core.planner.terms.cache_format import PACKED, cached_as
 from agent.core.planner.terms.compressed import compressed_kv
 from agent.core.planner.versions import (
     HYBRID_CHUNKS,
     HYBRID_WINDOWS,
-    KV_AS_CHECKPOINT,
     LATENTS,
     Version,
 )
@@ -97,8 +97,8 @@ def kv_of(model: Model, request: PlanRequest, in_flight_tokens: int) -> Kv:
 
 def _cached_layers(model: Model, request: PlanRequest) -> tuple[_Cached, ...]:
     """Return the layers of the fullest stage that keep anything."""
-    tp, dtype = request.tensor_parallel_size, request.kv_cache_dtype
-    element = kv_element_bytes(model, dtype, request.version)
+    tp, dtype = request.tensor_parallel_size, cached_as(model, request)
+    element = kv_element_bytes(model, dtype)
     stage = fullest_stage(model, request.pipeline_parallel_size)
     kept = [_as_cached(layer, model, request.version) for layer in stage]
     return tuple(
@@ -141,20 +141,13 @@ def _kinds(
     return kinds
 
 
-def kv_element_bytes(model: Model, kv_cache_dtype: str, version: Version) -> float:
-    """Return the bytes of one cached number; "auto" follows the model, or the checkpoint's word."""
-    name = kv_cache_dtype.lower()
-    if name == "auto":
-        asked = model.quantization_config
-        scheme = asked.get("kv_cache_scheme") or asked.get("kv_cache_quant_algo") == "FP8"
-        if scheme and version.release >= KV_AS_CHECKPOINT:
-            return 1
-        return model.dtype_bytes
-    if name in KV_BITS:
-        return KV_BITS[name] / 8
-    if name.startswith("fp8"):
+def kv_element_bytes(model: Model, kv_cache_dtype: str) -> float:
+    """Return the bytes of one cached number; "auto" follows the model."""
+    if kv_cache_dtype in KV_BITS:
+        return KV_BITS[kv_cache_dtype] / 8
+    if kv_cache_dtype.startswith("fp8"):
         return 1
-    return dtype_bytes(name) or model.dtype_bytes
+    return dtype_bytes(kv_cache_dtype) or model.dtype_bytes
 
 
 def fullest_stage(model: Model, stages: int) -> tuple[Layer, ...]:
@@ -209,8 +202,7 @@ def _token_bytes(layer: Layer, element: float, tp: int, dtype: str) -> float:
     if layer.keeps is Keeps.STATE:
         return 0.0
     if layer.keeps is Keeps.LATENT:
-        # A sparse indexer goes with a format of its own where fp8 is asked for.
-        packed = dtype == "fp8_ds_mla" or (layer.index_bytes and dtype.startswith("fp8"))
+        packed = dtype == PACKED
         return (FP8_MLA_BYTES if packed else layer.kv_width * element) + layer.index_bytes
     # Fewer heads than GPUs: each GPU keeps a copy of one.
     return max(1, math.ceil(layer.kv_heads / tp)) * layer.kv_width * element

@@ -23,6 +23,9 @@ LEAN_SAMPLER = (0, 17)
 INDEXES_AHEAD = (0, 13)
 """From here a sparse indexer gathers forty requests of the longest length; before, two."""
 
+FEWER_WIDENED = (0, 32)
+"""From here it gathers two fifths of that for contexts longer than 256k."""
+
 TUNES_LATER = (0, 29)
 """From here tuning of FP4 kernels leaves nothing behind before the cache is sized."""
 

@@ -34,6 +34,18 @@ def plan(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str,
     return status, json.loads(out) if out else {}, err
 
 
+@pytest.mark.parametrize(("release", "cached"), [("0.31.0", 1152), ("0.32.0", 576)])
+def test_a_cache_that_is_kept_in_fp8_unasked_is_said_so(
+    capsys: pytest.CaptureFixture[str], release: str, cached: int
+) -> None:
+    argv = ("zai-org/GLM-5.2-FP8", "--gpu", "B200", "-tp", "8", "--vllm-version", release)
+    _, document, _ = plan(capsys, *argv)
+    assert document["kv_bytes_per_token"] == 78 * (cached + 132)
+    assert any("fp8, which vLLM takes unasked" in note for note in document["notes"]) == (
+        cached == 576
+    )
+
+
 @pytest.mark.parametrize("release", ["0.8.5", "0.10.1", "0.11"])
 def test_a_model_that_caches_nothing_serves_as_many_as_it_has_states_for(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, release: str

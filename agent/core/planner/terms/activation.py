@@ -21,6 +21,7 @@ from agent.core.planner.terms.runner import (
     runs_new_runner,
 )
 from agent.core.planner.versions import (
+    FEWER_WIDENED,
     FLASHINFER_SAMPLES,
     FULL_SAMPLER,
     INDEXES_AHEAD,
@@ -79,10 +80,12 @@ UNSORTED = 0.15
 """What the peak may come down to where FlashInfer samples: 0.5 GiB of 1.4 (Qwen2-7B, 0.10.1), 1.2
 of 7.4 (gpt-oss-120b, 0.10.2)."""
 
-INDEXED_TOKEN_BYTES = 5 * 576 * 2
+WIDENED, WIDENED_LONG, LONG_CONTEXT = 5, 2, 256 * 1024
+WIDENED_BYTES = 576 * 2
 """What sparse latent attention sets aside for each token of max_model_len, for good: five widened
 latents, or forty keys of the indexer in the same place (flashmla_sparse.py and indexer.py of
-v1/attention/backends/mla, 0.13..0.33): 5.6 GiB for a million tokens."""
+v1/attention/backends/mla, 0.13..0.33): 5.6 GiB for a million tokens. Since 0.32 two for contexts
+longer than 256k (sparse_mla_prefill_workspace_factor of config/vllm.py): 2.3 GiB."""
 
 TABLE_ENTRY_BYTES, TABLE_BLOCK = 4, 16
 TABLES_MENTIONED_GIB = 0.05
@@ -152,7 +155,8 @@ def activation(
         gib += STATES_FP4_GIB
         how += f"; {STATES_FP4_GIB:g} GiB of 4-bit experts beside recurrent layers"
     if model.latent is not None and model.latent.index_heads and version.release >= INDEXES_AHEAD:
-        ahead = INDEXED_TOKEN_BYTES * max_model_len / GIB
+        few = version.release >= FEWER_WIDENED and max_model_len > LONG_CONTEXT
+        ahead = (WIDENED_LONG if few else WIDENED) * WIDENED_BYTES * max_model_len / GIB
         gib += ahead
         how += f"; {ahead:.2f} GiB that a sparse indexer's prefill gathers into"
     tables = batch.sequences * max_model_len / TABLE_BLOCK * TABLE_ENTRY_BYTES / GIB

@@ -130,6 +130,66 @@ def test_a_sparse_indexer_keeps_bytes_of_its_own_beside_the_latent() -> None:
     assert bytes_per_token(sparse, "0.19", kv_cache_dtype="fp8") == 61 * (656 + 132)
 
 
+WIDE, PLAIN_FP8, PACKED = 576 * 2, 576, 656
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "version", "bytes_of_latent"),
+    [
+        ("deepseek-ai/DeepSeek-V3.2", "NVIDIA H200", "0.11.0", PACKED),
+        ("deepseek-ai/DeepSeek-V3.2", "NVIDIA H200", "0.11.2", WIDE),
+        ("deepseek-ai/DeepSeek-V3.2", "NVIDIA B200", "0.33.0", WIDE),
+        ("zai-org/GLM-5.2", "NVIDIA B200", "0.31.0", WIDE),
+        ("zai-org/GLM-5.2", "NVIDIA B200", "0.32.0", PLAIN_FP8),
+        ("zai-org/GLM-5.2", "NVIDIA GB300", "0.33.0", PLAIN_FP8),
+        ("zai-org/GLM-5.2", "NVIDIA H200", "0.33.0", WIDE),
+        ("zai-org/GLM-5.2", "NVIDIA RTX PRO 6000 Blackwell Server Edition", "0.24.0", PACKED),
+        ("zai-org/GLM-5.2", "NVIDIA RTX 6000 Ada Generation", "0.24.0", WIDE),
+        ("zai-org/GLM-5.3-Flash", "NVIDIA B200", "0.32.0", 512 * 2),
+        ("zai-org/GLM-5.3-Flash", "NVIDIA B200", "0.33.0", 512),
+        ("zai-org/GLM-5.3-Flash", "NVIDIA H200", "0.33.0", 512 * 2),
+    ],
+)
+def test_sparse_latents_are_cached_in_a_format_of_the_card_and_release(
+    name: str, card: str, version: str, bytes_of_latent: int
+) -> None:
+    config = dict(known_models()[name])
+    layers = [x for x in model_of(config).layers if x.keeps is Keeps.LATENT]
+    found = bytes_per_token(config, version, gpu_name=card)
+    assert found == sum(bytes_of_latent + layer.index_bytes for layer in layers)
+    # What is asked for stays: 16 bits on every card that has a kernel for them.
+    if "RTX PRO" not in card and version != "0.11.0":
+        asked = bytes_per_token(config, version, gpu_name=card, kv_cache_dtype="bfloat16")
+        assert asked == sum(layer.kv_width * 2 + layer.index_bytes for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("card", "version", "bytes_of_latent"),
+    [
+        ("NVIDIA H200", "0.33.0", PACKED),
+        ("NVIDIA B200", "0.16.0", PACKED),
+        ("NVIDIA B200", "0.19.1", PLAIN_FP8),
+    ],
+)
+def test_fp8_that_is_asked_for_is_packed_but_where_flashinfer_reads_it(
+    card: str, version: str, bytes_of_latent: int
+) -> None:
+    config = dict(known_models()["deepseek-ai/DeepSeek-V3.2"])
+    asked = bytes_per_token(config, version, gpu_name=card, kv_cache_dtype="fp8")
+    assert asked == 61 * (bytes_of_latent + 132)
+    # A checkpoint with scales for its cache asks for it, too.
+    scaled = {**config, "quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}
+    scaled["quantization_config"]["kv_cache_quant_algo"] = "FP8"
+    assert bytes_per_token(scaled, version, gpu_name=card) == asked
+
+
+def test_latents_without_an_indexer_are_cached_as_they_are_asked_for() -> None:
+    config = dict(known_models()["deepseek-ai/DeepSeek-V3"])
+    for card in ("NVIDIA B200", "NVIDIA H200", "NVIDIA RTX PRO 6000 Blackwell Server Edition"):
+        assert bytes_per_token(config, gpu_name=card) == 61 * WIDE
+        assert bytes_per_token(config, gpu_name=card, kv_cache_dtype="fp8") == 61 * PLAIN_FP8
+
+
 def test_mimos_values_are_narrower_than_its_keys_and_its_windows_have_other_heads() -> None:
     """Eight H100: 20.1 GiB of weights, 49.18 of cache for 6,969,972 tokens (0.31)."""
     mimo = model_of(known_models()["XiaomiMiMo/MiMo-V2.6-Flash-MOPD"])
@@ -177,6 +237,20 @@ def test_a_sparse_indexer_sets_room_aside_for_every_token_of_the_context() -> No
     assert full.gib - quarter.gib == pytest.approx(0.75 * 5 * 576 * 2 * 2**20 / GIB)
     assert "indexer" in full.how
     assert "indexer" not in old.how
+
+
+@pytest.mark.parametrize(("length", "widened"), [(1 << 18, 5), ((1 << 18) + 1, 2), (1 << 20, 2)])
+def test_since_0_32_less_is_set_aside_for_each_token_of_a_long_context(
+    length: int, widened: int
+) -> None:
+    model = model_of(known_models()["zai-org/GLM-5.2"])
+    new, before = (
+        make_plan(
+            model, PlanRequest(139.8, version_of(version), max_model_len=length, max_num_seqs=1)
+        ).activation.gib
+        for version in ("0.32.0", "0.31.0")
+    )
+    assert before - new == pytest.approx((5 - widened) * 576 * 2 * length / GIB, abs=1e-6)
 
 
 def test_a_latent_that_vllm_does_not_know_is_cached_as_keys_and_values() -> None:
