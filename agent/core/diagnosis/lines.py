@@ -98,8 +98,8 @@ class Line:
     """Whose line the journal says it is ("vllm" of "vllm[4711]: "); "" where nothing says so."""
     first: bool = True
     """False for what follows a carriage return within one raw line, and for the rest of a line."""
-    recorded: bool = False
-    """It stood in a record, JSON for one, that carried it."""
+    recorded: str = ""
+    """How the record begins that carried it, "{" for JSON and "t" for logrus's text; or ""."""
 
 
 def clean_lines(raw: str, *, goes_on: bool = False) -> Iterator[Line]:
@@ -108,7 +108,8 @@ def clean_lines(raw: str, *, goes_on: bool = False) -> Iterator[Line]:
     `goes_on`: it is the rest of the one before.
     """
     text = text_of(raw)
-    recorded, raw = text is not raw and raw[0] == "{", text
+    recorded = raw[:1] if text is not raw and raw[0] in "{t" else ""
+    raw = text
     if len(raw) > MAX_LINE:
         raw = f"{raw[: MAX_LINE // 2]} … {raw[-MAX_LINE // 2 :]}"
     if "\x1b" in raw:
@@ -123,7 +124,7 @@ def clean_lines(raw: str, *, goes_on: bool = False) -> Iterator[Line]:
         yield _clean(piece, first=index == 0 and not goes_on, recorded=recorded)
 
 
-def _clean(piece: str, *, first: bool = True, recorded: bool = False) -> Line:
+def _clean(piece: str, *, first: bool = True, recorded: str = "") -> Line:
     if not piece.isprintable():
         piece = _CONTROL.sub("", piece)
     piece = piece.removesuffix("#015")

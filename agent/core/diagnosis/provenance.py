@@ -15,19 +15,21 @@ from enum import StrEnum
 
 from agent.core.diagnosis.lines import Line, program_in
 from agent.core.diagnosis.usual import Answers, Usual, accepted
+from agent.core.diagnosis.writing.prefixes import Prefixes
+from agent.core.diagnosis.writing.quotations import is_frame, is_open
 from agent.core.diagnosis.writing.quoted import MAX_PROCESSES, ONE_WRITE_SECONDS, Quoted
-from agent.core.diagnosis.writing.request_traces import RequestTraces
+from agent.core.diagnosis.writing.request_traces import HEAD, RequestTraces
 from agent.core.diagnosis.writing.shapes import Shapes
 from agent.core.diagnosis.writing.writers import Writers
+
+LOGRUS = "t"
+"""How a record of logrus begins."""
 
 REST_LINES = 40
 """Lines without a prefix that may belong to a quotation that was left open."""
 
 REQUEST_LINES = 400
 """Lines of one request's traceback, chained causes and notes of its message included."""
-
-QUOTED = 2_000
-"""Characters of a record in which its quotation marks are counted."""
 
 _NAMES = re.compile(
     r"(?:\S{1,400}\.py:\d{1,9}:)? {0,40}(?:RuntimeError: Worker failed with error ')?"
@@ -72,6 +74,9 @@ class Provenance:
     """The process whose line began what is written now, where a client's words may go on."""
     _traces: RequestTraces = field(default_factory=RequestTraces)
     _was_access: bool = False
+    _of_a_trace: bool = False
+    """The line is of a traceback that may go through the engine."""
+    _prefixes: Prefixes = field(default_factory=Prefixes)
     _shapes: Shapes = field(default_factory=Shapes)
 
     def writer(self, line: Line, *, ready: bool, at: float | None = None) -> Writer:
@@ -80,6 +85,7 @@ class Provenance:
         `at`: when it came to the journal, in seconds since 1970.
         """
         self._before, self._at = self._at, at
+        self._of_a_trace = False
         if not line.first and self._raw_is_a_clients:
             return Writer.CLIENT
         found = self._writer(line, ready=ready)
@@ -140,8 +146,11 @@ class Provenance:
         """
         if self.writers is None:
             return True
-        if self._shapes.are_odd(line, self._at) or self._is_within_another(line):
+        if self._is_within_another(line):
             return False
+        if self._shapes.are_odd(line, self._at):
+            of_a_runtime = line.recorded == LOGRUS and not line.carrier
+            return of_a_runtime and self.writers.runtime.match(line.text) is not None
         if _PYTHON_WARNING.match(line.text) is not None:
             return False
         quotes = line.level or self.writers.api_server.match(line.process)
@@ -151,8 +160,20 @@ class Provenance:
         engines = self.writers.engine_exceptions
         if any(engines.fullmatch(name) is None for name in _EXCEPTION.findall(before)):
             return False
+        if not self.may_stand_alone(line):
+            return False
         native = None if quotes else self.writers.native.fullmatch(before)
         return native is not None or _NAMES.fullmatch(before) is not None
+
+    def may_stand_alone(self, line: Line) -> bool:
+        """Tell whether a line of the journal of a server at work can be of its engine by its form.
+
+        vLLM says nothing of itself without its prefix, once it has shown that it has one, and no
+        exception comes without its traceback. What libraries print by themselves has its own forms.
+        """
+        if line.level or self._at is None or not self._prefixes.are_there:
+            return True
+        return self._of_a_trace or self._is_native(line.text)
 
     def _writer(self, line: Line, *, ready: bool) -> Writer:
         writers, text = self.writers, line.text
@@ -160,6 +181,8 @@ class Provenance:
             return Writer.ENGINE
         if not ready:
             self._shapes.learn(line)
+            if self._at is not None:
+                self._prefixes.learn(line)
         if is_access(writers, text):
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
         if line.program and not self._is_ours(line):
@@ -188,8 +211,8 @@ class Provenance:
             or (told and writers.quoting_modules.match(line.source) is not None)
             or (ready and self._speaks_of_requests(writers, line))
         ):
-            return REST_LINES if _is_open(line.text) else 0
-        frame = ready and _is_frame(line.text)
+            return REST_LINES if is_open(line.text) else 0
+        frame = ready and is_frame(line.text)
         return 0 if frame and writers.request_frames.search(line.text) is not None else None
 
     @staticmethod
@@ -203,10 +226,10 @@ class Provenance:
             return self._quote(line, REQUEST_LINES)
         if self._goes_on(line):
             return Writer.CLIENT
-        if ready and _is_frame(text) and writers.request_frames.search(text) is not None:
+        if ready and is_frame(text) and writers.request_frames.search(text) is not None:
             return self._quote(line, REQUEST_LINES)
         if writers.quoting_words.match(text) is not None:
-            return self._quote(line, REST_LINES if _is_open(text) else 0)
+            return self._quote(line, REST_LINES if is_open(text) else 0)
         return Writer.ENGINE
 
     def _goes_on(self, line: Line) -> bool:
@@ -240,6 +263,7 @@ class Provenance:
         if self.writers is None or not ready:
             return found, None
         ends = self._traces.take(line, self.writers.engine_frames)
+        self._of_a_trace = ends is False and not line.text.endswith(HEAD)
         return self._quote(line, REST_LINES) if ends else found, ends
 
     def _is_within_another(self, line: Line) -> bool:
@@ -271,13 +295,3 @@ def is_access(writers: Writers, text: str) -> bool:
     """Tell whether the line is uvicorn's or a proxy's of a request."""
     spoken_of = ' "' in text or text.startswith("TRACE: ")
     return spoken_of and writers.access.search(text) is not None
-
-
-def _is_frame(text: str) -> bool:
-    return text.startswith("  ") and "File " in text
-
-
-def _is_open(text: str) -> bool:
-    """Tell whether a quotation begins in the line and does not end there."""
-    part = text[:QUOTED]
-    return any(part.count(mark) % 2 for mark in "'\"`") or len(text) > QUOTED

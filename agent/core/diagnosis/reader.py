@@ -20,7 +20,7 @@ from agent.core.diagnosis.provenance import Provenance, Writer
 from agent.core.diagnosis.run import Run
 from agent.core.diagnosis.signatures import Match, SignatureSet
 from agent.core.diagnosis.stage_marks import forked, mark
-from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE
+from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE, Tracebacks
 from agent.core.diagnosis.usual import Usual, usual
 from agent.core.diagnosis.writing.followers import Followers
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
@@ -72,7 +72,7 @@ class LogReader:
 
     def __init__(self, signatures: SignatureSet) -> None:
         self._signatures = signatures
-        self._run = Run(signatures.places)
+        self._run = Run(signatures.places, tracebacks=self._no_tracebacks())
         self._before: Run | None = None
         self._provenance = Provenance(signatures.writers)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -95,6 +95,11 @@ class LogReader:
         if not goes_on and (known := usual(line)) is not None and self._take_usual(known):
             return
         self.feed_clean(clean_lines(line, goes_on=goes_on))
+
+    def take_kernels_word(self, line: str) -> None:
+        """Take what the kernel says of the run's end: nobody else's words are in it."""
+        for part in clean_lines(line):
+            self._take_of_the_engine(part, certain=True)
 
     def feed_clean(self, lines: Iterable[Line]) -> None:
         """Take the clean lines of a raw one, as `feed` would."""
@@ -221,12 +226,13 @@ class LogReader:
         elif not self._tail or self._tail[-1] != OF_A_CLIENT:
             self._tail.append(OF_A_CLIENT)
 
-    def _take_of_the_engine(self, line: Line) -> None:
+    def _take_of_the_engine(self, line: Line, *, certain: bool = False) -> None:
         matches = self._signatures.find(line.text)
-        if matches and self._run.ready:
+        if matches and self._run.ready and not certain:
             own = self._provenance.are_its_own
             matches = tuple(m for m in matches if m.is_frame or own(line, m.before(line.text)))
-        line, matches = self._wrapped.joined(line, matches, self._signatures.find)
+        if not self._run.ready or self._provenance.may_stand_alone(line):
+            line, matches = self._wrapped.joined(line, matches, self._signatures.find)
         if matches and self._carriers.is_foreign(line):
             return
         if any(match.begins_a_run(gone=self._run.gone) for match in matches):
@@ -259,9 +265,17 @@ class LogReader:
             self._before = old
         elif old.ready:
             self._before = None
-        self._run = Run(old.places, findings=old.findings.warnings_after_the_end())
+        self._run = Run(
+            old.places,
+            tracebacks=self._no_tracebacks(),
+            findings=old.findings.warnings_after_the_end(),
+        )
         self._progress = None
         self._stages = StageBook()
+
+    def _no_tracebacks(self) -> Tracebacks:
+        writers = self._signatures.writers
+        return Tracebacks(None if writers is None else writers.engine_exceptions)
 
     def _name_version_by_line(self, line: Line, matches: tuple[Match, ...]) -> None:
         number = int(line.source.removeprefix("core.py:"))

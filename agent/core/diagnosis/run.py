@@ -16,9 +16,10 @@ from agent.core.diagnosis.failure_lines import (
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import to_float
 from agent.core.diagnosis.placement.places import Placed, Places
+from agent.core.diagnosis.placement.thrown import Thrown
 from agent.core.diagnosis.served import Served
 from agent.core.diagnosis.signatures import SIGNS_OF_LIFE, Match, Signature, SignatureKind, When
-from agent.core.diagnosis.tracebacks import Thrown, Tracebacks, of_a_request
+from agent.core.diagnosis.tracebacks import Tracebacks, of_a_request
 from agent.core.diagnosis.usual import Answers, Usual
 from agent.core.diagnosis.weights import WRAPPER
 from agent.core.diagnosis.writing.bystanders import may_be_theirs

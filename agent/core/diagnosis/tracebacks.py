@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.placement.frames import frame_of, is_exception
-from agent.core.diagnosis.signatures import Match, SignatureKind
+from agent.core.diagnosis.placement.thrown import Thrown, own_words
+from agent.core.diagnosis.signatures import Match, SignatureKind, When
 from agent.core.diagnosis.usual import Usual
 from agent.core.diagnosis.writing.bystanders import FRAMES
 from agent.core.failures.classes import EnginePhase
@@ -57,7 +58,7 @@ _OF_A_REQUEST = re.compile(
 """Modules of vLLM that log what was wrong with one request."""
 
 _OF_THE_ENGINE = re.compile(r"engine\.py:")
-"""MQLLMEngine (0.6 to 0.10) logs a traceback there only when its loop ends by it."""
+"""MQLLMEngine (0.6 to 0.10) logs a traceback there only as its loop ends, by a request at times."""
 _AT_WORK = frozenset({"frame-serving", "frame-busy-loop"})
 """Frames of the loop that an engine runs once it has come up."""
 _LOOP_ENDED = ("EngineCore encountered a fatal error", "EngineDeadError: EngineCore encountered")
@@ -113,24 +114,10 @@ class Traceback:
     raised: str = ""
     """The line of code that raises, where the innermost frame quotes one."""
     fatal: bool = False
+    called: bool = False
+    """A call failed, which ends a server at work only where a step of the engine made it."""
     refused: bool = False
     """The line before was pydantic's headline, whose reason comes next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thrown:
-    """An exception that may have ended a process: its line, with the failed code where it is bare.
-
-    `frames` are those of its traceback, outermost first; `instead` as in Traceback. `refusal` is
-    true for the reason that pydantic prints below its headline.
-    """
-
-    text: str
-    frames: tuple[str, ...]
-    instead: bool
-    refusal: bool = False
-    forgiven_since: int | None = None
-    """It ends nothing, nor does what was thrown since that line, which led to it."""
 
 
 @dataclass(slots=True)
@@ -139,6 +126,9 @@ class Tracebacks:
 
     `at_work` tells that an engine which had come up threw one: a part of a log may not show that.
     """
+
+    engine_exceptions: re.Pattern[str] | None = None
+    """The names of exceptions whose words are not those of a request, None where all are so."""
 
     deadly: str | None = None
     at_work: bool = False
@@ -227,6 +217,9 @@ class Tracebacks:
                 trace.frames.add(match.signature.id)
                 if not (match.signature.weak and trace.phase is not None):
                     trace.phase = match.signature.phase or trace.phase
+                trace.fatal |= trace.called and match.signature.phase is EnginePhase.SERVING
+            elif match.signature.when is When.START and ready:
+                trace.called |= match.signature.kind is SignatureKind.WRAPPER
             elif match.signature.kind is SignatureKind.WRAPPER:
                 trace.fatal = trace.fatal or not is_exception(text, within=False)
                 self.at_work = self.at_work or any(said in text for said in _LOOP_ENDED)
@@ -278,7 +271,7 @@ class Tracebacks:
         text, instead = line.text.strip(), trace.instead
         if ":" not in text and trace.code:
             text = f"{text}: {trace.code}"
-        trace.open = trace.harmless = trace.instead = False
+        trace.open = trace.harmless = trace.instead = trace.called = False
         if trace.frames & FRAMES and not (named or trace.fatal or trace.phase):
             self.deadly, self.bare, trace.forgiven = trace.before, None, True
             return Thrown(text[:MAX_TEXT], (), instead=False, forgiven_since=trace.first)
@@ -291,6 +284,8 @@ class Tracebacks:
             self._unfinished = "validation error" in line.text
         if (quoted := _QUOTED.search(text)) is not None:
             return Thrown(f"RuntimeError: {quoted[quoted.lastindex or 0]}", (), instead)
+        if ready and _OF_THE_ENGINE.match(line.source) is not None:
+            text = own_words(text, self.engine_exceptions)
         return Thrown(text[:MAX_TEXT], tuple(trace.path), instead)
 
     def survived(self) -> None:

@@ -186,7 +186,7 @@ class JournalSource:
         self._ended.add(invocation_id)
         diagnosis = judged(self._reader, invocation_id, self._mark)
         if lacks_a_cause(diagnosis) and (word := self._kernels_word(invocation_id, diagnosis)):
-            self._reader.feed(word, self._last_at)
+            self._reader.take_kernels_word(word)
             diagnosis = self._reader.diagnosis()
         self._emit(LogConcluded(self._clock(), self.service, invocation_id, diagnosis))
 

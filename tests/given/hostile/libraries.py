@@ -87,6 +87,16 @@ PRINTED: dict[str, Callable[[str], list[str]]] = {
     "a process that is quoted": lambda w: [f"[odd @ 0x1] (EngineCore pid=42) {w}"],
     "a record of JSON": lambda w: [json.dumps({"log": f"{_core(9)}{w}"})],
     "flags over lines": lambda w: ["The following flags are not valid: ['x", w, "']."],
+    "an adapter that a worker refuses": lambda w: _thrown(
+        f"(Worker_TP1 pid=55) ERROR {AT}[multiproc_executor.py:1189] ",
+        "vllm/lora/worker_manager.py:_load_adapter",
+        f"ValueError: Loading lora {w} failed: No adapter found for /srv/{w}",
+        "WorkerProc hit an exception.",
+    ),
+    "a program that writes as logrus": lambda w: [
+        f'time="2026-11-28T16:34:02Z" level=error msg={json.dumps(w)}',
+        f'time="2026-11-28T16:34:02Z" level=info msg="proxied" path={json.dumps(w)}',
+    ],
     "a request's id": lambda w: [
         f"{ENGINE}WARNING {AT}[core.py:2120] Multi-modal cache miss for request {w} (mm_hashes=[])",
         f"{ENGINE}ERROR {AT}[scheduler.py:3764] Failing 1 request(s). Request IDs: ['{w}']",

@@ -16,7 +16,7 @@ from agent.core.diagnosis.lines import Line
 MAX_TRACES = 64
 """Processes whose tracebacks are told apart; of a bigger host's others nothing is said."""
 
-_HEAD = "Traceback (most recent call last):"
+HEAD = "Traceback (most recent call last):"
 _BETWEEN = ("During handling of the above", "The above exception was the direct")
 
 
@@ -49,7 +49,7 @@ class RequestTraces:
         What ends a traceback is the exception itself, which is not indented.
         """
         text = line.text
-        if text.startswith(_HEAD) or (text.endswith(_HEAD) and not self.has(line)):
+        if text.startswith(HEAD) or (text.endswith(HEAD) and not self.has(line)):
             if len(self._open) < MAX_TRACES or line.process in self._open:
                 self._open[line.process] = (line.source, None)
             return False

@@ -36,4 +36,4 @@ class Shapes:
 
 def _shape(line: Line) -> str:
     """Return the form of what stood before a line, for all dates, hosts and numbers alike."""
-    return f"{line.recorded:d}{' '.join(_RUN.sub('0', line.carrier).split())}"
+    return f"{line.recorded}{' '.join(_RUN.sub('0', line.carrier).split())}"

@@ -28,6 +28,7 @@ class Writers:
     engine_frames: re.Pattern[str]
     engine_exceptions: re.Pattern[str]
     native: re.Pattern[str]
+    runtime: re.Pattern[str]
 
 
 def writers_from_table(table: Mapping[str, object]) -> Writers:

@@ -75,7 +75,7 @@ def test_a_run_without_a_cause_is_a_native_crash_by_the_kernel_s_word(log: str, 
     """Its evidence names the library."""
     reader = read(log)
     assert lacks_a_cause(reader.diagnosis())
-    reader.feed(told([line], {4711: OURS, 4712: OURS}), 7.0)
+    reader.take_kernels_word(told([line], {4711: OURS, 4712: OURS}))
     found = reader.diagnosis()
     assert (found.outcome, found.failure) == (Outcome.FAILED, FailureClass.NATIVE_CRASH)
     assert ".so" in found.evidence[0]

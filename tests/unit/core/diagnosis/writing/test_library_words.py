@@ -23,14 +23,24 @@ KNOWN += [example for rule in SIGNATURES.places.rules for example in rule.exampl
 EXAMPLES = [words.replace("\n", " ") for words in KNOWN if not words.startswith(" ")]
 """What begins with blanks is the rest of something."""
 
+NATIVE = SIGNATURES.writers
+assert NATIVE is not None
+UNLIKE_NATIVE = [words for words in EXAMPLES if NATIVE.native.match(words) is None]
+"""What begins as no library begins its own lines."""
+
+OF_DOCKER = "error waiting for container: "
+"""What docker says in logrus's form of a server at work."""
+
 NOW = 1_000.0
+LATER = 0.001
+"""Longer than two lines of one write are apart."""
 
 
-def concluded(lines: Iterable[str]) -> tuple[Diagnosis, Diagnosis]:
+def concluded(lines: Iterable[str], apart: float = 0.0) -> tuple[Diagnosis, Diagnosis]:
     """Return what the journal of a server shows behind these lines, and once it has died."""
     reader = read(START)
-    for line in lines:
-        reader.feed(line, NOW)
+    for number, line in enumerate(lines):
+        reader.feed(line, NOW + number * apart)
     before = reader.diagnosis()
     reader.feed(DEATH, NOW + 60.0)
     return before, reader.diagnosis()
@@ -40,6 +50,8 @@ def concluded(lines: Iterable[str]) -> tuple[Diagnosis, Diagnosis]:
 def test_what_a_library_prints_of_a_request_is_no_cause(channel: str) -> None:
     steered = []
     for words in EXAMPLES:
+        if words.startswith(OF_DOCKER):
+            continue
         before, after = concluded(PRINTED[channel](words))
         if before.outcome is not Outcome.READY or (after.failure, after.also) != (
             F.ENGINE_DEAD,
@@ -47,6 +59,58 @@ def test_what_a_library_prints_of_a_request_is_no_cause(channel: str) -> None:
         ):
             steered.append(words)
     assert steered == []
+
+
+@pytest.mark.parametrize("channel", PRINTED)
+def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str) -> None:
+    """Their times do not show that they belong together; vLLM's own words have its prefix."""
+    steered = []
+    for words in UNLIKE_NATIVE[::3]:
+        if words.startswith(OF_DOCKER):
+            continue
+        before, after = concluded(PRINTED[channel](words), LATER)
+        if before.outcome is not Outcome.READY or (after.failure, after.also) != (
+            F.ENGINE_DEAD,
+            (),
+        ):
+            steered.append(words)
+    assert steered == []
+
+
+def test_a_request_that_ended_the_loop_of_an_old_engine_does_not_choose_the_class() -> None:
+    """MQLLMEngine (0.6 to 0.10) died of it; what it was called is the frames' to say."""
+    found = set()
+    for words in UNLIKE_NATIVE[::5]:
+        reader = read(START)
+        for line in (
+            "Traceback (most recent call last):",
+            f'  File "{PACKAGES}/vllm/engine/multiprocessing/engine.py", line 9, in engine_step',
+            "    return self.engine.step()",
+            f"ValueError: {words}",
+        ):
+            reader.feed(f"ERROR 11-28 16:34:02 engine.py:159] {line}", NOW)
+        reader.feed(DEATH, NOW + 60.0)
+        found.add(reader.diagnosis().failure)
+    assert found == {F.ENGINE_BUG}
+
+
+@pytest.mark.parametrize("step", ["execute_model", "sample_tokens"])
+def test_a_worker_that_a_step_of_the_engine_ended_is_placed_by_its_frames(step: str) -> None:
+    reader = read(START)
+    for line in (
+        "WorkerProc hit an exception.",
+        "Traceback (most recent call last):",
+        f'  File "{PACKAGES}/vllm/v1/worker/gpu_worker.py", line 9, in {step}',
+        "    output = self.model_runner.step()",
+        f'  File "{PACKAGES}/vllm/v1/worker/gpu_model_runner.py", line 99, in _odd',
+        "    raise RuntimeError(odd)",
+        "RuntimeError: odd things that no signature names",
+    ):
+        reader.feed(
+            f"(Worker_TP1 pid=55) ERROR 11-28 16:49:00 [multiproc_executor.py:9] {line}", NOW
+        )
+    reader.feed(DEATH, NOW + 60.0)
+    assert "odd things" in reader.diagnosis().evidence[0]
 
 
 @pytest.mark.parametrize("channel", PRINTED)
