@@ -65,7 +65,7 @@ def test_what_a_library_prints_of_a_request_is_no_cause(channel: str) -> None:
 def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str) -> None:
     """Their times do not show that they belong together; vLLM's own words have its prefix."""
     steered = []
-    for words in UNLIKE_NATIVE[::3]:
+    for words in UNLIKE_NATIVE[::9]:
         if words.startswith(OF_DOCKER):
             continue
         before, after = concluded(PRINTED[channel](words), LATER)
@@ -80,7 +80,7 @@ def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str) -> No
 def test_a_request_that_ended_the_loop_of_an_old_engine_does_not_choose_the_class() -> None:
     """MQLLMEngine (0.6 to 0.10) died of it; what it was called is the frames' to say."""
     found = set()
-    for words in UNLIKE_NATIVE[::5]:
+    for words in UNLIKE_NATIVE[::7]:
         reader = read(START)
         for line in (
             "Traceback (most recent call last):",
