@@ -48,4 +48,5 @@ def test_the_agents_own_unit_is_bounded_and_no_more_exposed_than_what_is_publish
     unit = REPO / "units/llmagent.service"
     assert exposure(unit) == 23
     assert "\nMemoryMax=384M\n" in unit.read_text()
+    assert "\nLimitCORE=0\n" in unit.read_text()
     assert "\nTasksMax=512\n" in unit.read_text()
