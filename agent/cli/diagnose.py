@@ -40,7 +40,7 @@ from agent.tasks.diagnose_journal import diagnose_journal
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-BLOCK = 16_384
+BLOCK = 32_768
 """Bytes read at a time, and then to the end of the line: what a block makes of it takes memory."""
 
 CHUNK = 65_536

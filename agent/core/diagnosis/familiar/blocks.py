@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from agent.core.diagnosis.familiar.blanks import shape_of
 from agent.core.diagnosis.familiar.forms import Form
 
 AT_ONCE = 32
 """Lines of one shape that are compared at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """Lines without a prefix that follow each other: the shapes behind the first, the last's form.
+
+    `last` goes on with the process of all of them.
+    """
+
+    last: Form
+    shapes: list[str] = field(default_factory=list)
 
 
 class Block:
@@ -40,8 +52,8 @@ class Block:
 
     def _same_name(self, at: int, after: int, length: int, form: Form) -> bool:
         """Tell whether lines of one shape have the same digits in the name of their process."""
-        begin, end = form.named
-        columns = (self.text[at + place : after : length] for place in range(begin, end))
+        places = (n for n in range(*form.named) if self.text[at + n].isdigit())
+        columns = (self.text[at + place : after : length] for place in places)
         return all(column == column[0] * len(column) for column in columns)
 
     def last_lines(self, at: int, after: int, most: int) -> list[str]:
@@ -64,18 +76,23 @@ class Block:
         return after, count, line
 
     def bare(
-        self, known: Mapping[str, Form | None], at: int, form: Form, most: int
-    ) -> tuple[int, int, Form]:
-        """Return where lines of one process without a prefix, that begin nothing, end.
+        self, known: Mapping[str, Form | None], at: int, form: Form, most: int, before: Bare
+    ) -> tuple[int, Bare]:
+        """Return where lines of one process without a prefix, that begin nothing, end; and them.
 
-        Then how many they are, no more than `most`, and the form of the last.
+        They are no more than `most`. What was so before, as the traceback of the request before,
+        is so again.
         """
-        after, count, last = self.end(at) + 1, 1, form
-        if form.goes_on is None or after > len(self.shape):
-            return after, count, last
+        after, name = self.end(at) + 1, form.goes_on
+        if name is None or after > len(self.shape):
+            return after, Bare(form)
         shapes = self.shape[after:].split("\n", most - 1)[: most - 1]
-        for shape, next_ in zip(shapes, map(known.get, shapes), strict=True):
-            if next_ is None or next_.goes_on != form.goes_on:
+        count = len(before.shapes)
+        again = before.last.goes_on == name and count < most and shapes[:count] == before.shapes
+        count, last = (count, before.last) if again else (0, form)
+        for next_ in map(known.get, shapes[count:]):
+            if next_ is None or next_.goes_on != name:
                 break
-            after, count, last = after + len(shape) + 1, count + 1, next_
-        return after, count, last
+            count, last = count + 1, next_
+        del shapes[count:]
+        return after + sum(map(len, shapes)) + count, Bare(last, shapes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from agent.core.diagnosis.familiar.blanks import Blanks
-from agent.core.diagnosis.familiar.blocks import Block
+from agent.core.diagnosis.familiar.blocks import Bare, Block
 from agent.core.diagnosis.familiar.forms import Form, Words, form_of
 from agent.core.diagnosis.reader import OF_A_CLIENT, TAIL_CHARACTERS, TAIL_LINES, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
@@ -33,6 +33,7 @@ class FamiliarReader(LogReader):
         self._blanks: Blanks | None = None
         self._forms: dict[bool, dict[str, Form | None]] = {False: {}, True: {}}
         self._seen: set[str] = set()
+        self._bare: Bare | None = None
 
     def feed_lines(self, text: str, feed: Callable[[str], bool]) -> int:
         """Take lines as `feed` would one by one, by it where it must; returns where it stopped.
@@ -118,7 +119,8 @@ class FamiliarReader(LogReader):
                 self._tail.extend(s[form.shown :].strip()[:TAIL_CHARACTERS] for s in shown)
                 line = shown[-1]
             elif not form.level and (rest := quoted.rest_of(name)):
-                after, count, form = block.bare(known, at, form, rest)
+                after, self._bare = block.bare(known, at, form, rest, self._bare or Bare(form))
+                count, form = len(self._bare.shapes) + 1, self._bare.last
                 quoted.went_on(name, count, None)
                 clients = True
             else:
