@@ -143,6 +143,11 @@ def eighth(*, closed: bool) -> list[Row]:
     return [row for row in _read("eighth.toml") if _is_closed(row) is closed]
 
 
+def ninth() -> list[Row]:
+    """Starts of the last collection, a measure only: planned once, and nothing is mended on it."""
+    return _read("ninth.toml")
+
+
 def every_row() -> list[Row]:
     """All of them, closed halves included: for what has to hold for each, not for a rate."""
     halves = [*blind(closed=False), *third(closed=False), *sixth(closed=False)]
