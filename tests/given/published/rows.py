@@ -154,7 +154,7 @@ def every_row() -> list[Row]:
     halves += [*blind(closed=True), *third(closed=True), *sixth(closed=True)]
     halves += [*seventh(closed=False), *seventh(closed=True)]
     halves += [*eighth(closed=False), *eighth(closed=True)]
-    return [*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth(), *halves]
+    return [*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth(), *halves, *ninth()]
 
 
 def _is_closed(row: Row) -> bool:
