@@ -18,12 +18,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from agent.errors import AgentError
+from agent.daemon.exporter.listening import listen
 
 _HEAD_BYTES = 16 << 10
 _GIVE_WAY_SECONDS = 0.25
 """A thread whose client was hung up on ends within a millisecond, unless it computes an answer."""
 _JUST_COME_SECONDS = 0.1
+_READS_SECONDS = 1.0
+"""An answer of 130 KiB is taken in this time over 1 Mbit/s; who reads none of it may give way."""
 _METHODS = ("GET", "HEAD")
 
 
@@ -66,6 +68,7 @@ class _Connection:
     deadline: float
     peer: str
     waiting: bool = True
+    sends: bool = False
     since: float = field(default_factory=time.monotonic)
     rest: bytes = field(default=b"")
 
@@ -78,9 +81,10 @@ class _Connection:
 class HttpServer:
     """Serves on one address from threads of its own; `answer` is called from several at once.
 
-    When all connections are taken, the one that has waited longest for a request gives way, so
-    that idle or dribbling clients cannot keep a scraper out. A connection has its thread, and the
-    threads are bounded too: one that gives way has ended before another begins.
+    When all connections are taken, the one that has waited longest for a request gives way, or
+    whose client does not read its answer, so that idle or dribbling clients cannot keep a scraper
+    out. A connection has its thread, and the threads are bounded too: one that gives way has ended
+    before another begins.
     """
 
     def __init__(
@@ -95,7 +99,7 @@ class HttpServer:
         self._answer = answer
         self._tls = tls
         self._limits = limits
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port)
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._open: set[_Connection] = set()
@@ -168,11 +172,12 @@ class HttpServer:
 
     def _give_way(self) -> None:
         """Hang up on who waits longest; who has just come may have a request under way."""
-        old = time.monotonic() - _JUST_COME_SECONDS
+        now = time.monotonic()
         with self._lock:
-            waiting = [c for c in self._open if c.waiting and c.since < old]
-            if waiting:
-                min(waiting, key=lambda c: c.deadline).hang_up()
+            idle = [c for c in self._open if c.waiting and c.since < now - _JUST_COME_SECONDS]
+            idle += [c for c in self._open if c.sends and c.since < now - _READS_SECONDS]
+            if idle:
+                min(idle, key=lambda c: c.deadline).hang_up()
 
     def _forget(self, connection: _Connection) -> None:
         with self._lock:
@@ -210,7 +215,9 @@ class HttpServer:
         stays = request is not None and _stays(head, request)
         response = self._respond(request)
         body = b"" if request is not None and request.method == "HEAD" else response.body
+        connection.sends, connection.since = True, time.monotonic()
         connection.sock.sendall(_head(response, stays) + body)
+        connection.sends = False
         return stays
 
     def _respond(self, request: Request | None) -> Response:
@@ -274,26 +281,3 @@ def _head(response: Response, stays: bool) -> bytes:
     if not stays:
         lines.append("Connection: close")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise AgentError(f"[metrics] listen: {shown}: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(64)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise AgentError(
-            f"[metrics] listen: cannot listen on {shown}: {error.strerror}; free the port "
-            f"(ss -ltnp 'sport = :{port}' names who has it) or choose another"
-        ) from error
-    return listener

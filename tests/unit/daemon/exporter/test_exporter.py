@@ -254,8 +254,10 @@ def ok(_request: Request) -> Response:
 
 
 @contextlib.contextmanager
-def bounded(limits: ConnectionLimits) -> Iterator[HttpServer]:
-    server = HttpServer("127.0.0.1", 0, ok, lambda: None, limits)
+def bounded(
+    limits: ConnectionLimits, answer: Callable[[Request], Response] = ok
+) -> Iterator[HttpServer]:
+    server = HttpServer("127.0.0.1", 0, answer, lambda: None, limits)
     server.start()
     try:
         yield server
@@ -291,6 +293,24 @@ def test_waiting_clients_give_way_to_a_new_one() -> None:
         with connected(server) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_clients_that_read_none_of_their_answers_give_way_to_a_new_one() -> None:
+    def large(request: Request) -> Response:
+        return Response(HTTPStatus.OK, "text/plain", b"x" * (1 << 20))
+
+    limits = ConnectionLimits(connections=3, request=3600.0)
+    with bounded(limits, large) as server, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            deaf = stack.enter_context(connected(server))
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(b"GET / HTTP/1.1\r\n\r\n" * 20)
+        for _ in range(40):
+            with contextlib.suppress(ConnectionError), connected(server) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                if client.recv(4096).startswith(b"HTTP/1.1 200 OK"):
+                    return
+        pytest.fail("nobody else was answered")
 
 
 def test_a_request_without_end_is_refused() -> None:
