@@ -23,6 +23,8 @@ from agent.daemon.exporter.listening import listen
 _HEAD_BYTES = 16 << 10
 _GIVE_WAY_SECONDS = 0.25
 """A thread whose client was hung up on ends within a millisecond, unless it computes an answer."""
+_NOBODY_WAITS_SECONDS = 0.05
+"""Where all compute answers, one of them ends soon; meanwhile 64 more may be in the queue."""
 _JUST_COME_SECONDS = 0.1
 _READS_SECONDS = 1.0
 """An answer of 130 KiB is taken in this time over 1 Mbit/s; who reads none of it may give way."""
@@ -156,8 +158,9 @@ class HttpServer:
             time.sleep(0.01)
             return
         if not self._room.acquire(blocking=False):
-            self._give_way()
-            if not self._room.acquire(timeout=_GIVE_WAY_SECONDS):
+            gave_way = self._give_way()
+            seconds = _GIVE_WAY_SECONDS if gave_way else _NOBODY_WAITS_SECONDS
+            if not self._room.acquire(timeout=seconds):
                 sock.close()
                 return
         peer = str(address[0])
@@ -170,7 +173,7 @@ class HttpServer:
         except RuntimeError:
             self._forget(connection)
 
-    def _give_way(self) -> None:
+    def _give_way(self) -> bool:
         """Hang up on who waits longest; who has just come may have a request under way."""
         now = time.monotonic()
         with self._lock:
@@ -178,6 +181,7 @@ class HttpServer:
             idle += [c for c in self._open if c.sends and c.since < now - _READS_SECONDS]
             if idle:
                 min(idle, key=lambda c: c.deadline).hang_up()
+            return bool(idle)
 
     def _forget(self, connection: _Connection) -> None:
         with self._lock:
