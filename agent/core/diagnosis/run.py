@@ -216,8 +216,13 @@ class Run:
         self, line: Line, matches: list[Match], placed: Placed | None, *, caught: bool
     ) -> bool:
         """Add what one line tells: of several classes only the one that is nearest to the root."""
-        if not matches or self.stopping or (self.ready and line.level in _ONLY_TOLD):
+        if not matches or (self.ready and line.level in _ONLY_TOLD):
             return False
+        if self.stopping:
+            if not any(match.signature.unasked for match in matches):
+                return False
+            self.asked, self.stop_line = None, ""
+            self.phase = EnginePhase.SERVING if self.ready else self.phase
         shown = self.tracebacks.shown(self.phase if self.phase_line else None)
         trace = self.tracebacks.of(line.process)
         serves = self.ready or of_a_request(line)

@@ -26,6 +26,7 @@ _KEYS = frozenset(
         "what",
         "weak",
         "undecided",
+        "unasked",
     }
     | {"literal", "pattern", "since", "until", "fields", "values", "fixed", "example"}
     | {"advice", "switches", "in_container", "ends", "begins"}
@@ -70,6 +71,7 @@ def _build(name: str, table: Mapping[str, object], order: int) -> Signature:
         what=str(table.get("what", "")),
         weak=bool(table.get("weak", False)),
         undecided=bool(table.get("undecided", False)),
+        unasked=bool(table.get("unasked", False)),
         since=str(table.get("since", "")),
         until=str(table.get("until", "")),
         fields=tuple((k, compile_pattern(v)) for k, v in _strings(table.get("fields")).items()),

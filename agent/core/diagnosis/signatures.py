@@ -119,6 +119,8 @@ class Signature:
     """A fact that never corrects another; a frame that is no proof by itself."""
     undecided: bool = False
     """A failure of which the line does not tell whether a new start meets it again."""
+    unasked: bool = False
+    """A failure that shows that nobody asked for the stop under way."""
     since: str = ""
     """The first vLLM release that prints it; "" if unknown, as is `until`."""
     until: str = ""

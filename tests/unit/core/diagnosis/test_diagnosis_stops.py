@@ -79,6 +79,29 @@ INFO:     Finished server process [1]"""  # noqa: E501
     assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_DEAD)
 
 
+ONE_OF_TWO_IS_GONE = """
+(MainProcess pid=9) INFO 11-21 04:00:00 [utils.py:2] [shutdown] Process manager: send sigterm to process EngineCore_DP0
+(EngineCore_DP0 pid=10) INFO 11-21 04:00:00 [core.py:2] [shutdown] EngineCore: trigger received signal=SIGTERM
+(EngineCore_DP0 pid=10) INFO 11-21 04:00:00 [core.py:2] [shutdown] EngineCore: start mode=drain timeout=30s
+(MainProcess pid=9) ERROR 11-21 04:00:05 [utils.py:2] Exception occurred while running API servers: Engine core process EngineCore_DP1 died unexpectedly.
+(MainProcess pid=9) ERROR 11-21 04:00:05 [utils.py:2] Traceback (most recent call last):
+(MainProcess pid=9) ERROR 11-21 04:00:05 [utils.py:2]   File "/opt/vllm/lib/python3.12/site-packages/vllm/v1/utils.py", line 2, in wait_for_completion_or_failure
+(MainProcess pid=9) ERROR 11-21 04:00:05 [utils.py:2]     raise RuntimeError(
+(MainProcess pid=9) ERROR 11-21 04:00:05 [utils.py:2] RuntimeError: Engine core process EngineCore_DP1 died unexpectedly.
+(ApiServer_1 pid=12) INFO 11-21 04:00:05 [launcher.py:2] [shutdown] API server: shutdown triggered
+(ApiServer_1 pid=12) INFO 11-21 04:00:05 [launcher.py:2] [shutdown] API server: stopping engine client mode=drain timeout=30s
+INFO:     Shutting down
+"""  # noqa: E501
+
+
+def test_an_engine_of_several_that_died_is_the_cause_though_the_others_are_stopped_first() -> None:
+    """Seen: two engines and two API servers of vLLM 0.32, one engine killed with -9."""
+    found = diagnose(SERVING + ONE_OF_TWO_IS_GONE)
+    assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_DEAD)
+    assert "EngineCore_DP1 died unexpectedly" in found.evidence[0]
+    assert found.phase is EnginePhase.SERVING
+
+
 def test_a_request_that_was_refused_ends_nobody() -> None:
     found = diagnose(
         SERVING
