@@ -59,6 +59,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         *(model, batch, version, tp, length),
         spread=asked.whole_experts,
         drafts=asked.draft_tokens > 0,
+        widened=asked.widened,
     )
     contexts = _measured(known.non_torch_gib, when) or _contexts(model, request, peak)
     graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(

@@ -58,6 +58,9 @@ class Asked:
     """They keep a cache beside the model's own."""
 
     draft_tokens: int = 0
+    widened: int | None = None
+    """Widened latents that a sparse indexer sets aside for each token; None for vLLM's own."""
+
     overlapped: bool = True
     """The next step is scheduled while one runs (--async-scheduling)."""
 

@@ -20,6 +20,7 @@ class Trait(StrEnum):
     WINDOWS = "layers of several kinds"
     EXPERTS = "experts"
     IMAGES = "an encoder of images or sound"
+    INDEXER = "a sparse indexer"
 
 
 READ = frozenset(
@@ -112,6 +113,18 @@ MOVES_A_LITTLE: Mapping[str, float] = MappingProxyType(
     }
 )
 """Options that move work spaces: how far they can put the plan off, in GiB of one GPU."""
+
+OF_THE_INDEXER: Mapping[str, str] = MappingProxyType(
+    {
+        "hisparse_config": "keeps cache in the host's memory",
+        "indexer_kv_dtype": "keeps the indexer's keys in another format",
+        "use_fp4_indexer_cache": "keeps the indexer's keys in another format",
+    }
+)
+"""Keys of --attention-config that move the cache of models with a sparse indexer (0.24..0.33)."""
+
+WIDENED = "sparse_mla_prefill_workspace_factor"
+"""The key of it that says how many widened latents are set aside for each token of the context."""
 
 GRAPHS_ONLY = frozenset(
     {

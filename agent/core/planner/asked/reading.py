@@ -13,7 +13,7 @@ from agent.core.command.values import merged
 from agent.core.engine.names import dtype_bytes
 from agent.core.planner.asked.ask import ADAPTERS, Asked, Beside
 from agent.core.planner.asked.capability import Capability, refused_by_card
-from agent.core.planner.asked.effects import DTYPES, KV_WORDS, POOLED
+from agent.core.planner.asked.effects import DTYPES, KV_WORDS, POOLED, WIDENED
 from agent.core.planner.asked.lora import MOST_VOCABULARY, has_heads, room_for_adapters
 from agent.core.planner.asked.sleep import doubt_of_sleep, given_twice, is_miscounted
 from agent.core.planner.asked.speculation import Draft, speculation_of, with_speculation
@@ -123,6 +123,7 @@ def request_of(picture: Picture, model: Model, ground: Ground) -> PlanRequest:
         block_tokens=picture.whole("block_size"),
         gpu_blocks=picture.whole("num_gpu_blocks_override"),
         captured=_captured(picture),
+        widened=_widened(picture),
         overlapped=picture.switch("async_scheduling") is not False,
         beside=(*beside, *small_moves(picture)),
         host=tuple(_host(picture, split.gpus)),
@@ -148,6 +149,11 @@ def _captured(picture: Picture) -> tuple[int, ...] | None:
         return tuple(size for size in sizes if isinstance(size, int))
     most = picture.whole("max_cudagraph_capture_size") or table.get("max_cudagraph_capture_size")
     return sizes_up_to(most) if isinstance(most, int) else None
+
+
+def _widened(picture: Picture) -> int | None:
+    factor = picture.table("attention_config").get(WIDENED)
+    return factor if isinstance(factor, int) and factor > 0 else None
 
 
 def _pools(picture: Picture) -> bool:

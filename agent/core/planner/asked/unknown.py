@@ -15,6 +15,7 @@ from agent.core.planner.asked.effects import (
     KV_SIZED,
     MOVES_A_LITTLE,
     NOT_RECKONED,
+    OF_THE_INDEXER,
     ONLY_WITH,
     POOLED,
     VARIABLES,
@@ -23,6 +24,8 @@ from agent.core.planner.asked.effects import (
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
+
+_INDEXED_IN_FP8 = "fp8"
 
 _UNASKED = (None, False, 0, "", "auto", "generate", "none", "None")
 """Values that ask for nothing."""
@@ -67,6 +70,10 @@ def _values(picture: Picture, traits: frozenset[Trait]) -> Iterator[str]:
         word = (picture.text(name) or "").lower()
         if word not in (*_UNASKED, *words):
             yield f"--{name} {word} makes another kind of model of it, which is not reckoned with"
+    attention = picture.table("attention_config")
+    for name, what in OF_THE_INDEXER.items():
+        if Trait.INDEXER in traits and attention.get(name) not in (*_UNASKED, _INDEXED_IN_FP8):
+            yield f"--attention-config: {name} {what}, which is not reckoned with"
     overrides = picture.options.get("hf_overrides")
     if overrides is not None and isinstance(overrides.value, str):
         yield f"{overrides.spelled} {overrides.value}: a function or a file is not read"
@@ -106,4 +113,6 @@ def _traits(model: Model) -> frozenset[Trait]:
         found.add(Trait.EXPERTS)
     if model.encodes:
         found.add(Trait.IMAGES)
+    if any(layer.index_bytes for layer in model.layers):
+        found.add(Trait.INDEXER)
     return frozenset(found)

@@ -102,10 +102,12 @@ def activation(
     *,
     spread: bool = False,
     drafts: bool = False,
+    widened: int | None = None,
 ) -> Term:
     """Return the peak of the profiling run: the most of sampler, layers and encoder.
 
     `spread`: each GPU has some of the experts, none is split. `drafts`: tokens are drafted.
+    `widened`: latents that a sparse indexer sets aside for each token, where that is asked for.
     """
     tp = tensor_parallel_size
     if model.encoder_only:
@@ -156,7 +158,8 @@ def activation(
         how += f"; {STATES_FP4_GIB:g} GiB of 4-bit experts beside recurrent layers"
     if model.latent is not None and model.latent.index_heads and version.release >= INDEXES_AHEAD:
         few = version.release >= FEWER_WIDENED and max_model_len > LONG_CONTEXT
-        ahead = (WIDENED_LONG if few else WIDENED) * WIDENED_BYTES * max_model_len / GIB
+        each = widened or (WIDENED_LONG if few else WIDENED)
+        ahead = each * WIDENED_BYTES * max_model_len / GIB
         gib += ahead
         how += f"; {ahead:.2f} GiB that a sparse indexer's prefill gathers into"
     tables = batch.sequences * max_model_len / TABLE_BLOCK * TABLE_ENTRY_BYTES / GIB

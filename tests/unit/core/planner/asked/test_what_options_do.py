@@ -32,6 +32,7 @@ DRAFT = model_of(known_models()["meta-llama/Llama-3.2-1B-Instruct"])
 MOE = model_of(known_models()["Qwen/Qwen3-30B-A3B"])
 VISION = model_of(known_models()["Qwen/Qwen2.5-VL-7B-Instruct"])
 MLA = model_of(known_models()["deepseek-ai/DeepSeek-V3"])
+SPARSE = model_of(known_models()["deepseek-ai/DeepSeek-V3.2"])
 GIB = 2**30
 
 
@@ -74,6 +75,27 @@ def test_recurrent_states_have_the_size_that_is_asked_for() -> None:
     )
     assert small.kv.block_tokens < wide.kv.block_tokens
     assert wide.kv.block_tokens == plan("", hybrid, 79.2).kv.block_tokens
+
+
+def test_widened_latents_are_set_aside_as_many_as_are_asked_for() -> None:
+    line = "--max-model-len 131072 -tp 8"
+    usual = plan(line, SPARSE, 139.8).activation.gib
+    few = plan(f"{line} -ac.sparse_mla_prefill_workspace_factor=2", SPARSE, 139.8).activation.gib
+    assert usual - few == pytest.approx(3 * 576 * 2 * 131072 / GIB)
+
+
+@pytest.mark.parametrize(
+    "key", ["indexer_kv_dtype=mxfp4", "use_fp4_indexer_cache=true", "hisparse_config.device=2"]
+)
+def test_another_cache_of_a_sparse_indexer_is_not_known(key: str) -> None:
+    line = f"-tp 8 -ac.{key}"
+    asked = plan(line, SPARSE, 139.8)
+    assert asked.verdict is Fit.NOT_KNOWN
+    assert key.partition("=")[0].partition(".")[0] in asked.reason
+    # Models without an indexer keep none.
+    assert plan(line, MLA, 139.8).verdict is not Fit.NOT_KNOWN
+    usual = plan("-tp 8 -ac.indexer_kv_dtype=fp8", SPARSE, 139.8)
+    assert usual.verdict is not Fit.NOT_KNOWN
 
 
 def test_an_encoder_that_is_not_split_stands_whole_on_each_gpu() -> None:
