@@ -30,6 +30,8 @@ from agent.core.stages.book import StageBook, StagesSeen
 TAIL_LINES = 20
 OF_A_CLIENT = "(here the log quotes a client)"
 TAIL_CHARACTERS = 500
+_OF_A_START = frozenset({Outcome.RUNNING, Outcome.UNKNOWN, Outcome.DEGRADED})
+"""What a run shows that has but begun; a fallback is told of a start as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class LogReader:
     def diagnosis(self, *, over: bool = False) -> Diagnosis:
         """Return what the log shows up to here; `over`: nothing comes any more."""
         run, verdict = self._run, judge(self._run)
-        if verdict.outcome in (Outcome.RUNNING, Outcome.UNKNOWN) and self._before is not None:
+        if self._before is not None and not run.ready and verdict.outcome in _OF_A_START:
             earlier = judge(self._before)
             if earlier.outcome is Outcome.FAILED:
                 run, verdict = self._before, earlier

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
-from tests.given.engine_logs import SERVING, STARTING, diagnose
+from tests.given.engine_logs import SERVING, STARTING, diagnose, failed
 
 F = FailureClass
 
@@ -273,3 +273,21 @@ def test_a_refused_argument_is_known_by_its_first_line() -> None:
         F.BAD_ARG_VALUE,
         "Correct what the line names: --odd-limit.",
     )
+
+
+FALLBACK = (
+    "(EngineCore pid=99) WARNING 11-21 03:05:45 [marlin_utils_fp4.py:97] Your GPU does not have "
+    "native support for FP4 computation but FP4 quantization is being used. Weight-only FP4 "
+    "compression will be used leveraging the Marlin kernel. This may degrade performance for "
+    "compute-heavy workloads."
+)
+
+
+def test_a_fallback_of_a_new_start_hides_no_failure_before_it() -> None:
+    out_of_memory = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    before = f"{STARTING.strip()}\n{failed(out_of_memory)}"
+    start = f"{STARTING.strip()}\n{FALLBACK}"
+
+    assert diagnose(start).outcome is Outcome.DEGRADED
+    assert diagnose(f"{before}\n{start}").failure == diagnose(before).failure
+    assert diagnose(f"{before}\n{start}\n{SERVING.strip()}").outcome is Outcome.DEGRADED
