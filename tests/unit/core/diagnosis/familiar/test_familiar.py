@@ -31,6 +31,10 @@ FAMILIES = (
     ENGINE + "Error {2}: odd",
     ENGINE + "worker exited with exit code {2}",
     ENGINE + "ValueError: odd {0}",
+    ENGINE + HEAD,
+    ENGINE + FRAME,
+    BARE + "INFO 11-21 03:10:01 [loggers.py:{0}] odd step {1}",
+    BARE + "INFO 11-21 03:10:01 [loggers.py:{0}] odd step {1}",
     ENGINE + "CUDA out of memory. Tried to allocate {0}.00 GiB.",
     ENGINE + "No available shared memory broadcast block found in {1} seconds.",
     "(EngineCore pid=2) ERROR 11-21 03:10:01 [core.py:{0}] odd step {1}",
@@ -103,6 +107,37 @@ def test_lines_that_are_known_by_their_shape_leave_what_each_by_itself_does(
 
     text = "\n".join(lines)
     assert known.feed_lines(text, feed) == len(text) + 1
+    for line in lines:
+        read.feed(line)
+    assert state_of(known) == state_of(read)
+
+
+STORIES = {
+    "an engine's own traceback is open": [
+        *[f"{ENGINE.format(0, 1, 7)}odd {n}" for n in range(3)],
+        f"{ENGINE.format(0, 1, 7)}{HEAD}",
+        *[f"{ENGINE.format(0, 1, 7)}odd {n}" for n in range(3)],
+        f"{ENGINE.format(0, 1, 7)}torch.OutOfMemoryError: CUDA out of memory.",
+    ],
+    "a server goes on after a client's record": [
+        *[f"{BARE}INFO 11-21 03:10:01 [loggers.py:7] odd {n}" for n in range(3)],
+        f"{SERVER.format(2, 1)}Error in preprocessing prompt 'odd",
+        f"{BARE}INFO 11-21 03:10:01 [loggers.py:7] odd 7",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+    ],
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_what_is_open_is_open_for_known_lines_too(story: str) -> None:
+    lines = [*SERVING.split("\n"), *STORIES[story]]
+    known, read = FamiliarReader(SIGNATURES), LogReader(SIGNATURES)
+
+    def feed(line: str) -> bool:
+        known.feed(line)
+        return True
+
+    known.feed_lines("\n".join(lines), feed)
     for line in lines:
         read.feed(line)
     assert state_of(known) == state_of(read)
