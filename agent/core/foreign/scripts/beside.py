@@ -115,9 +115,10 @@ _FUNCTION = re.compile(r"(?:function\s+)?([\w.-]+)\s*\(\)\s*\{?\s*|function\s+([
 _PATTERN = re.compile(r"\(?[^()\s$=`\"']{1,80}(?:\s*\|\s*[^()\s$=`\"']{1,80}){0,8}\)\s*")
 _KERNEL = re.compile(r">>?\s*[\"']?/(?:sys|proc)/|\btee\s+(?:-a\s+)?[\"']?/(?:sys|proc)/")
 _WRITES = re.compile(
-    r"(?:sudo\s+)?(?:cat|printf|echo)\b[^|]{0,400}(?<![0-9&])>>?\s*[\"']?(?!/dev/)[/~$]"
+    r"(?:sudo\s+)?(?:cat|printf|echo)\b[^|]{0,400}"
+    r"(?:(?<![0-9&>])>(?!>)\s*[\"']?(?!/dev/|/tmp/|/run/)[/~$]|>>\s*[\"']?/etc/)"
 )
-"""A file that is written; `2>` and `>&2` are none."""
+"""A file that is written; `2>` and `>&2` are none, and what is added to a file is mostly a log."""
 
 _OUTPUT = re.compile(r"\s?(?:[0-9&]?>>?\s?(?:&[0-9]|/dev/null\b)|<<-?\s?\S{1,40})")
 _RUNS_AS = frozenset({"sudo", "doas", "nice", "ionice", "nohup", "env", "exec", "time"})
@@ -171,7 +172,7 @@ class Beside:
         name = command_name(words)
         if _KERNEL.search(statement):
             return _HOST
-        if _WRITES.match(statement):
+        if _WRITES.match(statement) and "$!" not in statement:
             return _FILES
         if not name or name in self.functions or name.startswith(tuple("$#-([)<>")):
             return ""
