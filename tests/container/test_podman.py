@@ -217,27 +217,6 @@ def test_a_client_that_is_killed_takes_the_container_with_it(agent: Agent) -> No
     assert len(containers(box)) == 1
 
 
-@older
-def test_a_conmon_that_hangs_hinders_neither_the_engine_nor_the_operator(agent: Agent) -> None:
-    box = agent.box
-    agent.configure(SERVICE.replace("[service.vllm]", "[service.vllm]\nshutdown_timeout = 0", 1))
-    box.wait_for(lambda: "--stop-timeout=7" in box.read(UNIT), 20, "the new unit")
-    agent.wait("serving")
-    box.run(["pkill", "-STOP", "-x", "conmon"])
-    contained.assert_the_doctor_is_content(box)
-    assert agent.printed()["phase"] == "serving"
-    assert box.http_get(8000, "/health").status == 200
-    # podman waits in vain for conmon's word of the end; the unit's own limit is the end of that.
-    box.run(["systemctl", "stop", "vllm"])
-    assert agent.wait("stopped")
-    assert box.run(["pgrep", "-f", "VLLM::EngineCore|conmon"], check=False).stdout == ""
-    box.run(["systemctl", "start", "vllm"])
-    agent.configure(SERVICE)
-    box.wait_for(lambda: "--stop-timeout=37" in box.read(UNIT), 20, "the old unit")
-    agent.wait("serving")
-    assert len(containers(box)) == 1
-
-
 @newer
 def test_a_stop_leaves_no_container(agent: Agent) -> None:
     contained.assert_stops(agent)
