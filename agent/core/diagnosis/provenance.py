@@ -256,6 +256,7 @@ class Provenance:
         if found is Writer.ACCESS:
             within, odd = self._traces.drop(line), self._shapes.are_odd(line, self._at)
             rest = not self._was_access and self._is_the_rest(line)
+            rest = rest or self._is_within_another(line)
             forged = ready and (within or odd or rest) and not accepted(line.shown)
             return Writer.CLIENT if forged else found, None
         if self._is_the_rest(line) and not self._traces.has(line):
