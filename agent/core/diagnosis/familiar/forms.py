@@ -24,7 +24,8 @@ from agent.core.secrets import may_hold_a_secret
 LONGEST = 600
 """Characters of a line that may have a form; a longer one is rare."""
 
-_NOT_AS_IT_IS = re.compile(r'[&"{]|.*(?:&|\\_|\*\*|m\(|\[0m|\[0;0m|#000|\^M|==> )')
+_MARKS = ("&", "\\_", "**", "m(", "[0m", "[0;0m", "#000", "^M", "==> ")
+_HEADS = ('"', "{")
 """What is undone, taken off or looked at before a line is read (pasted.py, lines.py)."""
 
 _DIGIT = re.compile(r"\d")
@@ -109,9 +110,10 @@ def form_of(raw: str, provenance: Provenance, blanks: Blanks, *, ready: bool) ->
 def _as_it_is(raw: str) -> Line | None:
     """Return the one clean line in a raw one that holds nothing else, and that nothing carried."""
     odd = not (raw.isascii() and raw.isprintable()) or len(raw) > LONGEST or not raw.strip()
-    if odd or _NOT_AS_IT_IS.match(shape_of(raw)) or may_hold_a_secret(raw) or usual(raw):
+    if odd or may_hold_a_secret(raw) or usual(raw):
         return None
-    if plain(raw) != raw:
+    shape = shape_of(raw)
+    if shape.startswith(_HEADS) or any(mark in shape for mark in _MARKS) or plain(raw) != raw:
         return None
     lines = list(clean_lines(raw))
     line = lines[0]
