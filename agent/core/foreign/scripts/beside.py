@@ -112,7 +112,7 @@ _KINDS = (
 """From the first on: what the first one has, the later ones do not get."""
 
 _FUNCTION = re.compile(r"(?:function\s+)?([\w.-]+)\s*\(\)\s*\{?\s*|function\s+([\w.-]+)\s*\{?\s*")
-_PATTERN = re.compile(r"\(?[^()\s$=`\"']{1,80}(?:\s*\|\s*[^()\s$=`\"']{1,80}){0,8}\)\s*")
+_PATTERN = re.compile(r"\(?[^()|\s$=`\"']{1,80}(?:\s{0,9}\|\s{0,9}[^()|\s$=`\"']{1,80}){0,8}\)\s*")
 _KERNEL = re.compile(r">>?\s*[\"']?/(?:sys|proc)/|\btee\s+(?:-a\s+)?[\"']?/(?:sys|proc)/")
 _WRITES = re.compile(
     r"(?:sudo\s+)?(?:cat|printf|echo)\b[^|]{0,400}"
