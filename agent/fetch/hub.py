@@ -78,7 +78,9 @@ class Repository:
         self._snapshot(self.small())
         # All of them, before one is told: what is wrong must not be there at the next try.
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(self._compare, absent))
+            compared = [pool.submit(self._compare, name) for name in absent]
+        for one in compared:
+            one.result()
 
     def weights(self, *, mistral_format: bool) -> tuple[str, ...]:
         """Return the weights that vLLM loads; `small` must be there already."""
@@ -96,6 +98,7 @@ class Repository:
     def _of_the_index(self, pattern: str) -> tuple[str, ...]:
         for index in INDEX:
             if index in self.files and fnmatch.fnmatch(index[: -len(".index.json")], pattern):
+                self._compare(index)  # one of an earlier try that was ended before it was compared
                 shards = json.loads((self.snapshot / index).read_text()).get("weight_map", {})
                 return tuple(sorted({name for name in shards.values() if name in self.files}))
         return ()

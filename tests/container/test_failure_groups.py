@@ -176,7 +176,8 @@ def test_memory_that_runs_out_while_serving_costs_one_step(agent: Agent) -> None
 
 def test_a_cuda_fault_that_comes_again_costs_the_graphs(agent: Agent) -> None:
     error = "torch.AcceleratorError: CUDA error: an illegal memory access was encountered"
-    lines = {"after": 0.1, "cue": "lines", "lines": [error]}
+    said = f"(EngineCore pid=2) ERROR 11-29 10:00:00 [core.py:1291] {error}"
+    lines = {"after": 0.1, "cue": "lines", "lines": [said]}
     dies = {"death_seconds": 0.1, "cues": [lines, {"after": 3.0, "cue": "engine-dead"}]}
     scripted.set_scenario(agent.box, dies, dies, {})
     agent.configure(service_table(**OURS))

@@ -17,7 +17,7 @@ Release = tuple[int, ...]
 NEWEST: Release = (0, 33)
 """What an unknown release counts as."""
 
-_NIGHTLY = re.compile(r"rc\d+\.dev(\d+)")
+_NIGHTLY = re.compile(r"rc\d{1,4}\.dev(\d{1,9})")
 MANY_COMMITS = 100
 """A build of the main branch so many commits after a release does what the next one does: vLLM
 0.19.2rc1.dev206 keeps CUDA graphs inside the share as 0.20.0 does, 0.19.2rc1.dev8 does not."""

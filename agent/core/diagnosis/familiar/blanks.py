@@ -50,7 +50,7 @@ def of_any_digit(pattern: str) -> str | None:
         if token["barred"]:
             barred = 1
             continue
-        digits = token["of"] and any(c.isdigit() for c in _ESCAPE_OR_ALL.sub("", text))
+        digits = token["of"] and any(c.isdecimal() for c in _ESCAPE_OR_ALL.sub("", text))
         if token["same"] or (digits and text.startswith("[^")):
             return None
         parts.append(r"\d" if token["digit"] else f"{text[:-1]}0]" if digits else text)

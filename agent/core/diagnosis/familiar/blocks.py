@@ -52,7 +52,7 @@ class Block:
 
     def _same_name(self, at: int, after: int, length: int, form: Form) -> bool:
         """Tell whether lines of one shape have the same digits in the name of their process."""
-        places = (n for n in range(*form.named) if self.text[at + n].isdigit())
+        places = (n for n in range(*form.named) if self.text[at + n].isdecimal())
         columns = (self.text[at + place : after : length] for place in places)
         return all(column == column[0] * len(column) for column in columns)
 

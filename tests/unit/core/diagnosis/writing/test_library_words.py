@@ -9,6 +9,7 @@ import pytest
 
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import FailureClass, Outcome
+from agent.core.unit.container import WENT_ON
 from tests.given.engine_logs import SERVING, SIGNATURES, read
 from tests.given.hostile.libraries import API, ENGINE, PACKAGES, PRINTED
 
@@ -46,6 +47,17 @@ def concluded(lines: Iterable[str], apart: float = 0.0) -> tuple[Diagnosis, Diag
     return before, reader.diagnosis()
 
 
+def test_what_docker_and_our_unit_say_of_a_daemon_is_heard_of_a_server_at_work() -> None:
+    went = (
+        'time="2026-11-29T00:24:19Z" level=error msg="error waiting for container: unexpected EOF"'
+    )
+    before, after = concluded([went], apart=LATER)
+    assert before.failure is F.CONTAINER_DAEMON
+    before, after = concluded([went, WENT_ON], apart=LATER)
+    assert before.outcome is Outcome.READY
+    assert (after.failure, after.also) == (F.ENGINE_DEAD, ())
+
+
 @pytest.mark.parametrize("channel", PRINTED)
 def test_what_a_library_prints_of_a_request_is_no_cause(channel: str) -> None:
     steered = []
@@ -78,9 +90,14 @@ def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str) -> No
 
 
 def test_a_request_that_ended_the_loop_of_an_old_engine_does_not_choose_the_class() -> None:
-    """MQLLMEngine (0.6 to 0.10) died of it; what it was called is the frames' to say."""
+    """MQLLMEngine (0.6 to 0.10) died of it; what it was called is the frames' to say.
+
+    Words that wrap a cause elsewhere leave it open; an exception's full name within is believed.
+    """
     found = set()
-    for words in UNLIKE_NATIVE[::7]:
+    for words in UNLIKE_NATIVE:
+        if words.startswith("cutlass._odd.<locals>.MLIRError: "):
+            continue
         reader = read(START)
         for line in (
             "Traceback (most recent call last):",
@@ -91,7 +108,7 @@ def test_a_request_that_ended_the_loop_of_an_old_engine_does_not_choose_the_clas
             reader.feed(f"ERROR 11-28 16:34:02 engine.py:159] {line}", NOW)
         reader.feed(DEATH, NOW + 60.0)
         found.add(reader.diagnosis().failure)
-    assert found == {F.ENGINE_BUG}
+    assert found <= {F.ENGINE_BUG, F.UNKNOWN}
 
 
 @pytest.mark.parametrize("step", ["execute_model", "sample_tokens"])
