@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from agent.core.engine.defaults import NEWEST
+from agent.core.planner.asked.capability import capability_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def release_for(driver: str, capability: str | None) -> Release | str:
     branch = re.match(r"\d+", driver)
     if branch is None:
         return "the driver's version is not known: name an environment of your own with --python"
-    card = _pair(capability)
+    card = capability_of(capability)
     for release in RELEASES:
         if int(branch[0]) >= release.driver and (card is None or card >= release.capability):
             return release
@@ -53,8 +54,3 @@ def release_for(driver: str, capability: str | None) -> Release | str:
         f"driver {driver} is too old: vLLM's wheels ask for {last.driver} ({last.requirement}) or "
         f"{RELEASES[0].driver} ({RELEASES[0].requirement})"
     )
-
-
-def _pair(capability: str | None) -> tuple[int, int] | None:
-    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", capability or "")
-    return (int(found[1]), int(found[2])) if found else None

@@ -7,8 +7,9 @@ import re
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.engine.names import weight_family
-from agent.core.gpu.reading import Gpu, Gpus
+from agent.core.gpu.reading import Gpus
 from agent.core.measures import GIB
+from agent.core.planner.asked.capability import capability_of
 from agent.core.settings.gpus import Power
 from agent.core.settings.service import Settings
 
@@ -70,7 +71,7 @@ def judge_capability(settings: Settings, quantization: str | None, gpus: Gpus | 
     """Compare what the cards can compute with the weight format and the KV-cache dtype."""
     check, service = "compute-capability", settings.name
     cards = [] if gpus is None else list(gpus.used_by(settings.gpus))
-    known = [(gpu, _capability(gpu)) for gpu in cards]
+    known = [(gpu, capability_of(gpu.compute_capability)) for gpu in cards]
     if not any(capability for _, capability in known):
         return unknown(check, "no card tells its compute capability", service=service)
     family = weight_family(quantization or "")
@@ -90,11 +91,6 @@ def judge_capability(settings: Settings, quantization: str | None, gpus: Gpus | 
     first = known[0][1]
     words = f"{first[0]}.{first[1]}" if first else "known"
     return ok(check, f"compute capability {words}", service)
-
-
-def _capability(gpu: Gpu) -> tuple[int, int] | None:
-    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", gpu.compute_capability or "")
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def judge_strangers(settings: Settings, gpus: Gpus | None) -> Finding:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -89,16 +89,17 @@ class Store:
     @classmethod
     def read_only(cls, path: Path) -> Self:
         """Opens an existing store for reading while another process may write to it."""
-        try:
-            return cls(path, connect_reader(path))
-        except (sqlite3.Error, OSError) as failure:
-            raise store_error(path, "read", failure) from failure
+        return cls._to_read(path, connect_reader)
 
     @classmethod
     def read_alone(cls, path: Path) -> Self:
         """Opens an existing store for reading where no other file can be made and nobody writes."""
+        return cls._to_read(path, connect_alone)
+
+    @classmethod
+    def _to_read(cls, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> Self:
         try:
-            return cls(path, connect_alone(path))
+            return cls(path, connect(path))
         except (sqlite3.Error, OSError) as failure:
             raise store_error(path, "read", failure) from failure
 

@@ -10,11 +10,11 @@ from agent.core.foreign.words import SETS_A_VARIABLE
 
 CARRIERS = frozenset(
     {
-        *("at", "batch", "byobu", "chroot", "chrt", "daemonize", "dbus-run-session", "eval"),
-        *("flock",),
-        *("newgrp", "nsenter", "parallel", "pm2", "runuser", "sbatch", "screen", "script", "sg"),
-        *("srun", "ssh", "start-stop-daemon", "su", "sudo", "tmux", "unbuffer", "watch", "xargs"),
-        *("circusd", "forever", "honcho", "mprocs", "concurrently", "zellij", "dtach", "abduco"),
+        *("at", "batch", "byobu", "chroot", "chrt", "daemonize", "dbus-run-session"),
+        *("eval", "flock", "newgrp", "nsenter", "parallel", "pm2", "runuser", "sbatch"),
+        *("screen", "script", "sg", "srun", "ssh", "start-stop-daemon", "su", "sudo"),
+        *("tmux", "unbuffer", "watch", "xargs", "circusd", "forever", "honcho"),
+        *("mprocs", "concurrently", "zellij", "dtach", "abduco"),
     }
 )
 """As in `tmux new-session -d "vllm serve x"`, `su me -c "vllm serve x"`, `sbatch --wrap "..."`."""
