@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.failures.classes import Outcome
+from agent.core.numerals import whole_number
 from agent.errors import HostLacksError
 from agent.host.journal.entry import CutLines
 
@@ -60,20 +61,20 @@ def runs_in(lines: Iterable[bytes], signatures: SignatureSet) -> Iterator[RunFou
         entry = _entry(line)
         if entry is None:
             continue
-        message, invocation, at, stream, ended_by = entry
+        message, invocation, at, stream, ended_by, pid = entry
         goes_on = cut.take(stream, ended_by)
         if invocation and invocation != run:
             if run:
                 yield RunFound(began, reader.diagnosis())
             run, began, reader = invocation, at, LogReader(signatures)
         for index, part in enumerate(message.split("\n")):
-            reader.feed(part, at, goes_on=goes_on and index == 0)
+            reader.feed(part, at, goes_on=goes_on and index == 0, pid=pid)
     if run:
         yield RunFound(began, reader.diagnosis())
 
 
-def _entry(line: bytes) -> tuple[str, str, float, str, str] | None:
-    """Return text, InvocationID, time, _STREAM_ID and _LINE_BREAK of an entry.
+def _entry(line: bytes) -> tuple[str, str, float, str, str, int] | None:
+    """Return text, InvocationID, time, _STREAM_ID, _LINE_BREAK and _PID (0: none) of an entry.
 
     None for what journalctl never prints.
     """
@@ -88,6 +89,7 @@ def _entry(line: bytes) -> tuple[str, str, float, str, str] | None:
             run = entry.get("INVOCATION_ID", "")
         at = int(entry.get("__REALTIME_TIMESTAMP", 0)) / 1e6
         stream, ended_by = (str(entry.get(key, "")) for key in ("_STREAM_ID", "_LINE_BREAK"))
-        return str(message), str(run), at, stream, ended_by
+        pid = whole_number(str(entry.get("_PID", ""))) or 0
+        return str(message), str(run), at, stream, ended_by, pid
     except (ValueError, TypeError, AttributeError):
         return None

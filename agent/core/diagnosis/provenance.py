@@ -9,17 +9,22 @@ releases), so a record ends where its prefix does; without one it ends where its
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.diagnosis.lines import Line, program_in
 from agent.core.diagnosis.usual import Answers, Usual, accepted
+from agent.core.diagnosis.writing.own_words import (
+    is_a_librarys_warning,
+    may_stand_before,
+    names_a_requests,
+)
 from agent.core.diagnosis.writing.prefixes import Prefixes
 from agent.core.diagnosis.writing.quotations import is_frame, is_open
 from agent.core.diagnosis.writing.quoted import MAX_PROCESSES, ONE_WRITE_SECONDS, Quoted
 from agent.core.diagnosis.writing.request_traces import HEAD, RequestTraces
 from agent.core.diagnosis.writing.shapes import Shapes
+from agent.core.diagnosis.writing.talk import Talk
 from agent.core.diagnosis.writing.writers import Writers
 
 LOGRUS = "t"
@@ -30,23 +35,6 @@ REST_LINES = 40
 
 REQUEST_LINES = 400
 """Lines of one request's traceback, chained causes and notes of its message included."""
-
-_NAMES = re.compile(
-    r"(?:\S{1,400}\.py:\d{1,9}:)? {0,40}(?:RuntimeError: Worker failed with error ')?"
-    r"(?:\[[\w .-]{1,40}\] {0,9}|(?:[\w.]{1,200}|Engine \d{1,4}): {1,9}){0,5}"
-    r"(?:(?<=Error: )[^'\"`\[{]{0,200}|\w{1,60}(?:Error|Exception)\(['\"]|(?:\w{1,60}\.){0,9})"
-)
-"""What may stand before words of vLLM's own: where Python warns, the words with which it quotes its
-own worker's error, a tag, uvicorn's level, an engine's number, the names of exceptions, and what
-an exception says before it quotes anything."""
-
-_EXCEPTION = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,120}(?=: )")
-"""What may be the name of an exception before its words."""
-
-_PYTHON_WARNING = re.compile(
-    r"(?!\S{1,400}/resource_tracker\.py:)\S{1,400}\.py:\d{1,9}: \w{1,60}Warning: "
-)
-"""A library's word on the data it was given; Python's own is of processes that are gone."""
 
 _CLIENTS_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
@@ -71,21 +59,25 @@ class Provenance:
     _at: float | None = None
     _before: float | None = None
     write: str | None = None
-    """The process whose line began what is written now, where a client's words may go on."""
+    """The process that began what is written now, where a client's words may go on."""
     _traces: RequestTraces = field(default_factory=RequestTraces)
     _was_access: bool = False
     _of_a_trace: bool = False
     """The line is of a traceback that may go through the engine."""
     _prefixes: Prefixes = field(default_factory=Prefixes)
     _shapes: Shapes = field(default_factory=Shapes)
+    talk: Talk = field(default_factory=Talk)
+    _pid: int = 0
+    _talked: bool = False
+    """The line may be the rest of what a library says of a request."""
 
-    def writer(self, line: Line, *, ready: bool, at: float | None = None) -> Writer:
+    def writer(self, line: Line, *, ready: bool, at: float | None = None, pid: int = 0) -> Writer:
         """Return whose words the next line holds; `ready`: clients can reach the server.
 
-        `at`: when it came to the journal, in seconds since 1970.
+        `at`: when it came to the journal, in seconds since 1970; `pid`: who wrote it, 0 if unknown.
         """
-        self._before, self._at = self._at, at
-        self._of_a_trace = False
+        self._before, self._at, self._pid = self._at, at, pid
+        self._of_a_trace = self._talked = False
         if not line.first and self._raw_is_a_clients:
             return Writer.CLIENT
         found = self._writer(line, ready=ready)
@@ -136,8 +128,10 @@ class Provenance:
         self._before, self._at = None if count > 1 else self._at, None
         self._raw_is_a_clients, self._was_access, self.write = clients, False, write
 
-    def are_its_own(self, line: Line, before: str) -> bool:
+    def are_its_own(self, line: Line, before: str, head: str = "") -> bool:
         """Tell whether words of a line, behind `before`, can be vLLM's own once clients reach it.
+
+        `head`: `before` and what else of the line stands before what a signature cannot do without.
 
         Whatever prints it may end in a client's words where it quotes one: only with its beginning,
         or behind the name of an exception of the engine's, does a line speak of vLLM itself. What
@@ -151,19 +145,18 @@ class Provenance:
         if self._shapes.are_odd(line, self._at):
             of_a_runtime = line.recorded == LOGRUS and not line.carrier
             return of_a_runtime and self.writers.runtime.match(line.text) is not None
-        if _PYTHON_WARNING.match(line.text) is not None:
+        if is_a_librarys_warning(line.text):
             return False
         quotes = line.level or self.writers.api_server.match(line.process)
         # A file holds what kernel, container runtime and shell say besides, in any form.
         if not quotes and self._at is None:
             return True
-        engines = self.writers.engine_exceptions
-        if any(engines.fullmatch(name) is None for name in _EXCEPTION.findall(before)):
+        if names_a_requests(head or before, self.writers.engine_exceptions):
             return False
         if not self.may_stand_alone(line):
             return False
         native = None if quotes else self.writers.native.fullmatch(before)
-        return native is not None or _NAMES.fullmatch(before) is not None
+        return native is not None or may_stand_before(before)
 
     def may_stand_alone(self, line: Line) -> bool:
         """Tell whether a line of the journal of a server at work can be of its engine by its form.
@@ -173,16 +166,21 @@ class Provenance:
         """
         if line.level or self._at is None or not self._prefixes.are_there:
             return True
-        return self._of_a_trace or self._is_native(line.text)
+        return self._of_a_trace or (self._is_native(line.text) and not self._talked)
 
     def _writer(self, line: Line, *, ready: bool) -> Writer:
         writers, text = self.writers, line.text
         if writers is None:
             return Writer.ENGINE
+        server = writers.api_server.match(line.process) is not None
         if not ready:
             self._shapes.learn(line)
             if self._at is not None:
                 self._prefixes.learn(line)
+            if line.process:
+                self.talk.learn(self._pid, server=server)
+        elif line.process and self.talk.is_another(self._pid, server=server):
+            return Writer.CLIENT
         if is_access(writers, text):
             return Writer.CLIENT if self._goes_on(line) else Writer.ACCESS
         if line.program and not self._is_ours(line):
@@ -257,6 +255,7 @@ class Provenance:
             within, odd = self._traces.drop(line), self._shapes.are_odd(line, self._at)
             rest = not self._was_access and self._is_the_rest(line)
             rest = rest or self._is_within_another(line)
+            rest = rest or (self._at is not None and self.talk.is_open(line, self._pid, self._at))
             forged = ready and (within or odd or rest) and not accepted(line.shown)
             return Writer.CLIENT if forged else found, None
         if self._is_the_rest(line) and not self._traces.has(line):
@@ -265,6 +264,9 @@ class Provenance:
             return found, None
         ends = self._traces.take(line, self.writers.engine_frames)
         self._of_a_trace = ends is False and not line.text.endswith(HEAD)
+        if ends is None and self._at is not None and self._prefixes.are_there and not line.level:
+            native = self._is_native(line.text)
+            self._talked = self.talk.goes_on(line, self._pid, self._at, native=native)
         return self._quote(line, REST_LINES) if ends else found, ends
 
     def _is_within_another(self, line: Line) -> bool:

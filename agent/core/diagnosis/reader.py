@@ -85,15 +85,18 @@ class LogReader:
         self._progress: Progress | None = None
         self._activity = 0
         self._at: float | None = None
+        self._pid = 0
         self._stages = StageBook()
 
-    def feed(self, line: str, at: float | None = None, *, goes_on: bool = False) -> None:
+    def feed(
+        self, line: str, at: float | None = None, *, goes_on: bool = False, pid: int = 0
+    ) -> None:
         """Take one raw line, whatever carried it; never raises for its content.
 
-        `at` is when it was written, in seconds of any clock; without it vLLM's own stamps count.
-        `goes_on`: journald has cut a line in two, and this is the rest.
+        `at`: when it was written, in seconds of any clock; without it vLLM's own stamps count.
+        `goes_on`: it is the rest of one that journald has cut. `pid`: who wrote it, 0 if unknown.
         """
-        self._at = at
+        self._at, self._pid = at, pid
         if not goes_on and (known := usual(line)) is not None and self._take_usual(known):
             return
         self.feed_clean(clean_lines(line, goes_on=goes_on))
@@ -208,7 +211,8 @@ class LogReader:
         if not line.text or line.text.isspace():
             self._wrapped.forget()
             return
-        writer = self._provenance.writer(line, ready=self._run.ready, at=self._at)
+        run, at, pid = self._run, self._at, self._pid
+        writer = self._provenance.writer(line, ready=run.ready, at=at, pid=pid)
         self._keep(line, writer)
         if self._at is None and self._run.ready and self._followers is not None:
             self._followers.take(line, a_clients=writer in (Writer.ACCESS, Writer.CLIENT))
@@ -230,9 +234,10 @@ class LogReader:
 
     def _take_of_the_engine(self, line: Line, *, certain: bool = False) -> None:
         matches = self._signatures.find(line.text)
+        if line.level and self._at is not None and self._run.ready:
+            self._run.findings.outlived(FailureClass.CONTAINER_DAEMON)  # who is away relays nothing
         if matches and self._run.ready and not certain:
-            own = self._provenance.are_its_own
-            matches = tuple(m for m in matches if m.is_frame or own(line, m.before(line.text)))
+            matches = tuple(m for m in matches if m.is_frame or self._is_its_own(line, m))
         if not self._run.ready or self._provenance.may_stand_alone(line):
             line, matches = self._wrapped.joined(line, matches, self._signatures.find)
         if matches and self._carriers.is_foreign(line):
@@ -252,6 +257,9 @@ class LogReader:
                 self._progress = progress_after(self._progress, matches)
             if self._run.version is None and line.source.startswith("core.py:"):
                 self._name_version_by_line(line, matches)
+
+    def _is_its_own(self, line: Line, m: Match) -> bool:
+        return self._provenance.are_its_own(line, m.before(line.text), m.head(line.text))
 
     def _throws(self, line: Line) -> bool:
         """Tell whether vLLM itself names an exception here."""

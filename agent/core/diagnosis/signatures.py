@@ -168,6 +168,10 @@ class Match:
         """Return what stands before its words, where its pattern begins with anything."""
         if _ANYTHING_FIRST.match(self.signature.pattern.pattern) is None:
             return text[: self.start]
+        return self.head(text)
+
+    def head(self, text: str) -> str:
+        """Return what stands before the first of its literals, which may be within its words."""
         places = (text.find(literal, self.start) for literal in self.signature.literals)
         return text[: min((place for place in places if place >= 0), default=self.start)]
 

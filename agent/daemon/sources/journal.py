@@ -154,7 +154,8 @@ class JournalSource:
                     self._reader.began(entry.realtime_seconds)  # systemd's "Started"
                 elif entry.cursor not in self._mark.known:
                     self._mark.reads(entry.cursor)
-                    self._reader.feed(entry.message, entry.realtime_seconds, goes_on=entry.goes_on)
+                    at, goes_on = entry.realtime_seconds, entry.goes_on
+                    self._reader.feed(entry.message, at, goes_on=goes_on, pid=entry.pid)
             self._mark.has_read()
             if entries:
                 self.cursor = entries[-1].cursor

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from agent.core.diagnosis.reader import Diagnosis
+from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.failures.classes import FailureClass, Outcome
 from agent.core.unit.container import WENT_ON
 from tests.given.engine_logs import SERVING, SIGNATURES, read
@@ -24,10 +24,13 @@ KNOWN += [example for rule in SIGNATURES.places.rules for example in rule.exampl
 EXAMPLES = [words.replace("\n", " ") for words in KNOWN if not words.startswith(" ")]
 """What begins with blanks is the rest of something."""
 
-NATIVE = SIGNATURES.writers
-assert NATIVE is not None
-UNLIKE_NATIVE = [words for words in EXAMPLES if NATIVE.native.match(words) is None]
-"""What begins as no library begins its own lines."""
+WRITERS = SIGNATURES.writers
+assert WRITERS is not None
+NATIVE = [words for words in EXAMPLES if WRITERS.native.match(words) is not None]
+"""What begins as libraries, uvicorn, the shell and systemd begin their own lines."""
+
+LINES_OF_THEIR_OWN = ("a schema over lines", "a panic", "flags over lines")
+"""Channels in which a client's words stand on a line of their own."""
 
 OF_DOCKER = "error waiting for container: "
 """What docker says in logrus's form of a server at work."""
@@ -35,6 +38,9 @@ OF_DOCKER = "error waiting for container: "
 NOW = 1_000.0
 LATER = 0.001
 """Longer than two lines of one write are apart."""
+
+SERVER_PID, ENGINE_PID = 4711, 4712
+"""Processes of the host that wrote lines, as the journal knows them."""
 
 
 def concluded(lines: Iterable[str], apart: float = 0.0) -> tuple[Diagnosis, Diagnosis]:
@@ -73,14 +79,13 @@ def test_what_a_library_prints_of_a_request_is_no_cause(channel: str) -> None:
     assert steered == []
 
 
+@pytest.mark.parametrize("apart", [LATER, 0.3])
 @pytest.mark.parametrize("channel", PRINTED)
-def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str) -> None:
-    """Their times do not show that they belong together; vLLM's own words have its prefix."""
+def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str, apart: float) -> None:
+    """Their times do not show that they belong together; the first one's form does."""
     steered = []
-    for words in UNLIKE_NATIVE[::9]:
-        if words.startswith(OF_DOCKER):
-            continue
-        before, after = concluded(PRINTED[channel](words), LATER)
+    for words in [*EXAMPLES[::18], *(NATIVE if channel in LINES_OF_THEIR_OWN else NATIVE[::9])]:
+        before, after = concluded(PRINTED[channel](words), apart)
         if before.outcome is not Outcome.READY or (after.failure, after.also) != (
             F.ENGINE_DEAD,
             (),
@@ -89,14 +94,99 @@ def test_lines_that_a_library_prints_one_by_one_are_no_cause(channel: str) -> No
     assert steered == []
 
 
+def as_the_start_was() -> LogReader:
+    """Return a reader that has seen the start of a server as the journal of a host has it."""
+    reader = LogReader(SIGNATURES)
+    for number, line in enumerate(START):
+        engine = line.startswith("(EngineCore")
+        reader.feed(line, NOW - 100.0 + number, pid=ENGINE_PID if engine else SERVER_PID)
+    assert reader.ready
+    return reader
+
+
+def test_a_process_of_the_journal_speaks_as_no_other_process_of_vllm() -> None:
+    steered = []
+    for words in EXAMPLES[::9]:
+        reader = as_the_start_was()
+        reader.feed(f"{ENGINE}ERROR 11-28 16:34:02 [core.py:9] {words}", NOW, pid=SERVER_PID)
+        reader.feed(DEATH, NOW + 60.0, pid=SERVER_PID)
+        after = reader.diagnosis()
+        if (after.failure, after.also) != (F.ENGINE_DEAD, ()):
+            steered.append(words)
+    assert steered == []
+
+
+@pytest.mark.parametrize(
+    ("line", "pid", "stopped"),
+    [
+        ("INFO:     Shutting down", SERVER_PID, True),
+        ("INFO:     Shutting down", ENGINE_PID, False),
+        ("vllm.service: Main process exited, code=killed, status=9/KILL", ENGINE_PID, False),
+        ("vllm.service: Main process exited, code=killed, status=9/KILL", SERVER_PID, False),
+    ],
+)
+def test_systemd_and_uvicorn_speak_by_their_own_processes(
+    line: str, pid: int, stopped: bool
+) -> None:
+    reader = as_the_start_was()
+    reader.feed(line, NOW, pid=pid)
+    assert reader.diagnosis().outcome is (Outcome.STOPPED if stopped else Outcome.READY)
+
+
+def test_an_engine_that_crashes_is_heard_while_a_library_talks_in_the_server() -> None:
+    reader = as_the_start_was()
+    reader.feed("thread '<unnamed>' panicked at src/lib.rs:99:5:", NOW, pid=SERVER_PID)
+    reader.feed("Fatal Python error: Segmentation fault", NOW + LATER, pid=ENGINE_PID)
+    reader.feed(DEATH, NOW + 1.0, pid=SERVER_PID)
+    assert reader.diagnosis().failure is F.NATIVE_CRASH
+
+
+def test_one_client_that_carries_all_lines_of_a_container_tells_nobody_apart() -> None:
+    reader = LogReader(SIGNATURES)
+    for number, line in enumerate(START):
+        reader.feed(line, NOW - 100.0 + number, pid=SERVER_PID)
+    reader.feed(
+        f"{ENGINE}ERROR 11-28 16:49:00 [core.py:700] torch.AcceleratorError: CUDA error: an "
+        "illegal memory access was encountered",
+        NOW,
+        pid=SERVER_PID,
+    )
+    reader.feed(DEATH, NOW + 1.0, pid=SERVER_PID)
+    assert reader.diagnosis().failure is F.CUDA_ILLEGAL_MEMORY_ACCESS
+
+
+def test_who_says_that_docker_is_away_relays_nothing_any_more() -> None:
+    record = f'time="2026-11-29T00:24:19Z" level=error msg="{OF_DOCKER}unexpected EOF"'
+    before, after = concluded([record], apart=LATER)
+    assert before.failure is F.CONTAINER_DAEMON
+    assert (after.failure, after.also) == (F.ENGINE_DEAD, ())
+
+
+def test_work_of_the_engine_shows_that_it_did_not_die_of_what_was_printed() -> None:
+    """A library that begins a line as NCCL does, and goes on with a client's words."""
+    said = "gpu-1:9:9 [0] transport/net_ib.cc:787 NCCL WARN Call to ibv_reg_mr failed with error x"
+    worked = (
+        f"{API}INFO 11-28 16:50:40 [loggers.py:127] Engine 000: Avg prompt throughput: 9.0 "
+        "tokens/s, Avg generation throughput: 99.0 tokens/s, Running: 1 reqs, Waiting: 0 reqs"
+    )
+    dead = DEATH.replace("16:50:00", "16:51:00")
+    for lines, failure in ((said,), F.NCCL_ERROR), ((said, worked), F.ENGINE_DEAD):
+        reader = read(START)
+        reader.feed(f"{ENGINE}INFO 11-28 16:50:00 [core.py:9] odd", NOW)
+        for number, line in enumerate(lines, 1):
+            reader.feed(line, NOW + 40.0 * number)
+        reader.feed(dead, NOW + 60.0)
+        assert reader.diagnosis().failure is failure
+
+
 def test_a_request_that_ended_the_loop_of_an_old_engine_does_not_choose_the_class() -> None:
     """MQLLMEngine (0.6 to 0.10) died of it; what it was called is the frames' to say.
 
-    Words that wrap a cause elsewhere leave it open; an exception's full name within is believed.
+    Words that wrap a cause elsewhere leave it open; so does what looks like a request's answer.
     """
     found = set()
-    for words in UNLIKE_NATIVE:
-        if words.startswith("cutlass._odd.<locals>.MLIRError: "):
+    for words in EXAMPLES:
+        if ' - "' in words:
             continue
         reader = read(START)
         for line in (
