@@ -25,6 +25,14 @@ def wall_clock_is_ahead_by(clock: Clock) -> float:
     return time.time() - clock()
 
 
+def booted_at(clock: Clock) -> float:
+    """Return the agent time at which the kernel's clock of this boot began.
+
+    Of two processes in one boot these differ by as much as the wall clock was set in between.
+    """
+    return clock() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def agent_clock() -> Clock:
     """Return a clock that starts at the wall clock and goes on monotonically.
 

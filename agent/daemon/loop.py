@@ -29,7 +29,7 @@ from agent.core.state.observations import (
 from agent.core.state.phases import Phase
 from agent.core.state.policy import HostPolicy
 from agent.core.view.kinds import LOUD
-from agent.daemon.clock import Clock, seconds_since_midnight
+from agent.daemon.clock import Clock, booted_at, seconds_since_midnight
 from agent.daemon.log import about, log
 from agent.daemon.policy_loader import policy_of, with_engines_now
 from agent.daemon.recorder import Recorder
@@ -106,7 +106,8 @@ class Loop:
         for problem in self._problems:
             self._carry_out(Decision(self._state, (), (News("", "damaged", problem),)))
         orderly = self._recorder.was_stopped()
-        self._handle(AgentStarted(self._clock(), boot_id, reinstalled, orderly))
+        now, began = self._clock(), booted_at(self._clock)
+        self._handle(AgentStarted(now, boot_id, reinstalled, orderly, began))
         self._handle(ConfigLoaded(self._clock(), reload=False))
         if mistakes:
             self._config_mistakes = mistakes

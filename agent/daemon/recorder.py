@@ -166,8 +166,8 @@ def _recordable(event: Event) -> Event:
 
 def _changes(old: HostState, new: HostState) -> dict[str, str]:
     changed: dict[str, str] = {}
-    if (old.boot_id, old.next_action_id) != (new.boot_id, new.next_action_id):
-        changed[HOST] = json.dumps({"boot_id": new.boot_id, "next_action_id": new.next_action_id})
+    if (host := _host(new)) != _host(old):
+        changed[HOST] = json.dumps(host)
     if old.findings != new.findings:
         changed[CHECKUP] = json.dumps([encode(finding) for finding in new.findings])
     if _is_new(old, new):
@@ -187,6 +187,11 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
         if known is None or replace(card, live=known.live) != known:
             changed[GPU + uuid] = json.dumps(encode(card, NOT_STORED))
     return changed
+
+
+def _host(state: HostState) -> dict[str, object]:
+    names = ("boot_id", "next_action_id", "booted_at")
+    return {name: getattr(state, name) for name in names}
 
 
 def _is_new(old: HostState, new: HostState) -> bool:

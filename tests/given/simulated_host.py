@@ -69,6 +69,8 @@ class SimulatedHost:
     start_takes: float = 40.0
     now: float = 1_000_000.0
     boot: str = "boot-1"
+    booted_at: float = 0.0
+    """When the kernel's clock began, in the time of `now`; 0: agents that do not tell."""
     state: HostState = field(default_factory=HostState)
     history: list[News] = field(default_factory=list)
     starts: list[tuple[float, str, Settings]] = field(default_factory=list)
@@ -104,7 +106,7 @@ class SimulatedHost:
         services = [decode(ServiceState, entry) for entry in json.loads(recorded)]
         self._pending.clear()
         self.state = replace(self.state, services={s.name: s for s in services})
-        self.observe(AgentStarted(self.now, self.boot))
+        self.observe(AgentStarted(self.now, self.boot, booted_at=self.booted_at))
         self.observe(ConfigLoaded(self.now, reload=False))
         self.see_units()
 

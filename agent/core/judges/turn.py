@@ -29,7 +29,7 @@ class Turn:
     def __init__(self, state: HostState, policy: HostPolicy, at: float) -> None:
         self.policy = policy
         self.at = at
-        self._boot_id = state.boot_id
+        self._boot_id, self._booted_at = state.boot_id, state.booted_at
         self._next_action_id = state.next_action_id
         self._services = dict(state.services)
         self._cards = dict(state.cards)
@@ -88,9 +88,12 @@ class Turn:
         self.tell(s.name, "left-alone", f"paused, so it is left alone: {why}")
         return replace(s, live=replace(s.live, left_alone=what))
 
-    def boot(self, boot_id: str) -> None:
-        """Remember which boot of the host this is."""
-        self._boot_id = boot_id
+    def boot(self, boot_id: str, booted_at: float) -> float:
+        """Remember which boot of the host this is; return by how much its clock was set since."""
+        known = boot_id == self._boot_id and booted_at > 0.0 and self._booted_at > 0.0
+        set_by = booted_at - self._booted_at if known else 0.0
+        self._boot_id, self._booted_at = boot_id, booted_at
+        return set_by
 
     def do(self, action: Action) -> None:
         """Add an action; it is carried out after the decision is recorded."""
@@ -124,6 +127,7 @@ class Turn:
             self.strangers,
             self.pause,
             outbox=self.outbox,
+            booted_at=self._booted_at,
         )
         return Decision(state, tuple(self._actions), tuple(self._news))
 

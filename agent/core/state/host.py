@@ -51,6 +51,10 @@ class HostState:
     outbox: Outbox | None = None
     """What a person is to be told; None where nobody is told of anything."""
 
+    booted_at: float = 0.0
+    """When the kernel's clock of this boot began, in the agent time in which all other times here
+    are; 0 where an agent wrote them that did not tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class News:

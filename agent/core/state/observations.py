@@ -49,12 +49,14 @@ class AgentStarted:
 
     `reinstalled`: the package was removed, which stopped what served, and is installed again.
     `orderly`: the agent was asked to stop before the host went down, or it is not known.
+    `booted_at`: the agent time at which the kernel's clock (CLOCK_BOOTTIME) was 0; 0 if unknown.
     """
 
     at: float
     boot_id: str
     reinstalled: bool = False
     orderly: bool = True
+    booted_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

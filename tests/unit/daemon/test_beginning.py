@@ -121,13 +121,16 @@ def test_what_was_remembered_meanwhile_is_kept_for_good_once_the_disk_is_well(
         with store:
             recorder = Recorder(store, volatile)
             before, _ = recorder.load()
-            after = HostState("boot", 8, {"vllm": ServiceState("vllm", Phase.SERVING, 9.0)})
+            services = {"vllm": ServiceState("vllm", Phase.SERVING, 9.0)}
+            after = HostState("boot", 8, services, booted_at=5.5)
             recorder.record(before, after, [News("vllm", "serving", again)], 9.0)
     mend_disk(disk)
     store, volatile = open_store(disk, runtime)
     with store:
         assert volatile == ""
-        assert Recorder(store).load()[0].services["vllm"].phase is Phase.SERVING
+        remembered, _ = Recorder(store).load()
+        assert remembered.services["vllm"].phase is Phase.SERVING
+        assert (remembered.boot_id, remembered.booted_at) == ("boot", 5.5)
         told = [stored.event.message for stored in store.events()]
         assert told == ["stopped by the operator", "first", "a new process"]
     assert not (runtime / STORE).exists()

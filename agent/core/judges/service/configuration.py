@@ -18,7 +18,7 @@ from agent.core.state.held import HeldBy
 from agent.core.state.learned import NOTHING_LEARNED
 from agent.core.state.observations import AgentStarted, ConfigLoaded, ConfigRefused
 from agent.core.state.phases import RUNS, Phase
-from agent.core.state.rows.past import in_the_past
+from agent.core.state.rows.past import by_the_clock_of_now
 from agent.core.state.service import Live, ServiceState
 
 RESET = FailureClass.HOST_RESET
@@ -29,11 +29,11 @@ HAD_PROCESSES = RUNS | {Phase.EXAMINING, Phase.STOPPING}
 
 def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None:
     """Go on where the last process of the agent stopped, or start over after a reboot."""
-    turn.boot(started.boot_id)
+    set_by = turn.boot(started.boot_id, started.booted_at)
     if turn.pause is not None:
-        turn.pause = in_the_past(turn.pause, turn.at)
+        turn.pause = by_the_clock_of_now(turn.pause, set_by, turn.at)
     if turn.outbox is not None:
-        turn.outbox = in_the_past(turn.outbox, turn.at)
+        turn.outbox = by_the_clock_of_now(turn.outbox, set_by, turn.at)
     rebooted = bool(known_boot) and known_boot != started.boot_id
     went_down = "the host was rebooted"
     if not started.orderly:
@@ -41,9 +41,10 @@ def on_agent_started(turn: Turn, known_boot: str, started: AgentStarted) -> None
     reset = rebooted and not started.orderly
     turn.tell(AGENT, "agent", went_down if rebooted else "the agent started", reset=reset)
     for card in tuple(turn.cards.values()):
-        turn.put_card(in_the_past(card, turn.at))
+        turn.put_card(by_the_clock_of_now(card, set_by, turn.at))
     cards.on_agent_started(turn, rebooted=rebooted)
-    for s in (in_the_past(s, turn.at) for s in tuple(turn.services.values())):
+    services = tuple(turn.services.values())
+    for s in (by_the_clock_of_now(s, set_by, turn.at) for s in services):
         if rebooted:
             if not started.orderly and s.phase in HAD_PROCESSES:
                 restarts = {**s.restarts, RESET: s.restarts.get(RESET, 0) + 1}

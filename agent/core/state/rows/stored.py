@@ -51,6 +51,11 @@ class _Checkup:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Boot:
+    booted_at: float = 0.0
+
+
 def _unnoted(_key: str) -> None:
     """Take no note of which row is read."""
 
@@ -67,14 +72,14 @@ def state_of(
     findings: tuple[Finding, ...] = ()
     pause: Pause | None = None
     outbox = None
-    boot_id, next_action_id = "", 1
+    boot_id, next_action_id, booted_at = "", 1, 0.0
     problems: list[str] = []
     for key, text in rows.items():
         begins(key)
         lost: list[str] = []
         try:
             if key == HOST:
-                boot_id, next_action_id = _host(_parsed(text), lost)
+                boot_id, next_action_id, booted_at = _host(_parsed(text), lost)
             elif key.startswith(SERVICE):
                 name = key.removeprefix(SERVICE)
                 services[name] = _service(name, _parsed(text), lost)
@@ -102,6 +107,7 @@ def state_of(
         findings=findings,
         pause=pause,
         outbox=outbox,
+        booted_at=booted_at,
     )
     return state, tuple(problems)
 
@@ -123,7 +129,7 @@ def _outbox(document: object, lost: list[str]) -> Outbox | None:
     return decode(Outbox, document, lost, frozenset({Entry, Message}))
 
 
-def _host(document: object, lost: list[str]) -> tuple[str, int]:
+def _host(document: object, lost: list[str]) -> tuple[str, int, float]:
     table = _table(document)
     boot_id, number = table.get("boot_id", ""), table.get("next_action_id", 1)
     if not isinstance(boot_id, str):
@@ -132,7 +138,7 @@ def _host(document: object, lost: list[str]) -> tuple[str, int]:
     if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 62:
         lost.append("next_action_id")
         number = 1
-    return boot_id, number
+    return boot_id, number, decode(_Boot, table, lost).booted_at
 
 
 def _parsed(text: str) -> Any:

@@ -47,7 +47,7 @@ def test_there_is_a_store_of_each_released_version() -> None:
 def test_the_store_of_a_released_version_is_read_whole(dump: Path) -> None:
     state, problems = state_of(rows_of(dump))
     assert problems == ()
-    assert (state.boot_id, state.next_action_id) == ("b" * 32, 9)
+    assert (state.boot_id, state.next_action_id, state.booted_at) == ("b" * 32, 9, 0.0)
     vllm, embed = state.services["vllm"], state.services["embed"]
     assert vllm.phase is Phase.SERVING
     assert vllm.learned.overrides["gpu_memory_utilization"].running == 0.9
@@ -173,6 +173,7 @@ def test_a_card_keeps_the_xids_that_can_be_read() -> None:
     "text",
     [
         *("{}", "null", "[]", "1", '"x"', "", "{", "NaN", "[" * 100_000, '{"boot_id": 5}'),
+        *('{"booted_at": 1e400}', '{"boot_id": "b", "booted_at": "x"}'),
         *('{"next_action_id": 1e400}', '{"boot_id": "b", "next_action_id": "9"}'),
         *('{"phase": "serving", "since": NaN}', '{"name": null}', "x" * (LONGEST_ROW + 1)),
     ],
