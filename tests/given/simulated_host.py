@@ -70,7 +70,6 @@ class SimulatedHost:
     now: float = 1_000_000.0
     boot: str = "boot-1"
     booted_at: float = 0.0
-    """When the kernel's clock began, in the time of `now`; 0: agents that do not tell."""
     state: HostState = field(default_factory=HostState)
     history: list[News] = field(default_factory=list)
     starts: list[tuple[float, str, Settings]] = field(default_factory=list)
@@ -100,9 +99,8 @@ class SimulatedHost:
 
     def agent_starts(self) -> None:
         """A new agent process: only what was recorded is left of the old one."""
-        recorded = json.dumps(
-            [encode(s, frozenset({"live"})) for s in self.state.services.values()]
-        )
+        remembered = tuple(self.state.services.values())
+        recorded = json.dumps(encode(remembered, frozenset({"live"})))
         services = [decode(ServiceState, entry) for entry in json.loads(recorded)]
         self._pending.clear()
         self.state = replace(self.state, services={s.name: s for s in services})
