@@ -144,8 +144,13 @@ def eighth(*, closed: bool) -> list[Row]:
 
 
 def ninth() -> list[Row]:
-    """Starts of the last collection, a measure only: planned once, and nothing is mended on it."""
+    """Starts of a collection that is a measure only: planned once, nothing is mended on it."""
     return _read("ninth.toml")
+
+
+def tenth(*, closed: bool) -> list[Row]:
+    """Starts of the last collection, in two halves as the blind ones."""
+    return [row for row in _read("tenth.toml") if _is_closed(row) is closed]
 
 
 def every_row() -> list[Row]:
@@ -154,6 +159,7 @@ def every_row() -> list[Row]:
     halves += [*blind(closed=True), *third(closed=True), *sixth(closed=True)]
     halves += [*seventh(closed=False), *seventh(closed=True)]
     halves += [*eighth(closed=False), *eighth(closed=True)]
+    halves += [*tenth(closed=False), *tenth(closed=True)]
     return [*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth(), *halves, *ninth()]
 
 
