@@ -35,6 +35,10 @@ PATCH_NUMBERS, SOUND_NUMBERS = 48 * 48 * 3, 640
 DOTS = "dots_ocr"
 """Its images are as large as Qwen's, of a gated MLP: 4.4 GiB beside the weights (0.12, a start)."""
 
+FIRST, GATED, GATED_WIDTHS = "qwen2_vl", "qwen2_5_", 5
+"""Rows of the width beside a gated MLP's of Qwen2.5-VL: 14.4 GiB of a video of 114,688 patches
+(0.23, an A100)."""
+
 VISION = ("vision_config", "vit_config", "visual")
 
 
@@ -86,7 +90,7 @@ class Encoder:
     output: int
     long_videos: bool
     stills: bool = False
-    """It reads no videos."""
+    """It reads no videos, or none may come."""
 
     def largest_item(self, release: tuple[int, ...], max_model_len: int) -> Item:
         """Return what vLLM profiles with (get_max_video_tokens and -image_tokens, 0.8.5..0.32)."""
@@ -114,8 +118,15 @@ def encoder_of(config: Mapping[str, Any], hidden: int) -> Encoder | None:
     stacked = vision.get("deepstack_visual_indexes")
     inner = number(vision, "intermediate_size") or 4 * width
     dots = kind_of(config).startswith(DOTS)
+    # Of a gated MLP both halves stand beside their product; of another, what is activated beside
+    # what it was.
+    held = 2 * (inner + width)
+    if kind_of(config).startswith(GATED):
+        held = 3 * inner + GATED_WIDTHS * width
+    elif kind_of(config).startswith(FIRST):
+        held = inner + 4 * width
     return Encoder(
-        numbers=merged * (3 * inner + 8 * width if dots else inner + 4 * width),
+        numbers=merged * (3 * inner + 8 * width if dots else held),
         output=hidden * (1 + (len(stacked) if isinstance(stacked, list) else 0)),
         long_videos=not kind_of(config).startswith(("qwen2_vl", "qwen2_5_vl")),
         stills=dots,

@@ -27,7 +27,13 @@ from agent.core.planner.terms.activation import activation, sampled_later
 from agent.core.planner.terms.compiled import left_behind
 from agent.core.planner.terms.graphs import cuda_graphs
 from agent.core.planner.terms.kernels import kernels_of
-from agent.core.planner.terms.runner import graphs_inside, holding_items, steps_in_flight
+from agent.core.planner.terms.runner import (
+    as_run,
+    graphs_inside,
+    holding_items,
+    profiles_items,
+    steps_in_flight,
+)
 from agent.core.planner.verdict import verdict_of
 from agent.core.planner.versions import Version
 from agent.core.planner.weights import Weights, counted
@@ -53,15 +59,16 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     )
     batch = holding_items(plain, model, version, asked=bool(request.max_num_batched_tokens))
     known, when = request.measured, request.measured.when
+    run = as_run(model, request.quantization)
     weights = _measured(known.weights_gib, when) or weights_of(whole, request)
     tp = request.tensor_parallel_size
     peak = _measured(known.activation_gib, when) or activation(
-        *(model, batch, version, tp, length),
+        *(run, batch, version, tp, length),
         spread=asked.whole_experts,
         drafts=asked.draft_tokens > 0,
         widened=asked.widened,
     )
-    contexts = _measured(known.non_torch_gib, when) or _contexts(model, request, peak)
+    contexts = _measured(known.non_torch_gib, when) or _contexts(run, request, peak)
     graphs = _measured(known.cuda_graph_gib, when) or cuda_graphs(
         model,
         batch.sequences,
@@ -72,7 +79,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         spread=asked.whole_experts,
     )
     steps = steps_in_flight(
-        model, version, request.pipeline_parallel_size, overlapped=asked.overlapped
+        run, version, request.pipeline_parallel_size, overlapped=asked.overlapped
     )
     drafting = with_drafter(model, asked)
     kv = as_cached(kv_of(drafting, request, steps * batch.tokens), asked)
@@ -81,7 +88,7 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         alone = replace(request, pipeline_parallel_size=1)
         checked = as_cached(kv_of(drafting, alone, steps * batch.tokens), asked)
     budget = request.utilization * request.gpu_memory_gib
-    inside = graphs if graphs_inside(model, version) else None
+    inside = graphs if graphs_inside(run, version) else None
     states = kv.state_bytes * batch.sequences / GIB
     beside = [item.term for item in asked.beside if not (item.is_loaded and known.weights_gib)]
     taken = weights.gib + peak.gib + contexts.gib + states + (inside.gib if inside else 0.0)
@@ -118,8 +125,8 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         activation=peak,
         non_torch=contexts,
         cuda_graphs=graphs,
-        sampled_later_gib=sampled_later(model, batch, version),
-        profiles_images=version.v1 and model.encodes and model.encoder is not None,
+        sampled_later_gib=sampled_later(run, batch, version),
+        profiles_images=version.v1 and model.encoder is not None and profiles_items(run, version),
         graphs_inside=inside is not None,
         budget_gib=budget,
         available_kv_gib=available,
@@ -191,7 +198,8 @@ def weights_of(model: Model, request: PlanRequest) -> Term:
         request = replace(request, quantization=None)
     whole = _weights(model, request)
     lean = on_one_replica(as_loaded(model, asked), asked)
-    if request.weights_gib is None and lean is not model:
+    # What an encoder is profiled with changes none of its weights.
+    if request.weights_gib is None and replace(lean, encoder=model.encoder) != model:
         counted_anew = replace(request, files_gib=None)
         share = _weights(lean, counted_anew).gib / _weights(model, counted_anew).gib
         whole = Term(whole.gib * share, whole.error_gib, f"{whole.how}; {share:.0%} of it here")

@@ -15,13 +15,18 @@ from agent.host.files.packaged import packaged
 _AWQ: Mapping[str, Any] = {"quant_method": "awq", "by_name": True}
 _GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
 
+_FP8_CHANNELS: Mapping[str, Any] = {
+    "group_0": {"weights": {"num_bits": 8, "type": "float", "strategy": "channel"}}
+}
+
 _FORMATS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (r"w4a16(-g\d+)?(-ct)?|quantized\.w4a16|awq(-?(4bit|int4|w4a16))?", _AWQ),
     (r"gptq(-?int4|-4bit)?|int4(-autoround|-w4a16)?|autoround(-gptq)?(-4bit)?", _GPTQ),
     (r"gptq-?int8|gptq-8bit", {**_GPTQ, "bits": 8}),
     (r"w8a8|quantized\.w8a8|int8", {"quant_method": "fp8"}),
     (r"fp8-block", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
-    (r"fp8(-dynamic)?", {"quant_method": "fp8"}),
+    (r"fp8-dynamic", {"quant_method": "compressed-tensors", "config_groups": _FP8_CHANNELS}),
+    (r"fp8", {"quant_method": "fp8"}),
     (r"unsloth-bnb-4bit", {"quant_method": "bitsandbytes", "dynamic": True}),
     (r"bnb-4bit", {"quant_method": "bitsandbytes"}),
     (r"awq-?(8bit|int8)", {**_AWQ, "bits": 8}),

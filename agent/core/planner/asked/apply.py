@@ -16,6 +16,8 @@ from agent.core.planner.pool import Kv
 def as_loaded(model: Model, asked: Asked) -> Model:
     """Return the model as it is loaded: without the encoder where no image may come.
 
+    Where no video may come, what is profiled is the largest image.
+
     Pooled, it has no output head. With --mm-encoder-tp-mode data each GPU has the whole encoder,
     instead of a share, and with --mamba-ssm-cache-dtype recurrent states have numbers of another
     size.
@@ -30,6 +32,8 @@ def as_loaded(model: Model, asked: Asked) -> Model:
         model = replace(model, pools=True, tied_embeddings=True)
     if asked.text_only:
         return replace(model, encodes=False, encoder_parameters=0, encoder=None, whole_item=0)
+    if not asked.videos and model.encoder is not None:
+        model = replace(model, encoder=replace(model.encoder, stills=True))
     if asked.encoder_copies > 1:
         return replace(model, encoder_parameters=model.encoder_parameters * asked.encoder_copies)
     return model

@@ -29,6 +29,9 @@ SLEEP = "sleep_mode"
 WITHOUT_ENCODER = (0, 16)
 """From here encoders that no prompt may use are not loaded."""
 
+EARLIER, EARLIER_WITHOUT = (0, 10, 2), ("Qwen2VL", "Qwen2_5_VL", "Qwen3VL", "Mistral3")
+"""From here those of these are not (get_limit_per_prompt in their files, read in 0.10.2..0.13)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -161,7 +164,9 @@ def _pools(picture: Picture) -> bool:
 
 
 def _is_text_only(picture: Picture, model: Model, request: PlanRequest) -> bool:
-    if not model.encodes or request.version.release < WITHOUT_ENCODER:
+    early = model.architecture.startswith(EARLIER_WITHOUT)
+    first = EARLIER if early else WITHOUT_ENCODER
+    if not model.encodes or request.version.release < first:
         return False
     if picture.switch("language_model_only"):
         return True

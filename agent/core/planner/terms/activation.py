@@ -18,6 +18,7 @@ from agent.core.planner.terms.runner import (
     PROFILES_GRAPHS,
     has_states,
     leaves_graphs_out,
+    profiles_items,
     runs_new_runner,
 )
 from agent.core.planner.versions import (
@@ -76,6 +77,11 @@ APART = (0, 19)
 """Since when experts write what they return beside what they read, not over it: of Qwen3-235B's FP8
 spread over four H100, 65536 tokens took 4.8 GiB more than 32768 (0.20)."""
 
+PERMUTED, FP8_BITS = 3.5, 8
+"""Rows of the hidden size for each chosen expert where CUTLASS multiplies 8-bit floats with a scale
+for each channel, permuted before and after (fused_moe/cutlass_moe.py, workspace_shapes): of
+Qwen3.5-122B on four L40S, 65536 tokens took 6.3 GiB more than 32768 (0.18)."""
+
 UNSORTED = 0.15
 """What the peak may come down to where FlashInfer samples: 0.5 GiB of 1.4 (Qwen2-7B, 0.10.1), 1.2
 of 7.4 (gpt-oss-120b, 0.10.2)."""
@@ -117,8 +123,7 @@ def activation(
         widest = _widest(model, tp, spread=spread, apart=version.release >= APART)
         gib = batch.tokens * widest * model.dtype_bytes / GIB
         return Term(gib, 0.2 * gib + 0.3, f"layers: {batch.tokens} tokens, pooled, no sampler")
-    # Models with an image encoder show the lean figure in older versions too (0.11, 0.16).
-    lean = version.release >= LEAN_SAMPLER or model.encodes
+    lean = version.release >= LEAN_SAMPLER
     new = runs_new_runner(model, version)
     old = LEAN_SAMPLER_BYTES if lean else SAMPLER_BYTES
     if drafts and lean:
@@ -145,11 +150,12 @@ def activation(
         error = max(error, (1 - UNSORTED) * sampler)
     if has_states(model):
         error += STATES_ERROR
-    if model.encoder is not None and model.encodes:
+    seen = profiles_items(model, version)
+    if model.encoder is not None and seen:
         image, kept = _encoding(model.encoder, model, batch, version, tp, max_model_len)
         gib, error = max(gib, image) + max(0.2, kept), 0.35 * gib + 1.0 + 0.3 * kept
         how += f"; profiling of images: {image:.2f} GiB and {kept:.2f} of what they become"
-    elif model.encodes:
+    elif seen:
         gib, error = gib + 0.2, 0.35 * gib + 1.0
         how += "; images take less"
     tuned = version.release < TUNES_LATER
@@ -226,6 +232,20 @@ def _multiplies_fp4(model: Model) -> bool:
     return model.experts is not None and "fp4" in said.lower().replace("mxfp4", "")
 
 
+def _permutes_fp8(model: Model) -> bool:
+    """Tell whether experts are in 8-bit floats with a scale for each channel, not for a block."""
+    own = model.quantization_config
+    if model.experts is None or not str(own.get("quant_method")).startswith("compressed"):
+        return False
+    groups = own.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
+    weights = first.get("weights") if isinstance(first, Mapping) else None
+    if not isinstance(weights, Mapping):
+        return False
+    floats = weights.get("type") == "float" and weights.get("num_bits") == FP8_BITS
+    return floats and weights.get("strategy") != "block"
+
+
 def _widest(model: Model, tp: int, *, spread: bool = False, apart: bool = False) -> float:
     inner = 3 * model.intermediate_size / tp
     if model.experts is not None:
@@ -236,6 +256,8 @@ def _widest(model: Model, tp: int, *, spread: bool = False, apart: bool = False)
         narrow = max(each, model.hidden_size) if apart and not fp4 else each
         chosen = (model.experts.active or 8) * (max(read, model.hidden_size) + narrow)
         chosen *= FP4_WORKSPACE if fp4 else 1.0
+        if _permutes_fp8(model):
+            chosen = (model.experts.active or 8) * PERMUTED * max(read, model.hidden_size)
         inner = max(chosen, 3 * model.experts.shared_intermediate_size / tp)
     attention = (2 * model.heads * model.head_dim) / tp
     mixer = attention * (4 if has_states(model) else 1)

@@ -24,9 +24,21 @@ nothing (v1/worker/gpu/model_runner.py of 0.23..0.28): what 0.26 and 0.28 print 
 adds up without them."""
 
 
+IMAGES_UNPROFILED, IMAGES_PROFILED = (0, 26), (0, 27)
+"""Between these the new runner's profiling run leaves the encoder out (profile_run in
+v1/worker/gpu/model_runner.py of 0.26; 0.27.1 has it)."""
+
+
 def has_states(model: Model) -> bool:
     """Tell whether layers of the model keep a recurrent state."""
     return any(layer.keeps is Keeps.STATE for layer in model.layers)
+
+
+def as_run(model: Model, quantization: str | None) -> Model:
+    """Return the model as it runs: one that is quantized while it is loaded is no plain one."""
+    if not quantization or model.quantization_config:
+        return model
+    return replace(model, quantization_config={"quant_method": quantization})
 
 
 def runs_new_runner(model: Model, version: Version) -> bool:
@@ -45,6 +57,12 @@ def runs_new_runner(model: Model, version: Version) -> bool:
         and model.experts is None
         and not model.quantization_config
     )
+
+
+def profiles_items(model: Model, version: Version) -> bool:
+    """Tell whether the profiling run encodes images, video or sound, too."""
+    unseen = IMAGES_UNPROFILED <= version.release < IMAGES_PROFILED
+    return model.encodes and not (unseen and runs_new_runner(model, version))
 
 
 def leaves_graphs_out(model: Model, version: Version) -> bool:

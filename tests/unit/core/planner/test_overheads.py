@@ -186,7 +186,7 @@ def test_checking_drafts_takes_more_than_sampling_where_sequences_are_many() -> 
     drafting = replace(request, asked=Asked(draft_tokens=1))
     alone, checked = (make_plan(hybrid, asked).activation for asked in (request, drafting))
     assert "26 bytes" in checked.how
-    assert 0.3 < checked.gib - alone.gib < 0.8
+    assert 0.1 < checked.gib - alone.gib < 0.8
     few = replace(drafting, max_num_seqs=2)
     less = replace(request, max_num_seqs=2)
     assert make_plan(hybrid, few).activation == make_plan(hybrid, less).activation

@@ -34,9 +34,12 @@ def neighbours(row: Row) -> Iterator[tuple[PlanRequest, bool]]:
     plan, printed = row.plan(), row.printed["available_kv_gib"]
     request, most = row.request, plan.model_tokens
     latent = row.shape.latent
-    # A sparse indexer sets room aside for each token of the context: the cache is another then.
+    # A sparse indexer sets room aside for each token of the context, and Qwen2.5-VL's videos are as
+    # long as it allows: the cache is another then.
     indexed = latent is not None and latent.index_heads > 0
-    longest = 0 if indexed else plan.kv.longest(printed * GIB, most)
+    encoder = row.shape.encoder
+    filmed = encoder is not None and not encoder.long_videos and not encoder.stills
+    longest = 0 if indexed or filmed else plan.kv.longest(printed * GIB, most)
     if longest and longest < (1 - STEP) * most:
         longer = min(most, int(longest * (1 + STEP)) + 16)
         yield replace(request, max_model_len=longer), True
