@@ -40,6 +40,7 @@ def test_the_daemon_holds_no_other_commands_code(loaded: frozenset[str]) -> None
         "asyncio",  # 3 MiB; everything here is threads
         "bcrypt",  # only with a web config file that has users
         "difflib",  # only for who has made a mistake
+        "importlib.resources",  # zip and tempfiles; agent.packaged finds the same files
         "lxml",  # pystemd's introspection
         "requests",  # urllib3 does, without its guesses of charsets and its jar of cookies
         "pynvml",  # only where there is a driver

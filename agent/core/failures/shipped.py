@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Final
 
 from agent.errors import HostLacksError
+from agent.packaged import packaged
 
 
-def _table(package: str, name: str) -> Mapping[str, Mapping[str, Any]]:
+def _table(room: str, name: str) -> Mapping[str, Mapping[str, Any]]:
     try:
-        text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+        text = packaged(room, name).read_text(encoding="utf-8")
         return tomllib.loads(text)
     except (OSError, ValueError) as error:
-        message = f"{package.replace('.', '/')}/{name}: {error}; reinstall the package"
+        message = f"agent/{room}/{name}: {error}; reinstall the package"
         raise HostLacksError(message) from error
 
 
 CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
     slug: {"group": group, **row}
-    for group, rows in _table("agent.failures", "classes.toml").items()
+    for group, rows in _table("failures", "classes.toml").items()
     for slug, row in rows.items()
 }
 """The columns of each class by its slug, in the order of the file."""
 
 XIDS: Final[Mapping[int, Mapping[str, str]]] = {
-    int(code): row for code, row in _table("agent.xids", "catalogue.toml")["xid"].items()
+    int(code): row for code, row in _table("xids", "catalogue.toml")["xid"].items()
 }
 """The columns of each Xid of NVIDIA's catalogue by its code."""
 

@@ -21,7 +21,6 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -32,6 +31,7 @@ from agent.core.view.needs import needs_a_person
 from agent.core.view.snapshot import Snapshot, to_json
 from agent.daemon.exporter.http_server import Request, Response, plain
 from agent.errors import AgentError
+from agent.packaged import packaged
 from agent.places import MANUAL_DIRECTORY
 
 FILES: Mapping[str, tuple[str, str]] = {
@@ -173,7 +173,7 @@ def accepts_gzip(request: Request) -> bool:
 
 def _file(name: str) -> bytes:
     """Return a file of the page: read each time, as nobody looks at it most of the time."""
-    return (resources.files("agent.page") / name).read_bytes()
+    return packaged("page", name).read_bytes()
 
 
 def _number(request: Request, name: str) -> float | None:

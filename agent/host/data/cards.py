@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.core.gpu.catalogue import CardFacts, card_named, nearest_cards
 from agent.errors import HostLacksError, UsageError
-from agent.host.files.packaged import packaged
+from agent.packaged import packaged
 
 
 @cache

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import tomllib
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from agent.core.diagnosis.placement.places import Places
 from agent.core.diagnosis.placement.rules import PlaceRule, rule_from_table
@@ -16,22 +15,21 @@ from agent.core.diagnosis.signatures import (
 )
 from agent.core.diagnosis.writing.writers import Writers, writers_from_table
 from agent.errors import HostLacksError
+from agent.packaged import packaged
 
 
 def load_signatures() -> SignatureSet:
     """Return all signatures of the package; raises HostLacksError when a file cannot be used."""
-    return read_signatures(resources.files("agent.signatures"))
+    return read_signatures(packaged("signatures"))
 
 
-def read_signatures(directory: Traversable) -> SignatureSet:
+def read_signatures(directory: Path) -> SignatureSet:
     """Return the signatures of all TOML files in a directory; raises HostLacksError."""
     signatures: list[Signature] = []
     versions: dict[int, str] = {}
     rules: list[PlaceRule] = []
     writers: Writers | None = None
-    for entry in sorted(directory.iterdir(), key=lambda found: found.name):
-        if not entry.name.endswith(".toml"):
-            continue
+    for entry in sorted(directory.glob("*.toml")):
         try:
             data = tomllib.loads(entry.read_text(encoding="utf-8"))
             for table in data.get("signature", []):

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib import resources
 
 from agent.core.gpu.xid_lines import Xids
 from agent.errors import HostLacksError
+from agent.packaged import packaged
 
 
 def load_xids() -> Xids:
     """Return how an Xid is printed; raises HostLacksError when the file cannot be used."""
-    file = resources.files("agent.xids") / "lines.toml"
+    file = packaged("xids", "lines.toml")
     try:
         lines = tomllib.loads(file.read_text(encoding="utf-8"))["line"]
         return Xids([line["pattern"] for line in lines])

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from agent.errors import HostLacksError
-from agent.host.files.packaged import packaged
+from agent.packaged import packaged
 
 _AWQ: Mapping[str, Any] = {"quant_method": "awq", "by_name": True}
 _GPTQ: Mapping[str, Any] = {"quant_method": "gptq", "by_name": True}
