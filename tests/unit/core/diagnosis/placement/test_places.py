@@ -163,6 +163,8 @@ def test_a_place_claims_its_own_examples(rule: PlaceRule) -> None:
             "validate_params",
             "__call__",
             "__post_init__",
+            "__init__",
+            "parse_args",
         )
         function = next(n for n in names if not rule.functions or rule.functions.fullmatch(n))
         phase = rule.phases[0] if rule.phases else None
