@@ -127,10 +127,11 @@ def _add(total: Score, case: Case, said: Diagnosis) -> None:
     if right and said.failure is not None:
         total.helpful += named and bool(said.advice or advice_for_class(said.failure))
     elif said.failure is not None:
-        total.dangerous += _harms(said, case.right)
+        total.dangerous += harms(said, case.right)
 
 
-def _harms(said: Diagnosis, right: frozenset[FailureClass]) -> bool:
+def harms(said: Diagnosis, right: frozenset[FailureClass]) -> bool:
+    """Tell whether a diagnosis of another class does harm, in the sense of `score`."""
     failure = said.failure or FailureClass.UNKNOWN
     if group_of(failure) in _ACTS and all(group_of(r) is not group_of(failure) for r in right):
         return True

@@ -152,6 +152,16 @@ _STEPS = (
 )
 
 
+def frames_of(stage: Stage) -> tuple[tuple[str, str], ...]:
+    """Return vLLM's own frames of a stage, down into the model where it computes."""
+    return _FRAMES[stage] + (_INSIDE_MODEL if stage is Stage.PROFILE else ())
+
+
+def beginning_of(stage: Stage, era: Era) -> list[str]:
+    """Return the lines of a run up to a stage: before the engine there are the server's alone."""
+    return _server(era) if stage is Stage.CONFIG else _until(stage, era)
+
+
 def _until(stage: Stage, era: Era) -> list[str]:
     lines = beginning(era.release)
     order = list(_FRAMES)
@@ -175,8 +185,8 @@ def dying_log(text: Text, release: str) -> list[str]:
     if era.minor < 8:
         return [*_until(stage, era), *_old_death(stage, era, trace)]
     if stage is Stage.SERVE:
-        return [*_until(stage, era), *_death_at_work(era, trace)]
-    return [*_until(stage, era), *_death_at_start(text, era, trace)]
+        return [*_until(stage, era), *death_at_work(era, trace)]
+    return [*_until(stage, era), *death_at_start(text.template, era, trace)]
 
 
 def _old_death(stage: Stage, era: Era, trace: str) -> list[str]:
@@ -194,7 +204,8 @@ def _old_death(stage: Stage, era: Era, trace: str) -> list[str]:
     ]
 
 
-def _death_at_work(era: Era, trace: str) -> list[str]:
+def death_at_work(era: Era, trace: str) -> list[str]:
+    """Return what an engine that served and its server print of an exception."""
     dead = (
         "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack "
         "trace (above) for the root cause."
@@ -207,9 +218,10 @@ def _death_at_work(era: Era, trace: str) -> list[str]:
     ]
 
 
-def _death_at_start(text: Text, era: Era, trace: str) -> list[str]:
+def death_at_start(said: str, era: Era, trace: str) -> list[str]:
+    """Return what the processes of a start print; for half of all texts a worker threw it."""
     lines: list[str] = []
-    if zlib.crc32(text.template.encode()) % 2 and era.minor >= 9:
+    if zlib.crc32(said.encode()) % 2 and era.minor >= 9:
         failed = f"WorkerProc failed to start.\n{trace}"
         lines += era.record("Worker_TP0", "ERROR", "multiproc_executor.py", failed)
         trace = (

@@ -220,6 +220,7 @@ def finding_of(
         line.stamp,
         guessed,
         soft,
+        past=signature.rank is Rank.HINT,
         advice=signature.advice,
         switches=signature.switches,
         frames=_frames(trace) if signature.by_phase else frozenset(),

@@ -70,14 +70,17 @@ class Rank(StrEnum):
     """How near to the root a failure line is; the nearest wins, then the earliest.
 
     HEADLINE names what was refused and not why, SUMMARY which part of it threw; an exception's
-    place tells more.
+    place tells more. PRELUDE is native code's word that it ends, whose reason stands in the next
+    line; a HINT is a complaint that most runs survive: it explains a death and is none.
     """
 
     ROOT = "root"
     CAUSE = "cause"
     SYMPTOM = "symptom"
+    PRELUDE = "prelude"
     SUMMARY = "summary"
     HEADLINE = "headline"
+    HINT = "hint"
     WRAPPER = "wrapper"
 
 

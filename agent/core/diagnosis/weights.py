@@ -32,12 +32,16 @@ PLACED_BY_WORDS: Final = 1.9
 """An exception of no signature, named by a rule on its own words and place."""
 SYMPTOM: Final = 2.0
 """What follows from a cause, and is one where no cause was printed."""
+PRELUDE: Final = 2.1
+"""Native code says that it ends; the next line says why, where it is known."""
 PLACED_BY_FRAMES: Final = 2.5
 """An exception of which only its frames tell a class: less than its words would."""
 SUMMARY: Final = 2.78
 """It names which part threw, and that the reason stands elsewhere."""
 HEADLINE: Final = 2.8
 """It names what was refused and not why: an exception's place tells more."""
+HINT: Final = 2.95
+"""A complaint that most runs survive, which explains the death of this one if nothing else does."""
 WRAPPER: Final = 3.0
 """It tells that a process is gone: never the class while anything else is there."""
 NOTE: Final = 4.0
@@ -57,8 +61,10 @@ _OF_RANK: Final = {
     Rank.ROOT: ROOT,
     Rank.CAUSE: CAUSE,
     Rank.SYMPTOM: SYMPTOM,
+    Rank.PRELUDE: PRELUDE,
     Rank.SUMMARY: SUMMARY,
     Rank.HEADLINE: HEADLINE,
+    Rank.HINT: HINT,
     Rank.WRAPPER: WRAPPER,
 }
 _OF_XID: Final = {

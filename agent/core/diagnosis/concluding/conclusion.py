@@ -13,7 +13,7 @@ from agent.core.diagnosis.failure_lines import FailureLine
 from agent.core.diagnosis.lines import seconds_between
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.run import Run
-from agent.core.diagnosis.weights import NOTE, WRAPPER
+from agent.core.diagnosis.weights import HINT, NOTE, WRAPPER
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 from agent.core.failures.xids import XidAction
@@ -73,7 +73,7 @@ def judge(run: Run) -> Conclusion:
     """Return the verdict on what was read so far."""
     findings = run.findings.by_weight(came_up=run.tracebacks.at_work)
     dead = run.tracebacks.deadly is not None and not run.stopping
-    if any(f.ends for f in findings) or (dead and any(f.past for f in findings)):
+    if any(f.ends or (dead and f.past and f.weight < HINT) for f in findings):
         return _failed(run, findings)
     if dead and run.tracebacks.deadly is not None:
         return Conclusion(Outcome.FAILED, FailureClass.UNKNOWN, (run.tracebacks.deadly,))

@@ -5,7 +5,8 @@ A rule of places.toml claims exceptions by their `words`, by the `names` of thei
 `modules` of the frame that threw them; what is given must all agree. A rule with words takes its
 modules from any frame of the traceback; with a `thrower`, the frame that threw, it tells no more
 than that frame does. Rules with words are tried first, in the order of the files, then those with
-names, then modules from the innermost frame out.
+names, then modules from the innermost frame out. An exception whose name is a library's own is that
+library's word: rules on what vLLM's own modules say do not claim it.
 
 What an engine that serves dies of is no fault of its files, with which it came up, nor of its
 settings where only a frame says so: such a class is `engine-bug` then, unless the rule names one
@@ -81,6 +82,7 @@ class Places:
         self.rules = tuple(rules)
         self._worded = tuple(r for r in self.rules if r.words is not None)
         self._named = tuple(r for r in self.rules if r.words is None and r.names)
+        self._libraries = tuple(r for r in self._named if not r.modules)
         self._framed = tuple(r for r in self.rules if r.words is None and not r.names)
 
     def place(
@@ -93,7 +95,10 @@ class Places:
         name = exception_name(text)
         thrown = self._thrown_from(frames, phase)
         innermost = thrown or (frames[-1] if frames else "")
+        foreign = any(name.startswith(rule.names) for rule in self._libraries)
         for rule in (*self._worded, *self._named):
+            if foreign and rule.thrower and rule.words is not None:
+                continue
             if rule.words is not None and rule.words.search(text, 0, MAX_WORDS) is None:
                 continue
             if rule.names and not name.startswith(rule.names):

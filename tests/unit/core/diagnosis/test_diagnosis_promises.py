@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agent.core.codec import decode, encode
 from agent.core.diagnosis.reader import Diagnosis
+from agent.core.diagnosis.signatures import Rank
 from agent.core.failures.classes import FailureClass
 from tests.given.engine_logs import (
     ALLOCATION,
@@ -30,7 +31,7 @@ from tests.given.engine_logs import (
 FAILURES = [
     s
     for s in SIGNATURES.signatures
-    if s.failure is not None and s.kind.value in ("failure", "wrapper")
+    if s.failure is not None and s.kind.value in ("failure", "wrapper") and s.rank is not Rank.HINT
 ]
 INCIDENTS = {
     "oom": f"{PROFILING}\n{v1(ALLOCATION, level='ERROR')}{DEATH_AT_START}",

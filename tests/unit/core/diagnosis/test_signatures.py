@@ -10,6 +10,7 @@ import pytest
 from agent.core.diagnosis.lines import clean_lines
 from agent.core.diagnosis.signature_table import signature_from_table
 from agent.core.diagnosis.signatures import (
+    Rank,
     Signature,
     SignatureError,
     SignatureKind,
@@ -20,7 +21,7 @@ from agent.core.failures.meaning import NEVER_A_FAILURE, TABLE, advice_for_class
 from agent.core.failures.xids import XidAction, of_xid, xid_action
 from agent.errors import HostLacksError
 from agent.host.data.signatures import read_signatures
-from tests.given.engine_logs import SIGNATURES, diagnose
+from tests.given.engine_logs import DEATH_AT_START, LOADING, SIGNATURES, diagnose
 
 EXAMPLES = [
     pytest.param(signature, example, id=f"{signature.id}-{number}")
@@ -41,7 +42,8 @@ def test_a_signature_is_found_in_its_own_examples(signature: Signature, example:
     [p for p in EXAMPLES if p.values[0].kind in FAILURES and p.values[0].failure],  # type: ignore[union-attr]
 )
 def test_no_other_class_claims_the_example_of_a_failure(signature: Signature, example: str) -> None:
-    found = diagnose(example).failure
+    explains = signature.rank is Rank.HINT
+    found = diagnose(f"{LOADING}\n{example}{DEATH_AT_START}" if explains else example).failure
     assert found is not None
     if signature.id.startswith("xid"):
         assert found.value.startswith("xid-")

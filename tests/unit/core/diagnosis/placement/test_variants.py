@@ -210,8 +210,11 @@ SECOND: dict[str, Case] = {
     "the other host went down at work": (
         work("vllm/v1/executor/multiproc_executor.py:execute_model", "torch/distributed/distributed_c10d.py:all_reduce", end="RuntimeError: [/x/gloo/transport/tcp/pair.cc:547] Connection closed by peer [192.168.10.12]:40213"),
         {F.PEER_LOST}, True),
-    "an abort of C++": (
+    "C++ gets no thread": (
         f"{WARMING}\nterminate called after throwing an instance of 'std::system_error'\n  what():  Resource temporarily unavailable\n(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{'EngineCore': -6}}",
+        {F.FD_LIMIT}, False),
+    "an abort of C++": (
+        f"{WARMING}\nterminate called after throwing an instance of 'std::logic_error'\n  what():  basic_string: construction from null is not valid\n(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{'EngineCore': -6}}",
         {F.NATIVE_CRASH}, True),
     "LLVM gives up": (
         f"{PROFILING}\nLLVM ERROR: Cannot select: intrinsic %llvm.nvvm.shfl.sync.bfly.i32{DEATH_AT_START}",
