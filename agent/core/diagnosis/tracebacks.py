@@ -35,6 +35,9 @@ MAX_STRAY = 60
 _NOT_A_CAUSE = re.compile(
     r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
 )
+_NO_CAUSE = frozenset(
+    {SignatureKind.NOISE, SignatureKind.ASKED, SignatureKind.STOP, SignatureKind.WRAPPER}
+)
 _HARMLESS = ("Exception in thread", "Exception ignored", "--- Logging error ---")
 _OF_THE_SERVER = "Exception in ASGI application"
 """uvicorn's word of one request, which any logger may have before it."""
@@ -78,10 +81,9 @@ def _undented(text: str) -> str:
 
 
 def _is_known(line: Line, matches: tuple[Match, ...]) -> bool:
-    """Tell whether an exception is known for ending nothing."""
+    """Tell whether an exception is known for ending nothing, or for telling of a death only."""
     kinds = {match.signature.kind for match in matches}
-    harmless = kinds & {SignatureKind.NOISE, SignatureKind.ASKED, SignatureKind.STOP}
-    return bool(harmless) or _NOT_A_CAUSE.match(line.text) is not None
+    return bool(kinds & _NO_CAUSE) or _NOT_A_CAUSE.match(line.text) is not None
 
 
 @dataclass(slots=True)
