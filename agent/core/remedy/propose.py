@@ -62,8 +62,15 @@ def propose(case: Case) -> Remedy:
     for rung in ladder[case.spent :]:
         change = rung(case)
         if change is not None:
-            return change
+            return _with_what_else_helps(case, change)
     return _without_change(case)
+
+
+def _with_what_else_helps(case: Case, change: Change) -> Change:
+    """Add what a person can do about a peak that one step of the setting does not cover."""
+    if case.failure is not F.OOM_RUNTIME or not case.advice:
+        return change
+    return replace(change, why=f"{change.why}. {case.advice}")
 
 
 def _met_our_own_predecessor(case: Case) -> bool:
@@ -104,8 +111,8 @@ def _without_change(case: Case) -> Remedy:
         return Retry(f"what is at fault is not known, and it may pass once. {_advice(case)}")
     match row.at_last:
         case AtLast.MEMORY_MAY_COME_FREE:
-            unused = _unused(case)
-            return Retry(f"no change within the limits helps, but the memory may come free{unused}")
+            told = f". {case.advice}" if case.advice else _unused(case)
+            return Retry(f"no change within the limits helps, but the memory may come free{told}")
         case AtLast.FETCH_AGAIN if not case.beyond_settings:
             return _fetch_once(case)
         case AtLast.TRY_UNTIL_IT_WORKS:

@@ -23,6 +23,10 @@ OURS_GIB, OURS_SHARE = 1.5, 0.05
 FULL_SHARE = 0.85
 """Weights that take more of the card than this leave no room for any start-up peak."""
 
+CROWDED_SHARE = 0.75
+"""Where weights take less of the card, an allocation that does not fit beside them is a big one,
+and half of it may."""
+
 _DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
 """Words of the wrappers that vLLM prints only when an engine that was up has died."""
 
@@ -42,6 +46,11 @@ UNIFIED = (
 GUESSED = (
     "The log does not show which part of the run it was: while weights load, only a smaller or "
     "quantized checkpoint or more GPUs help; in any later part, lower gpu_memory_utilization."
+)
+FULL_BEFORE = (
+    "The GPU had no room for as much as a context, so that gpu_memory_utilization changes nothing: "
+    "see who holds its memory (nvidia-smi; a dead run's process counts). Where GPU and host share "
+    "it, page cache takes from the same: sync; echo 3 > /proc/sys/vm/drop_caches."
 )
 MEDIA = (
     "The peak is that of images, video or audio: give --limit-mm-per-prompt (fewer or smaller "
@@ -71,10 +80,15 @@ def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> S
         return Settled(failure, guessed, UNIFIED)
     if guessed:
         return Settled(failure, guessed, GUESSED, beyond_settings=True)
+    if failure is F.OOM_FREE_MEM_STARTUP and "free_gib" not in cause.numbers:
+        return Settled(failure, advice=FULL_BEFORE, beyond_settings=True)
+    media = FRAME_OF_MEDIA in cause.frames
+    if media and failure is F.OOM_RUNTIME:
+        return Settled(failure, advice=MEDIA)
     if failure in _START_PEAKS:
-        if (advice := _no_room_for_peaks(cause.numbers, facts)) != "":
+        if (advice := _no_room_for_peaks(ours(cause.numbers), facts, media=media)) != "":
             return Settled(F.OOM_WEIGHTS_LOAD, advice=advice)
-        if FRAME_OF_MEDIA in cause.frames:
+        if media:
             return Settled(failure, advice=MEDIA, beyond_settings=True)
     return Settled(failure)
 
@@ -95,13 +109,17 @@ def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
     return (F.OOM_RUNTIME if graphs else F.OOM_PROFILE), False
 
 
-def _no_room_for_peaks(numbers: Mapping[str, float | int], facts: Facts) -> str:
-    """Return why no smaller peak fits beside the weights, "" where one may."""
+def _no_room_for_peaks(numbers: Mapping[str, float | int], facts: Facts, *, media: bool) -> str:
+    """Return why no smaller peak fits beside the weights, "" where one may.
+
+    A peak of `media` is as big as the images that are allowed, whatever the weights leave.
+    """
     weights, total = facts.weights_gib, numbers.get("total_gib") or facts.total_gib
     tried, share = numbers.get("tried_gib"), facts.gpu_memory_utilization
     if weights is None or not total or numbers.get("neighbour_gib"):
         return ""
-    beside = tried is not None and weights + tried + CONTEXT_GIB > total
+    crowded = weights > CROWDED_SHARE * total and not media
+    beside = crowded and tried is not None and weights + tried + CONTEXT_GIB > total
     full = share is not None and weights > share * total and weights > FULL_SHARE * total
     if not beside and not full:
         return ""

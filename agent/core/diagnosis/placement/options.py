@@ -37,6 +37,19 @@ _REFUSED = re.compile(
 _BELOW_ROOT = re.compile(r"/\.[\w.-]{1,40}(?:/|$)")
 """What belongs into a home, where the home is / for want of an entry in /etc/passwd."""
 
+_LENGTHS = re.compile(
+    r"max_model_len \(\d{1,12}\) is greater than the derived max_model_len \((.{1,120})"
+)
+_LENGTH = re.compile(r"(\w{1,60})=(\d{1,12})\b")
+_HEADS = re.compile(r"attention heads \((\d{1,6})\) must be divisible by tensor parallel size")
+_WORLD = re.compile(
+    r"(?:size|World size) \((\d{1,6})\) (?:is larger than|cannot be larger than) the number of "
+    r"available GPUs \((\d{1,6})\)"
+)
+_CAPABILITY = re.compile(r"Minimum capability: (\d{2,3})\. Current capability: (\d{2,3})")
+_NO_MODULE = re.compile(r"No module named '(?!vllm\b|torch\b)([A-Za-z]\w{0,60})")
+_BUILT_FOR_ANOTHER = re.compile(r"-packages/([A-Za-z]\w{1,60})[^:]{0,200}\.so: undefined symbol")
+
 _NO_OPTION = re.compile(r"^(?:input_value|input_type|value_error|assertion_error|self_instance)$")
 
 
@@ -61,8 +74,64 @@ def what_to_do(failure: FailureClass, words: str) -> str:
             )
         case FailureClass.CACHE_NOT_WRITABLE if (path := _REFUSED.search(words)) is not None:
             return _of_a_directory(path.group(1))
+        case FailureClass.MAX_MODEL_LEN_TOO_BIG if (said := _LENGTHS.search(words)) is not None:
+            return _of_a_length(said.group(1))
+        case FailureClass.TP_NOT_DIVISIBLE:
+            return _of_parallel_sizes(words)
+        case FailureClass.QUANT_UNSUPPORTED_DEVICE if (sm := _CAPABILITY.search(words)) is not None:
+            least, this = (f"{number[:-1]}.{number[-1]}" for number in sm.groups())
+            return (
+                f"The format needs compute capability {least} and this GPU has {this}: use a "
+                "checkpoint in a format that this GPU supports."
+            )
+        case FailureClass.PACKAGE_MISMATCH:
+            return _of_a_package(words)
         case _:
             return advice_for_class(failure)
+
+
+def _of_a_length(sources: str) -> str:
+    known = [(int(value), name) for name, value in _LENGTH.findall(sources)]
+    if not known:
+        return advice_for_class(FailureClass.MAX_MODEL_LEN_TOO_BIG)
+    longest, name = min(known)
+    return (
+        f"Lower max_model_len to {longest}, for which the model was made ({name} in its config), "
+        "or leave it unset."
+    )
+
+
+def _of_parallel_sizes(words: str) -> str:
+    if (heads := _HEADS.search(words)) is not None:
+        number = int(heads.group(1))
+        fit = ", ".join(str(size) for size in (2, 4, 8, 16, 3, 5, 6, 7) if number % size == 0)
+        return f"Choose a tensor_parallel_size that divides its {number} attention heads: 1" + (
+            f", {fit}." if fit else "."
+        )
+    if (world := _WORLD.search(words)) is not None:
+        asked, there = world.groups()
+        return (
+            f"{asked} GPUs are asked for and {there} are there: lower tensor_parallel_size (times "
+            f"pipeline_parallel_size) to {there}, let it see more (CUDA_VISIBLE_DEVICES, the "
+            "container's devices), or spread it over nodes (--nnodes, or Ray)."
+        )
+    return advice_for_class(FailureClass.TP_NOT_DIVISIBLE)
+
+
+def _of_a_package(words: str) -> str:
+    if (missing := _NO_MODULE.search(words)) is not None:
+        return (
+            f"The package that brings the module {missing.group(1)} is not installed in vLLM's "
+            "environment: install it there (pip install; the model's card or vLLM's extras name "
+            "it), or use the image of this release that holds it."
+        )
+    if (package := _BUILT_FOR_ANOTHER.search(words)) is not None:
+        return (
+            f"{package.group(1)} was built for another torch than the one installed: take it out "
+            "(vLLM brings its own kernels), or install or build the one for this torch; vLLM and "
+            "torch need no change."
+        )
+    return advice_for_class(FailureClass.PACKAGE_MISMATCH)
 
 
 def _of_a_directory(path: str) -> str:

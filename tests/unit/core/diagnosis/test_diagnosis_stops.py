@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
+from agent.core.failures.meaning import advice_for_class
 from tests.given.engine_logs import (
     ALLOCATION,
     CAPTURING,
@@ -16,6 +17,7 @@ from tests.given.engine_logs import (
     STARTING,
     diagnose,
     failed,
+    v1,
 )
 
 F = FailureClass
@@ -309,3 +311,22 @@ def test_one_line_has_one_class_the_one_nearest_to_the_root() -> None:
     )
     found = diagnose(line)
     assert (found.failure, found.also) == (F.NCCL_ERROR, ())
+
+
+def test_a_stop_that_systemd_had_to_force_was_swallowed_by_the_start() -> None:
+    asked = "Nov 21 03:05:30 gpu-1 systemd[1]: Stopping vllm.service - odd...\n"
+    forced = "vllm.service: State 'stop-sigterm' timed out. Killing."
+    forced = f"\nNov 21 03:07:00 gpu-1 systemd[1]: {forced}\n"
+    found = diagnose(STARTING + asked + SERVING + forced)
+    assert (found.outcome, found.failure) == (Outcome.STOPPED, F.SIGTERM_IGNORED_AT_STARTUP)
+
+
+def test_an_executor_that_failed_lost_a_worker_and_is_no_fault_of_the_engine() -> None:
+    died = v1("Worker proc VllmWorker-1 died unexpectedly, shutting down executor.", level="ERROR")
+    frames = (
+        '  File "/opt/vllm/vllm/v1/executor/multiproc_executor.py", line 7, in collective_rpc\n'
+    )
+    thrown = f"EngineCore encountered a fatal error.\n{frames}RuntimeError: Executor failed."
+    found = diagnose(f"{SERVING}\n{died}\n{v1(thrown, level='ERROR')}")
+    assert found.failure is F.WORKER_DIED
+    assert "journalctl -k" in advice_for_class(F.WORKER_DIED)

@@ -232,3 +232,49 @@ def test_a_server_that_was_stopped_unused_swallowed_nothing_before_016() -> None
         "\n(APIServer pid=1) INFO 11-21 04:00:00 [launcher.py:2] Shutting down FastAPI HTTP server."
     )
     assert diagnose(log + stop).failure is F.SHUTDOWN_SIGTERM
+
+
+# --- what a smaller setting cannot do ------------------------------------------------------------
+
+ASKED = v1("non-default args: {'model': '/srv/m', 'gpu_memory_utilization': 0.9}", "APIServer pid=1")  # fmt: skip
+
+
+def weights_of(gib: str) -> str:
+    loaded = v1(f"Model loading took {gib} GiB memory and 31.2 seconds")
+    return f"{ASKED}\n{PROFILING}\n{loaded}\n"
+
+
+def test_a_peak_of_images_is_lowered_by_fewer_images_however_big_it_is() -> None:
+    images = frame("vllm/model_executor/models/odd_vl.py", "_process_image_input")
+    found = diagnose(weights_of("16.1") + failed(images + oom("9.52 GiB")))
+    assert found.failure is F.OOM_PROFILE
+    assert "--limit-mm-per-prompt" in found.advice
+
+
+def test_half_of_a_big_peak_may_fit_beside_weights_that_leave_a_third_of_the_card() -> None:
+    found = diagnose(weights_of("14.0") + failed(oom("9.60 GiB")))
+    assert found.failure is F.OOM_PROFILE
+    assert remedy_of(found)["action"] == "lower"
+
+
+def test_weights_fill_a_card_in_a_container_too_where_the_process_has_another_number() -> None:
+    own = "Process 190233 has 23.40 GiB memory in use. "
+    found = diagnose(weights_of("22.3") + failed(oom("1.00 GiB", whose=own, allocated="22.5 GiB")))
+    assert found.failure is F.OOM_WEIGHTS_LOAD
+    assert "22.3 of 23.53 GiB" in found.advice
+
+
+def test_a_card_without_room_for_a_context_is_not_helped_by_a_lower_share() -> None:
+    asked = frame("torch/cuda/memory.py", "mem_get_info")
+    found = diagnose(STARTING + failed(f"{asked}torch.AcceleratorError: CUDA error: out of memory"))
+    remedy = remedy_of(found)
+    assert (found.failure, remedy["action"]) == (F.OOM_FREE_MEM_STARTUP, "restart")
+    assert "drop_caches" in str(remedy["why"])
+
+
+def test_a_video_that_breaks_a_server_is_told_beside_the_step_that_is_taken() -> None:
+    video = frame("vllm/model_executor/models/odd_vl.py", "_process_video_input")
+    dead = v1(f"EngineCore encountered a fatal error.\n{video}{oom('11.25 GiB')}", level="ERROR")
+    remedy = remedy_of(diagnose(SERVING + dead))
+    assert remedy["setting"] == "gpu_memory_utilization"
+    assert "--mm-processor-kwargs" in str(remedy["why"])

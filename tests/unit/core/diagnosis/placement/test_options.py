@@ -72,6 +72,41 @@ def test_a_reason_is_told_without_what_its_list_of_choices_left_open() -> None:
             FailureClass.CACHE_NOT_WRITABLE,
             "write /models/odd:",
         ),
+        (
+            "ValueError: User-specified max_model_len (9000) is greater than the derived "
+            "max_model_len (sliding_window=4096 or model_max_length=8192 in model's config.json).",
+            FailureClass.MAX_MODEL_LEN_TOO_BIG,
+            "to 4096, for which the model was made (sliding_window",
+        ),
+        (
+            "ValueError: Total number of attention heads (28) must be divisible by tensor parallel "
+            "size (8).",
+            FailureClass.TP_NOT_DIVISIBLE,
+            "divides its 28 attention heads: 1, 2, 4, 7.",
+        ),
+        (
+            "  Value error, World size (8) is larger than the number of available GPUs (4) in this "
+            "node.",
+            FailureClass.TP_NOT_DIVISIBLE,
+            "8 GPUs are asked for and 4 are there",
+        ),
+        (
+            "ValueError: The quantization method odd is not supported for the current GPU. "
+            "Minimum capability: 100. Current capability: 89.",
+            FailureClass.QUANT_UNSUPPORTED_DEVICE,
+            "needs compute capability 10.0 and this GPU has 8.9",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'oddsound.io'",
+            FailureClass.PACKAGE_MISMATCH,
+            "the module oddsound is not installed",
+        ),
+        (
+            "ImportError: /opt/vllm/lib/python3.12/site-packages/odd_attn.cpython-312.so: "
+            "undefined symbol: _ZN3c105ErrorC2E",
+            FailureClass.PACKAGE_MISMATCH,
+            "odd_attn was built for another torch",
+        ),
     ],
 )
 def test_the_sentence_names_what_the_line_names(
