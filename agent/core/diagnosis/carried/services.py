@@ -38,11 +38,15 @@ _ENGINE_CODE = re.compile(r' *File "[^"]{0,300}/vllm/[^"]{1,200}", line \d')
 _TWO_NAMES = re.compile(r"([A-Za-z][\w.-]{1,100}) [A-Za-z][\w.-]{0,100} $")
 """A pod and its container, as stern prints them before each line."""
 
+_DEATH = re.compile(r"(?:vllm\.[\w.]{1,60}\.)?(?:MQ|Async)?EngineDeadError: \S")
+"""What vLLM's server throws for each request once its engine is gone (v1/engine/exceptions.py)."""
+
 _HEADING = re.compile(r"==> (\S.{0,200}) <==$")
 _OF_A_PROCESS = re.compile(r"\[\d{1,9}\]$")
 _UNIT = re.compile(r"(?:(?:Start|Stopp)(?:ed|ing) )?([\w@.\\-]{1,120})\.service\b")
 _GONE = re.compile(r"([\w.-]{1,200}) exited with code \d")
 _ORDER = (Outcome.FAILED, Outcome.DEGRADED, Outcome.STOPPED, Outcome.RUNNING, Outcome.READY)
+_NO_STORY = frozenset({Outcome.RUNNING, Outcome.UNKNOWN})
 _LATER = frozenset(
     {FailureClass.ENGINE_DEAD, FailureClass.WORKER_DIED, FailureClass.PEER_LOST}
     | {FailureClass.NCCL_ERROR, FailureClass.NCCL_TIMEOUT, FailureClass.UNKNOWN}
@@ -82,6 +86,8 @@ class ServicesReader:
     _heading: str = ""
     _lines: int = 0
     _heads: Heads = field(default_factory=Heads)
+    _death: str = ""
+    """The engine's death as a record of a request tells it, which a client could have written."""
     _origins: dict[str, str] = field(default_factory=dict)
     """Whose usual lines are, by what carries them but for the time."""
 
@@ -105,6 +111,8 @@ class ServicesReader:
             return
         lines = tuple(clean_lines(raw))
         self._whole.feed_clean(lines)
+        if not self._death and "EngineDeadError" in raw:
+            self._death = next((line.text for line in lines if _DEATH.match(line.text)), "")
         if alone and not self._heads.told:
             self._heads.take(raw, own=any(line.level or line.process for line in lines))
         if not lines or (alone and raw.startswith(_BY_ITSELF)):
@@ -221,12 +229,19 @@ class ServicesReader:
             lines = self._heads.lines()
         elif told.guessed or told.failure is FailureClass.UNKNOWN:
             lines = self._heads.turned()
+        if not lines and self._death and _shows_nothing(told):
+            lines = [self._death]
         if not lines:
             return told
         again = LogReader(self.signatures)
         for line in lines:
             again.feed(line)
         return again.diagnosis()
+
+
+def _shows_nothing(told: Diagnosis) -> bool:
+    """Tell whether there is no line of a start, of a server at work or of a failure."""
+    return told.failure is None and not told.evidence and told.outcome in _NO_STORY
 
 
 def _name_of(origin: str) -> str:

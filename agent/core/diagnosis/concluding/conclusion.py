@@ -97,7 +97,8 @@ def judge(run: Run) -> Conclusion:
     if run.ready:
         return Conclusion(Outcome.READY, None, (run.ready_line,) if run.ready_line else ())
     if (bare := run.tracebacks.bare) is not None and not run.phase_line:
-        return Conclusion(Outcome.FAILED, run.places.said_alone(bare.text), (bare.text,))
+        failure, advice = run.places.said_alone(bare.text)
+        return Conclusion(Outcome.FAILED, failure, (bare.text,), advice=advice)
     if run.recognised:
         evidence = (run.phase_line,) if run.phase_line else ()
         return Conclusion(Outcome.RUNNING, None, evidence)
@@ -126,8 +127,9 @@ def _failed(run: Run, findings: list[FailureLine]) -> Conclusion:
     told, bare = [f.line for f in findings], run.tracebacks.bare
     if cause.weight >= WRAPPER and bare is not None and bare.text not in told:
         lines = tuple(dict.fromkeys([bare.text, *told]))[:MAX_EVIDENCE]
-        cause = replace(cause, failure=run.places.said_alone(bare.text), advice="")
-        return Conclusion(Outcome.FAILED, cause.failure, lines, also, cause)
+        failure, advice = run.places.said_alone(bare.text)
+        cause = replace(cause, failure=failure, advice="")
+        return Conclusion(Outcome.FAILED, failure, lines, also, cause, advice)
     if group_of(cause.failure) is Group.MEMORY and run.phase_line:
         evidence.append(run.phase_line)
     evidence += [f.line for f in findings]
@@ -205,12 +207,8 @@ def _watched_in_vain(run: Run) -> bool:
 def _degraded(run: Run) -> Conclusion:
     failures = list(run.fallbacks)
     also = failures[1:] + ([run.asked] if run.stopping and run.asked else [])
-    return Conclusion(
-        Outcome.DEGRADED,
-        failures[0],
-        tuple(run.fallbacks.values())[:MAX_EVIDENCE],
-        _others(failures[0], also),
-    )
+    lines = tuple(run.fallbacks.values())[:MAX_EVIDENCE]
+    return Conclusion(Outcome.DEGRADED, failures[0], lines, _others(failures[0], also))
 
 
 def _stopped(run: Run) -> Conclusion:

@@ -127,11 +127,15 @@ class Places:
             known = known or found
         return known
 
-    def said_alone(self, text: str) -> FailureClass:
-        """Return what an exception's own words tell, where all that was kept is its line."""
+    def said_alone(self, text: str) -> tuple[FailureClass, str]:
+        """Return what an exception's own words tell where only its line was kept, and what to do.
+
+        The sentence is "" where the class says it all.
+        """
         placed = self.place(text, ())
-        known = placed.failure if placed is not None and placed.worded else None
-        return known or FailureClass.UNKNOWN
+        if placed is None or placed.failure is None or not placed.worded:
+            return FailureClass.UNKNOWN, ""
+        return placed.failure, placed.advice
 
     def _thrown_from(self, frames: Sequence[str], phase: EnginePhase | None) -> str:
         """Return the innermost frame of a known place: deeper ones are the language's own."""
