@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.core.diagnosis.lines import clean_lines
 from agent.core.failures.classes import FailureClass
 from tests.given.engine_logs import SERVING, SIGNATURES, read
 from tests.given.hostile.words import CHANNELS
@@ -16,11 +17,18 @@ DEATH = (
     "died unexpectedly, shutting down client."
 )
 NATIVE = SIGNATURES.writers.native if SIGNATURES.writers is not None else None
+
+
+def is_a_librarys(example: str) -> bool:
+    """Tell whether a line begins as a library's own, with its stamp (NCCL) or without."""
+    return NATIVE is not None and any(NATIVE.match(line.text) for line in clean_lines(example))
+
+
 WORDS = [
     example
     for signature in SIGNATURES.signatures
     for example in signature.examples
-    if NATIVE is not None and NATIVE.match(example) is None
+    if not is_a_librarys(example)
 ][::11]
 
 
