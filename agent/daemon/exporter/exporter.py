@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.http_server import HttpServer, Request, Response, plain
+from agent.daemon.exporter.once import Once
 from agent.daemon.exporter.page import Page
 from agent.daemon.log import log
 from agent.daemon.metrics.collector import SnapshotCollector
@@ -55,6 +56,7 @@ class Exporter:
         """
         self._snapshot = snapshot
         self._cluster: ClusterWord | None = None
+        self._once = Once()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(SnapshotCollector(snapshot))
         ProcessCollector(registry=self._registry)
@@ -118,11 +120,15 @@ class Exporter:
 
     def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = encode(self._registry)
-        if not gzip_accepted(request.headers.get("accept-encoding", "")):
-            return Response(HTTPStatus.OK, content_type, body)
-        packed = gzip.compress(body, _GZIP_LEVEL)
-        return Response(HTTPStatus.OK, content_type, packed, (("Content-Encoding", "gzip"),))
+        packs = gzip_accepted(request.headers.get("accept-encoding", ""))
+
+        def made() -> bytes:
+            body = encode(self._registry)
+            return gzip.compress(body, _GZIP_LEVEL) if packs else body
+
+        headers = (("Content-Encoding", "gzip"),) if packs else ()
+        body = self._once.get((content_type, packs), made)
+        return Response(HTTPStatus.OK, content_type, body, headers)
 
 
 def _with(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:

@@ -22,12 +22,14 @@ from agent.daemon.exporter.listening import listen
 
 _HEAD_BYTES = 16 << 10
 _GIVE_WAY_SECONDS = 0.25
-"""A thread whose client was hung up on ends within a millisecond, unless it computes an answer."""
-_NOBODY_WAITS_SECONDS = 0.05
-"""Where all compute answers, one of them ends soon; meanwhile 64 more may be in the queue."""
+"""A thread whose client was hung up on ends within a millisecond, as does one that has answered."""
+_CROWDED_SECONDS = 1.0
+"""So long after somebody found no place nobody keeps one beyond his answer."""
 _JUST_COME_SECONDS = 0.1
 _READS_SECONDS = 1.0
 """An answer of 130 KiB is taken in this time over 1 Mbit/s; who reads none of it may give way."""
+_UNREAD_BYTES = 256 << 10
+"""Of an answer that a client does not read the kernel keeps twice this: 32 of them are 16 MiB."""
 _METHODS = ("GET", "HEAD")
 
 
@@ -84,9 +86,9 @@ class HttpServer:
     """Serves on one address from threads of its own; `answer` is called from several at once.
 
     When all connections are taken, the one that has waited longest for a request gives way, or
-    whose client does not read its answer, so that idle or dribbling clients cannot keep a scraper
-    out. A connection has its thread, and the threads are bounded too: one that gives way has ended
-    before another begins.
+    whose client does not read its answer; and for a while each connection ends with its next
+    answer. So neither idle, dribbling nor ever asking clients keep a scraper out. A connection has
+    its thread, and the threads are bounded too: one that gives way has ended before another begins.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class HttpServer:
         self._lock = threading.Lock()
         self._open: set[_Connection] = set()
         self._room = threading.BoundedSemaphore(limits.connections)
+        self._crowded_until = 0.0
         self._thread = threading.Thread(target=self._accept, name="metrics", daemon=True)
 
     @property
@@ -153,16 +156,14 @@ class HttpServer:
             sock, address = self._listener.accept()
             # Otherwise an answer behind TLS 1.3's session tickets waits 40 ms for a delayed ACK.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
         except OSError:
             # The client is gone already, or no descriptor is left: do not spin on the latter.
             time.sleep(0.01)
             return
-        if not self._room.acquire(blocking=False):
-            gave_way = self._give_way()
-            seconds = _GIVE_WAY_SECONDS if gave_way else _NOBODY_WAITS_SECONDS
-            if not self._room.acquire(timeout=seconds):
-                sock.close()
-                return
+        if not self._room.acquire(blocking=False) and not self._makes_room():
+            sock.close()
+            return
         peer = str(address[0])
         connection = _Connection(sock, time.monotonic() + self._limits.request, peer)
         with self._lock:
@@ -173,7 +174,16 @@ class HttpServer:
         except RuntimeError:
             self._forget(connection)
 
-    def _give_way(self) -> bool:
+    def _makes_room(self) -> bool:
+        """Wait for a place until whoever reads none of an answer had to give way."""
+        self._crowded_until = time.monotonic() + _CROWDED_SECONDS
+        while time.monotonic() < self._crowded_until + _GIVE_WAY_SECONDS:
+            self._give_way()
+            if self._room.acquire(timeout=_GIVE_WAY_SECONDS):
+                return True
+        return False
+
+    def _give_way(self) -> None:
         """Hang up on who waits longest; who has just come may have a request under way."""
         now = time.monotonic()
         with self._lock:
@@ -181,7 +191,6 @@ class HttpServer:
             idle += [c for c in self._open if c.sends and c.since < now - _READS_SECONDS]
             if idle:
                 min(idle, key=lambda c: c.deadline).hang_up()
-            return bool(idle)
 
     def _forget(self, connection: _Connection) -> None:
         with self._lock:
@@ -219,6 +228,7 @@ class HttpServer:
         stays = request is not None and _stays(head, request)
         response = self._respond(request)
         body = b"" if request is not None and request.method == "HEAD" else response.body
+        stays = stays and time.monotonic() >= self._crowded_until
         connection.sends, connection.since = True, time.monotonic()
         connection.sock.sendall(_head(response, stays) + body)
         connection.sends = False

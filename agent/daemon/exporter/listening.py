@@ -7,6 +7,10 @@ import socket
 
 from agent.errors import AgentError
 
+WAITING = 512
+"""Connections that wait to be accepted. Beyond them the kernel drops a client's first packet, which
+comes again after 1, 3 and 7 s; a place is free again within a few milliseconds."""
+
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that does not block; raises AgentError when the address cannot be had."""
@@ -21,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(64)
+        listener.listen(WAITING)
         listener.setblocking(False)
     except OSError as error:
         listener.close()
