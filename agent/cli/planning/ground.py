@@ -23,7 +23,7 @@ from agent.cli.planning.subject import Subject
 from agent.core.engine.defaults import NEWEST
 from agent.core.gpu.catalogue import CardFacts, card_named, sold_as
 from agent.core.planner.asked.reading import Ground, request_of
-from agent.core.planner.earlier.start import EarlierStart
+from agent.core.planner.earlier.start import EarlierStart, from_cache_of
 from agent.core.planner.model import Model
 from agent.core.planner.question import Measured, PlanRequest
 from agent.core.planner.versions import version_of
@@ -134,6 +134,7 @@ def _measured(
         cuda_graph_gib=None if changed else proven["cuda_graph_gib"],
         available_kv_gib=None if changed else proven["available_kv_gib"],
         when=day(proven.get("at_seconds")),
+        from_cache=from_cache_of(proven.get("compiled_graphs")),
     )
 
 
@@ -153,7 +154,11 @@ def earlier_start(
         return None
     plain = replace(ground, request=replace(ground.request, measured=Measured()))
     then = request_of(as_it_served(subject.before, proven), model, plain)
-    printed = Measured(proven["weights_gib"], available_kv_gib=proven["available_kv_gib"])
+    printed = Measured(
+        proven["weights_gib"],
+        available_kv_gib=proven["available_kv_gib"],
+        from_cache=from_cache_of(proven.get("compiled_graphs")),
+    )
     return EarlierStart(then, printed, day(proven.get("at_seconds")))
 
 

@@ -21,10 +21,10 @@ from agent.core.planner.kv import kv_of
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term, host_share, non_torch
 from agent.core.planner.pool import Kv
-from agent.core.planner.question import Fit, Plan, PlanRequest
+from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
 from agent.core.planner.refusals import doubt_of, refusal_of
 from agent.core.planner.terms.activation import activation, sampled_later
-from agent.core.planner.terms.compiled import left_behind
+from agent.core.planner.terms.compiled import compiling, left_behind
 from agent.core.planner.terms.graphs import cuda_graphs
 from agent.core.planner.terms.kernels import kernels_of
 from agent.core.planner.terms.runner import (
@@ -98,6 +98,9 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
         available, error = request.kv_cache_memory_bytes / GIB, 0.0
     elif known.available_kv_gib is not None:
         available, error = known.available_kv_gib, 0.1
+        if known.from_cache is False and not request.enforce_eager:
+            more = compiling(run, version)
+            available, error = available + more.gib, _root(Term(0.0, error, ""), more)
     elif known.correction is not None:
         available, error = available + known.correction.gib, known.correction.error_gib
     if asked.gpu_blocks is not None:
@@ -140,8 +143,14 @@ def make_plan(model: Model, request: PlanRequest) -> Plan:
     )
     verdict, reason = verdict_of(draft)
     if when:
-        reason = f"{reason}; measured here on {when}"
+        reason = f"{reason}; measured here on {when}{_compiled(known)}"
     return replace(draft, verdict=verdict, reason=reason)
+
+
+def _compiled(known: Measured) -> str:
+    if known.from_cache is None or known.available_kv_gib is None:
+        return ""
+    return ", from its compile cache" if known.from_cache else " while it compiled, as it need not"
 
 
 def _dtype_bytes(model: Model, request: PlanRequest) -> int:

@@ -52,6 +52,8 @@ class Measured:
     available_kv_gib: float | None = None
     correction: Correction | None = None
     when: str = ""
+    from_cache: bool | None = None
+    """Whether its compiled code came from the cache; None where it was not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,9 @@ class Proven:
     """The same of the GPU that had least."""
 
     cuda_graph_gib: float | None = None
+    compiled_graphs: str = ""
+    """In the words of the fact: "compiled", "from the cache"; "" where it was not told."""
+
     version: str | None = None
     gpu_name: str = ""
     gpu_memory_gib: float | None = None

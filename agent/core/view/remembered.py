@@ -38,7 +38,12 @@ def proven_of(s: ServiceState) -> ProvenView | None:
     if proven is None:
         return None
     sizes = (proven.weights_gib, proven.available_kv_gib, proven.cuda_graph_gib)
-    return ProvenView(settings_of(proven.settings), *sizes, at_seconds=proven.at)
+    return ProvenView(
+        settings_of(proven.settings),
+        *sizes,
+        at_seconds=proven.at,
+        compiled_graphs=proven.compiled_graphs,
+    )
 
 
 def rolled_back_of(s: ServiceState, ahead: float) -> RolledBackView | None:

@@ -112,7 +112,8 @@ class PlanView:
 class ProvenView:
     """What vLLM printed of settings that serve, in GiB of one GPU; None where it did not.
 
-    `at_seconds` is when, in Unix time, 0 where it was not noted.
+    `at_seconds` is when, in Unix time, 0 where it was not noted. `compiled_graphs` is "compiled"
+    or "from the cache", "" where it was not told: a start that compiles leaves less to the cache.
     """
 
     settings: Mapping[str, SettingValue]
@@ -120,6 +121,7 @@ class ProvenView:
     available_kv_gib: float | None = None
     cuda_graph_gib: float | None = None
     at_seconds: float = 0.0
+    compiled_graphs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,3 +133,25 @@ def test_the_start_that_served_may_have_been_of_settings_that_are_changed_since(
     found = plan(capsys, *asked, served, "--max-num-seqs", "8")
     (row,) = [term for term in found["terms"] if term["name"] == "correction"]
     assert row["gib"] == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("compiled_graphs", "words"),
+    [("from the cache", ", from its compile cache"), ("compiled", " while it compiled"), ("", "")],
+)
+def test_the_plan_of_a_service_says_whether_its_start_compiled(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    config: str,
+    compiled_graphs: str,
+    words: str,
+) -> None:
+    printed = {
+        "weights_gib": 15.0,
+        "available_kv_gib": 4.0,
+        "at_seconds": 86400.0,
+        "compiled_graphs": compiled_graphs,
+    }
+    served = the_status(tmp_path, a_card(0), proven=printed, max_model_len=8192)
+    found = plan(capsys, "vllm", "--config", config, "--status", served)
+    assert f"measured here on 1970-01-02{words}" in found["reason"]

@@ -21,7 +21,7 @@ from agent.core.measures import GIB
 from agent.core.planner.advice import advice_for
 from agent.core.planner.asked.capability import Capability, capability_of
 from agent.core.planner.asked.reading import Ground, request_of
-from agent.core.planner.earlier.start import EarlierStart, plan_after
+from agent.core.planner.earlier.start import FROM_CACHE, EarlierStart, from_cache_of, plan_after
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
@@ -104,7 +104,9 @@ def _remember(turn: Turn, s: ServiceState) -> ServiceState:
     if facts is None or running is None or facts.available_kv_gib is None:
         return s
     running = s.learned.unmeasured(running)
-    if s.proven is not None and s.proven.settings == running:
+    same = s.proven if s.proven and s.proven.settings == running else None
+    # What a start from the cache prints is what later ones print: it stands for them.
+    if same and (facts.compiled_graphs != FROM_CACHE or same.compiled_graphs == FROM_CACHE):
         return s
     proven = Proven(
         settings=running,
@@ -112,6 +114,7 @@ def _remember(turn: Turn, s: ServiceState) -> ServiceState:
         available_kv_gib=facts.available_kv_gib,
         least_kv_gib=facts.least_kv_gib,
         cuda_graph_gib=facts.cuda_graph_gib,
+        compiled_graphs=facts.compiled_graphs or "",
         version=turn.policy.engines[s.name].version,
         gpu_name=next((card.name for card in _cards(turn, running)), ""),
         gpu_memory_gib=_smallest(_cards(turn, running)),
@@ -210,6 +213,7 @@ def _earlier(turn: Turn, s: ServiceState, now: _Ground) -> EarlierStart | None:
         cuda_graph_gib=proven.cuda_graph_gib,
     )
     when = datetime.fromtimestamp(proven.at, UTC).date().isoformat()
+    printed = replace(printed, from_cache=from_cache_of(proven.compiled_graphs))
     return EarlierStart(_request(turn, s, proven.settings, then), printed, when)
 
 

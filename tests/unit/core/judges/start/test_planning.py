@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from agent.core.decide import decide
 from agent.core.diagnosis.facts import Facts
 from agent.core.failures.classes import EnginePhase
@@ -177,6 +179,30 @@ def test_the_operator_who_starts_a_held_service_is_obeyed() -> None:
     host.pass_time(5)
     assert host.service().phase in (Phase.STARTING, Phase.VERIFYING)
     assert host.service().held is None
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kept"),
+    [("compiled", "from the cache", 5.0), ("from the cache", "compiled", 4.0), (None, None, 4.0)],
+)
+def test_a_start_from_the_cache_takes_the_place_of_one_that_compiled(
+    first: str | None, then: str | None, kept: float
+) -> None:
+    host = a_host(LLAMA_8B, max_model_len=8192)
+    sees(host, 23.5)
+    for kv_gib, compiled_graphs in ((4.0, first), (5.0, then)):
+        assert host.serving_within(120)
+        facts = Facts(available_kv_gib=kv_gib, compiled_graphs=compiled_graphs)
+        invocation = host.runs["vllm"].invocation
+        host.observe(
+            LogProgress(host.now, "vllm", invocation, EnginePhase.SERVING, 99, None, facts)
+        )
+        host.operator_stops()
+        host.pass_time(10)
+        host.operator_starts()
+    proven = host.service().proven
+    assert proven is not None
+    assert proven.available_kv_gib == kept
 
 
 def test_what_served_is_remembered_and_not_planned_again() -> None:
