@@ -5,18 +5,20 @@ Usage: python -m tests.benchmarks.diagnose [LINES] [LOG...]. First class, helpfu
 the project's own corpus and on texts of held-out releases, beside the first and last hit of
 `grep -iE "error|exception"`; then lines a CPU second beside `grep -E` with the same patterns.
 Without logs it reads lines of its own: mostly access lines and statistics, as a busy server writes;
-then those of an engine that warns, and of a server that prints the traceback of each bad request.
+then those of an engine that warns, and of a server that prints the traceback of each bad request:
+as they are, and as journald, Docker, compose and Kubernetes carry them.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -94,6 +96,55 @@ def refusing_server() -> Iterator[str]:
             yield frame.format(number)
             yield "(APIServer pid=1)     await self.app(scope, receive, send)"
         yield "(APIServer pid=1) ValueError: odd"
+
+
+def _second(number: int) -> str:
+    return f"{number // 180_000 % 24:02}:{number // 3_000 % 60:02}:{number // 50 % 60:02}"
+
+
+def _nano(number: int) -> str:
+    return f"2025-11-21T{_second(number)}.{number * 20_011 % 1_000_000:06}789"
+
+
+def _record(line: str, number: int) -> str:
+    """Return a line as `journalctl -o json` prints it (systemd 252), with its usual fields."""
+    fields = {
+        "__CURSOR": f"s=5b1f0c;i={number:x};b=7a1be6d4;m={number * 20_011:x};x=90{number:x}",
+        "_SYSTEMD_SLICE": "system.slice",
+        "_TRANSPORT": "stdout",
+        "_CMDLINE": "/opt/vllm/bin/python3 /opt/vllm/bin/vllm serve /srv/m --port 8000",
+        "_EXE": "/usr/bin/python3.12",
+        "_COMM": "vllm",
+        "_UID": "990",
+        "_SYSTEMD_CGROUP": "/system.slice/vllm.service",
+        "_SYSTEMD_INVOCATION_ID": "b1c2d3e4f5a697887766554433221100",
+        "_BOOT_ID": "7a1be6d4c2a14b9c8d7e6f5a4b3c2d1e",
+        "__MONOTONIC_TIMESTAMP": str(number * 20_011),
+        "__REALTIME_TIMESTAMP": str(1_763_690_000_000_000 + number * 20_011),
+        "_PID": "4711",
+        "_SYSTEMD_UNIT": "vllm.service",
+        "SYSLOG_IDENTIFIER": "vllm",
+        "PRIORITY": "6",
+        "MESSAGE": line,
+    }
+    return json.dumps(fields)
+
+
+def _in_a_file(line: str, number: int) -> str:
+    """Return a line as Docker's json-file has it: no noughts stand at the end of the time."""
+    time = f"{_nano(number)[:-3].rstrip('0.')}Z"
+    return json.dumps({"log": f"{line}\n", "stream": "stderr", "time": time})
+
+
+CARRIERS: dict[str, Callable[[str, int], str]] = {
+    "journal": lambda line, n: f"Nov 21 {_second(n)} gpu-1 vllm[4711]: {line}",
+    "journal, JSON": _record,
+    "docker's times": lambda line, n: f"{_nano(n)}Z {line}",
+    "json-file": _in_a_file,
+    "compose": lambda line, _: f"vllm-1  | {line}",
+    "CRI": lambda line, n: f"{_nano(n)}+00:00 stderr F {line}",
+}
+"""How the number-th line of a log looks behind what carries it."""
 
 
 def for_grep(signatures: SignatureSet) -> str:
@@ -227,6 +278,14 @@ def main(argv: list[str]) -> int:
         keep("diagnose", how_fast("a busy server", busy_server(), count, signatures, folder))
         how_fast("an engine that warns", warning_engine(), count, signatures, folder)
         how_fast("tracebacks of requests", refusing_server(), count, signatures, folder)
+        for name, carry in CARRIERS.items():
+            for what, lines in (
+                ("a busy server", busy_server()),
+                ("an engine that warns", warning_engine()),
+                ("tracebacks of requests", refusing_server()),
+            ):
+                carried = (carry(line, number) for number, line in enumerate(lines))
+                how_fast(f"{what} ({name})", carried, count, signatures, folder)
     return 0
 
 

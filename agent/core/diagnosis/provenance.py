@@ -123,6 +123,15 @@ class Provenance:
         """Whether no traceback of a server at work is open."""
         return not self._traces.any
 
+    def knows_program_of(self, line: Line) -> bool:
+        """Tell whether it is known for ever that the program of a line writes vLLM's log."""
+        named = line.program
+        return not named or named in self._programs or named.startswith("systemd")
+
+    def is_odd(self, line: Line) -> bool:
+        """Tell whether a line without a time is carried as none of the start was."""
+        return self._shapes.are_odd(line, None)
+
     def took_forms(self, count: int, write: str | None, *, clients: bool) -> None:
         """Take note of lines without times as `writer` would; `clients`: the last is theirs."""
         self._before, self._at = None if count > 1 else self._at, None

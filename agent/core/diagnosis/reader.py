@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.carried.carriers import Carriers
@@ -200,7 +200,7 @@ class LogReader:
         known = self._carriers.know(said, shown[0])
         if not (known and self._run.is_settled(said) and self._provenance.took(said, self._at)):
             return False
-        self._tail.extend(shown)
+        self._keep_usual(shown)
         self._wrapped.forget()
         if self._followers is not None:
             self._followers.forget()
@@ -231,6 +231,9 @@ class LogReader:
             self._tail.append(line.shown.strip()[:TAIL_CHARACTERS])
         elif not self._tail or self._tail[-1] != OF_A_CLIENT:
             self._tail.append(OF_A_CLIENT)
+
+    def _keep_usual(self, shown: Sequence[str]) -> None:
+        self._tail.extend(shown)
 
     def _take_of_the_engine(self, line: Line, *, certain: bool = False) -> None:
         matches = self._signatures.find(line.text)

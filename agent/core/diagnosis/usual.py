@@ -9,7 +9,7 @@ nothing else, what they would change is known beforehand, and none of the patter
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _PREFIX = r"(?:\(APIServer pid=\d{1,9}\) )?"
@@ -72,22 +72,18 @@ _CARRIED = "|".join(
     for n, (before, time, behind) in enumerate(_CARRIERS)
 )
 _PART = re.compile(
-    "^(?:"
+    "(?:"
     + "|".join(_runs_of(*form, n) for n, form in enumerate(_CARRIERS))
-    + rf"|(?:{_CARRIED}){_PREFIX}{_OF_STATISTICS}\n)",
-    re.MULTILINE,
+    + rf"|(?:{_CARRIED}){_PREFIX}{_OF_STATISTICS}\n)"
 )
-
-
-_OF_AN_ANSWER, _OF_A_COUNT = ' HTTP/1.1" ', "Avg prompt throughput: "
-"""What one of them must hold."""
 
 
 class Answers(NamedTuple):
     """Lines of one process ("" if not printed), all accepted or all refused: work, and probes.
 
     `carrier` is what stands before the first line, and the same but for the time before the others:
-    `form` is that without a time.
+    `form` is that without a time. `bare` are the first and the last line without it, where somebody
+    cut it off; then `lines` only tell how many they are.
     """
 
     process: str
@@ -97,6 +93,7 @@ class Answers(NamedTuple):
     accepted: bool = True
     carrier: str = ""
     form: str = ""
+    bare: Sequence[str] = ()
 
     @property
     def own(self) -> bool:
@@ -106,6 +103,8 @@ class Answers(NamedTuple):
     @property
     def shown(self) -> Sequence[str]:
         """The last lines, without what carried them."""
+        if self.bare:
+            return self.bare
         if not self.carrier:
             return self.lines[-SHOWN:]
         mark = "(APIServer pid=" if self.process else "INFO: "
@@ -113,7 +112,10 @@ class Answers(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """One line of throughput: its own prefix apart, and whether tokens went in or out."""
+    """One line of throughput: its own prefix apart, and whether tokens went in or out.
+
+    `carrier`, `form` and `bare` are as those of Answers.
+    """
 
     process: str
     stamp: str
@@ -124,6 +126,7 @@ class Statistics(NamedTuple):
     line: str
     carrier: str = ""
     form: str = ""
+    bare: str = ""
 
     @property
     def own(self) -> bool:
@@ -138,7 +141,7 @@ class Statistics(NamedTuple):
     @property
     def shown(self) -> Sequence[str]:
         """The line without what carried it."""
-        return (self.line[len(self.carrier) :],)
+        return (self.bare or self.line[len(self.carrier) :],)
 
 
 Usual = Answers | Statistics
@@ -163,30 +166,13 @@ def accepted(raw: str) -> bool:
     return raw.endswith(" 200 OK") and _ANSWERED.fullmatch(raw) is not None
 
 
-def parts_of(text: str) -> Iterator[str | Usual]:
-    """Give the lines of a text; answers of one kind that follow each other are one part.
+def usual_at(text: str, at: int) -> Usual | None:
+    """Return what the line that begins there tells, and those of its kind behind it; or None.
 
-    What no answer and no statistics is comes as a text of several lines, without the end of its
-    last. One is looked for only where a word stands that it must have.
+    The text is of whole lines, each with its end.
     """
-    at = after = 0
-    answer, counted = text.find(_OF_AN_ANSWER), text.find(_OF_A_COUNT)
-    while answer >= 0 or counted >= 0:
-        found = min(place for place in (answer, counted) if place >= 0)
-        begin = text.rfind("\n", 0, found) + 1
-        run = _PART.match(text, begin)
-        if run is not None:
-            if at < begin:
-                yield text[at : begin - 1]
-            yield _part(run)
-        after = run.end() if run is not None else text.find("\n", found) + 1
-        if not after:
-            break
-        at = after if run is not None else at
-        answer = text.find(_OF_AN_ANSWER, after) if 0 <= answer < after else answer
-        counted = text.find(_OF_A_COUNT, after) if 0 <= counted < after else counted
-    if rest := text[at:]:
-        yield rest.removesuffix("\n")
+    run = _PART.match(text, at)
+    return None if run is None else _part(run)
 
 
 def _part(run: re.Match[str]) -> Usual:

@@ -58,13 +58,14 @@ class Carriers:
         self._prefixes: dict[str, re.Pattern[str]] = {}
         self._origins: set[str] = set()
         self._forms: set[str] = set()
-        self._engine_spoke = False
+        self.engine_spoke = False
+        """vLLM has spoken in its own form."""
         self._unit_spoke = False
 
     @property
-    def is_plain(self) -> bool:
-        """Whether vLLM has spoken, and nothing stood before its lines."""
-        return self._engine_spoke and not self._prefixes
+    def prefixes(self) -> int:
+        """How many prefixes are learned: a line is read as before while they stay so many."""
+        return len(self._prefixes)
 
     def know(self, said: Usual, shown: str) -> bool:
         """Tell whether `take` would change nothing of such lines, nor learn from them.
@@ -92,11 +93,11 @@ class Carriers:
     def take(self, line: Line) -> Line:
         """Learn from a line of vLLM's own; return any other without the prefix that was learned."""
         if line.process or line.level:
-            self._engine_spoke = True
+            self.engine_spoke = True
             if line.carrier:
                 self._learn(line.carrier)
             return line
-        if not self._engine_spoke and _HEAD in line.text:
+        if not self.engine_spoke and _HEAD in line.text:
             self._learn_of_a_traceback(line)
             return line
         if self._prefixes:
@@ -112,7 +113,7 @@ class Carriers:
         """Tell whether a line without vLLM's own prefix is that of another service beside it."""
         if _OURS.match(line.text) is not None:
             self._unit_spoke = True
-        if line.process or line.level or not self._engine_spoke:
+        if line.process or line.level or not self.engine_spoke:
             return False
         if (unit := _UNIT.match(line.text)) is not None:
             name = unit.group(1)

@@ -16,12 +16,13 @@ from itertools import pairwise
 from agent.core.diagnosis.carried.carriers import MAX_FORMS, is_of_the_host, origin_of
 from agent.core.diagnosis.carried.heads import Heads
 from agent.core.diagnosis.carried.pasted import plain
-from agent.core.diagnosis.carried.records import whole_log_in
+from agent.core.diagnosis.carried.records import whole_log_in, without_cursors
+from agent.core.diagnosis.familiar.blocks import Block
 from agent.core.diagnosis.familiar.reader import FamiliarReader
 from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
-from agent.core.diagnosis.usual import Usual, parts_of, usual
+from agent.core.diagnosis.usual import Usual, usual, usual_at
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
 
@@ -58,7 +59,7 @@ _LATER = frozenset(
 class _Service:
     """One origin of lines: the first and the last that it wrote, and its own reader."""
 
-    reader: LogReader
+    reader: FamiliarReader
     first: int
     last: int
     ours: bool = False
@@ -85,6 +86,12 @@ class ServicesReader:
     _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
     _lines: int = 0
+    _origin: str = ""
+    """Who wrote the line that was taken last, as what carries it tells."""
+    _shared: str = ""
+    """The one service for which the reader of the whole log has read all there is so far."""
+    _named: str = ""
+    """What of the line told so."""
     _heads: Heads = field(default_factory=Heads)
     _death: str = ""
     """The engine's death as a record of a request tells it, which a client could have written."""
@@ -105,62 +112,104 @@ class ServicesReader:
     def _feed(self, raw: str) -> None:
         raw = plain(raw)
         self._lines += 1
+        self._origin = self._named = ""
         alone = not self._services and not self._heading
         if alone and (known := usual(raw)) is not None:
             self._whole.feed_usual(known)
             return
         lines = tuple(clean_lines(raw))
+        heading = _HEADING.match(lines[0].text) if lines else None
+        by_itself = not lines or heading is not None or (alone and raw.startswith(_BY_ITSELF))
+        host, spoke = False, False
+        if not by_itself:
+            spoke = bool(lines[0].process or (lines[0].level and lines[0].source))
+            self._origin = self._origin_of(raw, lines[0], spoke=spoke)
+            host = is_of_the_host(lines[0].carrier)
+        shared = self._shared and (heading or self._origin not in ("", self._shared)) and not host
+        if shared:
+            self._part()
+        fresh = self._whole.has_understood_nothing
         self._whole.feed_clean(lines)
         if not self._death and "EngineDeadError" in raw:
             self._death = next((line.text for line in lines if _DEATH.match(line.text)), "")
         if alone and not self._heads.told:
             self._heads.take(raw, own=any(line.level or line.process for line in lines))
-        if not lines or (alone and raw.startswith(_BY_ITSELF)):
+        self._heading = heading.group(1) if heading is not None else self._heading
+        origin = self._origin or self._heading
+        if by_itself:
             return
-        line = lines[0]
-        if (heading := _HEADING.match(line.text)) is not None:
-            self._heading = heading.group(1)
-            return
-        spoke = bool(line.process or (line.level and line.source))
-        origin = self._origin_of(raw, line, spoke=spoke) or self._heading
-        if is_of_the_host(line.carrier):
+        if host:
             self._tell(lines)
         elif origin:
+            line = lines[0]
             ours = spoke or "vllm" in origin or _ENGINE_CODE.match(line.text) is not None
-            self._take(origin, lines, ours=ours)
+            self._take(origin, lines, ours=ours, fresh=fresh and not self._services)
         elif self._services:
             self._tell(lines)
 
+    def _part(self) -> None:
+        """Give the one service a reader of its own: from here on others are heard, too."""
+        self._services[self._shared].reader = self._whole.copy()
+        self._shared = ""
+
     def feed_text(self, text: str) -> None:
         """Take whole lines, each with its end, as `feed` would one by one."""
-        for part in parts_of(text):
-            if isinstance(part, str):
-                self._feed_lines(part)
-            elif not self._take_usual(part):
-                for line in part.lines:
-                    self.feed(line)
+        if not text:
+            return
+        text = without_cursors(text if text.endswith("\n") else f"{text}\n")
+        block = Block(text)
+        at, end = 0, len(block.text)
+        while at < end:
+            at, taken = self._take_known(block, at)
+            at = at if taken else self._take_unknown(block, at)
+        self._whole.leave()
+        for service in self._services.values():
+            service.reader.leave()
 
-    def _feed_lines(self, text: str) -> None:
-        """Take lines; what the one reader knows by its shape it takes at once."""
-        at = self._whole.feed_lines(text, self._feed_alone) if self._is_alone else 0
-        if at <= len(text):
-            for line in text[at:].split("\n"):
-                self.feed(line)
+    def _take_known(self, block: Block, at: int) -> tuple[int, int]:
+        """Take lines of one writer whose forms say all of them; the next place, how many."""
+        form = None if self._heading else self._whole.known(block, at)
+        if form is None:
+            return at, 0
+        service = self._services.get(form.origin)
+        if service is None and (form.origin or self._services):
+            return at, 0  # one of too many services, or a line that is told to all of them
+        after, taken = self._whole.take_known(block, at, len(block.text), form)
+        self._lines += taken
+        if service is not None and taken:
+            service.last = self._lines
+            reader = service.reader
+            while at < after and form.origin != self._shared:
+                at, more = reader.take_known(block, at, after, reader.known(block, at))
+                at = at if more else reader.take_unknown(block, at, reader.feed)
+        return after, taken
 
-    @property
-    def _is_alone(self) -> bool:
-        return not (self._services or self._heading or self._pods)
-
-    def _feed_alone(self, raw: str) -> bool:
-        self.feed(raw)
-        return self._is_alone
+    def _take_unknown(self, block: Block, at: int) -> int:
+        """Take the line there, or the usual ones, and learn; returns the next place."""
+        said = usual_at(block.text, at)
+        line, shape = block.line_at(at), block.shape_at(at)
+        ready, pods = self._whole.serves, len(self._pods)
+        if said is None:
+            self.feed(line)
+        elif not self._take_usual(said):
+            for one in said.lines:
+                self.feed(one)
+        if len(self._pods) != pods:
+            self._whole.forget_forms()
+        if not self._heading:
+            who = (self._origin, self._named if self._origin else "")
+            self._whole.learn(shape, line, ready=ready, who=who)
+        return at + sum(len(one) + 1 for one in (said.lines if said is not None else (line,)))
 
     def _origin_of(self, raw: str, line: Line, *, spoke: bool) -> str:
         """Return who wrote the line; two bare names before vLLM's own prefix are learned."""
         if origin := origin_of(line.carrier):
+            self._named = origin
             return origin
         if not spoke:
-            return next((self._pods[p] for p in self._pods if raw.startswith(p)), "")
+            self._named = next((pod for pod in self._pods if raw.startswith(pod)), "")
+            return self._pods.get(self._named, "")
+        self._named = line.carrier
         names = _TWO_NAMES.match(line.carrier)
         if names is not None and len(self._pods) < MAX_SERVICES:
             self._pods[line.carrier] = names.group(1)
@@ -172,7 +221,8 @@ class ServicesReader:
             if len(self._origins) >= MAX_FORMS:
                 self._origins.clear()
             self._origins[part.form] = origin_of(part.carrier)
-        origin = self._origins[part.form] or self._heading
+        self._origin = self._named = self._origins[part.form]
+        origin = self._origin or self._heading
         service = self._services.get(origin)
         if service is None and (self._services or origin):
             return False  # a new service, one whose name is a secret, or the host
@@ -181,20 +231,25 @@ class ServicesReader:
         if service is not None:
             service.last = self._lines
             service.ours = service.ours or part.own
-            service.reader.feed_usual(part)
+            if origin != self._shared:
+                service.reader.feed_usual(part)
         return True
 
-    def _take(self, origin: str, lines: Sequence[Line], *, ours: bool) -> None:
+    def _take(self, origin: str, lines: Sequence[Line], *, ours: bool, fresh: bool) -> None:
+        """Give a line to whom it is of; `fresh`: nothing was understood before it."""
         service = self._services.get(origin)
         if service is None:
             if len(self._services) >= MAX_SERVICES:
                 return
-            service = _Service(LogReader(self.signatures), self._lines, self._lines)
+            reader = self._whole if fresh else FamiliarReader(self.signatures)
+            self._shared = origin if fresh else self._shared
+            service = _Service(reader, self._lines, self._lines)
             service.container = _OF_A_PROCESS.search(origin) is None
             self._services[origin] = service
         service.last = self._lines
         service.ours = service.ours or ours
-        service.reader.feed_clean(lines)
+        if origin != self._shared:
+            service.reader.feed_clean(lines)
 
     def _tell(self, lines: Sequence[Line]) -> None:
         """Give a line of the host to whom it names, or to all."""
@@ -203,7 +258,8 @@ class ServicesReader:
         name = named.group(1).removesuffix(".service") if named is not None else ""
         known = [o for o in self._services if name and _name_of(o) == name]
         for origin in known or self._services:
-            self._services[origin].reader.feed_clean(lines)
+            if origin != self._shared:
+                self._services[origin].reader.feed_clean(lines)
 
     def services(self) -> tuple[ServiceFound, ...]:
         """Return what each service's lines show, the one that counts first; () of one alone."""

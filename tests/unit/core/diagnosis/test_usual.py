@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.familiar.reader import FamiliarReader
 from agent.core.diagnosis.reader import LogReader
-from agent.core.diagnosis.usual import Statistics, accepted, parts_of, usual
+from agent.core.diagnosis.usual import Statistics, accepted, usual, usual_at
 from agent.core.failures.classes import FailureClass, Outcome
 from tests.given.engine_logs import SERVING, SIGNATURES, STARTING
 from tests.given.engine_words import WORDS
@@ -190,22 +190,17 @@ AWAITED = {
 @pytest.mark.parametrize("before", [SERVING, f"{ANSWER}\n{ANSWER}"])
 def test_what_is_awaited_is_awaited_behind_usual_lines(before: str, story: str) -> None:
     """Where the short way must not be gone, or must leave what the long way does."""
+    lines = [*before.split("\n"), *AWAITED[story]]
     at_once, one_by_one = FamiliarReader(SIGNATURES), LogReader(SIGNATURES)
-
-    def feed(line: str) -> bool:
-        at_once.feed(line)
-        return True
-
-    for part in parts_of("\n".join([*before.split("\n"), *AWAITED[story]])):
-        lines = part.split("\n") if isinstance(part, str) else part.lines
-        if isinstance(part, str):
-            at_once.feed_lines(part, feed)
-        else:
-            at_once.feed_usual(part)
-        for line in lines:
-            one_by_one.feed(LONG_WAY + line)
-        assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis()), part
+    for number, line in enumerate(lines):
+        one_by_one.feed(LONG_WAY + line)
+        at_once.feed_lines(line, at_once.feed)
+        assert asdict(at_once.diagnosis()) == asdict(one_by_one.diagnosis()), lines[: number + 1]
         assert at_once.tail == one_by_one.tail
+    whole = FamiliarReader(SIGNATURES)
+    whole.feed_lines("\n".join(lines), whole.feed)
+    assert asdict(whole.diagnosis()) == asdict(one_by_one.diagnosis())
+    assert whole.tail == one_by_one.tail
 
 
 def test_an_exception_alone_is_none_where_vllm_has_spoken() -> None:
@@ -293,16 +288,15 @@ def test_what_carries_the_usual_lines_does_not_make_them_others() -> None:
     usual_line = f"(APIServer pid=1) INFO:     {CLIENT}"
     for carrier in CARRIERS[:-1]:
         text = "".join(f"{carrier.format(second)}{usual_line}\n" for second in range(10, 14))
-        (part,) = parts_of(text)
-        assert not isinstance(part, str)
+        part = usual_at(text, 0)
+        assert part is not None
         assert (part.carrier, len(part.lines)) == (carrier.format(10), 4)
         assert list(part.shown) == [usual_line] * 4
 
 
-def test_the_parts_of_a_text_are_its_lines() -> None:
+def test_usual_lines_of_one_kind_that_follow_each_other_are_one_part() -> None:
     usual = f"INFO:     {CLIENT}"
-    text = f"\nodd\n{usual}\n{usual}\n x {usual}\n(APIServer pid=1) {usual}\n{usual}\r\n{usual}"
-    parts = (p.split("\n") if isinstance(p, str) else p.lines for p in parts_of(text))
-    lines = [line for part in parts for line in part]
-    assert lines == text.split("\n")
-    assert [len(part.lines) for part in parts_of(text) if not isinstance(part, str)] == [2, 1]
+    text = f"odd\n{usual}\n{usual}\n x {usual}\n(APIServer pid=1) {usual}\n{usual}\r\n{usual}\n"
+    begins = [0, *(place + 1 for place, mark in enumerate(text[:-1]) if mark == "\n")]
+    found = [usual_at(text, begin) for begin in begins]
+    assert [len(part.lines) if part is not None else 0 for part in found] == [0, 2, 1, 0, 1, 0, 1]

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -80,10 +85,12 @@ LINES = st.lists(
 
 def state_of(reader: LogReader) -> dict[str, object]:
     """Return all that a reader has in mind of what it read."""
+    assert reader.kept is not None
     run: Run = vars(reader)["_run"]
     of_the_run = {f.name: getattr(run, f.name) for f in fields(run)} | {"book": run.book.facts()}
     mind = {name: vars(reader)[name] for name in STATE}
-    return {**mind, **of_the_run, "carriers": vars(vars(reader)["_carriers"])}
+    carriers = {k: v for k, v in vars(vars(reader)["_carriers"]).items() if k != "_forms"}
+    return {**mind, **of_the_run, "carriers": carriers}
 
 
 @settings(max_examples=120, deadline=None)
@@ -100,16 +107,112 @@ def test_lines_that_are_known_by_their_shape_leave_what_each_by_itself_does(
     assert at_once.diagnosis() == one_by_one.diagnosis()
     assert at_once.services() == one_by_one.services()
     known, read = FamiliarReader(SIGNATURES), LogReader(SIGNATURES)
-
-    def feed(line: str) -> bool:
-        known.feed(line)
-        return True
-
-    text = "\n".join(lines)
-    assert known.feed_lines(text, feed) == len(text) + 1
+    known.feed_lines("\n".join(lines), known.feed)
     for line in lines:
         read.feed(line)
     assert state_of(known) == state_of(read)
+
+
+def second(number: int) -> str:
+    """Return a time of day that no two lines of a log have."""
+    return f"03:{number // 60 % 60:02}:{number % 60:02}"
+
+
+def nanoseconds(number: int) -> str:
+    """Return the part of a second as Docker writes it, without the noughts at its end."""
+    return f".{number * 20011 % 1_000_000_000:09}".rstrip("0.") or ".0"
+
+
+def in_the_journal(line: str, number: int, pid: int) -> str:
+    """Return a line as `journalctl -o json` prints it."""
+    fields = {
+        "__CURSOR": f"s=5b1f;i={number:x};b=7a;m={number * 7:x}",
+        "_PID": str(pid),
+        "_SYSTEMD_UNIT": f"vllm-{pid % 2}.service",
+        "MESSAGE": line,
+        "__REALTIME_TIMESTAMP": str(1_763_690_000_000_000 + number),
+    }
+    return json.dumps(fields)
+
+
+def in_a_file(line: str, number: int, _: int) -> str:
+    """Return a line as Docker's json-file has it, its time without the noughts at the end."""
+    time = f"2025-11-21T{second(number)}{nanoseconds(number)}Z"
+    return json.dumps({"log": f"{line}\n", "stream": "stderr", "time": time})
+
+
+BEFORE = (
+    "",
+    "Nov 21 {time} gpu-1 vllm[470{pid}]: ",
+    "2025-11-21T{time}+0000 gpu-1 vllm[{pid}]: ",
+    "vllm-{pid}  | ",
+    "2025-11-21T{time}{part}Z ",
+    "2025-11-21T{time}.123456789Z stderr F ",
+    "[pod/vllm-{pid}/vllm] ",
+    "vllm-6d8f-x{pid}x vllm-{bit} ",
+    "{pid}: ",
+    "Nov 21 {time} gpu-1 systemd[1]: vllm.service: ",
+)
+
+
+def before(line: str, number: int, pid: int, carrier: str) -> str:
+    """Return a line behind a prefix."""
+    prefix = carrier.format(time=second(number), part=nanoseconds(number), pid=pid, bit=number % 2)
+    return prefix + line
+
+
+CARRY: tuple[Callable[[str, int, int], str], ...] = (
+    *(partial(before, carrier=carrier) for carrier in BEFORE),
+    in_the_journal,
+    in_a_file,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["", STARTING, SERVING]),
+    LINES,
+    st.lists(st.sampled_from(CARRY), min_size=1, max_size=2),
+    st.sampled_from([(1,), (1,), (1, 2), (7, 8, 9)]),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_what_carries_known_lines_may_name_any_writer_and_time(
+    start: str,
+    lines: list[str],
+    carry: list[Callable[[str, int, int], str]],
+    pids: tuple[int, ...],
+    stays: bool,
+    random: Random,
+) -> None:
+    """So also behind journald, Docker and Kubernetes, of one service or of several in turn."""
+    lines = [*start.split("\n"), *(line for _ in range(3) for line in lines)]
+    carried, by, pid = [], carry[0], pids[0]
+    for number, line in enumerate(lines):
+        if random.random() < 0.1:
+            pid = random.choice(pids)
+        if random.random() < 0.05 and not stays:
+            by = random.choice(carry)
+        carried.append(by(line, number, pid))
+    at_once, one_by_one = ServicesReader(SIGNATURES), ServicesReader(SIGNATURES)
+    cut = random.randrange(len(carried))
+    for part in (carried[:cut], carried[cut:]):
+        at_once.feed_text("".join(f"{line}\n" for line in part))
+    for line in carried:
+        one_by_one.feed(line)
+    assert at_once.diagnosis() == one_by_one.diagnosis()
+    assert at_once.services() == one_by_one.services()
+    assert minds_of(at_once) == minds_of(one_by_one)
+
+
+def minds_of(reader: ServicesReader) -> dict[str, object]:
+    """Return all that the readers of a log of several services have in mind."""
+    services: dict[str, Any] = getattr(reader, "_services")  # noqa: B009 (it is private)
+    whole: LogReader = getattr(reader, "_whole")  # noqa: B009
+    return {
+        "": state_of(whole),
+        **{name: (state_of(s.reader), s.first, s.last, s.ours) for name, s in services.items()},
+    }
 
 
 STORIES = {
@@ -132,12 +235,7 @@ STORIES = {
 def test_what_is_open_is_open_for_known_lines_too(story: str) -> None:
     lines = [*SERVING.split("\n"), *STORIES[story]]
     known, read = FamiliarReader(SIGNATURES), LogReader(SIGNATURES)
-
-    def feed(line: str) -> bool:
-        known.feed(line)
-        return True
-
-    known.feed_lines("\n".join(lines), feed)
+    known.feed_lines("\n".join(lines), known.feed)
     for line in lines:
         read.feed(line)
     assert state_of(known) == state_of(read)
@@ -151,10 +249,9 @@ def test_one_number_among_thousands_that_means_something_is_heard() -> None:
     reader = FamiliarReader(SIGNATURES)
     heard: list[str] = []
 
-    def feed(line: str) -> bool:
+    def feed(line: str) -> None:
         heard.append(line)
         reader.feed(line)
-        return True
 
     reader.feed_lines("\n".join([*STARTING.split("\n"), *lines]), feed)
     assert any("Error 802" in line for line in heard)
@@ -167,10 +264,9 @@ def test_warnings_and_tracebacks_of_requests_are_taken_without_a_look_at_each() 
     heard: list[str] = []
     reader = FamiliarReader(SIGNATURES)
 
-    def feed(line: str) -> bool:
+    def feed(line: str) -> None:
         heard.append(line)
         reader.feed(line)
-        return True
 
     reader.feed_lines("\n".join([*SERVING.split("\n"), *warned, *trace * 50]), feed)
     assert len(heard) < len(SERVING.split("\n")) + 40
@@ -208,14 +304,9 @@ def test_each_digit_of_a_pattern_is_made_any_digit(pattern: str, general: str | 
 
 def test_a_log_of_ever_new_shapes_keeps_no_more_than_so_many() -> None:
     reader = FamiliarReader(SIGNATURES)
-
-    def feed(line: str) -> bool:
-        reader.feed(line)
-        return True
-
     new = [f"{ENGINE.format(0, 1, 7)}{'x' * (n % 400)}-{'y' * (n // 400)}" for n in range(8000)]
     reader.feed_lines(
-        "\n".join([*STARTING.split("\n"), *(line for line in new for _ in range(2))]), feed
+        "\n".join([*STARTING.split("\n"), *(line for line in new for _ in range(2))]), reader.feed
     )
     kept = vars(reader)["_forms"]
     assert max(len(forms) for forms in kept.values()) <= MAX_FORMS
