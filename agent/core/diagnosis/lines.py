@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.core.diagnosis.carried.records import text_of
-from agent.core.secrets import without_secrets
+from agent.core.secrets import without_any_secret, without_quotations, without_secrets
 
 MAX_LINE = 32_768
 """Characters of one raw line that are looked at; the engine config line has about 6,000."""
 
 MAX_PIECES = 400
 """Parts between carriage returns that are looked at in one raw line: the last ones."""
+
+TAIL_CHARACTERS = 500
+"""Characters that are kept of one of the last lines."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _COLOUR_LEFTOVER = re.compile(
@@ -209,3 +212,8 @@ def seconds_of(stamp: str) -> int:
     day, clock = stamp.split(" ")
     hours, minutes, seconds = (int(part) for part in f"{clock}:0".split(":")[:3])
     return int(day[3:5]) * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def shown(kept: tuple[str, ...]) -> tuple[str, ...]:
+    """Return kept lines as others may see them: without quotations, none longer than before."""
+    return tuple(without_quotations(without_any_secret(line))[:TAIL_CHARACTERS] for line in kept)

@@ -25,7 +25,7 @@ from agent.core.diagnosis.writing.quoted import MAX_PROCESSES, ONE_WRITE_SECONDS
 from agent.core.diagnosis.writing.request_traces import HEAD, RequestTraces
 from agent.core.diagnosis.writing.shapes import Shapes
 from agent.core.diagnosis.writing.talk import Talk
-from agent.core.diagnosis.writing.writers import Writers
+from agent.core.diagnosis.writing.writers import Writers, is_access
 
 LOGRUS = "t"
 """How a record of logrus begins."""
@@ -65,7 +65,7 @@ class Provenance:
     _of_a_trace: bool = False
     """The line is of a traceback that may go through the engine."""
     _prefixes: Prefixes = field(default_factory=Prefixes)
-    _shapes: Shapes = field(default_factory=Shapes)
+    shapes: Shapes = field(default_factory=Shapes)
     talk: Talk = field(default_factory=Talk)
     _pid: int = 0
     _talked: bool = False
@@ -125,12 +125,7 @@ class Provenance:
 
     def knows_program_of(self, line: Line) -> bool:
         """Tell whether it is known for ever that the program of a line writes vLLM's log."""
-        named = line.program
-        return not named or named in self._programs or named.startswith("systemd")
-
-    def is_odd(self, line: Line) -> bool:
-        """Tell whether a line without a time is carried as none of the start was."""
-        return self._shapes.are_odd(line, None)
+        return line.program in ("", *self._programs) or line.program.startswith("systemd")
 
     def took_forms(self, count: int, write: str | None, *, clients: bool) -> None:
         """Take note of lines without times as `writer` would; `clients`: the last is theirs."""
@@ -151,7 +146,7 @@ class Provenance:
             return True
         if self._is_within_another(line):
             return False
-        if self._shapes.are_odd(line, self._at):
+        if self.shapes.are_odd(line, self._at):
             of_a_runtime = line.recorded == LOGRUS and not line.carrier
             return of_a_runtime and self.writers.runtime.match(line.text) is not None
         if is_a_librarys_warning(line.text):
@@ -183,7 +178,7 @@ class Provenance:
             return Writer.ENGINE
         server = writers.api_server.match(line.process) is not None
         if not ready:
-            self._shapes.learn(line)
+            self.shapes.learn(line)
             if self._at is not None:
                 self._prefixes.learn(line)
             if line.process:
@@ -261,7 +256,7 @@ class Provenance:
     ) -> tuple[Writer, bool | None]:
         """Return whose a line is by what came before it, and what RequestTraces say of it."""
         if found is Writer.ACCESS:
-            within, odd = self._traces.drop(line), self._shapes.are_odd(line, self._at)
+            within, odd = self._traces.drop(line), self.shapes.are_odd(line, self._at)
             rest = not self._was_access and self._is_the_rest(line)
             rest = rest or self._is_within_another(line)
             rest = rest or (self._at is not None and self.talk.is_open(line, self._pid, self._at))
@@ -299,11 +294,4 @@ class Provenance:
             if len(self._programs) < MAX_PROCESSES:
                 self._programs.add(line.program)
             return True
-        known = not self._programs or line.program in self._programs
-        return known or line.program.startswith("systemd")
-
-
-def is_access(writers: Writers, text: str) -> bool:
-    """Tell whether the line is uvicorn's or a proxy's of a request."""
-    spoken_of = ' "' in text or text.startswith("TRACE: ")
-    return spoken_of and writers.access.search(text) is not None
+        return not self._programs or self.knows_program_of(line)

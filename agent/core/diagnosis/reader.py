@@ -13,7 +13,7 @@ from agent.core.diagnosis.concluding.conclusion import judge, numbers_of, phase_
 from agent.core.diagnosis.concluding.cut_off import of_a_log_that_is_over
 from agent.core.diagnosis.concluding.told import advice_of, may_pass, place_of
 from agent.core.diagnosis.facts import Facts
-from agent.core.diagnosis.lines import Line, clean_lines
+from agent.core.diagnosis.lines import TAIL_CHARACTERS, Line, clean_lines, shown
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.diagnosis.progress import Progress, progress_after
 from agent.core.diagnosis.provenance import Provenance, Writer
@@ -24,12 +24,11 @@ from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE, Tracebac
 from agent.core.diagnosis.usual import Usual, usual
 from agent.core.diagnosis.writing.followers import Followers
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
-from agent.core.secrets import without_any_secret, without_quotations
+from agent.core.secrets import without_any_secret
 from agent.core.stages.book import StageBook, StagesSeen
 
 TAIL_LINES = 20
 OF_A_CLIENT = "(here the log quotes a client)"
-TAIL_CHARACTERS = 500
 _OF_A_START = frozenset({Outcome.RUNNING, Outcome.UNKNOWN, Outcome.DEGRADED})
 """What a run shows that has but begun; a fallback is told of a start as well."""
 
@@ -296,8 +295,3 @@ class LogReader:
             offset = {"engine-core-failed": 0, "engine-core-fatal": 2}.get(match.signature.id)
             if offset is not None:
                 self._run.version = self._signatures.versions.get(number - offset)
-
-
-def shown(kept: tuple[str, ...]) -> tuple[str, ...]:
-    """Return kept lines as others may see them: without quotations, none longer than before."""
-    return tuple(without_quotations(without_any_secret(line))[:TAIL_CHARACTERS] for line in kept)

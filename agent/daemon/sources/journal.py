@@ -7,7 +7,8 @@ import queue
 import time
 
 from agent.core.diagnosis.concluding.crashes import WINDOW_SECONDS, lacks_a_cause, word_of
-from agent.core.diagnosis.reader import Diagnosis, LogReader, shown
+from agent.core.diagnosis.lines import shown
+from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.failures.classes import FailureClass
 from agent.core.state.observations import LogConcluded, LogProgress

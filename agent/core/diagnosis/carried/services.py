@@ -11,10 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from agent.core.diagnosis.carried.carriers import MAX_FORMS, is_of_the_host, origin_of
 from agent.core.diagnosis.carried.heads import Heads
+from agent.core.diagnosis.carried.neighbours import (
+    Service,
+    name_of,
+    names_no_process,
+    one_after_another,
+    rank,
+    shown_name,
+)
 from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.carried.records import whole_log_in, without_cursors
 from agent.core.diagnosis.familiar.blocks import Block
@@ -23,8 +30,7 @@ from agent.core.diagnosis.lines import Line, clean_lines
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.diagnosis.usual import Usual, usual, usual_at
-from agent.core.failures.classes import FailureClass, Group, Outcome
-from agent.core.failures.meaning import group_of
+from agent.core.failures.classes import FailureClass, Outcome
 
 MAX_SERVICES = 16
 """Services that are read for themselves; the lines of more than these are read as one log."""
@@ -43,29 +49,9 @@ _DEATH = re.compile(r"(?:vllm\.[\w.]{1,60}\.)?(?:MQ|Async)?EngineDeadError: \S")
 """What vLLM's server throws for each request once its engine is gone (v1/engine/exceptions.py)."""
 
 _HEADING = re.compile(r"==> (\S.{0,200}) <==$")
-_OF_A_PROCESS = re.compile(r"\[\d{1,9}\]$")
 _UNIT = re.compile(r"(?:(?:Start|Stopp)(?:ed|ing) )?([\w@.\\-]{1,120})\.service\b")
 _GONE = re.compile(r"([\w.-]{1,200}) exited with code \d")
-_ORDER = (Outcome.FAILED, Outcome.DEGRADED, Outcome.STOPPED, Outcome.RUNNING, Outcome.READY)
 _NO_STORY = frozenset({Outcome.RUNNING, Outcome.UNKNOWN})
-_LATER = frozenset(
-    {FailureClass.ENGINE_DEAD, FailureClass.WORKER_DIED, FailureClass.PEER_LOST}
-    | {FailureClass.NCCL_ERROR, FailureClass.NCCL_TIMEOUT, FailureClass.UNKNOWN}
-)
-"""What a service says when another one took it along: the other's word counts first."""
-
-
-@dataclass(slots=True)
-class _Service:
-    """One origin of lines: the first and the last that it wrote, and its own reader."""
-
-    reader: FamiliarReader
-    first: int
-    last: int
-    ours: bool = False
-    """It wrote in vLLM's own form, went through its code, or has its name."""
-    container: bool = False
-    """The name is that of a container, which nothing else shares, and not of a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +68,7 @@ class ServicesReader:
 
     signatures: SignatureSet
     _whole: FamiliarReader = field(init=False)
-    _services: dict[str, _Service] = field(default_factory=dict)
+    _services: dict[str, Service] = field(default_factory=dict)
     _pods: dict[str, str] = field(default_factory=dict)
     _heading: str = ""
     _lines: int = 0
@@ -243,8 +229,8 @@ class ServicesReader:
                 return
             reader = self._whole if fresh else FamiliarReader(self.signatures)
             self._shared = origin if fresh else self._shared
-            service = _Service(reader, self._lines, self._lines)
-            service.container = _OF_A_PROCESS.search(origin) is None
+            service = Service(reader, self._lines, self._lines)
+            service.container = names_no_process(origin)
             self._services[origin] = service
         service.last = self._lines
         service.ours = service.ours or ours
@@ -256,7 +242,7 @@ class ServicesReader:
         text = lines[0].text
         named = _UNIT.search(text) or _GONE.match(text)
         name = named.group(1).removesuffix(".service") if named is not None else ""
-        known = [o for o in self._services if name and _name_of(o) == name]
+        known = [o for o in self._services if name and name_of(o) == name]
         for origin in known or self._services:
             if origin != self._shared:
                 self._services[origin].reader.feed_clean(lines)
@@ -264,12 +250,13 @@ class ServicesReader:
     def services(self) -> tuple[ServiceFound, ...]:
         """Return what each service's lines show, the one that counts first; () of one alone."""
         ours = {name: service for name, service in self._services.items() if service.ours}
-        if len(ours) < 2 or _one_after_another(ours):
+        if len(ours) < 2 or one_after_another(ours):
             return ()
         found = [
-            ServiceFound(_shown(n, ours), s.reader.diagnosis(over=True)) for n, s in ours.items()
+            ServiceFound(shown_name(n, ours), s.reader.diagnosis(over=True))
+            for n, s in ours.items()
         ]
-        return tuple(sorted(found, key=lambda service: _rank(service.diagnosis)))
+        return tuple(sorted(found, key=lambda service: rank(service.diagnosis)))
 
     def diagnosis(self) -> Diagnosis:
         """Return what the log shows: of several services, of the one that failed first."""
@@ -298,29 +285,3 @@ class ServicesReader:
 def _shows_nothing(told: Diagnosis) -> bool:
     """Tell whether there is no line of a start, of a server at work or of a failure."""
     return told.failure is None and not told.evidence and told.outcome in _NO_STORY
-
-
-def _name_of(origin: str) -> str:
-    return _OF_A_PROCESS.sub("", origin).removesuffix(".service")
-
-
-def _shown(origin: str, among: dict[str, _Service]) -> str:
-    """Return the name without its process, where that is enough to tell them apart."""
-    name = _name_of(origin)
-    return name if sum(_name_of(other) == name for other in among) == 1 else origin
-
-
-def _one_after_another(services: dict[str, _Service]) -> bool:
-    """Tell whether they are processes of one name that never wrote at the same time: its runs."""
-    if len({_name_of(name) for name in services}) > 1:
-        return False
-    spans = sorted((service.first, service.last) for service in services.values())
-    return all(before[1] < after[0] for before, after in pairwise(spans))
-
-
-def _rank(found: Diagnosis) -> tuple[int, bool]:
-    order = _ORDER.index(found.outcome) if found.outcome in _ORDER else len(_ORDER)
-    follows = found.failure in _LATER or (
-        found.failure is not None and group_of(found.failure) is Group.SHUTDOWN
-    )
-    return order, follows

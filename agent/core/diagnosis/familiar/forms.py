@@ -18,11 +18,11 @@ from agent.core.diagnosis.carried.pasted import plain
 from agent.core.diagnosis.carried.records import text_of
 from agent.core.diagnosis.familiar.blanks import Blanks, shape_of
 from agent.core.diagnosis.lines import Line, clean_lines
-from agent.core.diagnosis.provenance import REQUEST_LINES, Provenance, is_access
+from agent.core.diagnosis.provenance import REQUEST_LINES, Provenance
 from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE
 from agent.core.diagnosis.usual import Answers, Statistics, usual
 from agent.core.diagnosis.writing.followers import speaks_of_itself
-from agent.core.diagnosis.writing.writers import Writers
+from agent.core.diagnosis.writing.writers import Writers, is_access
 from agent.core.secrets import may_hold_a_secret
 
 LONGEST = 600
@@ -182,7 +182,7 @@ def form_of(raw: str, around: Around) -> Form | None:
     if isinstance(said, Statistics):
         words, rest = Words.COUNT, 0
     elif is_access(writers, line.text):
-        odd = not isinstance(said, Answers) or provenance.is_odd(line)
+        odd = not isinstance(said, Answers) or provenance.shapes.are_odd(line, None)
         if odd or not isinstance(said, Answers):
             return None
         asked = raw[raw.rfind(" - ", begin, end) : end]

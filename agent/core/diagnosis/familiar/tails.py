@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from agent.core.diagnosis.familiar.blocks import Block
 from agent.core.diagnosis.familiar.forms import Form
-from agent.core.diagnosis.reader import OF_A_CLIENT, TAIL_CHARACTERS, TAIL_LINES
+from agent.core.diagnosis.lines import TAIL_CHARACTERS
+from agent.core.diagnosis.reader import OF_A_CLIENT, TAIL_LINES
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,3 +40,9 @@ def writers_from_table(table: Mapping[str, object]) -> Writers:
         return Writers(**{name: compile_pattern(str(table[name])) for name in names})
     except re.error as error:
         raise WritersError(f"[writers]: {error}") from error
+
+
+def is_access(writers: Writers, text: str) -> bool:
+    """Tell whether the line is uvicorn's or a proxy's of a request."""
+    spoken_of = ' "' in text or text.startswith("TRACE: ")
+    return spoken_of and writers.access.search(text) is not None
