@@ -8,6 +8,9 @@ than that frame does. Rules with words are tried first, in the order of the file
 names, then modules from the innermost frame out. An exception whose name is a library's own is that
 library's word: rules on what vLLM's own modules say do not claim it.
 
+Which class is meant is said in CONTRIBUTING.md: what cures it, asked in an order of ten questions,
+from packages and options by quantization, model and weights to kernels and vLLM's own books.
+
 What an engine that serves dies of is no fault of its files, with which it came up, nor of its
 settings where only a frame says so: such a class is `engine-bug` then, unless the rule names one
 for serving in `by_phase`. Nor is a class told whose remedy does harm where it is wrong, if a rule
