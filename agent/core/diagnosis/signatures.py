@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 _ANYTHING_FIRST = re.compile(r"\^?(?:\(\?[!=][^()]*\))*(?:\(\?:)?\.")
 """The beginning of a pattern that begins with anything, be it behind what must not follow."""
 
-_GUESSES = re.compile(r"\b(?:common|possible|potential|likely) (?:causes|reasons)\b")
+_GUESSES = re.compile(r"\b(?:[Cc]ommon|[Pp]ossible|[Pp]otential|[Ll]ikely) (?:causes|reasons)\b")
 """Behind it stands what might have been the cause, not what was."""
 
 
