@@ -39,13 +39,15 @@ _OWN_BOUND = re.compile(r"\{\d+(?:,\d+)?\}|\?")
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
-    """Compile a pattern of a data file, with a bound for each `*` and `+`; raises re.error."""
-    re.compile(text)
+    """Compile a pattern of a data file, with a bound for each `*` and `+`; raises re.error.
+
+    The text itself is not compiled: Python would keep that pattern, too, for as long as it runs.
+    """
     return re.compile(bounded(text))
 
 
 def bounded(text: str) -> str:
-    """Return a valid pattern with `{m,n}` in place of each `*`, `+` and `{m,}`."""
+    """Return a pattern with `{m,n}` in place of each `*`, `+` and `{m,}`; a wrong one stays so."""
     parts: list[str] = []
     position, atom = 0, ""
     while position < len(text):
