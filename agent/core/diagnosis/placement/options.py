@@ -47,10 +47,17 @@ _WORLD = re.compile(
     r"available GPUs \((\d{1,6})\)"
 )
 _CAPABILITY = re.compile(r"Minimum capability: (\d{2,3})\. Current capability: (\d{2,3})")
+_RANK = re.compile(r"LoRA rank (\d{1,6}) is greater than max_lora_rank (\d{1,6})")
+_PART = re.compile(
+    r"(?:weight|size_per_partition|partition_size) = (\d{1,9}) is not divisible by +"
+    r"(?:weight quantization )?(?:min_thread_[nk]|block_[nk]|group_size) = (\d{1,6})"
+)
 _NO_MODULE = re.compile(r"No module named '(?!vllm\b|torch\b)([A-Za-z]\w{0,60})")
 _BUILT_FOR_ANOTHER = re.compile(r"-packages/([A-Za-z]\w{1,60})[^:]{0,200}\.so: undefined symbol")
 
-_NO_OPTION = re.compile(r"^(?:input_value|input_type|value_error|assertion_error|self_instance)$")
+_NO_OPTION = re.compile(
+    r"^(?:input_value|input_type|value_error|assertion_error|self_instance|vocab_size|add_lora)$"
+)
 
 
 def options_named(words: str) -> tuple[str, ...]:
@@ -115,6 +122,12 @@ def _of_parallel_sizes(words: str) -> str:
             f"pipeline_parallel_size) to {there}, let it see more (CUDA_VISIBLE_DEVICES, the "
             "container's devices), or spread it over nodes (--nnodes, or Ray)."
         )
+    if (part := _PART.search(words)) is not None:
+        mine, block = part.groups()
+        return (
+            f"Each GPU's part of these weights ({mine}) must be a multiple of {block}: lower "
+            "tensor_parallel_size, or keep experts whole with --enable-expert-parallel."
+        )
     return advice_for_class(FailureClass.TP_NOT_DIVISIBLE)
 
 
@@ -151,6 +164,8 @@ def _of_a_value(words: str) -> str:
     if (choice := _CHOICE.search(words)) is not None:
         value, choices = choice.groups()
         return f"{value} is none of the values that there are: {choices.strip()}."
+    if (rank := _RANK.search(words)) is not None:
+        return f"Raise max_lora_rank from {rank.group(2)} to {rank.group(1)} at least."
     if names := options_named(words):
         return f"Correct what the line names: {', '.join(names)}."
     said = _REASON.match(words.partition(" [type=")[0])

@@ -278,3 +278,10 @@ def test_a_video_that_breaks_a_server_is_told_beside_the_step_that_is_taken() ->
     remedy = remedy_of(diagnose(SERVING + dead))
     assert remedy["setting"] == "gpu_memory_utilization"
     assert "--mm-processor-kwargs" in str(remedy["why"])
+
+
+def test_the_sleeper_s_allocator_says_by_the_phase_whether_it_is_a_sleeper_that_wakes() -> None:
+    full = "RuntimeError: CUDA Error: out of memory at /src/csrc/cumem_allocator.cpp:139"
+    waking = v1(f"Invocation of wake_up method failed\n{full}", level="ERROR")
+    assert diagnose(f"{SERVING}\n{waking}").failure is F.OOM_WAKE_UP
+    assert diagnose(LOADING + failed(full)).failure is F.OOM_WEIGHTS_LOAD

@@ -34,8 +34,11 @@ def test_only_a_refused_value_is_told_by_its_option() -> None:
 
 
 def test_the_sentence_of_a_diagnosis_names_the_option() -> None:
-    found = diagnose(failed("ValueError: LoRA rank 96 is greater than max_lora_rank 32."))
-    assert found.advice == "Correct what the line names: max_lora_rank."
+    refused = (
+        "1 validation error for OddConfig\n  Value error, odd_size must be set [type=value_error"
+    )
+    found = diagnose(f"pydantic_core._pydantic_core.ValidationError: {refused}")
+    assert found.advice.endswith("Correct what the line names: odd_size.")
 
 
 def test_a_reason_is_told_without_what_its_list_of_choices_left_open() -> None:
@@ -95,6 +98,17 @@ def test_a_reason_is_told_without_what_its_list_of_choices_left_open() -> None:
             "Minimum capability: 100. Current capability: 89.",
             FailureClass.QUANT_UNSUPPORTED_DEVICE,
             "needs compute capability 10.0 and this GPU has 8.9",
+        ),
+        (
+            "ValueError: The output_size of odd weight = 192 is not divisible by weight "
+            "quantization block_n = 128.",
+            FailureClass.TP_NOT_DIVISIBLE,
+            "part of these weights (192) must be a multiple of 128",
+        ),
+        (
+            "ValueError: LoRA rank 96 is greater than max_lora_rank 32.",
+            FailureClass.BAD_ARG_VALUE,
+            "Raise max_lora_rank from 32 to 96",
         ),
         (
             "ModuleNotFoundError: No module named 'oddsound.io'",
