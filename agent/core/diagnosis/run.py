@@ -49,6 +49,7 @@ class Run:
     in_container: bool = False
     boot_line: str = ""
     leftover_line: str = ""
+    batch_done: bool = False
     ready: bool = False
     ready_stamp: str = ""
     ready_line: str = ""
@@ -128,7 +129,7 @@ class Run:
             self.recognised = True
             self.in_container = self.in_container or " pid=1)" in line.shown
         if kinds & SIGNS_OF_LIFE:
-            self.leftover_line = ""
+            self.leftover_line, self.batch_done = "", SignatureKind.BATCH in kinds
         if SignatureKind.FALLBACK not in kinds:
             failing = [match for match in matches if match.signature.kind in _FAILING]
             soft = caught or SignatureKind.CAUGHT in kinds
@@ -162,7 +163,7 @@ class Run:
             case SignatureKind.ASKED | SignatureKind.STOP:
                 self._stop(line, match.signature)
             case SignatureKind.BOOT | SignatureKind.LEFTOVER if not self.over:
-                self._end_unseen(line, match.signature.kind)
+                self._end_unseen(line, match.signature)
             case SignatureKind.OUTLIVED:
                 self.findings.outlived(match.signature.failure)
             case SignatureKind.EXIT:
@@ -172,11 +173,12 @@ class Run:
                 pass  # failures and frames were taken before
         return False
 
-    def _end_unseen(self, line: Line, kind: SignatureKind) -> None:
+    def _end_unseen(self, line: Line, said: Signature) -> None:
         """Note what shows that the run ended without a word of its own."""
-        if kind is SignatureKind.BOOT and (self.ready or self.started or self.phase_line):
+        begun = self.ready or self.phase_line
+        if said.kind is SignatureKind.BOOT and (begun or self.started):
             self.boot_line = self.boot_line or shorten(line.text)
-        elif kind is SignatureKind.LEFTOVER and (self.ready or self.phase_line):
+        elif said.kind is SignatureKind.LEFTOVER and begun and not (said.weak and self.batch_done):
             self.leftover_line = shorten(line.text)
 
     def _learn(self, line: Line, match: Match) -> None:

@@ -32,9 +32,10 @@ class SignatureKind(StrEnum):
     words mean nothing; CAUGHT marks an error after which the program says that it goes on; REQUEST
     an HTTP access line; STATS the periodic throughput line; BLOCKED a process that waits for
     another; BOOT the journal's mark of a new boot; LEFTOVER what Python cleans up behind
-    a process that is gone; START the first lines of a new run; ASKED a stop
-    that somebody asked for; STOP what follows any stop; EXIT what systemd says of the end of a
-    process; OUTLIVED that the run went on after the failure of its class.
+    a process that is gone, a weak one also behind a program that came to its end; BATCH the
+    last answer of a program that asks the engine itself; START the first lines of a new run;
+    ASKED a stop that somebody asked for; STOP what follows any stop; EXIT what systemd says of
+    the end of a process; OUTLIVED that the run went on after the failure of its class.
     """
 
     FAILURE = "failure"
@@ -55,13 +56,14 @@ class SignatureKind(StrEnum):
     BLOCKED = "blocked"
     BOOT = "boot"
     LEFTOVER = "leftover"
+    BATCH = "batch"
     NOISE = "noise"
     OUTLIVED = "outlived"
 
 
 SIGNS_OF_LIFE = frozenset(
     {SignatureKind.PHASE, SignatureKind.PROGRESS, SignatureKind.READY}
-    | {SignatureKind.REQUEST, SignatureKind.STATS}
+    | {SignatureKind.REQUEST, SignatureKind.STATS, SignatureKind.BATCH}
 )
 """Kinds of lines that only a run that goes on prints."""
 

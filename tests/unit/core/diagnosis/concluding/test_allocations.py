@@ -197,6 +197,29 @@ def test_what_python_cleans_up_behind_a_server_tells_that_it_was_killed() -> Non
     assert "journalctl -k" in str(remedy_of(found)["why"])
 
 
+DONE = "Processed prompts: 100%|####| 20/20 [00:30<00:00,  1.52s/it, est. speed input: 6650.61 toks/s, output: 10.55 toks/s]"
+HALF = "Processed prompts:  31%|#   | 31/100 [07:15<1:03:00, 54.78s/it, est. speed input: 51.42 toks/s, output: 59.69 toks/s]"
+
+
+@pytest.mark.parametrize(
+    "bars", [DONE, f"{HALF}\r{DONE}", f"{HALF}\n{DONE}\nParis is the capital."]
+)
+def test_the_same_behind_a_program_that_has_all_its_answers_is_harmless(bars: str) -> None:
+    found = diagnose(f"{STARTING}\n{bars}\n{LEFT}")
+    assert (found.outcome, found.failure) == (Outcome.RUNNING, None)
+
+
+@pytest.mark.parametrize("bars", [HALF, f"{DONE}\n{HALF}", f"{DONE}\r{HALF}"])
+def test_a_program_that_waits_for_answers_was_killed(bars: str) -> None:
+    found = diagnose(f"{STARTING}\n{bars}\n{LEFT}")
+    assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_DEAD)
+
+
+def test_a_shell_that_tells_of_the_kill_is_believed_behind_answers_too() -> None:
+    found = diagnose(f"{STARTING}\n{DONE}\n/start.sh: line 7:    77 Killed     python ask.py")
+    assert (found.outcome, found.failure) == (Outcome.FAILED, F.ENGINE_DEAD)
+
+
 def test_the_same_behind_a_stop_or_before_more_work_is_harmless() -> None:
     stop = "\n(APIServer pid=1) INFO 11-21 04:00:00 [launcher.py:2] Shutting down FastAPI HTTP server.\n"
     assert diagnose(SERVING + stop + LEFT).outcome is Outcome.STOPPED

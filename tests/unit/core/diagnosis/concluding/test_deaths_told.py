@@ -152,3 +152,14 @@ def test_a_kernel_that_inductor_made_asserts_as_one_of_torch_s_own_does() -> Non
 )
 def test_the_sentence_says_what_can_be_done_of_this_line(line: str, says: str) -> None:
     assert says in told(line.split("\n")).advice
+
+
+def test_a_version_of_the_attention_that_is_not_taken_is_no_missing_library() -> None:
+    said = (
+        "ERROR 11-21 03:05:01 [fa_utils.py:72] Cannot use FA version 2 is not supported due to "
+        "FA2 is unavaible due to: libcudart.so.12: cannot open shared object file: "
+        "No such file or directory"
+    )
+    assert told([said, "Starting initial single prompt test run..."]).failure is None
+    dies = "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory"
+    assert told([said, dies]).failure is F.LIBCUDART_MISSING
