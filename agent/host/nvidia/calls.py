@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from agent.core.plain import plain
 from agent.errors import AgentError
 
 
@@ -46,6 +47,10 @@ ENDED: Final = frozenset({Code.UNINITIALIZED, Code.DRIVER_NOT_LOADED, Code.LIB_R
 """NVML as a whole works no more in this process."""
 NOT_AVAILABLE: Final = frozenset({0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
 """NVML_VALUE_NOT_AVAILABLE, which some calls give with success."""
+
+
+LONGEST_TEXT: Final = 96
+"""NVML_DEVICE_UUID_V2_BUFFER_SIZE and NVML_DEVICE_NAME_V2_BUFFER_SIZE, its longest ones."""
 
 
 class NvmlError(AgentError):
@@ -134,13 +139,13 @@ class CardCalls:
 
     def text(self, name: str) -> str | None:
         """Return a text, None where the card gives none."""
-        value = self.ask(name)
-        return str(value) if value not in (None, "", "N/A") else None
+        value = word(self.ask(name))
+        return value if value not in ("", "N/A") else None
 
     def flag(self, name: str) -> bool | None:
         """Return whether a mode is on, None where the card has no such mode."""
         value = self.ask(name)
-        now = value[0] if isinstance(value, list) else value
+        now = next(iter(value), None) if isinstance(value, list | tuple) else value
         return bool(now) if now is not None else None
 
 
@@ -152,6 +157,12 @@ def real(value: Any) -> int | None:
         return int(value)
     except (OverflowError, TypeError, ValueError):  # infinity, or no number
         return None
+
+
+def word(value: Any) -> str:
+    """Return a text of the driver's as it may be shown to anybody; "" for none."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return plain(text, LONGEST_TEXT) if isinstance(text, str) else ""
 
 
 def said(pynvml: Any, code: int) -> str:

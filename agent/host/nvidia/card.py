@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from agent.core.gpu.reading import ClockEvents, Gpu, GpuMemory, GpuProcess, PowerLimits
-from agent.host.nvidia.calls import CardCalls, real
+from agent.host.nvidia.calls import CardCalls, real, word
 from agent.host.nvidia.fields import MARGINS, CardFields, Field, time_ids
 from agent.host.nvidia.processes import process_of
 from agent.host.nvidia.unified_memory import host_memory
@@ -66,7 +66,7 @@ class NvmlCard:
         self.last = replace(
             self.last,
             name=ask.text("nvmlDeviceGetName") or "",
-            pci_bus_id=_text(pci.busId) if pci is not None else "",
+            pci_bus_id=word(pci.busId) if pci is not None else "",
             serial=ask.text("nvmlDeviceGetSerial"),
             vbios_version=ask.text("nvmlDeviceGetVbiosVersion"),
             compute_capability=".".join(map(str, capability)) if capability else None,
@@ -235,15 +235,11 @@ class NvmlCard:
 
 
 def _named(fields: dict[int, int], *words: str) -> Iterator[tuple[str, int]]:
-    for word, id_ in zip(
+    for name, id_ in zip(
         words, (Field.REMAPPED_CORRECTED, Field.REMAPPED_UNCORRECTED), strict=True
     ):
         if id_ in fields:
-            yield word, fields[id_]
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            yield name, fields[id_]
 
 
 def _float(value: int | None) -> float | None:

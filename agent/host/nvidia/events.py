@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.host.nvidia.calls import Code
+from agent.host.nvidia.calls import Code, word
 
 XID_CRITICAL_ERROR: Final = 0x8
 """nvmlEventTypeXidCriticalError of nvml.h."""
@@ -82,7 +82,7 @@ class XidEvents:
             uuid = self._uuids.get(_address(event.device))
             uuid = uuid or self._call("nvmlDeviceGetUUID", event.device)[1]
             if uuid and event.eventType & XID_CRITICAL_ERROR:
-                yield XidEvent(str(uuid), int(event.eventData))
+                yield XidEvent(word(uuid), int(event.eventData))
 
 
 def _address(handle: Any) -> int:

@@ -68,7 +68,7 @@ _ULL: Final = 3
 
 def time_ids(driver_version: str) -> dict[str, int]:
     """Return the field id of each time that this driver counts."""
-    numbers = [int(word) for word in re.findall(r"\d+", driver_version)][:2]
+    numbers = [int(word) for word in re.findall(r"\d{1,9}", driver_version)][:2]
     major, minor = (*numbers, 0, 0)[:2]
     ids: dict[str, int] = dict(TIMES)
     if major >= 575:

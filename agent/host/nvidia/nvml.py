@@ -21,7 +21,9 @@ from agent.host.nvidia.calls import (
     Code,
     Doing,
     NvmlError,
+    real,
     said,
+    word,
 )
 from agent.host.nvidia.card import NvmlCard
 from agent.host.nvidia.elf import cut_off
@@ -41,6 +43,9 @@ SENTENCES: Final = {
     ),
 }
 
+
+MOST_CARDS: Final = 256
+"""The biggest hosts have 16; each one of a greater number would be asked for."""
 
 LIBRARY: Final = "libnvidia-ml.so.1"
 REINSTALL: Final = (
@@ -104,7 +109,7 @@ class Nvml:
 
         `medium` and `slow` say which rings are due; `processes` asks for them in any case.
         """
-        if slow and int(self._host_call("nvmlDeviceGetCount")) != self._count:
+        if slow and self._counted() != self._count:
             self._list()
         gpus = [_look(card, medium=medium, slow=slow, processes=processes) for card in self._cards]
         _raise_if_none_answers(gpus)
@@ -116,13 +121,19 @@ class Nvml:
     def _list(self) -> None:
         """Find all cards that there are, and read what does not change."""
         self._events.begin()
-        driver = str(self._host_call("nvmlSystemGetDriverVersion"))
-        number = self._outcome("nvmlSystemGetCudaDriverVersion_v2")[1]
+        driver = word(self._host_call("nvmlSystemGetDriverVersion"))
+        number = real(self._outcome("nvmlSystemGetCudaDriverVersion_v2")[1])
         self._cuda_version = f"{number // 1000}.{number % 1000 // 10}" if number else ""
-        self._count = int(self._host_call("nvmlDeviceGetCount"))
+        self._count = self._counted()
         found = {index: self._card(index, driver) for index in range(self._count)}
         self._cards = [card for card in found.values() if card is not None]
         self._unreachable = tuple(index for index, card in found.items() if card is None)
+
+    def _counted(self) -> int:
+        count = int(self._host_call("nvmlDeviceGetCount"))
+        if not 0 <= count <= MOST_CARDS:
+            raise NvmlError(f"NVML counts {count} GPUs: its word cannot be relied on", Code.UNKNOWN)
+        return count
 
     def _card(self, index: int, driver: str) -> NvmlCard | None:
         code, handle = self._outcome("nvmlDeviceGetHandleByIndex", index)
