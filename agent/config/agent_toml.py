@@ -26,6 +26,10 @@ from agent.config.values import (
 )
 from agent.core.settings.config import Config, Metrics
 from agent.errors import ConfigError
+from agent.host.files.own import read_own
+
+LARGEST = 4 << 20
+"""Bytes of an agent.toml; one of a hundred services has 100 KiB."""
 
 TABLES = ("service", "power", "thermal", "metrics", "notify", "fleet")
 METRICS: Keys = {
@@ -55,7 +59,7 @@ def load(path: Path) -> Config:
     Raises ConfigError with every mistake in it, also when the file cannot be read at all.
     """
     try:
-        content = path.read_bytes()
+        content = read_own(path, LARGEST)
     except OSError as error:
         raise ConfigError(str(path), (f"cannot be read: {error.strerror}",)) from error
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from agent.core.command.picture import picture_of
 from agent.core.engine.command_line import FIRST_WITH_SEVERAL_KEYS
 from agent.core.engine.install import Engine
 from agent.core.settings.service import Settings
+from agent.host.files.own import read_own
 from agent.host.machine.access import file_facts, user_id
 from agent.host.vllm.access import UntrustedError, tls_context
 
@@ -89,8 +89,7 @@ def key_mistakes(settings: Settings, engine: Engine) -> Iterator[str]:
     if settings.api_key_file is None:
         return
     file = settings.api_key_file
-    with Path(file).open("rb") as opened:
-        lines = opened.read(KEYS_BYTES).splitlines()
+    lines = read_own(file, KEYS_BYTES).splitlines()
     keys = [line.strip() for line in lines if line.strip()]
     for number, line in enumerate(lines, 1):
         word = line.strip()

@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.core.engine.credentials import CREDENTIALS, credentials_directory
 from agent.core.plain import plain
 from agent.core.settings.service import Settings
+from agent.host.files.own import read_own
 
 LARGEST_FILE = 1 << 20
 _CERTIFICATE = re.compile(
@@ -112,8 +113,7 @@ def _contents(settings: Settings, name: str, file: str | None) -> Iterable[bytes
     found = []
     for path in (handed, Path(file)):
         try:
-            with path.open("rb") as opened:
-                found.append(opened.read(LARGEST_FILE))
+            found.append(read_own(path, LARGEST_FILE))
         except OSError:
             continue
     return found

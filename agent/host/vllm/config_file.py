@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.core.command.given import read_words
 from agent.errors import UsageError
+from agent.host.files.own import read_own
 from agent.host.files.yaml_text import check_nesting, yaml_document
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def read_options_file(file: str) -> Mapping[str, Any]:
     import yaml  # only where such a file is used: it takes 2 MiB
 
     try:
-        with Path(file).open("rb") as stream:
-            text = stream.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise UsageError(f"{file} is too large for a file of options")
+        text = read_own(file, MOST_BYTES)
         check_nesting(text)
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             # Aliases of aliases make gigabytes of a few lines.

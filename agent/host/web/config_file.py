@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import ConfigError
+from agent.host.files.own import read_own
 from agent.host.files.yaml_text import yaml_document
 
 _HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
@@ -68,11 +69,7 @@ def read_web_config(file: Path) -> WebConfig:
     Raises ConfigError with every mistake.
     """
     try:
-        with file.open("rb") as stream:
-            content = stream.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            raise ConfigError(str(file), (f"is longer than {LONGEST >> 10} KiB: is it the file?",))
-        raw = yaml_document(content)
+        raw = yaml_document(read_own(file, LONGEST))
     except OSError as error:
         raise ConfigError(str(file), (f"cannot be read: {error.strerror}",)) from error
     except ValueError as error:

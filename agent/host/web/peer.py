@@ -22,6 +22,7 @@ from urllib.request import ProxyHandler, Request
 
 from agent.core.plain import plain, plain_values
 from agent.errors import AgentError, UsageError
+from agent.host.files.own import read_own
 from agent.host.web.deadline import EncryptedInTime, PlainInTime
 from agent.host.web.opener import opener_without_redirects
 
@@ -81,8 +82,7 @@ def credentials_of(user: str, password_file: str | None, ca_file: str | None) ->
     password = ""
     if password_file is not None:
         try:
-            with Path(password_file).open() as file:
-                password = file.read(LONGEST_PASSWORD).rstrip("\r\n")
+            password = read_own(password_file, LONGEST_PASSWORD).decode().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise AgentError(f"{password_file} cannot be read: {error}") from error
         if not password:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from agent.core.settings.hosts import MOST_HOSTS, Host, host_of
 from agent.errors import UsageError
+from agent.host.files.own import read_own
 from agent.host.web.peer import Asker, PeerError, read_status
 
 ANSWER_SECONDS = 5.0
@@ -53,12 +54,9 @@ def named_in(file: Path) -> Iterator[str]:
     Raises UsageError, with the line of what is no host.
     """
     try:
-        with file.open(encoding="utf-8-sig") as lines:
-            text = lines.read(LONGEST_FILE + 1)
+        text = read_own(file, LONGEST_FILE).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
-    if len(text) > LONGEST_FILE:
-        raise UsageError(f"{file} is no list of hosts: it is longer than {LONGEST_FILE} characters")
     for number, line in enumerate(text.splitlines(), start=1):
         for name in names_in(line.partition("#")[0]):
             try:

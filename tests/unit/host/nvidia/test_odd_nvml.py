@@ -20,7 +20,7 @@ def test_no_answer_and_no_error_of_any_function_breaks_its_reader(tmp_path: Path
     gpus = HostGpus(tmp_path)
     gpus.state.create("rtx4090", "rtx4090")
     told = subprocess.run(
-        [sys.executable, "-m", "tests.given.odd_nvml", str(SEED), str(EACH)],
+        [sys.executable, "-m", "tests.given.hostile.odd_nvml", str(SEED), str(EACH)],
         check=True,
         capture_output=True,
         text=True,
