@@ -24,6 +24,8 @@ MXFP4_PADDING = 256
 MXFP4_UNSURE = 0.025
 """How far the kernels of MXFP4 lie from each other, as a share of the weights."""
 
+SCALE_BITS = 16
+
 ROUNDING_GIB = 0.03
 """What scales, biases and the allocator's blocks add, which shows in small models."""
 
@@ -77,6 +79,8 @@ def counted(
     nothing and all that it may leave, and the error spans both.
     """
     chosen = format_of(model, quantization)
+    if chosen.block and kernels.scales_rows:
+        chosen = replace(chosen, bits=chosen.bits + SCALE_BITS / chosen.block)
     parts = _parts(model, chosen, tensor_parallel_size, stages, kernels.hidden_step)
     gib = _gib(parts)
     words = ", ".join(f"{name} {size:.2f}" for name, size in parts if size > 0.005)

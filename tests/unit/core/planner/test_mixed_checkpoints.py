@@ -12,6 +12,7 @@ from agent.core.planner.layers import Keeps
 from agent.core.planner.model import model_of
 from agent.core.planner.plan import make_plan
 from agent.core.planner.question import PlanRequest
+from agent.core.planner.versions import version_of
 from agent.host.models.known import known_config
 
 HYBRID = "Qwen/Qwen3.6-27B"
@@ -86,3 +87,34 @@ def test_layers_of_a_kind_that_are_named_one_by_one_are_all_of_that_kind() -> No
         for left in (by_one, ["*linear_attn*"])
     ]
     assert sizes[0] == sizes[1]
+
+
+def weights_on(card: str, name: str, release: str = "0.19.0") -> float:
+    config = known_config(name)
+    assert config is not None, name
+    request = PlanRequest(79.3, version_of(release), gpu_name=card)
+    return make_plan(model_of(config), request).weights.gib
+
+
+BLOCKS = "Qwen/Qwen3.5-35B-A3B-FP8"
+
+
+def test_a_card_without_8_bit_floats_has_a_scale_in_each_row_of_a_block() -> None:
+    """vLLM 0.19.0 prints 34.71 GiB on an A100."""
+    native = weights_on("NVIDIA H100 80GB HBM3", BLOCKS)
+    assert weights_on("NVIDIA A100 80GB PCIe", BLOCKS) == pytest.approx(34.71, rel=0.005)
+    assert native == pytest.approx(34.71 - 0.5, abs=0.15)
+    for card in ("NVIDIA GeForce RTX 3090", "Quadro RTX 6000", "Tesla T4", "NVIDIA RTX A6000"):
+        assert weights_on(card, BLOCKS) > native, card
+    for card in ("NVIDIA L4", "NVIDIA GeForce RTX 4090", "NVIDIA RTX PRO 6000 Blackwell", ""):
+        assert weights_on(card, BLOCKS) == native, card
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [(BLOCKS, "0.8.5"), ("Qwen/Qwen3-8B", "0.19.0"), ("RedHatAI/Qwen3-8B-FP8-dynamic", "0.19.0")],
+)
+def test_other_formats_and_releases_weigh_the_same_on_any_card(name: str, release: str) -> None:
+    cards = ("NVIDIA A100 80GB PCIe", "NVIDIA H100 80GB HBM3")
+    one, other = (weights_on(card, name, release) for card in cards)
+    assert one == other
