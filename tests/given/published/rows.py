@@ -149,8 +149,13 @@ def ninth() -> list[Row]:
 
 
 def tenth(*, closed: bool) -> list[Row]:
-    """Starts of the last collection, in two halves as the blind ones."""
+    """Starts of the collection after that, in two halves as the blind ones."""
     return [row for row in _read("tenth.toml") if _is_closed(row) is closed]
+
+
+def eleventh() -> list[Row]:
+    """Starts of the last collection, a measure only: planned once, nothing is mended on it."""
+    return _read("eleventh.toml")
 
 
 def every_row() -> list[Row]:
@@ -160,7 +165,17 @@ def every_row() -> list[Row]:
     halves += [*seventh(closed=False), *seventh(closed=True)]
     halves += [*eighth(closed=False), *eighth(closed=True)]
     halves += [*tenth(closed=False), *tenth(closed=True)]
-    return [*rows(), *strangers(), *unseen(), *second(), *fourth(), *fifth(), *halves, *ninth()]
+    return [
+        *rows(),
+        *strangers(),
+        *unseen(),
+        *second(),
+        *fourth(),
+        *fifth(),
+        *halves,
+        *ninth(),
+        *eleventh(),
+    ]
 
 
 def _is_closed(row: Row) -> bool:
