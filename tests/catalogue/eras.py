@@ -17,10 +17,15 @@ _NUMBERS = re.compile(
     r"|world|capability|limit|seconds|timeout|id$|pid|n_|^[a-z]$|step|layer"
 )
 
+_NAMED = {"shm_path": "/dev/shm", "device_str": "GPU"}
+"""What vLLM prints there and nothing else."""
+
 
 def value_for(name: str) -> str:
     """Return an invented value for an expression of this name."""
     low = name.lower()
+    if low in _NAMED:
+        return _NAMED[low]
     if "dtype" in low:
         return "torch.float32"
     if "capability" in low:

@@ -100,8 +100,17 @@ _RULES = tuple((re.compile(pattern), stage) for pattern, stage in _MODULES)
 _STARTING = re.compile(
     r"^(?:__init__|__post_init__|from_\w+|register\w*|init\w*|_init\w*|create\w*|bind\w*|start\w*"
     r"|_?validate\w*|_?check\w*|_?verify\w*|get_kv_cache_config\w*|initialize\w*|_initialize\w*"
-    r"|setup\w*|_setup\w*|build_\w+|make_\w+|run_engine_core|wait_for\w*|_?get_connector\w*)$"
+    r"|setup\w*|_setup\w*|build_\w+|make_\w+|run_engine_core|wait_for\w*|_?get_connector\w*"
+    r"|<module>|build|_?(?:auto_fit|derive|ensure|measure|normalize|partition|positive|probe|promote"
+    r"|resolve|unify)_\w+|_?get_\w*(?:kv_cache_groups|page_size|executor_cls|host_pool_bytes|tier_class"
+    r"|mem_pool_context|required_kvcache_layout|manager|gpu_ids\w*|rnic|preferred_segment|addr"
+    r"|tokenizer_group)|load_from_env|load_stat_\w+|launch_\w+engines|_parse_size|_bind|configured"
+    r"|offset_endpoint_port|_create_(?:mem_pool|pynccl)|_set_assigned\w*|_wait_for_(?:zmq|engine)\w*"
+    r"|gather_actual\w*|append_hot_group|_\w+_registration_ranges|_pool_bytes\w*"
+    r"|allocate_stateless\w*|_compute_encoder_budget\w*)$"
 )
+"""Functions of modules that serve, which a start calls."""
+
 _RUNNING = re.compile(
     r"^(?:_?forward\w*|_?apply\w*|__call__|_?embed\w*|get_multimodal\w*|_?run\w*|compute\w*|_?attn\w*"
     r"|\w*_kernel|_?invoke\w*|_?fused\w*|\w*_fake|\w*_impl|\w*gemm\w*|\w*_mm|_?process_\w+_input\w*"
