@@ -97,7 +97,7 @@ def traceback_of(text: Text, release: str) -> str:
         if text.name == "AssertionError":
             kind, said = ("assertion_error", "Assertion failed")
         where = text.module.rpartition("/")[2].removesuffix(".py").title().replace("_", "")
-        title = "VllmConfig" if where == "Vllm" else f"{where}Config"
+        title = {"Quantization": "QuantizationConfigArgs"}.get(where, f"{where}Config")
         lines = [
             *lines[:1],
             *(f for f in lines[1:] if f.startswith("  File") and text.module not in f),

@@ -49,7 +49,7 @@ CARRIED = (
 
 def log() -> Border:
     """Return the border; its seeds are whole logs, its words all examples and their beginnings."""
-    signatures, xids = load_signatures(), load_xids()
+    signatures, xids = load_signatures(with_examples=True), load_xids()
     examples = [example for s in signatures.signatures for example in s.examples]
     lasting = LogReader(signatures)
 

@@ -10,7 +10,7 @@ from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.host.data.signatures import load_signatures
 
-SIGNATURES: SignatureSet = load_signatures()
+SIGNATURES: SignatureSet = load_signatures(with_examples=True)
 SITE = "/opt/vllm/lib/python3.12/site-packages"
 """Where the packages are that frames of a traceback name."""
 

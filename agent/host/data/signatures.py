@@ -18,12 +18,15 @@ from agent.errors import HostLacksError
 from agent.packaged import packaged
 
 
-def load_signatures() -> SignatureSet:
-    """Return all signatures of the package; raises HostLacksError when a file cannot be used."""
-    return read_signatures(packaged("signatures"))
+def load_signatures(*, with_examples: bool = False) -> SignatureSet:
+    """Return all signatures of the package; raises HostLacksError when a file cannot be used.
+
+    Their examples are for tests: a process that only reads logs keeps 0.1 MiB without them.
+    """
+    return read_signatures(packaged("signatures"), with_examples=with_examples)
 
 
-def read_signatures(directory: Path) -> SignatureSet:
+def read_signatures(directory: Path, *, with_examples: bool = False) -> SignatureSet:
     """Return the signatures of all TOML files in a directory; raises HostLacksError."""
     signatures: list[Signature] = []
     versions: dict[int, str] = {}
@@ -32,6 +35,9 @@ def read_signatures(directory: Path) -> SignatureSet:
     for entry in sorted(directory.glob("*.toml")):
         try:
             data = tomllib.loads(entry.read_text(encoding="utf-8"))
+            if not with_examples:
+                for table in (*data.get("signature", []), *data.get("place", [])):
+                    table.pop("example", None)
             for table in data.get("signature", []):
                 signatures.append(signature_from_table(table, len(signatures)))
             shared = data.get("exceptions", {})

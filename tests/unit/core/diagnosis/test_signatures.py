@@ -20,7 +20,7 @@ from agent.core.failures.classes import FailureClass, Kind
 from agent.core.failures.meaning import NEVER_A_FAILURE, TABLE, advice_for_class, kind_of, transient
 from agent.core.failures.xids import XidAction, of_xid, xid_action
 from agent.errors import HostLacksError
-from agent.host.data.signatures import read_signatures
+from agent.host.data.signatures import load_signatures, read_signatures
 from tests.given.engine_logs import DEATH_AT_START, LOADING, SIGNATURES, diagnose
 
 EXAMPLES = [
@@ -157,6 +157,14 @@ def test_a_literal_without_a_word_cannot_be_indexed() -> None:
     entry = signature_from_table({"id": "x", "kind": "noise", "literal": ["%%"]}, 0)
     with pytest.raises(SignatureError):
         SignatureSet([entry])
+
+
+def test_who_only_reads_logs_keeps_no_examples_and_knows_as_much() -> None:
+    known = load_signatures()
+    assert [s.id for s in known.signatures] == [s.id for s in SIGNATURES.signatures]
+    assert [r.id for r in known.places.rules] == [r.id for r in SIGNATURES.places.rules]
+    assert not any(s.examples for s in known.signatures)
+    assert not any(r.examples for r in known.places.rules)
 
 
 def test_a_broken_file_is_told_by_its_name(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def test_a_place_claims_its_own_examples(rule: PlaceRule) -> None:
             "get_dummy_data",
             "load_weights",
             "parse_odd_text",
+            "parse_size",
+            "get_kwargs",
             "validate_params",
             "__call__",
             "__post_init__",
