@@ -12,6 +12,9 @@ from tests.rig.installed import OURS, Agent, service_table
 KEY = "corr3ct-horse-battery"
 SECOND = "stap1e-of-the-night"
 KEYS = "/etc/llmagent/keys"
+TOKEN = "hf_MustNotBeSeenAnywhere"
+TOKEN_FILE = "/etc/llmagent/hf_token"
+MAIN = "systemctl show --value -p MainPID"
 CUT = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
 
 
@@ -19,17 +22,38 @@ def verdicts(status: dict[str, Any]) -> dict[str, str]:
     return {check["item"]: check["verdict"] for check in status["verification"]}
 
 
-def hears_no(secret: str, box: Container) -> None:
-    """Looks where everybody may look, and into the journal."""
+OF_ALL_BUT_THE_ENGINE = (
+    "for p in /proc/[0-9]*; do grep -qs /vllm.service $p/cgroup || cat $p/environ; done"
+)
+"""The environment of every process that is none of the service's own."""
+
+
+def hears_none_of(secrets: tuple[str, ...], box: Container) -> None:
+    """Looks where everybody may look, into the journal, and into what the agent keeps and gives."""
+    box.write("/root/secret", "".join(f"{secret}\n" for secret in secrets))
+
+    def heard(command: str) -> tuple[int, int]:
+        """Return its lines, and those with a secret: what is no text stays in the machine."""
+        counts = f"({command}) 2>/dev/null | tee >(grep -ac . >&2) | grep -aFcf /root/secret"
+        said = box.run(["bash", "-c", counts], check=False)
+        return int(said.stderr), int(said.stdout)
+
+    assert heard(f"cat {KEYS} {TOKEN_FILE}") == (len(secrets), len(secrets))
     for command in (
         "ps axww",
+        "cat /proc/[0-9]*/cmdline",
+        OF_ALL_BUT_THE_ENGINE,
+        "curl -s http://127.0.0.1:9836/metrics; curl -s http://127.0.0.1:9836/status.json",
+        "cat /var/lib/llmagent/* /run/llmagent/* /etc/llmagent/units/*",
+        "rm -f /tmp/b.tgz; llmagent bundle --output /tmp/b.tgz >&2 && tar -xzOf /tmp/b.tgz",
         "systemctl cat vllm; systemctl show vllm",
         "cat /run/llmagent/status.json",
         "journalctl --no-pager",
         "llmagent events --format json",
         "llmagent render",
     ):
-        assert secret not in box.run(["bash", "-c", command]).stdout, command
+        lines, with_a_secret = heard(command)
+        assert (lines > 0, with_a_secret) == (True, 0), command
 
 
 def test_a_service_with_keys_and_tls_both_ways_is_proven_and_shows_no_key(agent: Agent) -> None:
@@ -46,13 +70,16 @@ def test_a_service_with_keys_and_tls_both_ways_is_proven_and_shows_no_key(agent:
         "client_certfile": "/etc/llmagent/own.pem",
         "client_keyfile": "/etc/llmagent/own.key",
     }
-    agent.configure(service_table(**OURS, **tls, api_key_file=KEYS))
+    agent.box.write(TOKEN_FILE, f"{TOKEN}\n", mode=0o600)
+    agent.configure(service_table(**OURS, **tls, api_key_file=KEYS, hf_token_file=TOKEN_FILE))
     status = agent.wait("serving")
     assert verdicts(status)["completion"] == "proven"
     assert status["hang_detection_off"] == ""
     assert status["url"] == "https://127.0.0.1:8000"
-    for secret in (KEY, SECOND):
-        hears_no(secret, agent.box)
+    hears_none_of((KEY, SECOND, TOKEN), agent.box)
+    for unit in ("llmagent", "vllm"):
+        limits = agent.box.run(["bash", "-c", f"cat /proc/$({MAIN} {unit})/limits"]).stdout
+        assert "Max core file size 0 0 bytes" in " ".join(limits.split()), unit
     models = "https://127.0.0.1:8000/v1/models"
     for given, expected in ((KEY, "200"), (SECOND, "200"), ("wrong", "401")):
         header = f"Authorization: Bearer {given}"
