@@ -163,3 +163,20 @@ def test_a_version_of_the_attention_that_is_not_taken_is_no_missing_library() ->
     assert told([said, "Starting initial single prompt test run..."]).failure is None
     dies = "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory"
     assert told([said, dies]).failure is F.LIBCUDART_MISSING
+
+
+def test_a_kernel_whose_package_is_not_there_asks_for_the_package() -> None:
+    def trace(file: str, function: str) -> list[str]:
+        head = "ERROR 11-21 03:05:09 [core.py:9]"
+        return [
+            f"{head} Traceback (most recent call last):",
+            f'{head}   File "/x/site-packages/{file}", line 1, in {function}',
+            f"{head}     self._odd()",
+            f"{head} TypeError: 'NoneType' object is not callable",
+        ]
+
+    kernel = told([*STARTING.splitlines(), *trace("vllm/v1/attention/backends/odd.py", "_wrapper")])
+    assert kernel.failure is F.PACKAGE_MISMATCH
+    assert "could not be imported" in kernel.advice
+    own = told([*STARTING.splitlines(), *trace("vllm/v1/worker/gpu_model_runner.py", "_prepare")])
+    assert own.failure is F.ENGINE_BUG
