@@ -52,6 +52,7 @@ _PART = re.compile(
     r"(?:weight|size_per_partition|partition_size) = (\d{1,9}) is not divisible by +"
     r"(?:weight quantization )?(?:min_thread_[nk]|block_[nk]|group_size) = (\d{1,6})"
 )
+_NO_PACKAGE = re.compile(r"No module named '[\w.]+'; '([\w.]+)' is not a package")
 _NO_MODULE = re.compile(r"No module named '(?!vllm\b|torch\b)([A-Za-z]\w{0,60})")
 _BUILT_FOR_ANOTHER = re.compile(r"-packages/([A-Za-z]\w{1,60})[^:]{0,200}\.so: undefined symbol")
 
@@ -132,6 +133,13 @@ def _of_parallel_sizes(words: str) -> str:
 
 
 def _of_a_package(words: str) -> str:
+    if (shadow := _NO_PACKAGE.search(words)) is not None:
+        name = shadow.group(1)
+        return (
+            f"Something else is called {name} and is found first: a file {name}.py or a folder "
+            f"{name} in the working directory or in PYTHONPATH (rename it), or what is left of a "
+            f"package that was taken out. python -c 'import {name}; print({name}.__file__)' tells."
+        )
     if (missing := _NO_MODULE.search(words)) is not None:
         return (
             f"The package that brings the module {missing.group(1)} is not installed in vLLM's "

@@ -165,18 +165,32 @@ def test_a_version_of_the_attention_that_is_not_taken_is_no_missing_library() ->
     assert told([said, dies]).failure is F.LIBCUDART_MISSING
 
 
-def test_a_kernel_whose_package_is_not_there_asks_for_the_package() -> None:
-    def trace(file: str, function: str) -> list[str]:
-        head = "ERROR 11-21 03:05:09 [core.py:9]"
-        return [
-            f"{head} Traceback (most recent call last):",
-            f'{head}   File "/x/site-packages/{file}", line 1, in {function}',
-            f"{head}     self._odd()",
-            f"{head} TypeError: 'NoneType' object is not callable",
-        ]
+def trace_of(file: str, said: str) -> list[str]:
+    head = "ERROR 11-21 03:05:09 [core.py:9]"
+    return [
+        f"{head} Traceback (most recent call last):",
+        f'{head}   File "/x/site-packages/{file}", line 1, in _odd',
+        f"{head}     self._odd()",
+        f"{head} {said}",
+    ]
 
-    kernel = told([*STARTING.splitlines(), *trace("vllm/v1/attention/backends/odd.py", "_wrapper")])
+
+def test_a_kernel_whose_package_is_not_there_asks_for_the_package() -> None:
+    said = "TypeError: 'NoneType' object is not callable"
+    kernel = told([*STARTING.splitlines(), *trace_of("vllm/v1/attention/backends/odd.py", said)])
     assert kernel.failure is F.PACKAGE_MISMATCH
     assert "could not be imported" in kernel.advice
-    own = told([*STARTING.splitlines(), *trace("vllm/v1/worker/gpu_model_runner.py", "_prepare")])
+    own = told([*STARTING.splitlines(), *trace_of("vllm/v1/worker/gpu_model_runner.py", said)])
     assert own.failure is F.ENGINE_BUG
+
+
+def test_a_name_that_hides_a_package_is_told_as_that() -> None:
+    said = "ModuleNotFoundError: No module named 'odd.compiler'; 'odd' is not a package"
+    found = told([*STARTING.splitlines(), *trace_of("vllm/v1/worker/gpu_worker.py", said)])
+    assert found.failure is F.PACKAGE_MISMATCH
+    assert "a file odd.py" in found.advice
+
+
+def test_what_an_import_prints_of_another_protobuf_ends_nothing() -> None:
+    said = "AttributeError: 'MessageFactory' object has no attribute 'GetPrototype'"
+    assert told([*STARTING.splitlines(), said, said]).failure is None
