@@ -49,6 +49,10 @@ ENLARGED = 4
 """vLLM's multimodal rotary table has so many times the positions of the configuration: a video's
 last index may lie behind them (Qwen3-VL-2B prints 4.24 GiB, Qwen3.5-9B 17.66)."""
 
+ROPE_BY_WIDTH = "Gemma4"
+"""Layers whose heads have another width have a rotary table of their own, as wide as the head
+(Gemma4RotaryEmbedding of 0.19..0.33): 0.25 GiB more of gemma-4-26B and 31B."""
+
 GROUPS_SHARE = 0.06
 """How far 4-bit weights may be off where a publisher's groups have 32 numbers or 128: 4.63 bits
 against 4.16, and what stays in 16 bits is the same."""
@@ -159,9 +163,11 @@ def _parts(
 
 
 def _position_width(model: Model) -> int:
-    """Return the numbers of one position: of a rotary table, or of an encoder's embedding."""
+    """Return the numbers of one position: of rotary tables, or of an encoder's embedding."""
     if model.encoder_only:
         return model.hidden_size
+    if model.architecture.startswith(ROPE_BY_WIDTH):
+        return sum({layer.kv_width // 2 for layer in model.layers if layer.kv_width})
     enlarged = model.architecture.startswith(MULTIMODAL_ROPE)
     return model.rotary_dim * (ENLARGED if enlarged else 1)
 
