@@ -18,7 +18,7 @@ from agent.core.planner.versions import (
     Version,
 )
 
-COMPILED_GIB, COMPILED_ERROR_GIB = 0.1, 0.45
+COMPILED_ERROR_GIB = 0.45
 COMPILED_STATES_ERROR_GIB = 2.0
 """With recurrent layers, whose kernels are tuned at the start: a cold cache took 2.3 GiB more than
 eager mode on an RTX 3090 (0.29), 2.7 more on an RTX 4090 (0.27.1), and 2.3 more than a warm one in
@@ -70,7 +70,7 @@ def left_behind(
     compiled = version.release >= COMPILES_MORE and not enforce_eager
     if not pinned and not compiled:
         return None
-    gib, unsure = COMPILED_GIB, COMPILED_ERROR_GIB
+    gib, unsure = 0.0, COMPILED_ERROR_GIB
     if has_states(model):
         unsure = COMPILED_STATES_ERROR_GIB
     elif leaves_graphs_out(model, version) and not model.encodes:

@@ -111,7 +111,7 @@ def test_a_cold_compile_shows_where_no_sampler_hides_it() -> None:
     few, many = (left_behind(qwen, version, peak, enforce_eager=False) for peak in (0.3, 0.6))
     assert few is not None
     assert many is not None
-    assert few.gib == pytest.approx(many.gib + 0.5)
+    assert few.gib == pytest.approx(many.gib + 0.6)
 
 
 @pytest.mark.parametrize(("version", "counted"), [("0.7.3", 0), ("0.8.5", 0.45), ("0.9.0", 0)])

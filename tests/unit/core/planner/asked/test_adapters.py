@@ -42,9 +42,9 @@ def test_a_wide_head_is_refused_where_it_takes_adapters(name: str, refused: bool
 
 
 def test_adapters_of_experts_are_loaded_with_the_weights() -> None:
-    # "Model loading took 53.62 GiB" with these options, 48.2 without adapters.
+    # "Model loading took 53.62 GiB" with these options, 48.5 without adapters.
     found = _plan(_named("google/gemma-4-26B-A4B-it"))
-    assert found.weights.gib == pytest.approx(48.2, abs=0.1)
+    assert found.weights.gib == pytest.approx(48.5, abs=0.1)
     assert found.loaded_gib == pytest.approx(53.62, rel=0.02)
 
 
