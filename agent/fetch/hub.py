@@ -33,6 +33,12 @@ LARGEST_OVER_HTTP = 50_000_000_000
 _TOKEN = re.compile(r"hf_\w{6,}|(?<=Bearer )[^\s'\"]+")
 
 
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+"""A commit, a large file's SHA-256, or git's SHA-1 of a small one: each names something here."""
+
+_LIES = "Consistency check failed: the hub calls"
+
+
 class RemoteFile(NamedTuple):
     """A file as the hub describes it; size in bytes, 0 when it does not say."""
 
@@ -60,8 +66,9 @@ class Repository:
         self.locks = self.storage.parent / ".locks" / folder
         info = self._hub.HfApi().model_info(name, revision=self.revision, files_metadata=True)
         self.commit = str(info.sha)
-        self.snapshot = self.storage / "snapshots" / self.commit
         self.files: dict[str, RemoteFile] = {s.rfilename: _described(s) for s in info.siblings}
+        _refuse_other_places(self.commit, self.files)
+        self.snapshot = self.storage / "snapshots" / self.commit
 
     def lock_file(self, name: str) -> Path:
         """Return the path of a lock in the hub's directory for locks, which is made."""
@@ -166,6 +173,8 @@ class Repository:
         files: Any = importlib.import_module("huggingface_hub.file_download")
         url = self._hub.hf_hub_url(self.name, name, revision=self.commit)
         remote = self._hub.get_hf_file_metadata(url)
+        if _HASH.fullmatch(str(remote.etag)) is None:
+            raise OSError(f"{_LIES} {str(remote.etag)[:200]!r} the hash of {name}")
         blob = self.storage / "blobs" / str(remote.etag)
         partial = blob.with_name(f"{remote.etag}{SUFFIX}")
         if blob.exists() or not remote.size or not hasattr(files, "http_get"):
@@ -218,6 +227,15 @@ class Repository:
                     f"Consistency check failed: file should be of size {size} but has size "
                     f"{file.stat().st_size} ({name})"
                 )
+
+
+def _refuse_other_places(commit: str, names: Iterable[str]) -> None:
+    """Raise OSError where the hub's word would lead out of the repository's own directory."""
+    if _HASH.fullmatch(commit) is None:
+        raise OSError(f"{_LIES} {commit[:200]!r} a commit")
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
+            raise OSError(f"{_LIES} {name[:200]!r} a file of the repository")
 
 
 def _place(url: str) -> tuple[str, str]:

@@ -38,7 +38,8 @@ class Fault:
     refuse: a key of REFUSALS for files, and for all else too unless it is "gated". stall_after
     and cut_after: bytes of one answer after which nothing comes any more, or the line is closed.
     bytes_per_second: how fast files are sent; 0 is as fast as they go. corrupt: large files are of
-    the right size and hold nothing but E; corrupt_small: small ones are so.
+    the right size and hold nothing but E; corrupt_small: small ones are so. etag, commit and name:
+    what the hub says in the place of each file's hash, of the commit, and of one more file's name.
     """
 
     refuse: str = ""
@@ -47,6 +48,9 @@ class Fault:
     bytes_per_second: int = 0
     corrupt: bool = False
     corrupt_small: bool = False
+    etag: str = ""
+    commit: str = ""
+    name: str = ""
 
 
 @dataclass
@@ -155,10 +159,12 @@ class _Handler(BaseHTTPRequestHandler):
             more = {"size": len(body), "blobId": entry["oid"]} if blobs else {}
             more |= {"lfs": entry["lfs"]} if blobs and is_large(name) else {}
             siblings.append({"rfilename": name, **more})
+        if self.state.fault.name:
+            siblings.append({"rfilename": self.state.fault.name, "size": 9, "blobId": "0" * 40})
         return {
             "id": self.state.model,
             "modelId": self.state.model,
-            "sha": COMMIT,
+            "sha": self.state.fault.commit or COMMIT,
             "private": False,
             "siblings": siblings,
             "tags": [],
@@ -183,9 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
             begin = int(first)
             body = body[begin : int(last) + 1 if last else None]
         self.send_response(206 if wanted else 200)
-        etag = etag_of(name, self.state.files[name])
+        etag = self.state.fault.etag or etag_of(name, self.state.files[name])
         self.send_header("ETag", f'"{etag}"')
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.state.fault.commit or COMMIT)
         self.send_header("X-Linked-Size", str(len(self.state.files[name])))
         self.send_header("X-Linked-ETag", f'"{etag}"')
         self.send_header("Accept-Ranges", "bytes")

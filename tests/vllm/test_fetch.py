@@ -148,6 +148,38 @@ def test_what_huggingface_hub_fetched_itself_is_compared_too(fetcher: Fetcher) -
     assert fetcher.fetched(FIRST)
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Fault(etag="../../../own"),
+        Fault(commit="../../../../own-directory"),
+        Fault(commit="/{home}/own-directory"),
+        Fault(name="../../../../own.json"),
+        Fault(name="/{home}/own.json"),
+        Fault(name="a/../../../../../own.json"),
+    ],
+    ids=lambda lie: "".join((lie.etag, lie.commit, lie.name)),
+)
+def test_a_hub_that_names_other_places_has_nothing_written_or_removed_there(
+    fetcher: Fetcher, lie: Fault
+) -> None:
+    """By a hash, a commit or a file's name; the cache is two directories below the home's."""
+    home = fetcher.home.parent
+    own = [home / "own", home / "own.json", home / "own-directory/config.json"]
+    for file in own:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("the user's")
+    named = {
+        key: getattr(lie, key).format(home=str(home)[1:]) for key in ("etag", "commit", "name")
+    }
+    fetcher.hub.fault = Fault(**named)
+    status, said = fetcher.run()
+    assert status != 0, said
+    assert [file.read_text() for file in own] == ["the user's"] * 3
+    below = {file for file in home.rglob("*") if fetcher.home not in (file, *file.parents)}
+    assert below == {*own, home / "own-directory"}
+
+
 def test_a_token_is_for_one_host_by_one_scheme() -> None:
     assert _place("https://hub.co/a") == _place("https://HUB.co/b")
     assert _place("https://hub.co/a") != _place("http://hub.co/a")
