@@ -20,10 +20,12 @@ _SOURCE_TREE = re.compile(r".*/(?=(?:vllm|flashinfer|deep_gemm|triton|torch)/)")
 
 _EXCEPTION = re.compile(
     r"^(?!INFO|Note\b)(?:(?:[A-Za-z_]\w*\.(?:<locals>\.)?){1,20}[a-z]*[A-Z]\w*"
-    r"|\w*(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort|Group))(?::|$)"
+    r"|\w*(?:Error|Exception|Timeout|Exit|Interrupt|Fault|Abort|Group)"
+    r"|(?:[a-z_]\w{0,40}\.){1,6}(?:gai|h)?error)(?::|$)"
 )
 """An exception wherever it is printed: a dotted path ends in a name with a capital, whatever it
-ends with (triton.runtime.errors.OutOfResources); the builtin ones have a word of their kind."""
+ends with (triton.runtime.errors.OutOfResources); the builtin ones have a word of their kind; the
+oldest ones of the standard library are small (socket.gaierror, struct.error)."""
 
 _WITHIN = re.compile(r"^[A-Z][a-z]+[A-Z]\w*(?::|$)")
 """What is taken for an exception only as the last line of a traceback."""
