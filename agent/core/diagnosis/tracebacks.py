@@ -34,6 +34,7 @@ MAX_STRAY = 60
 
 _NOT_A_CAUSE = re.compile(
     r"^(?:[\w.]+\.)?(?:SystemExit|KeyboardInterrupt|CancelledError|GeneratorExit)"
+    r"|^(?:openai|litellm)\.(?:\w+\.)*\w+Error\b"
 )
 _NO_CAUSE = frozenset(
     {SignatureKind.NOISE, SignatureKind.ASKED, SignatureKind.STOP, SignatureKind.WRAPPER}

@@ -194,3 +194,16 @@ def test_a_name_that_hides_a_package_is_told_as_that() -> None:
 def test_what_an_import_prints_of_another_protobuf_ends_nothing() -> None:
     said = "AttributeError: 'MessageFactory' object has no attribute 'GetPrototype'"
     assert told([*STARTING.splitlines(), said, said]).failure is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "openai.BadRequestError: Error code: 400 - {'object': 'error'}",
+        "openai.lib._old_api.APIRemovedInV1Error:",
+        "litellm.BadRequestError: OpenAIException - 'NoneType' object is not iterable",
+    ],
+)
+def test_what_a_client_throws_is_no_end_of_the_server(said: str) -> None:
+    found = told(["Traceback (most recent call last):", '  File "/x/ask.py", line 1, in odd', said])
+    assert found.outcome is not Outcome.FAILED
