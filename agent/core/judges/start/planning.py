@@ -104,7 +104,8 @@ def _remember(turn: Turn, s: ServiceState) -> ServiceState:
     if facts is None or running is None or facts.available_kv_gib is None:
         return s
     running = s.learned.unmeasured(running)
-    same = s.proven if s.proven and s.proven.settings == running else None
+    was, version = s.proven, turn.policy.engines[s.name].version
+    same = was if was and (was.settings, was.version) == (running, version) else None
     # What a start from the cache prints is what later ones print: it stands for them.
     if same and (facts.compiled_graphs != FROM_CACHE or same.compiled_graphs == FROM_CACHE):
         return s
@@ -115,7 +116,7 @@ def _remember(turn: Turn, s: ServiceState) -> ServiceState:
         least_kv_gib=facts.least_kv_gib,
         cuda_graph_gib=facts.cuda_graph_gib,
         compiled_graphs=facts.compiled_graphs or "",
-        version=turn.policy.engines[s.name].version,
+        version=version,
         gpu_name=next((card.name for card in _cards(turn, running)), ""),
         gpu_memory_gib=_smallest(_cards(turn, running)),
         at=turn.at,

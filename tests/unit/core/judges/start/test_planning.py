@@ -205,6 +205,24 @@ def test_a_start_from_the_cache_takes_the_place_of_one_that_compiled(
     assert proven.available_kv_gib == kept
 
 
+def test_what_another_release_of_the_engine_prints_takes_the_place_of_what_is_known() -> None:
+    host = a_host(LLAMA_8B, max_model_len=8192)
+    sees(host, 23.5)
+    for kv_gib, release in ((4.0, "0.22.0"), (5.0, "0.22.0"), (3.5, "0.28.0")):
+        host.engine = replace(ENGINE, version=release)
+        assert host.serving_within(120)
+        facts, invocation = Facts(available_kv_gib=kv_gib), host.runs["vllm"].invocation
+        host.observe(
+            LogProgress(host.now, "vllm", invocation, EnginePhase.SERVING, 99, None, facts)
+        )
+        proven = host.service().proven
+        assert proven is not None
+        assert proven.available_kv_gib == (3.5 if release == "0.28.0" else 4.0)
+        host.operator_stops()
+        host.pass_time(10)
+        host.operator_starts()
+
+
 def test_what_served_is_remembered_and_not_planned_again() -> None:
     host = a_host(LLAMA_8B, max_model_len=8192)
     sees(host, 23.5)
