@@ -33,3 +33,22 @@ def test_the_place_survives_any_width(log: str, failure: F, width: int) -> None:
     whole, found = diagnose(log), diagnose(broken)
     assert whole.failure is failure
     assert (found.failure, found.place) == (whole.failure, whole.place)
+
+
+ASKED_AGAIN = (
+    "'(MaxRetryError(\"HTTPSConnectionPool(host='huggingface.co', port=443): Max retries exceeded "
+    "with url: /odd/m/resolve/main/config.json\"), '(Request ID: 1)')' thrown while requesting "
+    "HEAD https://huggingface.co/odd/m/resolve/main/config.json\nRetrying in 1s [Retry 1/5]."
+)
+REFUSED = (
+    "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
+    "  Value error, Model architectures ['OddForCausalLM'] are not supported for now. Supported "
+    "architectures: dict_keys(['LlamaForCausalLM']) [type=value_error, input_value=ArgsKwargs()]"
+)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160, 240, 400])
+def test_a_request_that_is_made_again_is_no_cause_at_any_width(width: int) -> None:
+    lines = f"{ASKED_AGAIN}\n{REFUSED}".split("\n")
+    broken = [line[at : at + width] for line in lines for at in range(0, len(line), width)]
+    assert diagnose(broken).failure is F.UNSUPPORTED_ARCH
