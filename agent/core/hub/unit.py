@@ -131,6 +131,10 @@ def _common(settings: Settings, command: Iterable[str], rights: str = "") -> Ite
     yield "IOSchedulingPriority=7"
     yield "LimitCORE=0"
     yield "OOMScoreAdjust=800"
+    # A hub's answer may have no end, and huggingface_hub reads it whole. What is written is the
+    # page cache's, which gives way; hf_xet takes a few GiB.
+    yield "MemoryMax=50%"
+    yield "TasksMax=1024"
 
 
 def _words(settings: Settings, engine: Engine, *, repair: bool) -> Iterator[str]:

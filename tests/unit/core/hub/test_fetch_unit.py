@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.core.engine.install import Engine
 from agent.core.hub.cache import hub_cache, may_go_offline
 from agent.core.hub.unit import render_fetch_unit
@@ -45,6 +47,14 @@ def test_the_fetch_is_confined_as_the_service_is_and_may_reach_the_hub() -> None
     assert "IPAddressDeny" not in fetch_unit()
     off = Settings("vllm", "org/m", sandbox=Sandbox.OFF)
     assert not lines_of(fetch_unit(off), *confined)
+
+
+@pytest.mark.parametrize("sandbox", Sandbox)
+def test_a_hub_whose_answer_has_no_end_takes_no_more_than_half_of_the_memory(
+    sandbox: Sandbox,
+) -> None:
+    bounds = lines_of(fetch_unit(Settings("vllm", "org/m", sandbox=sandbox)), "MemoryMax=", "Tasks")
+    assert bounds == {"MemoryMax=50%", "TasksMax=1024"}
 
 
 def test_the_fetch_never_starts_by_itself_and_never_again_by_itself() -> None:
