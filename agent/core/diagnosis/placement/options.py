@@ -11,7 +11,7 @@ from agent.core.failures.meaning import advice_for_class
 MOST_NAMES = 3
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]{2,60}")
-_VARIABLE = re.compile(r"\bVLLM_[A-Z0-9_]{2,60}(?:=[\w.]{1,40})?")
+_VARIABLE = re.compile(r"\bVLLM_[A-Z0-9_]{2,60}(?:=[\w.]{0,39}\w)?")
 _ASKED = re.compile(
     r"\b(?i:adjust|set|increase|decrease|lower|raise|reduce|change|unset|enable|disable|use) "
     r"(?:the |it to )?[`'\"]?([a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6})\b"
@@ -28,6 +28,20 @@ _REASON = re.compile(
     r"(?!assert )(\S[^{}<>]{4,200})"
 )
 """What an exception says, up to where it prints data."""
+
+_ORDER = re.compile(
+    r"(?:(?:[.:;,] |^)[Pp]lease (?:either )?|[.:;,] [Ee]ither |[;,] (?=[a-z])|(?:[.:] |^)(?=[A-Z]))"
+    r"((?:[Cc]onsider )?(?:[Uu]se|[Ss]et|[Uu]nset|[Pp]ass|[Dd]isable|[Ee]nable|[Rr]emove|[Rr]un"
+    r"|[Oo]mit|[Tt]ry|[Ss]elect|[Aa]djust(?:ing)?|[Cc]hoose|[Ii]ncreas(?:e|ing)|[Dd]ecreas(?:e|ing)"
+    r"|[Ll]ower|[Rr]educe|[Aa]dd|[Ss]pecify|[Pp]rovide|[Ss]witch|[Cc]onfigure) )"
+)
+"""How a text begins to ask something of its reader; Python's own words ask nothing."""
+
+_ORDER_ENDS = re.compile(r"(?<!e\.g)[.;] (?=[A-Z`])|\.$|[{}<>\n]")
+_MOST_OF_AN_ORDER = 200
+_PRONOUN = re.compile(r"\b(?:it|them)\b")
+_LONGEST = 380
+"""Longer words may have been cut, and so may what they ask."""
 
 _CHOICE = re.compile(r"invalid choice: ('[^']{1,80}') \(cho{1,2}se from ([^()]{1,300})\)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (--[a-z][\w-]{1,60})")
@@ -174,12 +188,31 @@ def _of_a_value(words: str) -> str:
         return f"{value} is none of the values that there are: {choices.strip()}."
     if (rank := _RANK.search(words)) is not None:
         return f"Raise max_lora_rank from {rank.group(2)} to {rank.group(1)} at least."
-    if names := options_named(words):
+    names = options_named(words)
+    if order := _asked_for(words):
+        unnamed = _PRONOUN.search(order) is not None and not any(n in order for n in names)
+        of_what = f" ({', '.join(names)})" if names and unnamed else ""
+        return f"Do what the line says: {order}{of_what}."
+    if names:
         return f"Correct what the line names: {', '.join(names)}."
     said = _REASON.match(words.partition(" [type=")[0])
     reason = "" if said is None else _whole(said.group(1))
     told = f"Correct what it refuses: {reason}."
     return told if reason else advice_for_class(FailureClass.BAD_ARG_VALUE)
+
+
+def _asked_for(words: str) -> str:
+    """Return what the last sentence that asks for something asks for; "" where none does."""
+    said = words.partition(" [type=")[0].rstrip()
+    order = ""
+    for found in _ORDER.finditer(said):
+        begin, most = found.start(1), found.end() + _MOST_OF_AN_ORDER
+        end = _ORDER_ENDS.search(said, found.end(), most)
+        if end is None and (len(said) >= _LONGEST or len(said) > most):
+            continue
+        if end is None or end.group()[0] in ".;":
+            order = said[begin : None if end is None else end.start()]
+    return order[:1].lower() + order[1:]
 
 
 def _whole(reason: str) -> str:

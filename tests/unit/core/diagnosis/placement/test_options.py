@@ -131,6 +131,41 @@ def test_the_sentence_names_what_the_line_names(
     assert named in found.advice
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "Odd decoding requires PP=1 because its ranks see no odd_ids. Please run with PP=1.",
+            "run with PP=1.",
+        ),
+        (
+            "odd_rank must be below 4; got 7. Set it to this node's index. [type=value_error, inp",
+            "set it to this node's index (odd_rank).",
+        ),
+        (
+            "Odd threads need a cache; please set --odd-cache 2 (e.g. 0.5 GiB), or unset odd_one.",
+            "set --odd-cache 2 (e.g. 0.5 GiB), or unset odd_one.",
+        ),
+    ],
+)
+def test_what_a_text_asks_of_its_reader_is_told_in_its_own_words(words: str, told: str) -> None:
+    for line in (f"ValueError: {words}", f"  Value error, {words}"):
+        said = what_to_do(FailureClass.BAD_ARG_VALUE, line)
+        assert said == f"Do what the line says: {told}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ValueError: pass odd_one should be callable",
+        "AssertionError: odd_size must be set by now",
+        f"ValueError: {'odd ' * 100}odd_one. Set it to what",
+    ],
+)
+def test_what_asks_for_nothing_or_may_be_cut_is_told_by_its_names(words: str) -> None:
+    assert what_to_do(FailureClass.BAD_ARG_VALUE, words).startswith("Correct what ")
+
+
 def test_a_cause_that_is_cut_off_is_looked_for_above() -> None:
     said = "RuntimeError: Engine core initialization failed. See root cause above. Failed core"
     cut, whole = diagnose(f"(APIServer pid=1) {said}"), diagnose(failed("OddError: odd"))
