@@ -34,6 +34,9 @@ LONGEST_RECORD = 2_400
 MAX_TWINS = 16
 """Writers whose lines have one shape that are told apart."""
 
+MAX_NAMED = 4
+"""Times that a record may name who wrote it."""
+
 _MARKS = ("&", "\\_", "**", "m(", "[0m", "[0;0m", "#000", "^M", "==> ", "\\u")
 """What is undone, taken off or looked at before a line is read."""
 
@@ -260,8 +263,8 @@ def _held(raw: str, name: str) -> tuple[Span, ...] | None:
     """Return where a name stands that has a number, () of another; None where nobody knows."""
     if not _DIGIT.search(name):
         return ()
-    places = [found.span() for found in re.finditer(re.escape(name), raw)]
-    return tuple(places) if 0 < len(places) <= 4 else None
+    begins = [at for at in range(len(raw)) if raw.startswith(name, at)]
+    return tuple((at, at + len(name)) for at in begins) if 0 < len(begins) <= MAX_NAMED else None
 
 
 def _find(text: str, marked: str, begin: int, skip: int, length: int) -> Span | None:
