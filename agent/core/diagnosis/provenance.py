@@ -262,7 +262,8 @@ class Provenance:
             rest = rest or (self._at is not None and self.talk.is_open(line, self._pid, self._at))
             forged = ready and (within or odd or rest) and not accepted(line.shown)
             return Writer.CLIENT if forged else found, None
-        if self._is_the_rest(line) and not self._traces.has(line):
+        one_write = ready and self._at is not None and self.talk.is_one_write(self._pid, self._at)
+        if (one_write or self._is_the_rest(line)) and not self._traces.has(line):
             return Writer.CLIENT, None
         if self.writers is None or not ready:
             return found, None

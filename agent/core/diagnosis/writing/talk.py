@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field
 
 from agent.core.diagnosis.lines import Line
+from agent.core.diagnosis.writing.quoted import ONE_WRITE_SECONDS
 
 TALK_SECONDS = 1.0
 """Lines of one process that are no further apart may belong together. A library prints some within
@@ -53,10 +54,6 @@ class Talk:
         role = self._roles.get(pid)
         return role is not None and role is not server
 
-    def is_the_servers(self, pid: int) -> bool:
-        """Tell whether the process is an API server and nothing else."""
-        return self._roles.get(pid) is True
-
     def knows(self, pid: int) -> bool:
         """Tell whether one process of vLLM alone writes under this number."""
         return self._roles.get(pid) is not None
@@ -81,6 +78,14 @@ class Talk:
         """Tell whether a library talks in this process, so that any next line may be the rest."""
         last, own = self._groups.get(str(pid) if pid else line.program, (at, True))
         return not own and 0.0 <= at - last <= TALK_SECONDS
+
+    def is_one_write(self, pid: int, at: float) -> bool:
+        """Tell whether a line came in one write with what a library says of a request.
+
+        Two prints of one process are further apart.
+        """
+        last, own = self._groups.get(str(pid), (at, True))
+        return not own and self.knows(pid) and 0.0 <= at - last <= ONE_WRITE_SECONDS
 
     def _is_of_another(self, text: str, pid: int) -> bool:
         """Tell whether a line begins as only another program's do: systemd's, or uvicorn's."""

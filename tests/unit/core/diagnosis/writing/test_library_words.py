@@ -116,6 +116,20 @@ def test_a_process_of_the_journal_speaks_as_no_other_process_of_vllm() -> None:
     assert steered == []
 
 
+def test_what_came_in_one_write_with_a_librarys_words_is_no_record_of_vllm() -> None:
+    steered = []
+    for words in EXAMPLES[::9]:
+        reader = as_the_start_was()
+        reader.feed("[16:34:02] /project/cpp/json.cc:73: Warning: odd", NOW, pid=ENGINE_PID)
+        for line in ("schema:", f"{ENGINE}ERROR 11-28 16:34:02 [core.py:9] {words}"):
+            reader.feed(line, NOW, pid=ENGINE_PID)
+        reader.feed(DEATH, NOW + 60.0, pid=SERVER_PID)
+        after = reader.diagnosis()
+        if (after.failure, after.also) != (F.ENGINE_DEAD, ()):
+            steered.append(words)
+    assert steered == []
+
+
 @pytest.mark.parametrize(
     ("line", "pid", "stopped"),
     [
