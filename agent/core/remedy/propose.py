@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from agent.core.diagnosis.concluding.allocations import A_GOOD_PART
 from agent.core.failures.classes import FailureClass, Group, Kind
 from agent.core.failures.meaning import TABLE, AtLast, advice_for_class, group_of, kind_of
 from agent.core.remedy import kv_bytes, utilization
@@ -30,9 +31,6 @@ PREDECESSOR_SECONDS = 60.0
 KV_SHARE_OF_BEFORE = 0.8
 """With less than this of what the same settings left for the KV cache when they last proved good,
 somebody else took memory during the start (published for 0.15.1: 1.87, 8 s later 11.3 GiB)."""
-
-NEIGHBOUR_SHARE = 0.05
-"""What another process must hold of a card to be the reason that weights do not fit."""
 
 SECONDS_TO_SETTLE = 15.0
 
@@ -160,7 +158,7 @@ def _fetch_once(case: Case) -> Remedy:
 
 def _somebody_else_is_there(case: Case) -> bool:
     theirs, total = case.numbers.neighbour_gib, case.numbers.total_gib
-    return theirs is not None and bool(total) and theirs >= NEIGHBOUR_SHARE * (total or 0.0)
+    return theirs is not None and bool(total) and theirs >= A_GOOD_PART * (total or 0.0)
 
 
 def _why_again(case: Case) -> str:

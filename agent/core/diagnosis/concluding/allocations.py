@@ -7,6 +7,7 @@ torch finds its own process id among those that NVML names, which it cannot in a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ FULL_SHARE = 0.85
 CROWDED_SHARE = 0.75
 """Where weights take less of the card, an allocation that does not fit beside them is a big one,
 and half of it may."""
+
+A_GOOD_PART = 0.05
+"""What another process must hold of a card to be the reason that weights do not fit."""
+
+_PROCESS = re.compile(r"\bProcess (\d{1,9}) has (\d{1,6}(?:\.\d{1,3})?) ([MG])iB memory in use")
 
 _DIED_AT_WORK = ("encountered a fatal error", "DeadError", "Background loop")
 """Words of the wrappers that vLLM prints only when an engine that was up has died."""
@@ -82,11 +88,15 @@ def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> S
         return Settled(failure, guessed, GUESSED, beyond_settings=True)
     if failure is F.OOM_FREE_MEM_STARTUP and "free_gib" not in cause.numbers:
         return Settled(failure, advice=FULL_BEFORE, beyond_settings=True)
+    if failure is F.OOM_WEIGHTS_LOAD and (told := _beside_a_neighbour(cause)):
+        return Settled(failure, guessed=True, advice=told)
     media = FRAME_OF_MEDIA in cause.frames
     if media and failure is F.OOM_RUNTIME:
         return Settled(failure, advice=MEDIA)
     if failure in _START_PEAKS:
-        if (advice := _no_room_for_peaks(ours(cause.numbers), facts, media=media)) != "":
+        if (
+            advice := _no_room_for_peaks(ours(cause.numbers, cause.line), facts, media=media)
+        ) != "":
             return Settled(F.OOM_WEIGHTS_LOAD, advice=advice)
         if media:
             return Settled(failure, advice=MEDIA, beyond_settings=True)
@@ -107,6 +117,21 @@ def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
     if any(word in line for line in wrappers for word in _DIED_AT_START):
         return (F.OOM_GRAPH_CAPTURE if graphs else F.OOM_PROFILE), False
     return (F.OOM_RUNTIME if graphs else F.OOM_PROFILE), False
+
+
+def _beside_a_neighbour(cause: FailureLine) -> str:
+    """Return who else holds a good part of the card, "" where nobody is known to."""
+    numbers = ours(cause.numbers, cause.line)
+    theirs, total = numbers.get("neighbour_gib"), numbers.get("total_gib")
+    if theirs is None or not total or theirs < A_GOOD_PART * total:
+        return ""
+    pid = numbers.get("neighbour_pid")
+    who = "Another process" if pid is None else f"Process {pid:d}"
+    return (
+        f"{who} holds {theirs:g} of {total:g} GiB beside this one: stop it, give this service "
+        "another GPU, or wait until it ends. Only if the weights do not fit without it either do "
+        "they need a smaller or quantized checkpoint, or more GPUs."
+    )
 
 
 def _no_room_for_peaks(numbers: Mapping[str, float | int], facts: Facts, *, media: bool) -> str:
@@ -130,16 +155,33 @@ def _no_room_for_peaks(numbers: Mapping[str, float | int], facts: Facts, *, medi
     )
 
 
-def ours(numbers: Mapping[str, float | int]) -> Mapping[str, float | int]:
+def ours(numbers: Mapping[str, float | int], line: str = "") -> Mapping[str, float | int]:
     """Return the numbers without a "neighbour" that is the process itself, seen from a container.
 
-    It is where torch names no process as its own and this one holds what PyTorch allocated.
+    It is where torch names no process as its own and this one holds what PyTorch allocated. Of
+    several that the `line` names the nearest to that is the process itself; the biggest of the
+    others is the neighbour.
     """
-    theirs, allocated = numbers.get("neighbour_gib"), numbers.get("allocated_gib")
-    if theirs is None or allocated is None or "own_gib" in numbers:
+    first, allocated = numbers.get("neighbour_gib"), numbers.get("allocated_gib")
+    if first is None or allocated is None or "own_gib" in numbers:
         return numbers
-    rest = theirs - allocated - numbers.get("reserved_gib", 0.0)
-    if not -0.1 <= rest <= max(OURS_GIB, OURS_SHARE * theirs):
+    pid = int(numbers.get("neighbour_pid", 0))
+    held = [(float(first), pid), *_named(line, but=pid)]
+    used = allocated + numbers.get("reserved_gib", 0.0)
+    rest, own = min(((abs(size - used), (size, pid)) for size, pid in held))
+    if not (own[0] - used >= -0.1 and rest <= max(OURS_GIB, OURS_SHARE * own[0])):
         return numbers
     left = {k: v for k, v in numbers.items() if k not in ("neighbour_gib", "neighbour_pid")}
-    return {**left, "own_gib": theirs}
+    found = {**left, "own_gib": own[0]}
+    if others := [one for one in held if one != own]:
+        found["neighbour_gib"], found["neighbour_pid"] = max(others)
+    return found
+
+
+def _named(line: str, *, but: int) -> list[tuple[float, int]]:
+    """Return the GiB and the number of each other process that torch names."""
+    return [
+        (float(size) / (1024.0 if unit == "M" else 1.0), int(pid))
+        for pid, size, unit in _PROCESS.findall(line)
+        if int(pid) != but
+    ]

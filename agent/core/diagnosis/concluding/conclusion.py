@@ -277,7 +277,8 @@ def phase_of(run: Run, verdict: Conclusion) -> EnginePhase:
 
 def numbers_of(verdict: Conclusion, facts: Facts) -> Numbers:
     """Return the numbers of the cause, with what the engine said of itself where they lack it."""
-    printed = dict(ours(verdict.finding.numbers)) if verdict.finding is not None else {}
+    found = verdict.finding
+    printed = dict(ours(found.numbers, found.line)) if found is not None else {}
     if verdict.failure is None or group_of(verdict.failure) is not Group.MEMORY:
         return Numbers(**printed)  # type: ignore[arg-type]
     if (kv_tokens := printed.get("kv_tokens")) is not None:

@@ -18,7 +18,7 @@ _ASKED = re.compile(
 )
 _CHOICES = re.compile(
     r"(?:: \S{1,80} )?\(cho{1,2}se from|\b[Vv]alid \w{1,20} are\b|\bexpected one of\b"
-    r"|\b[Ss]upported \w{1,20}:"
+    r"|\b[Ss]upported \w{1,20}:|\bonly supports? (?=[`'\"])"
 )
 """Behind it stand values, not names of options."""
 
@@ -61,6 +61,11 @@ _WORLD = re.compile(
     r"available GPUs \((\d{1,6})\)"
 )
 _CAPABILITY = re.compile(r"Minimum capability: (\d{2,3})\. Current capability: (\d{2,3})")
+_SIGKILL = re.compile(r"exit code:? -9\b")
+_KILLED = (
+    "It was killed from outside (SIGKILL): journalctl -k names the OOM killer, the container's or "
+    "the unit's state a limit or a forced stop."
+)
 _RANK = re.compile(r"LoRA rank (\d{1,6}) is greater than max_lora_rank (\d{1,6})")
 _PART = re.compile(
     r"(?:weight|size_per_partition|partition_size) = (\d{1,9}) is not divisible by +"
@@ -106,6 +111,8 @@ def what_to_do(failure: FailureClass, words: str) -> str:
                 f"The format needs compute capability {least} and this GPU has {this}: use a "
                 "checkpoint in a format that this GPU supports."
             )
+        case FailureClass.WORKER_DIED if _SIGKILL.search(words) is not None:
+            return _KILLED
         case FailureClass.PACKAGE_MISMATCH:
             return _of_a_package(words)
         case _:

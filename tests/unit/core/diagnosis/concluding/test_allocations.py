@@ -308,3 +308,21 @@ def test_the_sleeper_s_allocator_says_by_the_phase_whether_it_is_a_sleeper_that_
     waking = v1(f"Invocation of wake_up method failed\n{full}", level="ERROR")
     assert diagnose(f"{SERVING}\n{waking}").failure is F.OOM_WAKE_UP
     assert diagnose(LOADING + failed(full)).failure is F.OOM_WEIGHTS_LOAD
+
+
+@pytest.mark.parametrize(
+    "order", [("3311 has 14.10", "3312 has 8.90"), ("3312 has 8.90", "3311 has 14.10")]
+)
+def test_of_two_processes_in_a_container_the_one_that_holds_what_torch_allocated_is_ours(
+    order: tuple[str, str],
+) -> None:
+    named = "".join(f"Process {one} GiB memory in use. " for one in order)
+    found = diagnose(LOADING + failed(oom("224.00 MiB", whose=named, allocated="8.20 GiB")))
+    remedy = remedy_of(found)
+    assert found.failure is F.OOM_WEIGHTS_LOAD
+    assert (found.transient, found.numbers.neighbour_pid, found.numbers.own_gib) == (
+        None,
+        3311,
+        8.9,
+    )
+    assert (remedy["action"], "14.1 GiB and may leave" in str(remedy["why"])) == ("restart", True)

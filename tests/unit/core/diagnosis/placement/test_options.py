@@ -111,6 +111,16 @@ def test_a_reason_is_told_without_what_its_list_of_choices_left_open() -> None:
             "Raise max_lora_rank from 32 to 96",
         ),
         (
+            "Worker proc VllmWorker-1 died unexpectedly (exit code: -9), shutting down executor.",
+            FailureClass.WORKER_DIED,
+            "killed from outside (SIGKILL)",
+        ),
+        (
+            "  Value error, Odd only supports `mp` and `odd_launcher`, but you chose `ray`.",
+            FailureClass.BAD_ARG_VALUE,
+            "only supports `mp`",
+        ),
+        (
             "ModuleNotFoundError: No module named 'oddsound.io'",
             FailureClass.PACKAGE_MISMATCH,
             "the module oddsound is not installed",
