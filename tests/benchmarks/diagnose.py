@@ -29,7 +29,7 @@ from agent.host.data.signatures import load_signatures
 from tests.benchmarks.table.figures import keep
 from tests.catalogue.corpus import corpus
 from tests.catalogue.judging import (
-    DRAWN,
+    LABELLED,
     Case,
     frames_alone,
     frames_without_words,
@@ -200,7 +200,7 @@ def grep_seconds(options: list[str], log: Path) -> tuple[float, int]:
 def right_or_wrong(signatures: SignatureSet) -> None:
     """Print how right the reader is, on what it knows and on what it had never seen."""
     _print_score("own corpus", list(own_cases()), signatures)
-    for name in ("first", "second", "third", *DRAWN):
+    for name in LABELLED:
         head, cases = held_out(name)
         print(f"held out, {name}: {head}")
         _print_score("  today", cases, signatures)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.catalogue.corpus import CORPUS, corpus
 from tests.catalogue.judging import (
-    DRAWN,
+    LABELLED,
     frames_alone,
     frames_without_words,
     held_out,
@@ -122,7 +122,7 @@ def test_every_stage_of_every_release_is_placed() -> None:
     assert poor == {}
 
 
-@pytest.mark.parametrize("name", ["first", "second", "third", *DRAWN])
+@pytest.mark.parametrize("name", LABELLED)
 def test_texts_of_a_release_held_out_get_a_class_that_a_person_gave_them(name: str) -> None:
     _, cases = held_out(name)
     got = score(cases, SIGNATURES)
