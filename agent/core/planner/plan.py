@@ -245,7 +245,8 @@ def _printed_tokens(kv: Kv, pool: float, length: int, concurrency: float, versio
         return int(concurrency * length)
     groups = sum(group.count for group in kv.groups)
     fewest = min(group.block_tokens for group in kv.groups)
-    return kv.blocks(pool) // groups * fewest
+    # Where each GPU has a part of the context, all of them together are printed.
+    return kv.blocks(pool) // groups * fewest * kv.spread
 
 
 def terms(plan: Plan) -> list[dict[str, object]]:

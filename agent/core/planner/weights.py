@@ -188,7 +188,7 @@ def _of_dense(model: Model, layer: Layer, shares: Shares) -> float:
 def _rounding(model: Model, layer: Layer, chosen: Format, tp: int) -> float:
     """Return the bytes that the allocator adds to one layer's matrices, as far as these are told.
 
-    Vendors' shapes make it exact: Qwen2.5-14B on two GPUs prints 13.95 GiB, half of it is 13.79.
+    Half of Qwen2.5-14B is 13.79 GiB, and vLLM prints 13.95 of it on each of two GPUs.
     """
     plain = 8.0 * model.dtype_bytes
     mixer = chosen.stored(plain, _of_mixer(layer, chosen.plain), _of_mixer(layer, chosen.eight))

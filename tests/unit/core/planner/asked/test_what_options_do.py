@@ -181,6 +181,15 @@ def test_decode_context_parallelism_spreads_the_tokens_of_a_request() -> None:
     assert "copies that 8 GPUs keep of 8 heads" in refused.reason
 
 
+@pytest.mark.parametrize("version", ["0.11.0", "0.13.0", "0.30.0"])
+def test_the_tokens_of_a_split_context_are_those_of_all_its_gpus(version: str) -> None:
+    # Kimi-K2-Thinking on eight H200 printed 715,072 tokens, and 5,721,088 with -dcp 8.
+    line = "-tp 8 --max-model-len 8192 --gpu-memory-utilization 0.95"
+    one = plan(line, MLA, 141.0, version=version)
+    spread = plan(f"{line} -dcp 8", MLA, 141.0, version=version)
+    assert spread.kv_tokens == pytest.approx(8 * one.kv_tokens, rel=0.02)
+
+
 @pytest.mark.parametrize(
     "line",
     ["--language-model-only", '--limit-mm-per-prompt \'{"image": 0, "video": 0}\''],
