@@ -18,6 +18,7 @@ import argparse
 import json
 import re
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,6 +26,7 @@ from agent.cli.screen.options import add_format
 from agent.cli.screen.terminal import local
 from agent.core.diagnosis.carried.services import ServicesReader
 from agent.core.diagnosis.reader import Diagnosis
+from agent.core.diagnosis.unfolding.unfolded import MAX_TEXT, shows_a_form, unfolded
 from agent.core.engine.flags import of_refused
 from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcome
 from agent.core.failures.meaning import advice_for_class, group_of
@@ -45,6 +47,9 @@ BLOCK = 32_768
 
 CHUNK = 65_536
 """Bytes read of one line at a time; a longer line is looked at in parts."""
+
+LOOKED_AT = 400
+"""Characters by which it is told whether a text is one."""
 
 _NOTHING_AT_ALL = "the log shows nothing to cure"
 _GONE = (
@@ -141,17 +146,40 @@ def _of_the_journal(unit: str, form: str) -> int:
 
 
 def read(stream: BinaryIO, reader: ServicesReader, name: str) -> None:
-    """Have a log read to its end, whole lines at a time; UsageError for one without a word."""
-    is_empty = True
-    while chunk := stream.read(BLOCK):
+    """Have a log read to its end, whole lines at a time; UsageError for one without a word.
+
+    Where its beginning shows that it was pasted or exported in another form than that of a log, it
+    is looked at as a whole, unless it is long.
+    """
+    chunk = stream.read(BLOCK) + stream.readline(CHUNK)
+    is_empty = not chunk.strip()
+    if _is_utf16(chunk) or shows_a_form(_decoded(chunk)):
+        chunk += stream.read(MAX_TEXT)
+        text = _decoded(chunk)
+        reader.feed_text(unfolded(text) if len(chunk) < MAX_TEXT else text)
+        chunk = stream.read(BLOCK)
+    while chunk:
         chunk += stream.readline(CHUNK)
         is_empty = is_empty and not chunk.strip()
         reader.feed_text(chunk.decode(errors="replace"))
+        chunk = stream.read(BLOCK)
     if is_empty:
         raise UsageError(
             f"{name} is empty: give it what vLLM printed, or name a service, as "
             "`llmagent diagnose vllm`"
         )
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-16" if _is_utf16(raw) else "utf-8", errors="replace")
+
+
+def _is_utf16(raw: bytes) -> bool:
+    """Tell whether a text begins as UTF-16 does, as a Windows shell writes it."""
+    if not raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return False
+    text = raw[: 2 * LOOKED_AT].decode("utf-16", errors="replace")
+    return 2 * sum(map(str.isprintable, text)) > len(text)
 
 
 def remedy_of(diagnosis: Diagnosis) -> dict[str, object]:

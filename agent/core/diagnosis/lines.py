@@ -65,7 +65,7 @@ _TRANSPORT = re.compile(
     r"(?:\d{1,3}\|)?[\w.-]*\s+\| |\[\d{1,5},\d{1,5}\]<std(?:out|err)>: ?"
     r"|\d{1,4}: |\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]{0,12}\]\s+|\[pod/[^\]]+\] "
     r"|(?:\w+ )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
-    r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] )?"
+    r"(?:Z|[+-]\d\d:?\d\d)?\s+(?:std(?:out|err) [FP] |[A-Z]{3,5} (?=[\w.-]+ [\w.@/()-]+\[))?"
     # journalctl: short, short-iso has the stamp above, short-monotonic and dmesg
     r"|(?:[A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)? )"
     r"|\[[ \d]{1,12}\.\d{1,6}\] (?:\[ {0,9}T\d{1,9}\] )?"

@@ -118,8 +118,9 @@ class ServicesReader:
         self._whole.feed_clean(lines)
         if not self._death and "EngineDeadError" in raw:
             self._death = next((line.text for line in lines if _DEATH.match(line.text)), "")
-        if alone and not self._heads.told:
-            self._heads.take(raw, own=any(line.level or line.process for line in lines))
+        if not self._heads.told and len(self._services) < 2:
+            own = any(line.level or line.process for line in lines)
+            self._heads.take(lines[0].shown if lines and lines[0].carrier else raw, own=own)
         self._heading = heading.group(1) if heading is not None else self._heading
         origin = self._origin or self._heading
         if by_itself:
