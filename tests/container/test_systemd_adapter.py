@@ -352,6 +352,38 @@ bus.stop("watched.service", 10)
     assert told == [both, [], [], ["watched.service"], ["watched.service"], both]
 
 
+def test_signals_that_any_user_forges_end_no_watch(box: Container) -> None:
+    """They come to the watch's own connection, with a body that systemd never sends."""
+    unit(box, "watched.service", SLEEPER)
+    told = ask(
+        box,
+        """
+watch = UnitWatch(["watched.service"])
+watch.wait(5)
+def quiet():
+    while watch.wait(0.5):
+        bus.read("watched.service")
+quiet()
+listed = subprocess.run(["busctl", "--no-legend", "list"], capture_output=True, text=True).stdout
+ours = [line.split()[0] for line in listed.splitlines() if line.split()[1] == str(os.getpid())]
+tell(len(ours) > 0)
+manager = ["/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"]
+for member, *body in (["JobNew"], ["JobRemoved"], ["JobRemoved", "string:x"], ["JobNew",
+        "dict:string:uint32:a,1", "array:byte:1,2"], ["Reloading"], ["Reloading", "string:x"]):
+    for name in ours:
+        subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "dbus-send", "--system",
+            "--type=signal", f"--dest={name}", manager[0], f"{manager[1]}.{member}", *body],
+            check=True)
+tell(len(watch.wait(2)) <= 1)
+quiet()
+bus.start("watched.service", 10)
+tell(watch.wait(5))
+bus.stop("watched.service", 10)
+""",
+    )
+    assert told == [True, True, ["watched.service"]]
+
+
 def test_the_watch_is_woken_and_given_other_units_by_another_thread(box: Container) -> None:
     unit(box, "watched.service", SLEEPER)
     told = ask(

@@ -9,6 +9,7 @@ as a bare pointer, so it needs a reference of its own; a message handled inside 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -119,12 +120,18 @@ class Connection:
             raise _error(asked, _number(failure), _words(failure)) from failure
 
     def on_signal(self, path: bytes, interface: bytes, member: str, callback: Callback) -> None:
-        """Calls back, from within `drain`, for each such signal until the connection ends."""
+        """Calls back, from within `drain`, for each such signal until the connection ends.
+
+        Any local user may send one to this connection alone (the bus's own match does not see it,
+        and libsystemd compares no sender): it may hold anything, and is taken as a hint to look.
+        """
 
         def handle(message: object, error: object, userdata: object) -> None:  # noqa: ARG001
-            message.process_reply(False)  # type: ignore[attr-defined]
-            body = message.body  # type: ignore[attr-defined]
-            callback(body if isinstance(body, list) else [body])
+            # What is raised here comes out of pystemd as an error of the connection itself.
+            with contextlib.suppress(DBusBaseError, LookupError, TypeError, ValueError):
+                message.process_reply(False)  # type: ignore[attr-defined]
+                body = message.body  # type: ignore[attr-defined]
+                callback(body if isinstance(body, list) else [body])
 
         self._callbacks.append(handle)
         try:
