@@ -29,8 +29,8 @@ from tests.given.engine_words import WORDS
 DRAWN = ("fourth", "fifth", "sixth", "seventh", "eighth")
 """Files of texts of all releases, each text with the first release that has it."""
 
-LABELLED = ("first", "second", "third", *DRAWN, "models")
-"""All files of labelled texts; the last is a part of all that there are of its stages."""
+LABELLED = ("first", "second", "third", *DRAWN, "models", "starts")
+"""All files of labelled texts; the last two are a part of all that there are of their stages."""
 
 _OF_VLLM = ("vllm/", "csrc/")
 
