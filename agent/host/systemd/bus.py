@@ -225,13 +225,13 @@ def _await_end(
     try:
         poll.register(connection.fileno(), select.POLLIN)
         while True:
-            connection.drain()
+            was_all = connection.drain()
             if job in ended:
                 return _job_result(ended[job])
             left = deadline - time.monotonic()
             if left <= 0:
                 return JobResult.PENDING
-            poll.poll(left * 1000)
+            poll.poll(left * 1000 if was_all else 0)
     except SystemdError as failure:
         if failure.connection_lost:
             return JobResult.PENDING

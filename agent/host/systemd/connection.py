@@ -55,6 +55,10 @@ def unit_path(unit: str) -> bytes:
     return path
 
 
+MOST_MESSAGES: Final = 1000
+"""Of one look: 30 ms. systemd tells of ten for a start."""
+
+
 class Connection:
     """A connection through the system bus or, while that is away, to PID 1's private socket.
 
@@ -139,15 +143,22 @@ class Connection:
         except DBusBaseError as failure:
             raise _error(f"watching {member}", _number(failure), _words(failure)) from failure
 
-    def drain(self) -> None:
-        """Handles every message that has arrived, without waiting for more."""
+    def drain(self) -> bool:
+        """Handles every message that has arrived, without waiting for more; tells if that was all.
+
+        At most MOST_MESSAGES: whoever sends faster than they are handled holds nobody up. Of what
+        is left the descriptor may say nothing.
+        """
         empty_in_a_row = 0
-        while empty_in_a_row < 2:
+        for _ in range(MOST_MESSAGES):
+            if empty_in_a_row == 2:
+                return True
             try:
                 message = self._bus.process()
             except DBusBaseError as failure:
                 raise _error("listening to systemd", _number(failure), _words(failure)) from failure
             empty_in_a_row = empty_in_a_row + 1 if message.is_empty() else 0
+        return False
 
 
 def _opened(bus: DBus) -> DBus:

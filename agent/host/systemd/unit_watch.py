@@ -61,13 +61,13 @@ class UnitWatch:
         while True:
             connection = self._connected()
             try:
-                connection.drain()
+                was_all = connection.drain()
                 if self._changed:
                     changed = frozenset(self._changed)
                     self._changed.clear()
                     return changed
                 left = deadline - time.monotonic()
-                if left <= 0 or self._sleep(connection, left):
+                if left <= 0 or self._sleep(connection, left if was_all else 0.0):
                     return frozenset()
             except SystemdError as failure:
                 self._disconnect()
