@@ -148,7 +148,7 @@ def test_compiling_takes_more_where_all_that_the_device_misses_counts() -> None:
     assert before is not None
     assert after is not None
     assert eager is not None
-    assert after.gib > before.gib + 0.2
+    assert after.gib > before.gib + 0.3
     assert eager.gib < 0.2
 
 
