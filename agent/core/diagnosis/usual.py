@@ -72,9 +72,10 @@ _CARRIED = "|".join(
     for n, (before, time, behind) in enumerate(_CARRIERS)
 )
 _PART = re.compile(
-    "(?:"
+    "^(?:"
     + "|".join(_runs_of(*form, n) for n, form in enumerate(_CARRIERS))
-    + rf"|(?:{_CARRIED}){_PREFIX}{_OF_STATISTICS}\n)"
+    + rf"|(?:{_CARRIED}){_PREFIX}{_OF_STATISTICS}\n)",
+    re.MULTILINE,
 )
 
 
