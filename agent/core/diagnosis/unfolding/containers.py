@@ -19,6 +19,7 @@ MAX_DEPTH = 8
 FEW = 3
 """Lines of a text in which line breaks were lost or spelled out: it has hardly any left."""
 
+_KEY = re.compile(r"[\w.-]{1,60}:")
 _BREAK = re.compile(r"<br\s{0,3}/?>|</(?:p|div|li|tr)>", re.IGNORECASE)
 _SPELLED = re.compile(r"\\r\\n|\\n")
 _ESCAPES = {r"\t": "\t", r"\"": '"', r"\'": "'", r"\\": "\\"}
@@ -77,9 +78,10 @@ def spelled_out(lines: list[str]) -> list[str] | None:
 def items_of(lines: list[str]) -> list[str] | None:
     """Return the texts of a list in JSON or YAML, one item a line, None of any other text."""
     said = [line.strip() for line in lines if line.strip()]
+    said = said[1:] if said and _KEY.fullmatch(said[0]) is not None else said
     items = [_item(line) for line in said]
     told = [item for item in items if item is not None]
-    if len(told) < 2 or len(told) * 10 < len(said) * 9:
+    if not told or len(told) * 10 < len(said) * 9:
         return None
     return [row for item in told for row in item.split("\n")]
 

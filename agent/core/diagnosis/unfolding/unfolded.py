@@ -56,7 +56,8 @@ def _unfolded(text: str) -> list[str] | None:
         rows.reverse()
     written = lines_of(text)
     lines = without_quotes(written if rows is None else rows)
-    lines = spelled_out(lines) or rows_in_markdown(lines) or items_of(lines) or lines
+    lines = rows_in_markdown(lines) or items_of(lines) or lines
+    lines = spelled_out(lines) or lines
     lines = without_margin(without_numbers(lines))
     if rows is None and is_newest_first(lines):
         lines = lines[::-1]

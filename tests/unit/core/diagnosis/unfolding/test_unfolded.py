@@ -139,6 +139,14 @@ def test_what_a_client_wrote_is_broken_into_no_lines_of_the_log(mark: str) -> No
     assert told(f"{request}\n").failure is None
 
 
+@pytest.mark.parametrize("form", ["json-file", "journalctl -o json", "a list of YAML", "a table"])
+@pytest.mark.parametrize("mark", BREAKS)
+def test_nor_behind_what_carries_it(form: str, mark: str) -> None:
+    prompt = mark.join(["odd", QUOTED, "Traceback (most recent call last):", ALLOCATION, "odd"])
+    log = [REQUEST.format(prompt), "INFO 11-21 03:05:46 [logger.py:39] odd"]
+    assert told(FORMS[form](log)).failure is None
+
+
 def test_lines_that_a_program_cut_off_are_not_joined() -> None:
     cut = [f"Nov 20 10:00:0{n} gpu-1 vllm[4711]: {'x' * 45}…" for n in range(9)]
     text = "".join(f"{line}\n" for line in cut)
