@@ -59,6 +59,20 @@ class Repository:
         self._run("gpgconf", "--kill", "all")
 
 
+WRITE_AS_A_NEWER_VERSION = """\
+import sqlite3, subprocess
+subprocess.run(["systemctl", "stop", "llmagent"], check=True)
+store = sqlite3.connect("/var/lib/llmagent/llmagent.db")
+version = store.execute("PRAGMA user_version").fetchone()[0]
+store.executescript(
+    "CREATE TABLE of_a_newer_version (key TEXT); ALTER TABLE event ADD COLUMN newer TEXT;"
+    "UPDATE state SET value = json_set(value, '$.newer', json('[1, {}]')) WHERE value LIKE '{%';"
+    f"INSERT INTO state (key, value) VALUES ('newer:key', '[]'); PRAGMA user_version={version + 1};"
+)
+"""
+"""A table, a column, a row and a field that this version does not know."""
+
+
 def upgrades(suite: Suite) -> Bind:
     """Returns the distribution's unattended-upgrades with what it needs."""
     part: paths.Part = "upgrades-bookworm" if suite == "bookworm" else "upgrades-trixie"
@@ -96,8 +110,9 @@ def _install_and_upgrade(box: Container, repository: Repository, here: Path) -> 
     box.wait_for(lambda: box.http_get(8099, "/llmagent.sources").status == 200, 10, "the web")
     sources = "/etc/apt/sources.list.d/llmagent.sources"
     box.run(["curl", "-sfo", sources, f"{URL}/llmagent.sources"])
-    told = box.run(["apt-get", "update"])
-    assert not re.search(r"(?m)^(W|E|N):", told.stdout + told.stderr), told.stdout + told.stderr
+    listed = box.run(["apt-get", "update"])
+    words = listed.stdout + listed.stderr
+    assert not re.search(r"(?m)^(W|E|N):", words), words
     box.run(["apt-get", "install", "-y", "llmagent"], timeout=180)
     agent = Agent(box)
     agent.give_a_model()
@@ -122,11 +137,16 @@ def _install_and_upgrade(box: Container, repository: Repository, here: Path) -> 
     agent.wait("serving")
     assert agent.pid("vllm.service") == vllm
     assert len(scripted.starts(box)) == 1
-    # The way back, which the repository keeps.
+    # The way back, which the repository keeps, with a store that a newer version has written.
+    box.run(["/usr/bin/python3", "-c", WRITE_AS_A_NEWER_VERSION])
     was = "0.1.0~first"
     box.run(["apt-get", "install", "-y", "--allow-downgrades", f"llmagent={was}"], timeout=120)
     assert box.run(version).stdout.split() == [was, "ii"]
+    agent.wait("serving")
     assert agent.pid("vllm.service") == vllm
+    assert len(scripted.starts(box)) == 1
+    said = box.run(["journalctl", "--unit=llmagent", "--output=cat", "--no-pager"])
+    assert "was written by a newer llmagent (schema 2, this one knows 1)" in said.stdout
 
     stranger = repository.make_key("stranger")
     published = repository.publish(newer, stranger)
