@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from agent.cli.screen.options import add_format
 from agent.config.agent_toml import load
 from agent.core.engine.install import EngineInstall
 from agent.core.plain import plain, plain_lines
+from agent.core.record import dataclass
 from agent.core.settings.config import Config
 from agent.daemon.refusal import hand_over
 from agent.errors import ConfigError, UsageError

@@ -12,12 +12,12 @@ import difflib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.screen.options import add_config, add_format
 from agent.config.agent_toml import load
+from agent.core.record import dataclass
 from agent.core.settings.config import Config
 from agent.core.settings.service import TUNABLES, Settings
 from agent.core.unit.ray import ray_unit_name

@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from agent.core.diagnosis.reader import LogReader
 from agent.core.engine.command_line import FLAGS
 from agent.core.failures.classes import EnginePhase
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.settings.service import TUNABLES, Expectations, ServicePolicy
 from agent.core.unit.environment import environment_of
 from agent.core.verify.check import Check, Verdict

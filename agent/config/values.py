@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from agent.core.record import dataclass
 from agent.core.settings.recovery import Window
 
 Reader = Callable[[object], Any]

@@ -12,10 +12,11 @@ service starts on its cards unless it is down or was seen to serve: both would m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType, TracebackType
 
 from agent.core.decide import decide
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.state.held import Held, HeldBy
 from agent.core.state.host import Decision, HostState, News

@@ -8,12 +8,12 @@ import math
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config.agent_toml import load
 from agent.core.guard import Guard, as_shown, guarded, place_of, set_aside
 from agent.core.measures import DAY_SECONDS
+from agent.core.record import dataclass
 from agent.core.settings.changes import changes
 from agent.core.settings.config import Config
 from agent.core.state.actions import Action

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.host.nvidia.driver_files import DriverPlaces
 from agent.places import RUNTIME_DIRECTORY, STATE_DIRECTORY, UNIT_DIRECTORY
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.core.state.actions import (
     Canary,
     FollowLog,

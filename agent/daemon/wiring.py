@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import signal
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.past.past import Past
+from agent.core.record import dataclass
 from agent.core.settings.config import Config
 from agent.core.state.actions import (
     Action,

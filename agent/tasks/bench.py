@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from agent.core.bench.measure import Load, Point, from_vllm_json
 from agent.core.engine.install import Engine
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.host.vllm.access import access_of
 from agent.host.vllm.api import service_url

@@ -17,13 +17,13 @@ import tarfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import tomli_w
 
 from agent.core.hub.unit import fetch_unit_name
+from agent.core.record import dataclass
 from agent.core.redaction import Redactor
 from agent.core.settings.config import Config
 from agent.core.settings.service import Settings

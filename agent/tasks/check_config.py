@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from agent.core.engine.defaults import default_utilization, forces_slow_kernel
 from agent.core.engine.flags import parse_help, unknown_by_version, unknown_flags
 from agent.core.engine.install import Engine, EngineInstall
 from agent.core.gpu.reading import Gpus
+from agent.core.record import dataclass
 from agent.core.settings.config import Config, Metrics
 from agent.core.settings.gpus import Power
 from agent.core.settings.service import ServicePolicy, Settings

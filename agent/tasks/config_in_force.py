@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import agent_toml
+from agent.core.record import dataclass
 from agent.core.settings.changes import changes, restarted
 from agent.core.settings.config import Config
 from agent.errors import ConfigError

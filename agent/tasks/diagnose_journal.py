@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.failures.classes import Outcome
 from agent.core.numerals import whole_number
+from agent.core.record import dataclass
 from agent.errors import HostLacksError
 from agent.host.journal.entry import CutLines
 

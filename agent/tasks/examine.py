@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.doctor import card, container, driver, engine, host, model
 from agent.core.doctor.bytecode import judge_bytecode
@@ -29,6 +29,7 @@ from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.model import model_of
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.weights import counted
+from agent.core.record import dataclass
 from agent.core.settings.config import Config
 from agent.core.settings.engine import GpuAccess
 from agent.core.settings.service import Settings

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.core.bench.measure import Load
 from agent.core.bench.sweep import Trial, TrialOutcome
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.unit.text import exec_start
 from agent.host.machine.container_user import container_user

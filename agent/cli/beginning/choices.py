@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from agent.core.beginning.proposal import OnDisk, Proposal, Unfit, propose
 from agent.core.beginning.release import Release, release_for
 from agent.core.numerals import whole_number
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.settings.engine import version_in
 from agent.errors import HostLacksError, UsageError
 from agent.host.models.config import read_model_config

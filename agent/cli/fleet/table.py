@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from agent.cli.screen.headline import headline
 from agent.cli.screen.terminal import WIDE, cut, paint
+from agent.core.record import dataclass
 from agent.core.view.needs import needs_a_person
 from agent.tasks.fleet.ask_hosts import Told
 

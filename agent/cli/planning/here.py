@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from agent.core.command.picture import Picture
 from agent.core.measures import GIB
 from agent.core.planner.asked.capability import Capability, capability_of
 from agent.core.planner.verdict import DRIVER_GIB
+from agent.core.record import dataclass
 from agent.errors import UsageError
 
 SAME_MODEL = frozenset(

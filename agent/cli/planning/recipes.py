@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import tomli_w
@@ -22,6 +21,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
+from agent.core.record import dataclass
 from agent.core.settings.recipe import (
     Line,
     Recipe,

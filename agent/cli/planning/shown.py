@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from agent.core.command.parallel import Parallel
 from agent.core.gpu.catalogue import CardFacts
@@ -14,6 +13,7 @@ from agent.core.planner.plan import terms
 from agent.core.planner.question import Fit, Plan
 from agent.core.planner.roof import decode_roof
 from agent.core.planner.terms.formats import UnknownQuantizationError
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from agent.cli.planning.words import Divided
 from agent.core.command.given import read_words
 from agent.core.command.picture import Picture, file_arguments, picture_of, picture_of_line
 from agent.core.planner.asked.reading import mistakes_in, overridden
+from agent.core.record import dataclass
 from agent.errors import UsageError
 from agent.host.files.unit_text import unit_text
 from agent.host.models.config import read_model_config

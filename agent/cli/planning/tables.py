@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.cli.planning.shown import Shown
@@ -16,6 +16,7 @@ from agent.core.planner.asked.reading import Ground, request_of
 from agent.core.planner.earlier.start import EarlierStart, plan_after
 from agent.core.planner.model import Model
 from agent.core.planner.question import Fit, Measured
+from agent.core.record import dataclass
 from agent.host.models.known import usual_copy
 
 COUNTS = (1, 2, 4, 8)

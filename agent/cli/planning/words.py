@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.core.command.options import Kind
 from agent.core.command.spelling import option_named
+from agent.core.record import dataclass
 
 VALUED = frozenset(
     {

@@ -8,9 +8,10 @@ Pure: rows of the history in, entries out. An incident begins when a run of a se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.cli.screen.terminal import duration, local
+from agent.core.record import dataclass
 from agent.core.stages.told import listed
 from agent.core.view.kinds import ENDS, OPENS
 from agent.host.store.store import Event

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from agent.cli import status
 from agent.cli.screen.options import add_format
 from agent.cli.steering.asking import a_duration
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.state.steering.requests import (
     Fault,
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.core.command.given import Given
@@ -20,6 +20,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
+from agent.core.record import dataclass
 
 SPLITS = (1, 2, 4, 8)
 SHORTEST = 8192

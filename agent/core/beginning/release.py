@@ -9,10 +9,10 @@ kernels for cards below 7.5 (CUDA 13.0 release notes: Maxwell, Pascal and Volta 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.engine.defaults import NEWEST
 from agent.core.planner.asked.capability import capability_of
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from agent.core.record import dataclass
 from agent.core.settings.profile import Band, Origin, Quantity
 
 NOISE = 0.1

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.core.bench.measure import Point, knee
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 SEQS = (8, 16, 32, 64, 128)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from agent.core.cluster.lessons import NO_LESSONS, Lesson
 from agent.core.cluster.member import UNKNOWN, Cause, Generation, Member
 from agent.core.diagnosis.reader import Diagnosis
+from agent.core.record import dataclass
 
 FRESH_SECONDS = 10.0
 """A word that is older says nothing of now; peers are asked every second or two."""

@@ -17,11 +17,11 @@ what it sees, and vLLM's own rendezvous is the arbiter of who belongs together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from agent.core.cluster.group import FRESH_SECONDS, Group, PeerSeen
 from agent.core.cluster.member import RUNS, UNKNOWN, WITH_US, Generation, Member, Stance
 from agent.core.cluster.same import differences
+from agent.core.record import dataclass
 
 JOIN_SECONDS = 60.0
 """How long a rank may run while a host that answers does not run its own of the generation."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import TUNABLES, Tunable
 from agent.core.settings.switches import is_switch

@@ -8,7 +8,7 @@ are plain and short, and what does not have the shape is no answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from agent.core.cluster.lessons import NO_LESSONS, Lesson, sound
 from agent.core.codec import WRONG, decode
 from agent.core.measures import DAY_SECONDS
 from agent.core.plain import plain
+from agent.core.record import dataclass
 
 FORMAT = 1
 LONGEST_SENTENCE = 300

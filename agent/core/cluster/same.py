@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from agent.core.record import dataclass
 from agent.core.settings.gpus import Power
 from agent.core.settings.service import Settings, value_text
 

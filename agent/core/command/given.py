@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
 from agent.core.command.options import Kind
@@ -22,6 +22,7 @@ from agent.core.command.values import (
     nested,
     read_value,
 )
+from agent.core.record import dataclass
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 _LEVEL = re.compile(r"-O=?(\d)")

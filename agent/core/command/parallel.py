@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.command.picture import Picture
 from agent.core.numerals import whole_number
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

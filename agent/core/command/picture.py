@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agent.core.command.given import Arguments, Given, Place, read_words
 from agent.core.command.options import KINDS, Kind
+from agent.core.record import dataclass
 
 if TYPE_CHECKING:
     from agent.core.settings.service import Settings

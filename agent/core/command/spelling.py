@@ -8,9 +8,9 @@ an unambiguous beginning of a name will do (argparse's `allow_abbrev`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from agent.core.command.options import ALSO, GONE, GONE_AND_BEGUN, KINDS, SHORT, Kind
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

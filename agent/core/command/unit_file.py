@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from agent.core.record import dataclass
 
 _PREFIX = re.compile(r"[-@:+!|]*")
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from agent.core.diagnosis.failure_lines import excerpt, shorten
 from agent.core.diagnosis.numbers import to_float
 from agent.core.diagnosis.signatures import Match
+from agent.core.record import dataclass
 
 FactValue = str | int | float | bool | None
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from agent.core.diagnosis.lines import Line, seconds_between
 from agent.core.diagnosis.numbers import read_numbers
@@ -24,6 +24,7 @@ from agent.core.diagnosis.weights import (
 from agent.core.failures.classes import EnginePhase, FailureClass, Group
 from agent.core.failures.meaning import group_of
 from agent.core.failures.xids import of_xid
+from agent.core.record import dataclass
 
 MAX_FINDINGS = 64
 """Different failure lines that are kept of one run; the first of each class."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from agent.core.diagnosis.carried.records import text_of
+from agent.core.record import dataclass
 from agent.core.secrets import without_any_secret, without_quotations, without_secrets
 
 MAX_LINE = 32_768

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
+
+from agent.core.record import dataclass
 
 _UNITS = {
     "KiB": 1 / 1024**2,

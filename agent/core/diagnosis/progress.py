@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from agent.core.diagnosis.signatures import Match, SignatureKind
+from agent.core.record import dataclass
 
 LONGEST_DETAIL = 80
 

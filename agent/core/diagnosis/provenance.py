@@ -9,7 +9,7 @@ releases), so a record ends where its prefix does; without one it ends where its
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from agent.core.diagnosis.lines import Line, program_in
@@ -26,6 +26,7 @@ from agent.core.diagnosis.writing.request_traces import HEAD, RequestTraces
 from agent.core.diagnosis.writing.shapes import Shapes
 from agent.core.diagnosis.writing.talk import Talk
 from agent.core.diagnosis.writing.writers import Writers, is_access
+from agent.core.record import dataclass
 
 LOGRUS = "t"
 """How a record of logrus begins."""

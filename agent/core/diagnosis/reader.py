@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.carried.carriers import Carriers
 from agent.core.diagnosis.carried.wrapped import Wrapped
@@ -24,6 +24,7 @@ from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE, Tracebac
 from agent.core.diagnosis.usual import Usual, usual
 from agent.core.diagnosis.writing.followers import Followers
 from agent.core.failures.classes import EnginePhase, FailureClass, Outcome
+from agent.core.record import dataclass
 from agent.core.secrets import without_any_secret
 from agent.core.stages.book import StageBook, StagesSeen
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from agent.core.diagnosis.facts import FactBook
 from agent.core.diagnosis.failure_lines import (
@@ -24,9 +24,9 @@ from agent.core.diagnosis.usual import Answers, Usual
 from agent.core.diagnosis.weights import WRAPPER
 from agent.core.diagnosis.writing.bystanders import may_be_theirs
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.record import dataclass
 
-SAME_STOP_SECONDS = 2
-"""Processes that die this shortly before an asked stop is logged died of that stop."""
+SAME_STOP_SECONDS = 2  # who dies this shortly before an asked stop is logged died of it
 
 _FAILING = frozenset({SignatureKind.FAILURE, SignatureKind.WRAPPER})
 _ONLY_TOLD = frozenset({"DEBUG", "INFO"})

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.diagnosis.usual import Answers
+from agent.core.record import dataclass
 
 
 @dataclass(slots=True)

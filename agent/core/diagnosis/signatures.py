@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from agent.core.diagnosis.placement.places import Places
 from agent.core.diagnosis.writing.writers import Writers
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.record import dataclass
 from agent.core.stages.stage import Stage
 
 _WORD = re.compile(r"\w+")

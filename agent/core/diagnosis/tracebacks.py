@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.placement.frames import frame_of, is_exception
@@ -13,6 +13,7 @@ from agent.core.diagnosis.signatures import Match, SignatureKind, When
 from agent.core.diagnosis.usual import Usual
 from agent.core.diagnosis.writing.bystanders import FRAMES
 from agent.core.failures.classes import EnginePhase
+from agent.core.record import dataclass
 
 MAX_PROCESSES = 64
 """Processes whose tracebacks are followed at once; a bigger host shares one record beyond it."""

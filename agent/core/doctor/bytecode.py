@@ -8,9 +8,10 @@ processes one after the other; with `python -O`, for which pip compiles nothing,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.doctor.finding import Finding, ok, unknown, warning
+from agent.core.record import dataclass
 
 PAYS = "measured with vLLM 0.32 on 2 cores and all of it missing: 19 to 23 s of every start"
 CHECK = "bytecode"

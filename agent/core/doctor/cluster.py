@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
+from agent.core.record import dataclass
 from agent.core.settings.cluster import ClusterSettings
 from agent.core.settings.service import Settings
 

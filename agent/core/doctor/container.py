@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.engine.runtimes.every import runtime_of
 from agent.core.gpu.reading import Driver
+from agent.core.record import dataclass
 from agent.core.settings.engine import EngineSettings, GpuAccess
 
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit"

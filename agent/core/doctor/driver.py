@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.gpu.reading import Driver, Gpus
+from agent.core.record import dataclass
 
 MINIMUM = {11: (450, 80), 12: (525, 60), 13: (580, 65)}
 """The oldest driver that runs any release of a CUDA major version (CUDA compatibility guide)."""

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.engine.install import release_of
+from agent.core.record import dataclass
 
 ONLY_ROOT = "Permission denied"
 """What a problem says that is the reader's, not the engine's."""

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.measures import GIB
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 MIB = 1024**2

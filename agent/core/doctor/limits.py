@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.command.parallel import parallel_of
 from agent.core.command.picture import picture_of
 from agent.core.doctor.finding import Finding, ok, unknown, warning
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 FEW_FILES = 65_536

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.doctor.finding import Finding, fail, ok, skipped, unknown, warning
 from agent.core.measures import GIB
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 ROOM_GIB = 5.0

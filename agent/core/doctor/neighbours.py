@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.doctor.finding import Finding, fail, ok, skipped, warning
+from agent.core.record import dataclass
 from agent.core.settings.gpus import Power
 
 

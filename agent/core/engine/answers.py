@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
+
+from agent.core.record import dataclass
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

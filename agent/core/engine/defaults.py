@@ -8,9 +8,9 @@ Read in engine/arg_utils.py (get_batch_defaults) and config/cache.py of 0.8.5, 0
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.engine.install import release_of
+from agent.core.record import dataclass
 
 Release = tuple[int, ...]
 

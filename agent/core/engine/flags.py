@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from agent.core.engine.install import Engine, release_of
+from agent.core.record import dataclass
 
 _OPTION_LINE = re.compile(r"^ {1,8}(-[A-Za-z-].*)$", re.MULTILINE)
 _FLAG = re.compile(r"(?<![\w-])--[A-Za-z][A-Za-z0-9_-]*")

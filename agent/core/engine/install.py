@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+
+from agent.core.record import dataclass
 
 if TYPE_CHECKING:
     from agent.core.settings.engine import EngineSettings

@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from agent.core.plain import plain_name
+from agent.core.record import dataclass
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _LABEL = re.compile(r'[{, \t]*([A-Za-z_][A-Za-z0-9_]*)="([^"\\]*(?:\\.[^"\\]*)*)"')

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from agent.core.record import dataclass
 
 TEXT = "The capital of France is"
 CLAIM = "Paris is the capital of France."

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from agent.core.failures.classes import FailureClass, Group, Kind
 from agent.core.failures.shipped import CLASSES
 from agent.core.failures.xids import XidAction, xid_action
 from agent.core.numerals import whole_number
+from agent.core.record import dataclass
 
 
 class Proof(StrEnum):

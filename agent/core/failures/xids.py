@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from agent.core.failures.classes import FailureClass
 from agent.core.failures.shipped import XIDS
+from agent.core.record import dataclass
 
 
 class XidAction(StrEnum):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from agent.core.foreign.found import Container, Left, Mount, NoEngineError, Port
 from agent.core.foreign.options import (
@@ -17,6 +17,7 @@ from agent.core.foreign.options import (
     is_own_memory,
 )
 from agent.core.numerals import MOST_CARDS, MOST_PORT, whole_number
+from agent.core.record import dataclass
 
 RUNTIMES = ("docker", "podman")
 _SWITCHES = frozenset(

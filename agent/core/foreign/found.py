@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
+
+from agent.core.record import dataclass
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 OF_THE_DEMO = "its clients ask /generate, which vLLM's own server lacks: they must ask /v1 instead"

@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from agent.core.foreign.found import Found, Left
+from agent.core.record import dataclass
 
 _FILE = re.compile(r"[\w./-]+\.(?:ya?ml|json|toml|jinja2?|py|txt|pem|crt|key|ini|conf|gguf)")
 _NAMED = re.compile(r"(?P<name>-{0,2}[A-Za-z0-9_.-]+=)(?P<value>[^={\[].*)", re.DOTALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from agent.core.command.escapes import ESCAPES
@@ -17,12 +17,12 @@ from agent.core.engine.command_line import FLAGS
 from agent.core.foreign.found import Container, Found, Left
 from agent.core.foreign.of_container import DEFAULT_PORT
 from agent.core.numerals import MOST_CARDS, whole_number
+from agent.core.record import dataclass
 from agent.core.secrets import without_secrets
 from agent.core.settings.cluster import OPTIONS, ClusterSettings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - where vLLM listens when nobody says
-SECRETS = "/etc/llmagent"
-"""Where a secret gets a file of its own."""
+SECRETS = "/etc/llmagent"  # where a secret gets a file of its own
 
 _HUBS = ("HF_HOME", "HF_HUB_CACHE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

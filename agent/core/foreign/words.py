@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from itertools import pairwise
 
 from agent.core.foreign.found import Left
+from agent.core.record import dataclass
 
 _QUIET = frozenset({"env", "exec", "eval", "nohup", "setsid", "command"})
 _AS_USER = frozenset({"sudo", "runuser", "setpriv", "su", "gosu", "chpst"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from agent.core.record import dataclass
 
 _NOISE = re.compile(r"nvidia|geforce|tesla|quadro|generation|\bgpu\b|[^a-z0-9]+")
 

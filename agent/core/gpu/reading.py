@@ -9,8 +9,10 @@ and their bits: nvml.h 13.5; thresholds: NVML_TEMPERATURE_THRESHOLD_*.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntFlag
+
+from agent.core.record import dataclass
 
 
 class ClockEvents(IntFlag):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.core.patterns import compile_pattern
+from agent.core.record import dataclass
 
 NO_CODE = 79
 """The lines without a code say that the GPU has fallen off the bus, which is what 79 means."""

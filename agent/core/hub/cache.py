@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from agent.core.command.picture import picture_of
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.unit.environment import environment_of
 

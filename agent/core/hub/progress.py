@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.hub.cache import CacheFacts
 from agent.core.measures import GIB
+from agent.core.record import dataclass
 
 MIB = 1 << 20
 WORD = "llmagent-fetch"

@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from agent.core.record import dataclass
 
 STEP_SECONDS = 60
 STEPS = 720

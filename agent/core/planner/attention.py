@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.planner.config_keys import number
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.planner.config_keys import kind_of, number, part
+from agent.core.record import dataclass
 
 LARGEST_IMAGE = 16384
 """Merged patches of the largest image that Qwen's processors make."""

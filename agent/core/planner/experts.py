@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.numerals import whole_number
 from agent.core.planner.config_keys import kind_of, need, number, part, words
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
 from agent.core.engine.names import dtype_bytes
@@ -25,6 +25,7 @@ from agent.core.planner.versions import (
     LATENTS,
     Version,
 )
+from agent.core.record import dataclass
 
 BLOCK_TOKENS = 16
 """vLLM's block size on CUDA; hybrid models are given a larger one."""

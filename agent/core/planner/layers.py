@@ -7,7 +7,7 @@ Read from config.json as vLLM 0.9..0.32 reads it (model_executor/models, v1/kv_c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from agent.core.planner.experts import have_experts
 from agent.core.planner.families import INDEXED, is_encoder_only
 from agent.core.planner.layer_kinds import kinds_of
 from agent.core.planner.states import state_of
+from agent.core.record import dataclass
 
 
 class Keeps(StrEnum):

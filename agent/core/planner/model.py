@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agent.core.engine.names import dtype_bytes
@@ -35,6 +35,7 @@ from agent.core.planner.families import (
     is_pooled,
 )
 from agent.core.planner.layers import Layer, layers_of
+from agent.core.record import dataclass
 
 EXPERT_FP4_BITS = 4.25
 """A 4-bit float and an 8-bit scale for 32 of them."""

@@ -8,7 +8,6 @@ Qwen 2.5 and 3, Phi-4, Mistral Small; V100, A100, H100), each with the error tha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.engine.defaults import LARGE_GIB, Device
 from agent.core.planner.versions import (
@@ -19,6 +18,7 @@ from agent.core.planner.versions import (
     LEAN_SAMPLER,
     Version,
 )
+from agent.core.record import dataclass
 
 UNLINKED = r"(?i)\ba[18]00|rtx pro|pcie"
 """Large cards without symmetric buffers: Ampere, and those that hang on PCI Express alone."""

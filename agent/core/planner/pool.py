@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from agent.core.planner.layers import Keeps
+from agent.core.record import dataclass
 
 ROUNDING = 1e-9
 

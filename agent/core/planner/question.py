@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from agent.core.engine.defaults import Batch, Device
@@ -12,6 +12,7 @@ from agent.core.planner.asked.ask import Asked
 from agent.core.planner.overheads import Term
 from agent.core.planner.pool import Kv
 from agent.core.planner.versions import CACHES_HYBRID_PREFIXES, Version
+from agent.core.record import dataclass
 
 
 class Fit(StrEnum):

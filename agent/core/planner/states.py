@@ -8,10 +8,10 @@ names another.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.planner.config_keys import kind_of, number, part
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

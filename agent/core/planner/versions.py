@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.engine.defaults import NEWEST, Release, release_or_newest, utilization_of
+from agent.core.record import dataclass
 
 GRAPHS_INSIDE = (0, 20)
 """From here CUDA graphs are estimated and kept inside gpu_memory_utilization."""

@@ -8,7 +8,7 @@ them (AWQ, GPTQ, FP8, compressed-tensors, bitsandbytes; vLLM 0.6.3..0.32).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.measures import GIB
 from agent.core.planner.kv import fullest_stage, holds_embeddings
@@ -18,6 +18,7 @@ from agent.core.planner.terms.blocks import in_blocks
 from agent.core.planner.terms.formats import Format, format_of
 from agent.core.planner.terms.kernels import ANY_KERNELS, Kernels
 from agent.core.planner.terms.parts import Shares
+from agent.core.record import dataclass
 
 MXFP4_PADDING = 256
 """MXFP4 kernels pad an expert's width to a multiple of this (gpt-oss: 2880 to 3072)."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.engine.defaults import (
@@ -15,6 +15,7 @@ from agent.core.engine.defaults import (
     release_or_newest,
 )
 from agent.core.failures.classes import FailureClass
+from agent.core.record import dataclass
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Settings, Tunable
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
+from agent.core.record import dataclass
 from agent.core.settings.fleet import Fleet
 from agent.core.settings.gpus import Power, Thermal
 from agent.core.settings.notify import Notify

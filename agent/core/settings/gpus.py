@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

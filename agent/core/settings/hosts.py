@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from agent.core.record import dataclass
 from agent.core.settings.config import Metrics
 from agent.errors import UsageError
 

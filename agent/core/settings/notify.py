@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.core.record import dataclass
 from agent.core.settings.recovery import Window
 
 

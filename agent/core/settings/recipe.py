@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from agent.core.record import dataclass
 
 DEFAULT = "default"
 ONE_HOST = "single_node_tp"

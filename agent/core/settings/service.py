@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from agent.core.record import dataclass
 from agent.core.settings.cluster import ClusterSettings, ray_unit_of
 from agent.core.settings.engine import EngineSettings
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.switches import is_switch, with_switches
 
-Tunable = int | float | bool
-"""The value of a setting that recovery may change."""
+Tunable = int | float | bool  # the value of a setting that recovery may change
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 

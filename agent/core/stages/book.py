@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.core.record import dataclass
 from agent.core.stages.stage import ORDER, Stage
 
 LATE_RANK = 1

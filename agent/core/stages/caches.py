@@ -9,9 +9,9 @@ removes none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from agent.core.measures import GIB, HOUR_SECONDS
+from agent.core.record import dataclass
 
 BUDGET_BYTES = 10 * GIB
 """What of a service's compiled code is kept though its last start did not use it, newest first."""

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.install import Engine
 from agent.core.failures.classes import FailureClass
+from agent.core.record import dataclass
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.state.phases import Then
 from agent.core.state.steering.asked import Answer

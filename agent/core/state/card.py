@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 
 from agent.core.failures.classes import FailureClass
+from agent.core.record import dataclass
 from agent.core.state.observations import XidSeen
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from agent.core.engine.answers import Completion, Done
+from agent.core.record import dataclass
 
 LONGEST_TEXT = 200
 MOST_NUMBERS = 128

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from agent.core.doctor.finding import Finding
 from agent.core.gpu.reading import Gpus
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.state.actions import Action
 from agent.core.state.card import Card, Strangers

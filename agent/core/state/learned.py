@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from agent.core.failures.classes import FailureClass
 from agent.core.planner.question import Fit
+from agent.core.record import dataclass
 from agent.core.remedy.case import Bound
 from agent.core.settings.service import Expectations, Settings, Tunable
 from agent.core.stages.stage import Stage

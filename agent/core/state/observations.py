@@ -11,7 +11,7 @@ jumps inside one process and still means something after a restart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from agent.core.cluster.group import PeerAnswered
@@ -24,6 +24,7 @@ from agent.core.failures.classes import EnginePhase
 from agent.core.gpu.reading import Gpus
 from agent.core.hub.cache import CacheFacts
 from agent.core.hub.progress import FetchPlan, FetchProgress
+from agent.core.record import dataclass
 from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.stages.caches import Pruned
 from agent.core.state.golden import Answer

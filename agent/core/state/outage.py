@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from agent.core.record import dataclass
 from agent.core.state.phases import Phase
 
 STEPS: Mapping[Phase, str] = {

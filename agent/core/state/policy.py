@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agent.core.engine.install import Engine
 from agent.core.planner.asked.speculation import Draft
 from agent.core.planner.model import Model
+from agent.core.record import dataclass
 from agent.core.settings.gpus import Power, Thermal
 from agent.core.settings.notify import Notify
 from agent.core.settings.service import ServicePolicy

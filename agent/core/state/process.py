@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.doctor.host import Listener
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from agent.core.cluster.group import Group
@@ -13,6 +13,7 @@ from agent.core.diagnosis.progress import Progress
 from agent.core.engine.metrics import Counters
 from agent.core.failures.classes import EnginePhase, FailureClass
 from agent.core.hub.progress import FetchLive, FetchState
+from agent.core.record import dataclass
 from agent.core.settings.service import ServicePolicy, Settings
 from agent.core.stages.book import NONE_SEEN, StagesSeen
 from agent.core.stages.stage import Stage

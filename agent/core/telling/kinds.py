@@ -9,9 +9,9 @@ told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from agent.core.record import dataclass
 from agent.core.settings.notify import Severity
 
 C, W, I = Severity.CRITICAL, Severity.WARNING, Severity.INFO  # noqa: E741

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from agent.core.record import dataclass
 from agent.core.settings.service import Sandbox, Settings
 from agent.core.unit.environment import cache_directory, state_directory
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.command.picture import picture_of
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 

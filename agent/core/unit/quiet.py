@@ -10,8 +10,8 @@ in its documentation, since 1.13).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 

@@ -7,11 +7,11 @@ The directives are those that real vLLM 0.32 was measured to run under (systemd 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from agent.core.engine.command_line import command_line
 from agent.core.engine.credentials import CREDENTIALS
 from agent.core.engine.install import Engine
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings, Tunable, value_text
 from agent.core.settings.switches import is_switch
 from agent.core.unit.container import container_lines, ordering, started_command

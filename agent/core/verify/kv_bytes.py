@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.engine.names import dtype_bytes
 from agent.core.measures import GIB
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.verify.check import NOT_ASKED, Check, Verdict, unknown
 from agent.core.verify.model_shape import ModelShape

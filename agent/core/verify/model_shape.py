@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.planner.config_keys import NotAModelError
 from agent.core.planner.layers import Keeps
 from agent.core.planner.model import model_of
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
+
+from agent.core.record import dataclass
 
 if TYPE_CHECKING:  # loaded by who serves with other hosts: memory
     from agent.core.cluster.group import PeerSeen

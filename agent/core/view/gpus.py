@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
 from agent.core.codec import encode
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus
+from agent.core.record import dataclass
 from agent.core.state.card import Card
 
 NO_GPUS = Gpus(0.0)

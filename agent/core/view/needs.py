@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.doctor.finding import Result
+from agent.core.record import dataclass
 
 AWAY_SECONDS = 60.0
 """Hosts and agents start anew in less."""

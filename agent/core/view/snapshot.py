@@ -11,12 +11,13 @@ Whole lines are in the journal and in the history, which are root's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from agent.core.codec import encode
 from agent.core.doctor.finding import Finding
 from agent.core.engine.metrics import Counters
+from agent.core.record import dataclass
 from agent.core.verify.check import Check
 from agent.core.view.gpus import GpusView, gpus_to_json
 from agent.core.view.host import HostView

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from agent.core.record import dataclass
 from agent.core.stages.stage import SAID
 from agent.core.stages.told import usual
 from agent.core.state.phases import Phase

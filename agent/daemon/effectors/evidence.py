@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.core.record import dataclass
 from agent.core.state.actions import TakeEvidence
 from agent.core.state.process import EvidenceTaken, ProcessSeen
 from agent.daemon.clock import Clock

@@ -13,9 +13,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
+from agent.core.record import dataclass
 from agent.core.state.observations import Observation
 from agent.daemon.log import log
 

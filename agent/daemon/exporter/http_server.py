@@ -15,10 +15,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 
-from agent.daemon.exporter.listening import listen
+from agent.core.record import dataclass
+from agent.daemon.exporter.listening import LIMITS, ConnectionLimits, listen
 
 _HEAD_BYTES = 16 << 10
 _GIVE_WAY_SECONDS = 0.25
@@ -31,15 +32,6 @@ _READS_SECONDS = 1.0
 _UNREAD_BYTES = 256 << 10
 """Of an answer that a client does not read the kernel keeps twice this: 32 of them are 16 MiB."""
 _METHODS = ("GET", "HEAD")
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """Times in seconds: `request` from connection to request and for an answer, `idle` between."""
-
-    connections: int = 32
-    request: float = 10.0
-    idle: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class HttpServer:
         port: int,
         answer: Callable[[Request], Response],
         tls: Callable[[], ssl.SSLContext | None],
-        limits: ConnectionLimits = ConnectionLimits(),
+        limits: ConnectionLimits = LIMITS,
     ) -> None:
         """Listen at once. Raises AgentError when the address cannot be had."""
         self._answer = answer

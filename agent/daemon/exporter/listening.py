@@ -4,12 +4,26 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
 
+from agent.core.record import dataclass
 from agent.errors import AgentError
 
 WAITING = 512
 """Connections that wait to be accepted. Beyond them the kernel drops a client's first packet, which
 comes again after 1, 3 and 7 s; a place is free again within a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Times in seconds: `request` from connection to request and for an answer, `idle` between."""
+
+    connections: int = 32
+    request: float = 10.0
+    idle: float = 120.0
+
+
+LIMITS: Final = ConnectionLimits()
 
 
 def listen(host: str, port: int) -> socket.socket:

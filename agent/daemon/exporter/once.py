@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from agent.core.record import dataclass
 
 _WAIT_SECONDS = 5.0
 """Who waits longer for another one's answer makes one; a scrape of 8 cards takes 3 ms."""

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from prometheus_client.core import Metric
 
+from agent.core.record import dataclass
 from agent.core.view.gpus import GpuView
 
 T = TypeVar("T")

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from agent.core.engine.metrics import Counters
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.state.observations import ApiSeen
 from agent.core.state.phases import Phase

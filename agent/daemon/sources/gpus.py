@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from agent.core.failures.xids import meaning_of_xid
 from agent.core.gpu.clock_reasons import alarming
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus
 from agent.core.gpu.xid_lines import pci_key
+from agent.core.record import dataclass
 from agent.core.state.observations import GpusSeen, XidSeen
 from agent.daemon.clock import Clock
 from agent.daemon.sources.deadline_worker import DeadlineWorker

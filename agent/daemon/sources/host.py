@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.state.host import HostState
 from agent.core.unit.environment import environment_of

@@ -7,9 +7,10 @@ import math
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from agent.core.record import dataclass
 from agent.core.state.observations import Observation
 from agent.daemon.clock import Clock
 from agent.daemon.log import about, log

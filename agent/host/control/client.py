@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.errors import DaemonAwayError, HostLacksError
 
 ANSWER_SECONDS = 15.0

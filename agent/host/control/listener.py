@@ -18,9 +18,9 @@ import select
 import socket
 import struct
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.core.state.steering.asked import LONGEST_REQUEST
 
 GROUP = "llmagent"

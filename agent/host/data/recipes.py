@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from agent.core.record import dataclass
 from agent.core.settings.recipe import Recipe, recipe_of
 from agent.errors import UsageError
 from agent.host.files.foreign import read_regular

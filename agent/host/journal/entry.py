@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from agent.core.numerals import whole_number
+from agent.core.record import dataclass
 
 RawFields = Mapping[str, bytes | list[bytes]]
 

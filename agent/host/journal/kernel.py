@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from agent.core.record import dataclass
 from agent.host.journal.entry import RawFields, text_of_field
 from agent.host.journal.follower import Alternatives
 from agent.host.journal.reader import RawReader

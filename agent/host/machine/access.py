@@ -7,8 +7,9 @@ import os
 import pwd
 import stat
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+
+from agent.core.record import dataclass
 
 DEADLINE_SECONDS = 20.0
 

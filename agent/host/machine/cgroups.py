@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.core.view.host import ServiceUsage
 
 VERSION_2 = ""

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.core.record import dataclass
 from agent.errors import UsageError
 from agent.host.models.config import read_model_config
 from agent.host.models.files import weights_gib

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from agent.core.record import dataclass
 
 CONFIG_BYTES = 2 << 20
 MOST_TABLES = 20_000

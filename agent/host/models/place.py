@@ -12,11 +12,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from agent.core.record import dataclass
 from agent.host.files.foreign import (
     LONGEST,
     entries,

@@ -13,11 +13,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import agent
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.host.systemd.transient import CONFINED, MARGIN_SECONDS, as_transient_unit
 
 DEADLINE_SECONDS = 100

@@ -7,11 +7,11 @@ is a driver: it costs 2.4 MiB.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.errors import AgentError
 
 

@@ -12,9 +12,10 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from agent.core.record import dataclass
 
 LIBRARY: Final = "libnvidia-ml.so.1"
 MODINFO_SECONDS: Final = 10.0

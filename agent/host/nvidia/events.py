@@ -9,9 +9,9 @@ until the cards are listed anew; the kernel log is the fuller record in any case
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
+from agent.core.record import dataclass
 from agent.host.nvidia.calls import Code, word
 
 XID_CRITICAL_ERROR: Final = 0x8

@@ -8,11 +8,12 @@ who waits which call it is. pynvml never lets go of the library that it has load
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from agent.core.gpu.reading import Gpu
+from agent.core.record import dataclass
 from agent.host.nvidia.calls import (
     ENDED,
     CardCalls,

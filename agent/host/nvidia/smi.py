@@ -12,9 +12,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
+from agent.core.record import dataclass
 from agent.host.systemd.transient import as_transient_unit
 
 SEARCHED = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbin:/opt/bin"

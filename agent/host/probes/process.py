@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.host.machine.unit_of_process import unit_of_groups
 
 PROC = Path("/proc")

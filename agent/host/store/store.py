@@ -7,11 +7,11 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.core.record import dataclass
 from agent.host.store.file import (
     UnusableError,
     connect_alone,

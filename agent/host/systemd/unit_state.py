@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agent.core.record import dataclass
 from agent.core.state.unit import AUTO_RESTART
 from agent.host.systemd.connection import SERVICE, UNIT, Connection, unit_path
 

@@ -8,11 +8,11 @@ import hashlib
 import re
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.engine.credentials import CREDENTIALS, credentials_directory
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.host.files.own import read_own
 

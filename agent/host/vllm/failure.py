@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
+
+from agent.core.record import dataclass
 
 
 class FailureKind(StrEnum):

@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from agent.core.bench.measure import Load, Point
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.host.vllm.access import access_of
 from agent.host.vllm.api import service_url

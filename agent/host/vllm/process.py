@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.host.systemd.transient import TransientError, run_transient
 
 PROC = Path("/proc")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from agent.core.engine.work import WORKS, Came, Work, works_of
+from agent.core.record import dataclass
 from agent.host.vllm.api import VllmApi
 from agent.host.vllm.failure import ApiFailure, FailureKind
 

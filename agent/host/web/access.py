@@ -11,9 +11,9 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.errors import ConfigError
 from agent.host.web.config_file import TlsFiles, WebConfig, read_web_config
 from agent.host.web.passwords import PasswordBook

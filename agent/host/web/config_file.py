@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from agent.core.record import dataclass
 from agent.errors import ConfigError
 from agent.host.files.own import read_own
 from agent.host.files.yaml_text import yaml_document

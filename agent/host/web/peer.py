@@ -11,7 +11,6 @@ import base64
 import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from math import isfinite
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request
 
 from agent.core.plain import plain, plain_values
+from agent.core.record import dataclass
 from agent.errors import AgentError, UsageError
 from agent.host.files.own import read_own
 from agent.host.web.deadline import EncryptedInTime, PlainInTime

@@ -12,9 +12,9 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final, TextIO
 
+from agent.core.record import dataclass
 from agent.host.machine.page_cache import Span
 
 MOST_FILES: Final = 60_000

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from agent.core.record import dataclass
 from agent.core.state.start.ahead import FilesRead
 from agent.host.machine.page_cache import read_span, resident_bytes
 from agent.tasks.ahead.listed import Listed, opened

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,6 +14,7 @@ from agent.core.engine.install import EngineInstall
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.measures import GIB
 from agent.core.numerals import whole_number
+from agent.core.record import dataclass
 from agent.core.settings.engine import Runtime, version_in
 from agent.host.models.here import ModelHere, models_here
 from agent.host.probes.engines_here import pythons_with_vllm

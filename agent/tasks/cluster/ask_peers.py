@@ -7,10 +7,10 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from agent.core.cluster.member import Member, member_of
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.settings.cluster import ClusterSettings
 from agent.host.web.peer import Asker, PeerError, credentials_of
 

@@ -7,10 +7,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from agent.core.record import dataclass
 from agent.core.settings.hosts import MOST_HOSTS, Host, host_of
 from agent.errors import UsageError
 from agent.host.files.own import read_own

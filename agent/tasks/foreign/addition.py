@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from agent.config.agent_toml import parse
 from agent.core.foreign.table import Imported
+from agent.core.record import dataclass
 from agent.core.settings.config import Config
 from agent.errors import ConfigError, HostLacksError, UsageError
 from agent.host.systemd.unit_files import write_if_changed

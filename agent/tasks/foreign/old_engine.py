@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agent.core.record import dataclass
 from agent.errors import HostLacksError, UsageError
 from agent.host.probes.command import output_of
 from agent.host.systemd.commands import answer, systemctl

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from agent.core.foreign.scripts.task import script_of_task
 from agent.core.foreign.table import Imported, table_of
 from agent.core.foreign.unit import engine_of_unit, engine_of_words
 from agent.core.numerals import whole_number
+from agent.core.record import dataclass
 from agent.errors import HostLacksError, UsageError
 from agent.host.files.unit_text import unit_file, unit_text
 from agent.host.probes.command import output_of

@@ -8,11 +8,11 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.core.record import dataclass
 from agent.errors import AgentError, HostLacksError
 from agent.host.systemd.commands import answer, systemctl
 from agent.places import STATUS_FILE

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.placement.frames import is_exception
+from agent.core.record import dataclass
 
 MAX_LINES = 40
 """Lines that are kept to be read again: what is longer has a line of vLLM's own."""

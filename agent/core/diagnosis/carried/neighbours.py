@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 
 from agent.core.diagnosis.familiar.reader import FamiliarReader
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import FailureClass, Group, Outcome
 from agent.core.failures.meaning import group_of
+from agent.core.record import dataclass
 
 _OF_A_PROCESS = re.compile(r"\[\d{1,9}\]$")
 _ORDER = (Outcome.FAILED, Outcome.DEGRADED, Outcome.STOPPED, Outcome.RUNNING, Outcome.READY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.carried.carriers import MAX_FORMS, is_of_the_host, origin_of
 from agent.core.diagnosis.carried.heads import Heads
@@ -31,6 +31,7 @@ from agent.core.diagnosis.reader import Diagnosis, LogReader
 from agent.core.diagnosis.signatures import SignatureSet
 from agent.core.diagnosis.usual import Usual, usual, usual_at
 from agent.core.failures.classes import FailureClass, Outcome
+from agent.core.record import dataclass
 
 MAX_SERVICES = 16
 """Services that are read for themselves; the lines of more than these are read as one log."""

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.placement.frames import frame_of
 from agent.core.diagnosis.signatures import Match, SignatureKind
+from agent.core.record import dataclass
 
 WRAP = range(60, 240)
 """Widths at which terminals and log viewers break lines."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from agent.core.diagnosis.facts import Facts
 from agent.core.diagnosis.failure_lines import FRAME_OF_MEDIA, FailureLine
 from agent.core.failures.classes import FailureClass as F
+from agent.core.record import dataclass
 
 CONTEXT_GIB = 0.5
 """What a CUDA context and its libraries take beside the allocator, at least."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.diagnosis.concluding.allocations import Settled, ours, settle
 from agent.core.diagnosis.concluding.sentences import KILLED, UNUSED, WAITING
@@ -18,6 +18,7 @@ from agent.core.failures.classes import EnginePhase, FailureClass, Group, Outcom
 from agent.core.failures.meaning import group_of
 from agent.core.failures.xids import XidAction
 from agent.core.failures.xids import xid_action as action_of
+from agent.core.record import dataclass
 
 MAX_EVIDENCE = 5
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from agent.core.diagnosis.reader import Diagnosis
 from agent.core.failures.classes import FailureClass, Outcome
+from agent.core.record import dataclass
 
 WINDOW_SECONDS = 30.0
 """So long before the last line of a run may its process have fallen: vLLM's front end ends 4 to 5 s

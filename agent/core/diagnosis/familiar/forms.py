@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 
 from agent.core.diagnosis.carried.carriers import Carriers, is_of_the_host
@@ -23,6 +23,7 @@ from agent.core.diagnosis.tracebacks import EXCEPTION_WORD, OF_A_TRACE
 from agent.core.diagnosis.usual import Answers, Statistics, usual
 from agent.core.diagnosis.writing.followers import speaks_of_itself
 from agent.core.diagnosis.writing.writers import Writers, is_access
+from agent.core.record import dataclass
 from agent.core.secrets import may_hold_a_secret
 
 LONGEST = 600

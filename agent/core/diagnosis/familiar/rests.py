@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.diagnosis.familiar.blanks import shape_of
 from agent.core.diagnosis.familiar.blocks import Block
 from agent.core.diagnosis.familiar.forms import Form
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from agent.core.diagnosis.familiar.blocks import Block
 from agent.core.diagnosis.familiar.forms import Form
 from agent.core.diagnosis.lines import TAIL_CHARACTERS
 from agent.core.diagnosis.reader import OF_A_CLIENT, TAIL_LINES
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

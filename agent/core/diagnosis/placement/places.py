@@ -20,11 +20,12 @@ has no proof of it (rules.py): that is an `engine-bug` of which is said what is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.diagnosis.placement.frames import exception_name
 from agent.core.diagnosis.placement.rules import UNPROVED_ADVICE, PlaceRule
 from agent.core.failures.classes import EnginePhase, FailureClass
+from agent.core.record import dataclass
 
 MAX_WORDS = 2_000
 """Characters of an exception that are looked at."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from agent.core.failures.classes import EnginePhase, FailureClass, Group
 from agent.core.failures.meaning import group_of, harms_when_wrong
 from agent.core.patterns import compile_pattern
+from agent.core.record import dataclass
 
 UNPROVED_ADVICE: Final = (
     "What is at fault is not known from this place alone: it may be this release, a package or a "

@@ -10,10 +10,10 @@ Behind a request that was answered, and behind the statistics, nothing is quoted
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.usual import usual
+from agent.core.record import dataclass
 
 _QUOTES_NOTHING = re.compile(r"(?:loggers|metrics|stats|launcher|shm_broadcast)\.py:")
 """Modules of vLLM that print nothing of a request, at any level."""

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.diagnosis.lines import Line
+from agent.core.record import dataclass
 
 LINES_OF_A_START = 20
 """Lines without a prefix at the beginning of a log by which it is known to have none: what a shell

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from agent.core.record import dataclass
 
 MAX_PROCESSES = 64
 """Processes that are told apart; a bigger host shares one record beyond it."""

@@ -9,9 +9,10 @@ death of ours; another one ends in a client's words.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.lines import Line
+from agent.core.record import dataclass
 
 MAX_TRACES = 64
 """Processes whose tracebacks are told apart; of a bigger host's others nothing is said."""

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.lines import Line
+from agent.core.record import dataclass
 
 MAX_SHAPES = 64
 """Forms of what may stand before a line; one log has two or three."""

@@ -11,10 +11,11 @@ no rest of another's, and none speaks as another one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.writing.quoted import ONE_WRITE_SECONDS
+from agent.core.record import dataclass
 
 TALK_SECONDS = 1.0
 """Lines of one process that are no further apart may belong together. A library prints some within

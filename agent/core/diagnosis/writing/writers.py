@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from agent.core.patterns import compile_pattern
+from agent.core.record import dataclass
 
 
 class WritersError(ValueError):

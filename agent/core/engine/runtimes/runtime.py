@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from agent.core.record import dataclass
 from agent.core.settings.engine import GpuAccess
 
 

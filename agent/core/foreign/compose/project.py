@@ -10,13 +10,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agent.core.foreign.compose.merge import finished, merged, whole_paths
 from agent.core.foreign.found import Found, Left
 from agent.core.foreign.shapes import rows, table
 from agent.core.foreign.variables import expanded, variables_in
+from agent.core.record import dataclass
 
 ReadText = Callable[[str], str | None]
 ReadFile = Callable[[str], Mapping[str, Any] | None]

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.foreign.found import Left
 from agent.core.foreign.scripts.carried import command_name
 from agent.core.foreign.scripts.shell import Scope, words_of
 from agent.core.plain import plain
+from agent.core.record import dataclass
 
 MOST_SHOWN = 3
 """Statements of one kind that are shown; the rest is counted."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from agent.core.record import dataclass
 
 MOST_STATEMENTS = 4000
 DEEPEST = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.core.command.line import NotVllmError, VllmLine, until_the_end, vllm_line
 from agent.core.foreign.docker_line import starts_container
@@ -16,12 +16,12 @@ from agent.core.foreign.scripts.carried import SHOWS, carried, command_name, in_
 from agent.core.foreign.scripts.functions import in_order
 from agent.core.foreign.scripts.shell import Scope, absolute, statements, variables, words_of
 from agent.core.foreign.variables import expanded, variables_of
+from agent.core.record import dataclass
 
 ReadText = Callable[[str], str | None]
 """Takes the path of a file; returns its text, None where it cannot be read."""
 
-MOST_FILES = 16
-"""So many files are read for one script: they may read one another."""
+MOST_FILES = 16  # are read for one script: they may read one another
 
 _ASSIGNMENT = re.compile(
     r"(?:(?P<export>export|declare -x|readonly|local)\s+)?"

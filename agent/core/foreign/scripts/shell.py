@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from agent.core.foreign.variables import expanded
+from agent.core.record import dataclass
 
 _ARRAY = re.compile(r"\$\{([A-Za-z_]\w*)\[[@*]\]\}")
 _QUOTED, _LITERAL = "\1", "\2"

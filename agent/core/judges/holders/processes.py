@@ -7,7 +7,7 @@ Without NVML nothing is known, and nothing may depend on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.diagnosis.numbers import Numbers
 from agent.core.failures.classes import FailureClass
@@ -15,6 +15,7 @@ from agent.core.failures.meaning import TABLE
 from agent.core.gpu.reading import Gpu, Gpus
 from agent.core.judges.turn import Turn
 from agent.core.measures import GIB
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 
 WORTH_NAMING_BYTES = 64 * 2**20

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from agent.core.judges.holders.processes import sample
 from agent.core.judges.turn import Turn
+from agent.core.record import dataclass
 from agent.core.state.process import EvidenceTaken
 from agent.core.state.service import ServiceState
 

@@ -8,7 +8,7 @@ limits could make fit, with every estimate off in the good direction, is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.core.command.parallel import parallel_of
@@ -26,6 +26,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Fit, Measured, Plan, PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError
 from agent.core.planner.versions import version_of
+from agent.core.record import dataclass
 from agent.core.settings.recovery import Recovery
 from agent.core.settings.service import Settings
 from agent.core.state.held import Held, HeldBy

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.core.planner.layers import Layer
 from agent.core.planner.overheads import Term
+from agent.core.record import dataclass
 
 DRAFTER, ADAPTERS = "drafter", "lora"
 

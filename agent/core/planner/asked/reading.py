@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.core.command.parallel import parallel_of
@@ -23,6 +23,7 @@ from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.graphs import sizes_up_to
+from agent.core.record import dataclass
 
 MOST_SHARE = 1.0
 SLEEP = "sleep_mode"

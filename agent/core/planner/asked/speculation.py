@@ -9,7 +9,7 @@ weights alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.core.command.picture import Picture
@@ -21,6 +21,7 @@ from agent.core.planner.overheads import Term
 from agent.core.planner.plan import weights_of
 from agent.core.planner.question import PlanRequest
 from agent.core.planner.terms.formats import UnknownQuantizationError, format_of
+from agent.core.record import dataclass
 
 NO_MEMORY = frozenset({"ngram", "ngram_gpu", "suffix", "[ngram]"})
 """Methods that look into the prompt alone."""

@@ -8,7 +8,7 @@ start was off: drivers, libraries and neighbours are the host's and stay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.core.planner.model import Model
 from agent.core.planner.overheads import Term
@@ -16,6 +16,7 @@ from agent.core.planner.plan import make_plan
 from agent.core.planner.question import Correction, Measured, Plan, PlanRequest
 from agent.core.planner.terms.compiled import compiling
 from agent.core.planner.terms.runner import as_run
+from agent.core.record import dataclass
 
 SAME_CARD = 0.01
 """Two cards whose memory differs by a smaller share are of one kind."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.core.planner.model import Model
@@ -17,6 +17,7 @@ from agent.core.planner.terms.parts import (
     left_plain,
     shares_of,
 )
+from agent.core.record import dataclass
 
 NF4_BITS = 4.25
 """bitsandbytes: 4 bits, a 32-bit scale for 64 of them, the scales quantized again in part."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from agent.core.planner.versions import Version
+from agent.core.record import dataclass
 
 HOPPER = r"(?i)\b(?:g?h[128]00|h20|h800)\b"
 OLDER = (

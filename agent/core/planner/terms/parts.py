@@ -6,11 +6,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.planner.layers import Feed, Keeps
 from agent.core.planner.model import Model
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.core.codec import WRONG, decode
 from agent.core.doctor.finding import Finding
+from agent.core.record import dataclass
 from agent.core.settings.service import Settings
 from agent.core.state.actions import Asked
 from agent.core.state.card import Ailment, Card

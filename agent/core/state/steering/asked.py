@@ -6,8 +6,9 @@ What can be asked is in `requests`, which the daemon loads when it is asked for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from agent.core.record import dataclass
 
 if TYPE_CHECKING:
     from agent.core.state.steering.requests import Request

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from agent.core.measures import DAY_SECONDS
 from agent.core.plain import plain
+from agent.core.record import dataclass
 from agent.core.state.steering.asked import LONGEST_REQUEST
 
 SHORTEST_PAUSE_SECONDS = 60.0

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from agent.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

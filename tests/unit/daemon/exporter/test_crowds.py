@@ -10,7 +10,8 @@ from http import HTTPStatus
 
 import pytest
 
-from agent.daemon.exporter.http_server import ConnectionLimits, HttpServer, Request, Response
+from agent.daemon.exporter.http_server import HttpServer, Request, Response
+from agent.daemon.exporter.listening import ConnectionLimits
 from agent.daemon.exporter.once import Once
 
 ASKED = b"GET / HTTP/1.1\r\n\r\n"

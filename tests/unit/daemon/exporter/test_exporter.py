@@ -28,12 +28,12 @@ from agent.core.settings.config import Metrics
 from agent.core.view.snapshot import Snapshot
 from agent.daemon.exporter.exporter import Exporter
 from agent.daemon.exporter.http_server import (
-    ConnectionLimits,
     HttpServer,
     Request,
     Response,
     parse_head,
 )
+from agent.daemon.exporter.listening import ConnectionLimits
 from agent.errors import AgentError
 from tests.given.certificates import self_signed
 from tests.given.some_snapshot import SNAPSHOT
