@@ -27,6 +27,9 @@ SHARED_BELOW = 0.9
 
 STEP = 0.01
 
+BIG_SHARE = 0.05
+"""An allocation of more than this share of the card is the KV cache's, or as big a one."""
+
 KV_AT_LEAST_GIB = 0.05
 """Less than this is no KV cache: numbers are printed in hundredths, and a block takes some."""
 
@@ -54,10 +57,17 @@ def one_step_down(case: Case) -> Change | None:
 
 
 def down_by_what_was_missing(case: Case) -> Change | None:
-    """Lower it by the allocation that failed, and 0.02."""
-    tried, total = case.numbers.tried_gib, case.numbers.total_gib
+    """Lower it by the allocation that failed, and 0.02; by what a big one lacked where it is told.
+
+    A part of the card that is free is no small allocation's: the next one needs as much again.
+    """
+    tried, total, free = case.numbers.tried_gib, case.numbers.total_gib, case.numbers.free_gib
     if tried is None or not total:
         return one_step_down(case)
+    if free is not None and tried > BIG_SHARE * total and free < tried:
+        lacks = tried - free
+        why = f"{tried:g} GiB were needed and {free:g} of {total:g} GiB free, and 0.02 to spare"
+        return _lower(case, case.utilization - lacks / total - 0.02, why)
     why = f"{tried:g} GiB more were needed of {total:g} GiB, and 0.02 to spare"
     return _lower(case, case.utilization - tried / total - 0.02, why)
 

@@ -100,6 +100,16 @@ def test_graph_capture_lowers_the_utilization_and_gives_up_graphs_last() -> None
     assert (last.setting, last.value) == ("enforce_eager", True)
 
 
+def test_of_a_big_allocation_only_what_was_missing_is_given_up() -> None:
+    """20 of 80 GiB for the KV cache, of which 18 were free: 2 were missing."""
+    numbers = Numbers(tried_gib=20.0, free_gib=18.0, total_gib=80.0)
+    found = change(F.OOM_GRAPH_CAPTURE, numbers, gpu_memory_utilization=0.92)
+    assert (found.setting, found.value) == ("gpu_memory_utilization", 0.87)  # 0.92 - 2 / 80 - 0.02
+    small = Numbers(tried_gib=2.0, free_gib=1.9, total_gib=80.0)
+    whole = change(F.OOM_GRAPH_CAPTURE, small, gpu_memory_utilization=0.92)
+    assert whole.value == 0.87  # 0.92 - 2 / 80 - 0.02: the next one needs as much
+
+
 def test_the_sampler_warm_up_needs_fewer_sequences() -> None:
     found = change(F.OOM_SAMPLER_WARMUP, max_num_seqs=256)
     assert (found.setting, found.value) == ("max_num_seqs", 64)
