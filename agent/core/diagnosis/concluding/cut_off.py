@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 
 from agent.core.diagnosis.concluding.conclusion import Conclusion
+from agent.core.diagnosis.concluding.sentences import STALLED
 from agent.core.diagnosis.failure_lines import shorten
 from agent.core.diagnosis.run import Run
 from agent.core.failures.classes import FailureClass, Outcome
@@ -20,6 +21,10 @@ CUT_OFF = (
     "The log ends within a traceback: the exception, which names the cause, is not in this part "
     "of it. Read the lines behind it."
 )
+STALLED_MINUTES = 2
+"""So many minutes of waiting are told where they are the last thing that a server's log shows: one
+may be a first compilation."""
+
 _RAISED = re.compile(r"raise (?!KeyboardInterrupt|SystemExit)([A-Za-z_][\w.]{0,120})\(")
 _SAYS_NOTHING = frozenset({"Exception", "RuntimeError", "ValueError"})
 """Thrown for any reason: without its words such a one is no fault of vLLM's own."""
@@ -28,7 +33,10 @@ _NO_CAUSE = frozenset({FailureClass.UNKNOWN, FailureClass.ENGINE_DEAD, FailureCl
 
 
 def of_a_log_that_is_over(run: Run, verdict: Conclusion) -> Conclusion:
-    """Return the verdict with what a traceback tells that the end of the log cut off."""
+    """Return the verdict with what the end of the log tells: of a traceback, or of a silence."""
+    if verdict.outcome is Outcome.READY and run.served.blocked >= STALLED_MINUTES:
+        silent, hung = (run.served.idle_line,), FailureClass.ENGINE_HUNG
+        return Conclusion(Outcome.DEGRADED, hung, silent, advice=STALLED)
     open_end = verdict.outcome in (Outcome.RUNNING, Outcome.UNKNOWN)
     gone = verdict.outcome is Outcome.FAILED and verdict.failure in _NO_CAUSE
     if run.ready or not (open_end or gone) or (trace := run.tracebacks.cut_off) is None:

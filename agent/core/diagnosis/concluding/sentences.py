@@ -12,6 +12,11 @@ UNUSED = (
     "Nothing, if it was stopped unused. If the stop was asked for while it started, vLLM (0.16 and "
     "later) swallowed it: signal the whole cgroup (systemd does), and kill after the stop timeout."
 )
+STALLED = (
+    "It served, and at the end of this log its processes waited for each other for minutes: a rank "
+    "that hangs, or long work (a compilation, a very long prompt). py-spy dump --pid shows which; "
+    "where nothing moves for five minutes restart it, and look for an Xid or a rank that is gone."
+)
 WAITING = (
     "Its processes waited for each other all this time. If it served before, it hangs: restart it, "
     "and look for an Xid or a rank that is gone. If it was loading or compiling a big model, these "

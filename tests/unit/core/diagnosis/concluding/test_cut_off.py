@@ -68,3 +68,39 @@ def test_a_server_that_came_up_does_not_die_of_half_a_traceback() -> None:
 def test_a_wrapper_tells_less_than_the_frames_behind_it() -> None:
     found = over(f"{LOADING}\n{cut_after('    assert odd', head=0)}")
     assert found.failure is F.ENGINE_BUG
+
+
+# --- a server that fell silent --------------------------------------------------------------------
+
+WAITS = (
+    "(EngineCore pid=42) INFO 11-21 03:{:02d}:30 [shm_broadcast.py:5] No available shared memory "
+    "broadcast block found in 60 seconds. This typically happens when some processes are hanging."
+)
+WORKS = (
+    "(APIServer pid=1) INFO 11-21 03:40:00 [loggers.py:2] Engine 000: Avg prompt throughput: 9.0 "
+    "tokens/s, Avg generation throughput: 30.5 tokens/s, Running: 1 reqs, Waiting: 0 reqs, GPU KV "
+    "cache usage: 1.0%"
+)
+
+
+def waiting(minutes: int) -> str:
+    return "\n".join([SERVING, *(WAITS.format(8 + n) for n in range(minutes))])
+
+
+def test_a_server_whose_log_ends_in_waiting_may_hang() -> None:
+    found = over(waiting(3))
+    assert (found.outcome, found.failure) == (Outcome.DEGRADED, F.ENGINE_HUNG)
+    assert "py-spy" in found.advice
+    assert over(waiting(6)).outcome is Outcome.FAILED
+
+
+def test_one_minute_of_waiting_or_work_behind_it_is_no_hang() -> None:
+    assert over(waiting(1)).outcome is Outcome.READY
+    assert over(f"{waiting(3)}\n{WORKS}").outcome is Outcome.READY
+
+
+def test_a_server_that_is_being_watched_is_not_judged_so_soon() -> None:
+    reader = LogReader(SIGNATURES)
+    for line in waiting(3).split("\n"):
+        reader.feed(line)
+    assert reader.diagnosis().outcome is Outcome.READY
