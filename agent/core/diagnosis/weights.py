@@ -77,7 +77,15 @@ _OF_XID: Final = {
 }
 _TOLD_AFTER_ANOTHER_XID: Final = 154
 """The driver's own summary of an Xid before it, which is the one that counts (NVIDIA's catalogue:
-"GPU Recovery Action Changed")."""
+"GPU Recovery Action Changed"); what it asks for counts where the one before asks for less."""
+
+_OF_RECOVERY: Final = {1: CARD_NEEDS_RESET, 2: CARD_NEEDS_REBOOT, 3: CARD_NEEDS_RESET} | {
+    4: CARD_NEEDS_RESET,
+    6: CARD_NEEDS_RESET,
+    7: CARD_NEEDS_REBOOT,
+}
+"""nvmlDeviceGpuRecoveryAction_t (nvml.h 13.5): reset, reboot, drain, drain and reset; 0 asks for
+nothing, 5 is about IMEX alone."""
 
 
 def weight_of_line(
@@ -88,7 +96,7 @@ def weight_of_line(
     if code is None:
         weight = _OF_RANK[signature.rank] + (WARNED if soft else 0.0)
     elif code == _TOLD_AFTER_ANOTHER_XID:
-        weight = SYMPTOM
+        weight = _OF_RECOVERY.get(int(numbers.get("recovery_action", 0)), SYMPTOM)
     else:
         weight = _OF_XID[xid_action(int(code))]
     return weight + (QUOTED_CODE if in_code else 0.0)

@@ -92,6 +92,21 @@ def test_the_drivers_own_verdict_is_kept_as_a_number() -> None:
     assert (found.failure, found.numbers.recovery_action) == (F.XID_154, 2)
 
 
+def test_what_the_driver_asks_for_counts_where_the_xid_before_it_asks_for_less() -> None:
+    """A contained error ends one process; the driver then says that the card needs more."""
+    contained = "NVRM: Xid (PCI:0000:0a:00): 94, pid=77, name=VLLM::EngineCor, Contained: SM (0x3)."
+    asks = (
+        "NVRM: Xid (PCI:0000:0a:00): 154, pid='<unknown>', name=<unknown>, GPU recovery action "
+        "changed from 0x0 (None) to 0x{}"
+    )
+    assert diagnose(contained).failure is F.XID_94
+    reset = diagnose(f"{contained}\n{asks.format('1 (GPU Reset Required)')}")
+    assert (reset.failure, reset.transient) == (F.XID_154, False)
+    assert diagnose(f"{contained}\n{asks.format('0 (None)')}").failure is F.XID_94
+    gone = "NVRM: Xid (PCI:0000:0a:00): 79, pid=77, name=python3, GPU has fallen off the bus."
+    assert diagnose(f"{gone}\n{asks.format('1 (GPU Reset Required)')}").failure is F.XID_79
+
+
 def test_an_xid_that_another_one_caused_is_not_the_class() -> None:
     found = diagnose(
         "NVRM: Xid (PCI:0000:dc:00): 45, pid=1, name=python3, Ch 1 caused by previous Xid 149\n"
