@@ -44,7 +44,7 @@ _HARMLESS = ("Exception in thread", "Exception ignored", "--- Logging error ---"
 _OF_THE_SERVER = "Exception in ASGI application"
 """uvicorn's word of one request, which any logger may have before it."""
 _NOT_DEADLY = frozenset({"DEBUG", "INFO", "WARNING"})
-_INSIDE = re.compile(r'^ +(?:File ".+", line \d+, in |raise \w)|^File ".+", line \d+, in ')
+_INSIDE = re.compile(r'^ +(?:File ".+", line \d+(?:, in |$)|raise \w)|^File ".+", line \d+, in ')
 """What only stands within a traceback, whose head may be cut off."""
 
 _QUOTED = re.compile(
@@ -251,7 +251,7 @@ class Tracebacks:
         trace.open = True
         trace.stray = 0
         trace.code = ""
-        frame = frame_of(text)
+        frame = frame_of(text) or frame_of(f"{text}, in <module>")  # of code that is no Python
         trace.raised = text.strip()[:MAX_TEXT] if frame is None else ""
         if frame is not None:
             trace.path.append(frame)
@@ -273,7 +273,7 @@ class Tracebacks:
         caught = trace.harmless or line.level in _NOT_DEADLY or (ready and not trace.fatal)
         caught = caught or of_a_request(line)
         text, instead = line.text.strip(), trace.instead
-        if ":" not in text and trace.code:
+        if trace.code and (":" not in text or text.startswith("SyntaxError")):
             text = f"{text}: {trace.code}"
         trace.open = trace.harmless = trace.instead = trace.called = False
         if trace.frames & FRAMES and not (named or trace.fatal or trace.phase):

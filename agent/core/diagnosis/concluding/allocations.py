@@ -42,6 +42,8 @@ _IN_THE_LOOP = "EngineCore encountered a fatal error"
 _DIED_AT_START = ("failed to start", "initialization failed")
 _START_PEAKS = frozenset({F.OOM_PROFILE, F.OOM_SAMPLER_WARMUP})
 _COMPUTING = "frame-computing"
+_OF_A_DRAFTER = "frame-drafter"
+_LOADING = frozenset({"frame-loading", "frame-weight-loader", "method-loading"})
 
 UNIFIED = (
     "This GPU shares the host's memory, of which gpu_memory_utilization is no bound: page cache "
@@ -65,6 +67,23 @@ MEDIA = (
 )
 
 
+MORE_THAN_THE_CARD = (
+    "The allocation is bigger than the card: no weight is, so it is one batch's own work, be it in "
+    "the profile run or of a request. Lower max_num_batched_tokens or max_model_len; of images, "
+    "video or audio their number and size; no gpu_memory_utilization makes room for it."
+)
+DRAFTER = (
+    "The draft model of speculative decoding does not fit beside the weights: drop it "
+    "(--speculative-config) or take a smaller one; else a smaller or quantized checkpoint, or more "
+    "GPUs. No gpu_memory_utilization helps."
+)
+FORWARD = (
+    "A forward pass of the warm-up found no room beside the KV cache, before any graph was "
+    "captured: lower gpu_memory_utilization (kv_cache_memory_bytes where it is set) or "
+    "max_num_batched_tokens; fewer graphs alone do not help."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a failed allocation was; `advice` is "" where the class says enough.
@@ -84,12 +103,20 @@ def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> S
     failure, guessed = _part_of_the_run(cause, [other.line for other in others])
     if facts.unified_memory:
         return Settled(failure, guessed, UNIFIED)
+    if _more_than_the_card(cause):
+        batch = F.OOM_PROFILE if failure is F.OOM_WEIGHTS_LOAD else failure
+        return Settled(batch, guessed or batch is not failure, MORE_THAN_THE_CARD)
     if guessed:
         return Settled(failure, guessed, GUESSED, beyond_settings=True)
     if failure is F.OOM_FREE_MEM_STARTUP and "free_gib" not in cause.numbers:
         return Settled(failure, advice=FULL_BEFORE, beyond_settings=True)
     if failure is F.OOM_WEIGHTS_LOAD and (told := _beside_a_neighbour(cause)):
         return Settled(failure, guessed=True, advice=told)
+    if failure is F.OOM_WEIGHTS_LOAD and _OF_A_DRAFTER in cause.frames:
+        return Settled(failure, advice=DRAFTER)
+    graphs = cause.numbers.get("private_gib", 0.0) > 0
+    if failure is F.OOM_GRAPH_CAPTURE and _COMPUTING in cause.frames and not graphs:
+        return Settled(failure, advice=FORWARD)
     media = FRAME_OF_MEDIA in cause.frames
     if media and failure is F.OOM_RUNTIME:
         return Settled(failure, advice=MEDIA)
@@ -117,6 +144,12 @@ def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
     if any(word in line for line in wrappers for word in _DIED_AT_START):
         return (F.OOM_GRAPH_CAPTURE if graphs else F.OOM_PROFILE), False
     return (F.OOM_RUNTIME if graphs else F.OOM_PROFILE), False
+
+
+def _more_than_the_card(cause: FailureLine) -> bool:
+    """Tell whether it asked for more than the card has, and not where weights are read."""
+    tried, total = cause.numbers.get("tried_gib", 0.0), cause.numbers.get("total_gib", 0.0)
+    return tried > total > 0.0 and not cause.frames & _LOADING
 
 
 def _beside_a_neighbour(cause: FailureLine) -> str:

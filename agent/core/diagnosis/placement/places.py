@@ -38,6 +38,15 @@ _ANYWHERE = 500
 
 _MORE = {":": _A_FUNCTION, "*": _ANYWHERE}
 
+OF_A_PACKAGE = "package-of-its-own"
+"""The rule of an exception that a package threw which is neither vLLM's nor known here."""
+
+PACKAGE_ADVICE = (
+    "{0} is no code of vLLM's own: a package that it uses, or a plugin. See what it says, install "
+    "the release of it that this vLLM asks for, or start without a plugin (VLLM_PLUGINS names what "
+    "is loaded)."
+)
+
 _AT_THIS_TIME = 0.5
 """A rule for the phase at hand is taken before one for any phase, the modules being equal."""
 
@@ -119,6 +128,10 @@ class Places:
             if failure is not None and rule.proves(failure, name):
                 by_words = rule.words is not None and not rule.thrower
                 return _placed(rule, failure, name, innermost, by_words=by_words)
+        if (package := self._package_of_its_own(name, frames)) != "":
+            what, bug = f"the package {package}", FailureClass.ENGINE_BUG
+            told = (PACKAGE_ADVICE.format(package), ())
+            return Placed(OF_A_PACKAGE, what, bug, name, frames[-1], False, *told, unproved=True)
         known: Placed | None = None
         for frame in reversed(frames):
             rule_of_frame = self._rule_of(frame, phase)
@@ -130,6 +143,13 @@ class Places:
                 return found if rule_of_frame.proves(failure, name) else _unproved(found)
             known = known or found
         return known
+
+    def _package_of_its_own(self, name: str, frames: Sequence[str]) -> str:
+        """Return the package below vLLM that threw its own exception, "" where a rule knows it."""
+        package = frames[-1].partition("/")[0] if frames else ""
+        own = name.startswith(f"{package}.") and any(f.startswith("vllm/") for f in frames)
+        known = package == "vllm" or not own or self._rule_of(frames[-1], None) is not None
+        return "" if known else package
 
     def said_alone(self, text: str) -> tuple[FailureClass, str]:
         """Return what an exception's own words tell where only its line was kept, and what to do.

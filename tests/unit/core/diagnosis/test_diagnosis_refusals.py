@@ -28,7 +28,6 @@ REFUSALS = {
     ),
     F.QUANT_UNSUPPORTED_DEVICE: (
         "AssertionError: No MXFP4 MoE backend (FlashInfer/Marlin/Triton) available.Please check your environment.",
-        "NotImplementedError: No NvFp4 MoE backend supports the deployment configuration.",
         "RuntimeError: ('Quantization scheme is not supported for ', 'the current GPU. Min capability: 80. ', 'Current capability: 75.')",
     ),
     F.ATTN_BACKEND_UNSUPPORTED: (

@@ -16,6 +16,7 @@ from tests.given.engine_logs import (
     SERVING,
     SITE,
     STARTING,
+    WARMING,
     diagnose,
     failed,
     v1,
@@ -72,6 +73,39 @@ def test_what_nothing_tells_is_called_a_guess_and_both_ways_are_named() -> None:
     assert "does not show" in why
     assert "lower gpu_memory_utilization" in why
     assert "no gpu_memory_utilization helps" not in why
+
+
+def test_what_is_bigger_than_the_card_is_no_weight() -> None:
+    """torch names a card of 23.53 GiB, and 60 GiB were asked for."""
+    found = diagnose(v1(oom("60.00 GiB"), level="ERROR"))
+    assert (found.failure, found.transient) == (F.OOM_PROFILE, None)
+    assert "bigger than the card" in found.advice
+    while_loading = failed(
+        frame("vllm/model_executor/model_loader/odd.py", "load_weights") + oom("60.00 GiB")
+    )
+    assert diagnose(while_loading).failure is F.OOM_WEIGHTS_LOAD
+
+
+def test_a_drafter_that_does_not_fit_is_named() -> None:
+    loads = frame("vllm/v1/worker/gpu_model_runner.py", "load_model")
+    drafter = loads + frame("vllm/v1/spec_decode/odd.py", "load_model")
+    found = diagnose(f"{LOADING}\n{failed(drafter + oom('1.00 GiB'))}")
+    assert (found.failure, found.transient) == (F.OOM_WEIGHTS_LOAD, False)
+    assert "draft model" in found.advice
+    other = diagnose(f"{LOADING}\n{failed(loads + oom('1.00 GiB'))}")
+    assert "draft model" not in other.advice
+
+
+def test_a_forward_pass_before_any_graph_is_told_as_one() -> None:
+    """The KV cache is there, no graph is: its memory is what a smaller share frees."""
+    warms = frame("vllm/v1/worker/gpu_worker.py", "compile_or_warm_up_model")
+    forward = warms + frame("vllm/model_executor/models/odd.py", "forward")
+    found = diagnose(f"{WARMING}\n{failed(forward + oom('900.00 MiB'))}")
+    assert found.failure is F.OOM_GRAPH_CAPTURE
+    assert "before any graph" in found.advice
+    assert remedy_of(found)["setting"] == "gpu_memory_utilization"
+    captured = diagnose(f"{CAPTURING}\n{failed(forward + oom('900.00 MiB', private='0.40 GiB'))}")
+    assert "before any graph" not in captured.advice
 
 
 # --- whose memory it is ---------------------------------------------------------------------------
