@@ -8,7 +8,7 @@ from dataclasses import field
 
 from agent.core.diagnosis.lines import Line
 from agent.core.diagnosis.placement.frames import frame_of, is_exception
-from agent.core.diagnosis.placement.thrown import Thrown, own_words
+from agent.core.diagnosis.placement.thrown import Thrown, own_words, told_of
 from agent.core.diagnosis.signatures import Match, SignatureKind, When
 from agent.core.diagnosis.usual import Usual
 from agent.core.diagnosis.writing.bystanders import FRAMES
@@ -67,8 +67,7 @@ _OF_THE_ENGINE = re.compile(r"engine\.py:")
 _AT_WORK = frozenset({"frame-serving", "frame-busy-loop"})
 """Frames of the loop that an engine runs once it has come up."""
 _LOOP_ENDED = ("EngineCore encountered a fatal error", "EngineDeadError: EngineCore encountered")
-"""vLLM says them only of an engine that had come up (v1/engine/core.py, run_engine_core;
-v1/engine/core_client.py, 0.8 to 0.33)."""
+"""vLLM says them only of an engine that had come up (v1/engine/core{,_client}.py, 0.8..0.33)."""
 
 
 def of_a_request(line: Line) -> bool:
@@ -192,8 +191,10 @@ class Tracebacks:
         trace = self.of(line.process)
         trace.forgiven = trace.forgiven and text.startswith(" ")
         self._spoke = self._spoke or bool(line.level or line.process)
-        if not self._spoke and is_exception(text, within=False) and not _is_known(line, matches):
-            self.bare = Thrown(text.strip()[:MAX_TEXT], (), instead=False)
+        if not self._spoke:
+            own = is_exception(text, within=False) and not _is_known(line, matches)
+            if said := text.strip() if own else told_of(text):
+                self.bare = Thrown(said[:MAX_TEXT], (), instead=False)
         if self._unfinished and self.deadly is not None:
             self.deadly = f"{self.deadly} {text.strip()}"[:MAX_TEXT]
             self._unfinished = False

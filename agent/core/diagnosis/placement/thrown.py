@@ -7,6 +7,12 @@ import re
 
 from agent.core.record import dataclass
 
+_TOLD = re.compile(
+    r"\b(?:triggered|caused) by (?:an? |the )?[`'\"]?"
+    r"((?:[A-Za-z_]\w{0,60}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception): [^`]{1,400})"
+)
+"""What a person writes of an exception that led to another: "triggered by an `X: words`"."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thrown:
@@ -22,6 +28,12 @@ class Thrown:
     refusal: bool = False
     forgiven_since: int | None = None
     """It ends nothing, nor does what was thrown since that line, which led to it."""
+
+
+def told_of(text: str) -> str:
+    """Return the exception that a line in a person's words names as the cause, "" for none."""
+    found = _TOLD.search(text) if " by " in text else None
+    return "" if found is None else found.group(1)
 
 
 def own_words(thrown: str, of_the_engine: re.Pattern[str] | None) -> str:

@@ -207,3 +207,17 @@ def test_what_an_import_prints_of_another_protobuf_ends_nothing() -> None:
 def test_what_a_client_throws_is_no_end_of_the_server(said: str) -> None:
     found = told(["Traceback (most recent call last):", '  File "/x/ask.py", line 1, in odd', said])
     assert found.outcome is not Outcome.FAILED
+
+
+def test_what_a_person_names_as_the_cause_of_a_death_is_the_cause() -> None:
+    """No line of the log itself is left but the wrapper's."""
+    said = (
+        "The start fails: an `ActorDiedError` is triggered by an `AttributeError: 'Odd' object has "
+        "no attribute 'odd'`.\n"
+        "ray.exceptions.ActorDiedError: The actor died because of an error in its creation task"
+    )
+    found = told(said.split("\n"))
+    assert (found.failure, found.transient) == (F.ENGINE_BUG, False)
+    assert found.evidence[0].startswith("AttributeError: 'Odd'")
+    vague = said.replace("AttributeError: 'Odd' object has no attribute 'odd'", "odd thing")
+    assert told(vague.split("\n")).failure is F.WORKER_DIED
