@@ -273,7 +273,7 @@ def test_the_file_of_config_is_read_and_held_against_the_keys(host: Path) -> Non
         ("a: [", "is not YAML"),
         ("- a", "holds no keys"),
         ("a: &x [1]\nb: *x", "uses aliases"),
-        ("#" * 300_000, "is too large"),
+        ("#" * 300_000, "is larger than 256 KiB"),
     ],
     ids=("missing", "broken", "list", "alias", "large"),
 )

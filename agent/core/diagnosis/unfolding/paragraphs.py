@@ -25,10 +25,10 @@ _BREAK = re.compile(
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,60} [\w.@/()-]{1,60}(?:\[\d{1,9}\])?: "
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d) )"
 )
-_PREFIX = re.compile(rf"{_RECORD}(?:{_OWN})?\s*$")
+_PREFIX = re.compile(rf"\A{_RECORD}(?:{_OWN})?\s{{0,99}}$")
 _FRAME = re.compile(
-    rf"(?P<prefix>{_RECORD}(?:{_OWN} )?)\s*(?P<frame>File \"[^\"]{{1,300}}\", line \d{{1,6}}, in "
-    r"[\w<>.]{1,100})(?P<rest>.*)$",
+    rf"\A(?P<prefix>{_RECORD}(?:{_OWN} )?)\s{{0,99}}"
+    r"(?P<frame>File \"[^\"]{1,300}\", line \d{1,6}, in [\w<>.]{1,100})(?P<rest>.*)$",
     re.DOTALL,
 )
 _EXCEPTION = re.compile(

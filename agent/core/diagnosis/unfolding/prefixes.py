@@ -12,14 +12,14 @@ MOST = 9
 _QUOTE = re.compile(r"(?:> ?){1,4}")
 _NUMBER = re.compile(r"\s{0,9}(?:[\w./-]{1,100}:)?(\d{1,7})(?:[:|)\t] ?| {1,2}|$)")
 _POD = re.compile(
-    r"(?P<pod>[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?) (?:\u203a )?"
+    r"\A(?P<pod>[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?) (?:\u203a )?"
     r"(?P<container>[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?) (?=\S|\s)"
 )
 _OF_A_SET = re.compile(r"-[a-z0-9]{5,10}-[a-z0-9]{5}$|-\d{1,4}$")
 """How Kubernetes ends the name of a pod of a deployment or of a set."""
 
 MAX_PODS = 16
-_HEADING = re.compile(r"[\s-]*[\w.-]{1,60}:(?: [|>][-+]?\d?)?\s*$")
+_HEADING = re.compile(r"\A[\s-]{0,99}[\w.-]{1,60}:(?: [|>][-+]?\d?)?\s*$")
 _MARGIN = re.compile(r"\s*")
 
 
