@@ -24,6 +24,8 @@ CARD_IS_BAD: Final = 0.2
 """An Xid for which the card must not be used any more."""
 CARD_NEEDS_RESET: Final = 0.4
 """An Xid after which the card must be reset."""
+DRIVER_ASKS: Final = 0.5
+"""What the driver asks for of a card, where the Xid before it asks for less."""
 ROOT: Final = 0.8
 """A line that says more of the reason than the exception which it leads to."""
 CAUSE: Final = 1.0
@@ -77,13 +79,9 @@ _OF_XID: Final = {
 }
 _TOLD_AFTER_ANOTHER_XID: Final = 154
 """The driver's own summary of an Xid before it, which is the one that counts (NVIDIA's catalogue:
-"GPU Recovery Action Changed"); what it asks for counts where the one before asks for less."""
+"GPU Recovery Action Changed")."""
 
-_OF_RECOVERY: Final = {1: CARD_NEEDS_RESET, 2: CARD_NEEDS_REBOOT, 3: CARD_NEEDS_RESET} | {
-    4: CARD_NEEDS_RESET,
-    6: CARD_NEEDS_RESET,
-    7: CARD_NEEDS_REBOOT,
-}
+_ASKS_FOR_THE_CARD: Final = frozenset({1, 2, 3, 4, 6, 7})
 """nvmlDeviceGpuRecoveryAction_t (nvml.h 13.5): reset, reboot, drain, drain and reset; 0 asks for
 nothing, 5 is about IMEX alone."""
 
@@ -96,7 +94,8 @@ def weight_of_line(
     if code is None:
         weight = _OF_RANK[signature.rank] + (WARNED if soft else 0.0)
     elif code == _TOLD_AFTER_ANOTHER_XID:
-        weight = _OF_RECOVERY.get(int(numbers.get("recovery_action", 0)), SYMPTOM)
+        asked = numbers.get("recovery_action", 0)
+        weight = DRIVER_ASKS if asked in _ASKS_FOR_THE_CARD else SYMPTOM
     else:
         weight = _OF_XID[xid_action(int(code))]
     return weight + (QUOTED_CODE if in_code else 0.0)

@@ -33,15 +33,15 @@ def joined(lines: list[str]) -> list[str]:
     longest = max(map(len, lines), default=0)
     padded = sum(len(line) == longest for line in lines) * 10 > len(lines) * 9
     shown = [line.rstrip() for line in lines] if padded else lines
-    width = _width_of(shown)
+    # A blank at the edge of a terminal that fills its lines with blanks is not to be seen.
+    unseen = 1 if padded else 0
+    width = _width_of(shown, unseen)
     if width is None:
         return lines
     whole: list[str] = []
     before = ""
     for line in shown:
-        # A blank at the edge of a terminal that fills its lines with blanks is not to be seen.
-        full = len(before) == width or (padded and len(before) == width - 1)
-        if full and not _begins(line, before):
+        if width - unseen <= len(before) <= width and not _begins(line, before):
             whole[-1] += line.rjust(len(line) + width - len(before))
         else:
             whole.append(line)
@@ -49,10 +49,11 @@ def joined(lines: list[str]) -> list[str]:
     return whole
 
 
-def _width_of(lines: list[str]) -> int | None:
+def _width_of(lines: list[str], unseen: int) -> int | None:
     """Return the width at which lines are broken, None where none is shown.
 
-    No line is longer than it, many are as long, and what comes behind those begins nothing.
+    No line is longer than it, many are as long, but for so many blanks that are not to be seen, and
+    what comes behind those begins nothing.
     """
     longest = max(map(len, lines), default=0)
     if longest not in WIDTHS:
@@ -60,7 +61,7 @@ def _width_of(lines: list[str]) -> int | None:
     full = [n for n, line in enumerate(lines[:-1]) if len(line) == longest]
     rests = sum(bool(lines[n + 1]) and not _begins(lines[n + 1], lines[n]) for n in full)
     cut = sum(lines[n].endswith(_CUT) for n in full)
-    near = Counter(len(line) for line in lines if longest - 12 <= len(line) < longest)
+    near = Counter(len(line) for line in lines if longest - 12 <= len(line) < longest - unseen)
     usual = max(near.values(), default=0)
     told = len(full) >= LEAST and len(full) > 2 * usual and rests * 5 >= len(full) * 4
     return longest if told and cut * 2 < len(full) else None
