@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from agent.core.codec import encode
@@ -164,10 +165,14 @@ def _recordable(event: Event) -> Event:
     return replace(event, at_seconds=at, message=message, data=json.loads(data))
 
 
+_HOST_FIELDS = ("boot_id", "next_action_id", "booted_at")
+_of_the_host = attrgetter(*_HOST_FIELDS)
+
+
 def _changes(old: HostState, new: HostState) -> dict[str, str]:
     changed: dict[str, str] = {}
-    if (host := _host(new)) != _host(old):
-        changed[HOST] = json.dumps(host)
+    if (host := _of_the_host(new)) != _of_the_host(old):
+        changed[HOST] = json.dumps(dict(zip(_HOST_FIELDS, host, strict=True)))
     if old.findings != new.findings:
         changed[CHECKUP] = json.dumps([encode(finding) for finding in new.findings])
     if _is_new(old, new):
@@ -187,11 +192,6 @@ def _changes(old: HostState, new: HostState) -> dict[str, str]:
         if known is None or replace(card, live=known.live) != known:
             changed[GPU + uuid] = json.dumps(encode(card, NOT_STORED))
     return changed
-
-
-def _host(state: HostState) -> dict[str, object]:
-    names = ("boot_id", "next_action_id", "booted_at")
-    return {name: getattr(state, name) for name in names}
 
 
 def _is_new(old: HostState, new: HostState) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agent.core.codec import decode, encode
+from agent.core.failures.classes import FailureClass
 from agent.core.gpu.reading import ClockEvents, Driver, Gpu, Gpus, PowerLimits
 from agent.core.settings.gpus import Power, Thermal
 from agent.core.settings.service import ServicePolicy, Settings
@@ -112,6 +113,14 @@ class GpuHost(SimulatedHost):
         values: dict[str, object] = {"logged_at": self.now, "text": f"NVRM: Xid {code}"} | more
         self.observe(XidSeen(self.now, pci_bus_id=bus, code=code, **values))  # type: ignore[arg-type]
         self.carry_out()
+
+    def dies_of_xid(self, code: int) -> int:
+        """Have an error of the driver end the engine; returns by how much its count rose."""
+        before = self.remembered().xids[code].count
+        self.sees_xid(code)
+        self.dies(FailureClass.CUDA_ILLEGAL_MEMORY_ACCESS)
+        self.carry_out()
+        return self.remembered().xids[code].count - before
 
     def has_xid(self, code: int, *, bus: str = "0000:01:00", **more: object) -> None:
         """Have the kernel log tell of an error, and NVML too."""

@@ -110,20 +110,18 @@ def settle(cause: FailureLine, others: Iterable[FailureLine], facts: Facts) -> S
         return Settled(failure, guessed, GUESSED, beyond_settings=True)
     if failure is F.OOM_FREE_MEM_STARTUP and "free_gib" not in cause.numbers:
         return Settled(failure, advice=FULL_BEFORE, beyond_settings=True)
-    if failure is F.OOM_WEIGHTS_LOAD and (told := _beside_a_neighbour(cause)):
+    numbers = ours(cause.numbers, cause.line)
+    if failure is F.OOM_WEIGHTS_LOAD and (told := _beside_a_neighbour(numbers)):
         return Settled(failure, guessed=True, advice=told)
     if failure is F.OOM_WEIGHTS_LOAD and _OF_A_DRAFTER in cause.frames:
         return Settled(failure, advice=DRAFTER)
-    graphs = cause.numbers.get("private_gib", 0.0) > 0
-    if failure is F.OOM_GRAPH_CAPTURE and _COMPUTING in cause.frames and not graphs:
+    if failure is F.OOM_GRAPH_CAPTURE and _COMPUTING in cause.frames and not _has_graphs(cause):
         return Settled(failure, advice=FORWARD)
     media = FRAME_OF_MEDIA in cause.frames
     if media and failure is F.OOM_RUNTIME:
         return Settled(failure, advice=MEDIA)
     if failure in _START_PEAKS:
-        if (
-            advice := _no_room_for_peaks(ours(cause.numbers, cause.line), facts, media=media)
-        ) != "":
+        if advice := _no_room_for_peaks(numbers, facts, media=media):
             return Settled(F.OOM_WEIGHTS_LOAD, advice=advice)
         if media:
             return Settled(failure, advice=MEDIA, beyond_settings=True)
@@ -137,7 +135,7 @@ def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
         return cause.failure, False
     if any(word in line for line in wrappers for word in _DIED_AT_WORK):
         return F.OOM_RUNTIME, False
-    graphs = cause.numbers.get("private_gib", 0.0) > 0
+    graphs = _has_graphs(cause)
     computing = bool(cause.frames & {_COMPUTING, FRAME_OF_MEDIA})
     if not graphs and not computing:
         return cause.failure, True
@@ -146,15 +144,19 @@ def _part_of_the_run(cause: FailureLine, wrappers: list[str]) -> tuple[F, bool]:
     return (F.OOM_RUNTIME if graphs else F.OOM_PROFILE), False
 
 
+def _has_graphs(cause: FailureLine) -> bool:
+    """Tell whether CUDA graphs had memory of their own: it was capturing them, or later."""
+    return cause.numbers.get("private_gib", 0.0) > 0
+
+
 def _more_than_the_card(cause: FailureLine) -> bool:
     """Tell whether it asked for more than the card has, and not where weights are read."""
     tried, total = cause.numbers.get("tried_gib", 0.0), cause.numbers.get("total_gib", 0.0)
     return tried > total > 0.0 and not cause.frames & _LOADING
 
 
-def _beside_a_neighbour(cause: FailureLine) -> str:
+def _beside_a_neighbour(numbers: Mapping[str, float | int]) -> str:
     """Return who else holds a good part of the card, "" where nobody is known to."""
-    numbers = ours(cause.numbers, cause.line)
     theirs, total = numbers.get("neighbour_gib"), numbers.get("total_gib")
     if theirs is None or not total or theirs < A_GOOD_PART * total:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which options an exception's own words name: what to correct is said by its name."""
+"""What an exception's own words say is to be done: the option, package or number by its name."""
 
 from __future__ import annotations
 

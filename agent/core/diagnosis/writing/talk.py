@@ -67,7 +67,7 @@ class Talk:
         """
         if pid == _MANAGER or line.program.startswith("systemd") or line.recorded:
             return False
-        who = str(pid) if pid else line.program
+        who = _who(line, pid)
         last, own = self._groups.get(who, (at, native))
         if not 0.0 <= at - last <= TALK_SECONDS:
             own = native
@@ -77,7 +77,7 @@ class Talk:
 
     def is_open(self, line: Line, pid: int, at: float) -> bool:
         """Tell whether a library talks in this process, so that any next line may be the rest."""
-        last, own = self._groups.get(str(pid) if pid else line.program, (at, True))
+        last, own = self._groups.get(_who(line, pid), (at, True))
         return not own and 0.0 <= at - last <= TALK_SECONDS
 
     def is_one_write(self, pid: int, at: float) -> bool:
@@ -93,3 +93,8 @@ class Talk:
         if pid > _MANAGER and _OF_SYSTEMD.match(text) is not None:
             return True
         return self._roles.get(pid) is False and _OF_UVICORN.match(text) is not None
+
+
+def _who(line: Line, pid: int) -> str:
+    """Return by what its group is known: the process, or the program that the carrier names."""
+    return str(pid) if pid else line.program
