@@ -284,7 +284,8 @@ class LogReader:
             findings=old.findings.warnings_after_the_end(),
         )
         self._progress = None
-        self._stages = StageBook()
+        if self._stages.seen.seconds:  # else it still waits for vLLM's first word
+            self._stages = StageBook()
 
     def _no_tracebacks(self) -> Tracebacks:
         writers = self._signatures.writers

@@ -12,6 +12,7 @@ from agent.core.stages.book import StageBook, StagesSeen
 from agent.core.stages.stage import ORDER, SAID, Stage
 from agent.core.stages.told import compared, compiled_again, usual
 from agent.host.data.signatures import load_signatures
+from tests.catalogue.beside import rows
 
 S = Stage
 SIGNATURES = load_signatures()
@@ -90,6 +91,14 @@ ache, warmup model) took 31.5 seconds
  85.0 (APIServer pid=7) INFO:     Application startup complete.
 """
 )
+
+
+@pytest.mark.parametrize("row", rows("harmless.tsv"))
+def test_what_a_server_survives_costs_no_stage_before_its_first_word(row: str) -> None:
+    said = row.split("\t", 1)[1].replace("⏎", "\n").split("\n")
+    for lines in (V0_GPU, V1_GPU):
+        before = [(0.1, line) for line in said]
+        assert read([*before, *lines]).seconds == read(lines).seconds
 
 
 def test_an_engine_of_one_process_has_no_stage_for_others() -> None:
